@@ -1,0 +1,230 @@
+//! Generates the C headers and names the shared library.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One public header: `include/<name>.h`, generated from `src/capi/<name>.rs` and, where that
+/// file is split, from the files in the folder of the same name.
+struct Header {
+    name: &'static str,
+    /// System headers it needs.
+    system: &'static [&'static str],
+    /// Headers of ours it needs.
+    local: &'static [&'static str],
+    /// What cbindgen can't express, after the includes.
+    after_includes: &'static str,
+}
+
+const STD: &[&str] = &["stdbool.h", "stddef.h", "stdint.h"];
+const STD_TIME: &[&str] = &["stdbool.h", "stddef.h", "stdint.h", "time.h"];
+
+/// The public headers, in the order in which they include each other.
+const HEADERS: &[Header] = &[
+    Header {
+        name: "cllm",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_inference",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_format",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_tokenizer",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_data_loader",
+        system: STD,
+        local: &["cllm_tokenizer.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_training",
+        system: STD_TIME,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_training_mt",
+        system: STD,
+        local: &["cllm_training.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_utils",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_batch",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_training_parallel",
+        system: STD,
+        local: &["cllm_training.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_training_threaded",
+        system: STD,
+        local: &["cllm_training.h", "cllm_batch.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_vocab_builder",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_production",
+        system: STD,
+        local: &["cllm_training.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_fp16",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_train_complete",
+        system: STD,
+        local: &["cllm_training.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_simd_utils",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "prime_float_math",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "prime_types",
+        system: STD,
+        local: &[],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_ext",
+        system: STD,
+        local: &["cllm.h", "cllm_inference.h", "cllm_training.h"],
+        after_includes: "",
+    },
+];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=cbindgen.toml");
+    println!("cargo::rerun-if-changed=src/capi");
+    println!("cargo::rerun-if-env-changed=CLLM_WRITE_HEADERS");
+
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let committed = env::var_os("CLLM_WRITE_HEADERS").map(|_| root.join("include"));
+    for header in HEADERS {
+        let text = generate(&root, header);
+        let file = format!("{}.h", header.name);
+        write_if_changed(&out.join(&file), &text);
+        if let Some(dir) = &committed {
+            write_if_changed(&dir.join(&file), &text);
+        }
+    }
+
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
+    }
+}
+
+fn generate(root: &Path, header: &Header) -> String {
+    let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml"))
+        .unwrap_or_else(|e| panic!("cbindgen.toml: {e}"));
+    config.include_guard = Some(format!("{}_H", header.name.to_uppercase()));
+    config.sys_includes = header.system.iter().map(|s| s.to_string()).collect();
+    config.includes = header.local.iter().map(|s| s.to_string()).collect();
+    if !header.after_includes.is_empty() {
+        config.after_includes = Some(header.after_includes.to_string());
+    }
+
+    let sources = sources(&root.join("src/capi"), header.name);
+    // A type that no function of the header mentions would be dropped.
+    config.export.include = sources
+        .iter()
+        .flat_map(|s| public_items(&fs::read_to_string(s).unwrap_or_default()))
+        .collect();
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for source in &sources {
+        builder = builder.with_src(source);
+    }
+    let bindings = builder
+        .generate()
+        .unwrap_or_else(|e| panic!("include/{}.h: {e}", header.name));
+    let mut text = Vec::new();
+    bindings.write(&mut text);
+    String::from_utf8(text).expect("headers are UTF-8")
+}
+
+/// `src/capi/<name>.rs`, then `src/capi/<name>/*.rs` in the order of its `mod` lines.
+fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
+    let main = capi.join(format!("{name}.rs"));
+    let text = fs::read_to_string(&main).unwrap_or_else(|e| panic!("{}: {e}", main.display()));
+    let parts = text.lines().filter_map(|line| {
+        let line = line
+            .strip_prefix("pub mod ")
+            .or_else(|| line.strip_prefix("mod "))?;
+        Some(
+            capi.join(name)
+                .join(format!("{}.rs", line.strip_suffix(';')?)),
+        )
+    });
+    let parts: Vec<_> = parts.collect();
+    std::iter::once(main).chain(parts).collect()
+}
+
+fn public_items(source: &str) -> Vec<String> {
+    let name = |line: &str| {
+        ["pub struct ", "pub enum ", "pub type ", "pub union "]
+            .iter()
+            .find_map(|kind| {
+                let rest = line.strip_prefix(kind)?;
+                Some(
+                    rest.split(|c: char| !c.is_alphanumeric() && c != '_')
+                        .next()?
+                        .to_string(),
+                )
+            })
+    };
+    source.lines().filter_map(name).collect()
+}
+
+fn write_if_changed(path: &Path, text: &str) {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return;
+    }
+    fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

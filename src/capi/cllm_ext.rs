@@ -1,0 +1,1 @@
+//! `cllm_ext.h`: what this library adds to the original interface.

@@ -1,0 +1,1 @@
+//! `cllm_format.h`: model files, tokens and lattice points.

@@ -1,0 +1,1 @@
+//! `cllm_fp16.h`: half precision.

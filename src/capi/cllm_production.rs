@@ -1,0 +1,1 @@
+//! `cllm_production.h`: validation, checkpoints, early stopping, schedules, metrics.

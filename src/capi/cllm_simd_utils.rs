@@ -1,0 +1,1 @@
+//! `cllm_simd_utils.h`: vector and matrix products.

@@ -1,0 +1,1 @@
+//! `cllm_training_mt.h`: an epoch on several threads.

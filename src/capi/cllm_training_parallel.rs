@@ -1,0 +1,1 @@
+//! `cllm_training_parallel.h`: a thread pool for training.

@@ -1,0 +1,1 @@
+//! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.

@@ -1,0 +1,1 @@
+//! `cllm_vocab_builder.h`: a model's own vocabulary.

@@ -1,0 +1,37 @@
+//! The C interface: the only place that meets raw pointers from C. One file per header; each
+//! exported function checks its arguments, makes views of them, calls the core and translates
+//! the result.
+
+/// Asserts the size of a C struct and the offset of each field at compile time.
+macro_rules! layout {
+    ($t:ty, $size:expr, $($field:ident: $offset:expr),* $(,)?) => {
+        const _: () = assert!(size_of::<$t>() == $size);
+        $(const _: () = assert!(std::mem::offset_of!($t, $field) == $offset);)*
+    };
+}
+
+pub mod ctypes;
+pub(crate) mod ffi;
+pub(crate) mod owned;
+pub(crate) mod registry;
+pub(crate) mod views;
+
+pub mod cllm;
+pub mod cllm_batch;
+pub mod cllm_data_loader;
+pub mod cllm_ext;
+pub mod cllm_format;
+pub mod cllm_fp16;
+pub mod cllm_inference;
+pub mod cllm_production;
+pub mod cllm_simd_utils;
+pub mod cllm_tokenizer;
+pub mod cllm_train_complete;
+pub mod cllm_training;
+pub mod cllm_training_mt;
+pub mod cllm_training_parallel;
+pub mod cllm_training_threaded;
+pub mod cllm_utils;
+pub mod cllm_vocab_builder;
+pub mod prime_float_math;
+pub mod prime_types;

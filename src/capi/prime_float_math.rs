@@ -1,0 +1,1 @@
+//! `prime_float_math.h`: elementary functions.

@@ -1,0 +1,1 @@
+//! `prime_types.h`: constants.

@@ -1,0 +1,343 @@
+//! Public C structs to checked, shaped views. A view is made afresh at every call, since the
+//! program may have changed any field or pointer in between.
+
+use super::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
+use super::ffi;
+use super::registry::{Registry, lock};
+use crate::error::{Error, Result};
+use crate::limits::product;
+use crate::nn::model::{
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Model, Norm, Params,
+};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the library knows of a model that it made or read.
+pub(crate) struct ModelRecord {
+    /// Shape of the attention matrices.
+    pub layout: AttentionLayout,
+    /// Whether `layer_norms` holds 2L norms, the second half being LN2.
+    pub second_norms: bool,
+    /// Address and length of the `attention_layers` array.
+    pub attention: (usize, usize),
+    /// Changes whenever the library changes the weights.
+    pub version: u64,
+    /// Strings too long for `token_str`, whole, by id.
+    pub long_strings: HashMap<u32, Vec<u8>>,
+}
+
+/// The models that the library made.
+pub(crate) static MODELS: Registry<ModelRecord> = Registry::new("model");
+
+static NEXT_VERSION: AtomicU64 = AtomicU64::new(1);
+static FOREIGN_VERSION: AtomicU64 = AtomicU64::new(0);
+
+/// A number that no state of any model's weights had before.
+pub(crate) fn new_version() -> u64 {
+    NEXT_VERSION.fetch_add(1, Ordering::Relaxed)
+}
+
+/// To be called when the library has changed weights of `model`: what was computed from them is
+/// out of date.
+pub(crate) fn weights_changed(model: *const CLLMModel) {
+    let version = new_version();
+    match MODELS.find(model) {
+        Ok(Some(record)) => lock(&record).version = version,
+        _ => FOREIGN_VERSION.store(version, Ordering::Relaxed),
+    }
+}
+
+/// Changes when the library changes weights of `model`.
+pub(crate) fn weights_version(model: *const CLLMModel) -> u64 {
+    match MODELS.find(model) {
+        Ok(Some(record)) => lock(&record).version,
+        _ => FOREIGN_VERSION.load(Ordering::Relaxed),
+    }
+}
+
+/// A tensor before it is borrowed: where it lies and how long it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raw {
+    pub pointer: *mut f32,
+    pub len: usize,
+}
+
+/// The sizes of a model and where its parts lie, all checked against each other.
+pub(crate) struct Plan {
+    pub vocab: usize,
+    pub dim: usize,
+    pub max_length: usize,
+    pub spiral: Option<Raw>,
+    pub params: Params<Raw>,
+}
+
+/// V of a model: the smaller non-zero one of its two fields.
+pub(crate) fn vocab_size(model: &CLLMModel) -> Result<usize> {
+    let rows = u64::from(model.embeddings.vocab_size);
+    let vocab = match (model.vocab_size, rows) {
+        (0, n) | (n, 0) => n,
+        (a, b) => a.min(b),
+    };
+    if vocab == 0 {
+        return Err(Error::argument("model->vocab_size", 0, "1 or more"));
+    }
+    usize::try_from(vocab).map_err(|_| Error::argument("model->vocab_size", vocab, "an array size"))
+}
+
+/// d of a model: its two fields agree, or one of them is 0.
+pub(crate) fn embedding_dim(model: &CLLMModel) -> Result<usize> {
+    let stride = u64::from(model.embeddings.embedding_dim);
+    let dim = match (stride, model.embedding_dim) {
+        (0, n) | (n, 0) => n,
+        (a, b) if a == b => a,
+        (a, b) => {
+            return Err(Error::shape(format!(
+                "model->embedding_dim is {b} but model->embeddings.embedding_dim is {a}"
+            )));
+        }
+    };
+    if dim == 0 {
+        return Err(Error::argument("model->embedding_dim", 0, "1 or more"));
+    }
+    usize::try_from(dim).map_err(|_| Error::argument("model->embedding_dim", dim, "an array size"))
+}
+
+/// The layout of one layer's matrices: full where the layer belongs to a model of the library's,
+/// per head elsewhere.
+pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout {
+    let address = layer.addr();
+    let inside = |record: &mut ModelRecord| {
+        let (start, count) = record.attention;
+        let end = start + count * size_of::<AttentionLayer>();
+        (start..end).contains(&address).then_some(record.layout)
+    };
+    MODELS.search(inside).unwrap_or(AttentionLayout::PerHead)
+}
+
+/// Where everything of a model lies, by the rules for missing parts: what is absent or does not
+/// fit takes no part.
+///
+/// # Safety
+/// `model` is NULL or points to a `CLLMModel` whose non-NULL pointers hold what its sizes say.
+pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
+    let record = MODELS.find(model)?;
+    // SAFETY: the caller's promise.
+    let m = unsafe { ffi::get(model, "model")? };
+    let vocab = vocab_size(m)?;
+    let dim = embedding_dim(m)?;
+    let count = m.num_layers as usize;
+    let (model_layout, second_norms, attention) = match &record {
+        Some(record) => {
+            let record = lock(record);
+            (record.layout, record.second_norms, record.attention)
+        }
+        None => (AttentionLayout::PerHead, false, (0, 0)),
+    };
+    if m.embeddings.embeddings.is_null() {
+        return Err(Error::Null("model->embeddings.embeddings"));
+    }
+    let raw = |pointer: *mut f32, len: usize| Raw { pointer, len };
+    let some = |pointer: *mut f32, len: usize| (!pointer.is_null()).then_some(Raw { pointer, len });
+    let embeddings = raw(
+        m.embeddings.embeddings,
+        product("the embedding matrix", &[vocab, dim])?,
+    );
+
+    let array = |pointer: bool| if pointer { 0 } else { count };
+    let norm_count = if second_norms { 2 * count } else { count };
+    // SAFETY: a non-NULL array of layers has as many entries as the model has layers (norms:
+    // twice as many where the library's record says so).
+    let (attention_layers, ff_layers, norms) = unsafe {
+        (
+            optional_slice::<AttentionLayer>(
+                m.attention_layers,
+                array(m.attention_layers.is_null()),
+            )?,
+            optional_slice::<FeedForwardLayer>(m.ff_layers, array(m.ff_layers.is_null()))?,
+            optional_slice::<CLLMLayerNorm>(
+                m.layer_norms,
+                if m.layer_norms.is_null() {
+                    0
+                } else {
+                    norm_count
+                },
+            )?,
+        )
+    };
+    let norm = |index: usize| match norms.get(index) {
+        Some(n) if n.dim as usize == dim => Norm {
+            epsilon: if n.epsilon > 0.0 {
+                n.epsilon
+            } else {
+                DEFAULT_EPSILON
+            },
+            gamma: some(n.gamma, dim),
+            beta: some(n.beta, dim),
+        },
+        _ => Norm::default(),
+    };
+
+    let mut layers = Vec::new();
+    layers.try_reserve_exact(count).map_err(|_| Error::Memory {
+        what: "the layers",
+        bytes: count,
+    })?;
+    for l in 0..count {
+        let attention = match attention_layers.get(l) {
+            Some(a) => {
+                let (heads, head_dim) = (a.num_heads as usize, a.head_dim as usize);
+                let qkv = [a.query_lattice, a.key_lattice, a.value_lattice];
+                let fits = heads.checked_mul(head_dim) == Some(dim);
+                if fits && qkv.iter().all(|w| !w.is_null()) {
+                    let ours = m.attention_layers.addr() == attention.0;
+                    let layout = if ours {
+                        model_layout
+                    } else {
+                        AttentionLayout::PerHead
+                    };
+                    let rows = match layout {
+                        AttentionLayout::Full => dim,
+                        AttentionLayout::PerHead => head_dim,
+                    };
+                    let len = product("an attention matrix", &[dim, rows])?;
+                    Some(Attention {
+                        heads,
+                        head_dim,
+                        layout,
+                        qkv: qkv.map(|w| raw(w, len)),
+                    })
+                } else {
+                    None
+                }
+            }
+            None => None,
+        };
+        let feed_forward = match ff_layers.get(l) {
+            Some(f)
+                if !f.w1_lattice.is_null()
+                    && !f.w2_lattice.is_null()
+                    && f.hidden_dim > 0
+                    && f.input_dim as usize == dim
+                    && f.output_dim as usize == dim =>
+            {
+                let hidden = f.hidden_dim as usize;
+                let len = product("a feed-forward matrix", &[hidden, dim])?;
+                Some(FeedForward {
+                    hidden,
+                    w1: raw(f.w1_lattice, len),
+                    b1: some(f.bias1, hidden),
+                    w2: raw(f.w2_lattice, len),
+                    b2: some(f.bias2, dim),
+                })
+            }
+            _ => None,
+        };
+        let norm2 = if second_norms {
+            norm(count + l)
+        } else {
+            Norm::default()
+        };
+        layers.push(Layer {
+            norm1: norm(l),
+            attention,
+            norm2,
+            feed_forward,
+        });
+    }
+
+    let p = &m.pos_encoding;
+    let width = p.embedding_dim as usize;
+    let max_length = if width == dim || width == 0 {
+        p.max_length as usize
+    } else {
+        0
+    };
+    let table = product("a position table", &[max_length, dim])?;
+    let present = |pointer: *mut f32| {
+        if max_length == 0 {
+            None
+        } else {
+            some(pointer, table)
+        }
+    };
+    Ok(Plan {
+        vocab,
+        dim,
+        max_length,
+        spiral: present(p.spiral_positions),
+        params: Params {
+            embeddings,
+            layers,
+            learned: present(p.learned_positions),
+        },
+    })
+}
+
+/// # Safety
+/// As [`ffi::slice`], for a pointer that is NULL only where `len` is 0.
+unsafe fn optional_slice<'a, T>(pointer: *const T, len: usize) -> Result<&'a [T]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ffi::slice(pointer, len, "an array of the model") }
+}
+
+/// Tensors to read.
+///
+/// # Safety
+/// As [`ffi::slice`] for every tensor.
+pub(crate) unsafe fn read<'a>(params: Params<Raw>) -> Result<Params<&'a [f32]>> {
+    // SAFETY: the caller's promise.
+    params.try_map(|_, _, t| unsafe { ffi::slice(t.pointer, t.len, "a weight array") })
+}
+
+/// Tensors to change.
+///
+/// # Safety
+/// As [`ffi::slice_mut`] for every tensor; no two overlap.
+pub(crate) unsafe fn write<'a>(params: Params<Raw>) -> Result<Params<&'a mut [f32]>> {
+    // SAFETY: the caller's promise.
+    params.try_map(|_, _, t| unsafe { ffi::slice_mut(t.pointer, t.len, "a weight array") })
+}
+
+/// A model to run.
+///
+/// # Safety
+/// As [`plan`]; nothing writes the weights during `'a`.
+pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
+    // SAFETY: the caller's promise, for all three.
+    unsafe {
+        let plan = plan(model)?;
+        let spiral = match plan.spiral {
+            Some(t) => Some(ffi::slice(t.pointer, t.len, "spiral_positions")?),
+            None => None,
+        };
+        Ok(Model {
+            vocab: plan.vocab,
+            dim: plan.dim,
+            max_length: plan.max_length,
+            spiral,
+            params: read(plan.params)?,
+        })
+    }
+}
+
+/// The layout of a kind of tensor in messages and files.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Embeddings => "embeddings",
+        Kind::Query => "query",
+        Kind::Key => "key",
+        Kind::Value => "value",
+        Kind::W1 => "w1",
+        Kind::Bias1 => "bias1",
+        Kind::W2 => "w2",
+        Kind::Bias2 => "bias2",
+        Kind::Gamma1 => "gamma1",
+        Kind::Beta1 => "beta1",
+        Kind::Gamma2 => "gamma2",
+        Kind::Beta2 => "beta2",
+        Kind::Learned => "learned positions",
+    }
+}

@@ -1,0 +1,1 @@
+//! Model files: the v1 layout, the extension after it, atomic writing.

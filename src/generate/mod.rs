@@ -1,0 +1,1 @@
+//! Generating text: the key/value cache, sampling, the loop.

@@ -1,0 +1,1 @@
+//! What the API itself is about: spiral, clock and prime positions, symmetry groups.

@@ -1,0 +1,55 @@
+//! Every limit of the library, each with its reason.
+
+use crate::error::{Error, Result};
+
+/// Vocabulary entries in a file: the bound of the original reader.
+pub const MAX_FILE_VOCAB: u64 = 1_000_000;
+/// Embedding width in a file: the bound of the original reader.
+pub const MAX_FILE_EMBEDDING: u64 = 10_000;
+/// Layers in a file: the bound of the original reader.
+pub const MAX_FILE_LAYERS: u64 = 100;
+/// Largest text file that the data loader takes as one document (the original's 100 MiB).
+pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
+/// Threads in one pool: more than any machine that this library was tried on, and few enough
+/// that a wild argument can't exhaust the process's thread limit.
+pub const MAX_THREADS: usize = 256;
+/// Bytes of a token's string in `CLLMToken.token_str`, without the closing NUL.
+pub const TOKEN_STR_LEN: usize = 63;
+/// Tokens that generation looks back on when a model has no position table: the original's 512.
+pub const DEFAULT_CONTEXT: usize = 512;
+
+/// The product of sizes, or the error that names what they were for.
+pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {
+    sizes
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+        .filter(|&n| n <= isize::MAX as usize / 8)
+        .ok_or(Error::Memory {
+            what,
+            bytes: usize::MAX,
+        })
+}
+
+/// A vector of `len` default values; an error instead of an abort when there is no memory.
+pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<T>> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(len).map_err(|_| Error::Memory {
+        what,
+        bytes: len.saturating_mul(size_of::<T>()),
+    })?;
+    vec.resize(len, T::default());
+    Ok(vec)
+}
+
+/// Makes `vec` hold at least `len` values; what it held may be overwritten by later use.
+pub fn grow<T: Clone + Default>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()> {
+    if vec.len() < len {
+        vec.try_reserve_exact(len - vec.len())
+            .map_err(|_| Error::Memory {
+                what,
+                bytes: len.saturating_mul(size_of::<T>()),
+            })?;
+        vec.resize(len, T::default());
+    }
+    Ok(())
+}

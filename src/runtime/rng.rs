@@ -1,0 +1,25 @@
+//! Random numbers: a named generator, so that a seed means the same in every release.
+
+use rand::{RngExt, SeedableRng};
+
+/// ChaCha with 8 rounds: fast, seekable, and its stream is fixed by its specification.
+pub type Rng = rand_chacha::ChaCha8Rng;
+
+/// A generator from a seed.
+pub fn seeded(seed: u64) -> Rng {
+    Rng::seed_from_u64(seed)
+}
+
+/// One draw from the standard normal distribution (Box and Muller, 1958).
+pub fn normal(rng: &mut Rng) -> f32 {
+    // 1 - u lies in (0, 1], so that the logarithm is finite.
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
+}
+
+/// Fills `out` with draws from N(0, sigma²).
+pub fn fill_normal(rng: &mut Rng, out: &mut [f32], sigma: f32) {
+    for x in out {
+        *x = sigma * normal(rng);
+    }
+}

@@ -1,0 +1,1 @@
+//! Training: optimizer, schedules, steps, checkpoints.
