@@ -1,0 +1,77 @@
+//! Vectors: products, sums, scaling.
+
+use super::math::{LANES, fma, fold};
+
+simd! {
+    /// Σ a_i·b_i over the shorter length.
+    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+        let n = a.len().min(b.len());
+        let (a, b) = (&a[..n], &b[..n]);
+        let mut lanes = [0f32; LANES];
+        let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+        let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for i in 0..LANES {
+                lanes[i] = fma::<FMA>(a[i], b[i], lanes[i]);
+            }
+        }
+        for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
+            lanes[i] = fma::<FMA>(*a, *b, lanes[i]);
+        }
+        fold(lanes, |a, b| a + b)
+    }
+}
+
+simd! {
+    /// out_i += s·a_i.
+    pub fn axpy(out: &mut [f32], s: f32, a: &[f32]) {
+        for (out, a) in out.iter_mut().zip(a) {
+            *out = fma::<FMA>(s, *a, *out);
+        }
+    }
+}
+
+simd! {
+    /// out_i += a_i.
+    pub fn add_assign(out: &mut [f32], a: &[f32]) {
+        let _ = FMA;
+        for (out, a) in out.iter_mut().zip(a) {
+            *out += a;
+        }
+    }
+}
+
+simd! {
+    /// out_i *= s.
+    pub fn scale(out: &mut [f32], s: f32) {
+        let _ = FMA;
+        for x in out {
+            *x *= s;
+        }
+    }
+}
+
+/// Values whose squares are summed in f32 before the sum goes on in f64.
+const NORM_BLOCK: usize = 4096;
+
+simd! {
+    fn block_square_sum(x: &[f32]) -> f64 {
+        let _ = FMA;
+        let mut lanes = [0f64; 16];
+        let (chunks, rest) = x.as_chunks::<16>();
+        for chunk in chunks {
+            for i in 0..16 {
+                lanes[i] += f64::from(chunk[i]) * f64::from(chunk[i]);
+            }
+        }
+        for (i, x) in rest.iter().enumerate() {
+            lanes[i] += f64::from(*x) * f64::from(*x);
+        }
+        lanes.iter().sum()
+    }
+}
+
+/// Σ x_i² in f64.
+pub fn square_sum(x: &[f32]) -> f64 {
+    x.chunks(NORM_BLOCK).map(block_square_sum).sum()
+}
