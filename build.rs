@@ -21,60 +21,25 @@ const STD_TIME: &[&str] = &["stdbool.h", "stddef.h", "stdint.h", "time.h"];
 
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
-    Header {
-        name: "cllm",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
-    Header {
-        name: "cllm_inference",
-        system: STD,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
-    Header {
-        name: "cllm_format",
-        system: STD,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
-    Header {
-        name: "cllm_tokenizer",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
+    Header { name: "cllm", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm_inference", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_format", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_tokenizer", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_data_loader",
         system: STD,
         local: &["cllm_tokenizer.h"],
         after_includes: "",
     },
-    Header {
-        name: "cllm_training",
-        system: STD_TIME,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
+    Header { name: "cllm_training", system: STD_TIME, local: &["cllm.h"], after_includes: "" },
     Header {
         name: "cllm_training_mt",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header {
-        name: "cllm_utils",
-        system: STD,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
-    Header {
-        name: "cllm_batch",
-        system: STD,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
+    Header { name: "cllm_utils", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_batch", system: STD, local: &["cllm.h"], after_includes: "" },
     Header {
         name: "cllm_training_parallel",
         system: STD,
@@ -87,48 +52,23 @@ const HEADERS: &[Header] = &[
         local: &["cllm_training.h", "cllm_batch.h"],
         after_includes: "",
     },
-    Header {
-        name: "cllm_vocab_builder",
-        system: STD,
-        local: &["cllm.h"],
-        after_includes: "",
-    },
+    Header { name: "cllm_vocab_builder", system: STD, local: &["cllm.h"], after_includes: "" },
     Header {
         name: "cllm_production",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header {
-        name: "cllm_fp16",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
+    Header { name: "cllm_fp16", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_train_complete",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header {
-        name: "cllm_simd_utils",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
-    Header {
-        name: "prime_float_math",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
-    Header {
-        name: "prime_types",
-        system: STD,
-        local: &[],
-        after_includes: "",
-    },
+    Header { name: "cllm_simd_utils", system: STD, local: &[], after_includes: "" },
+    Header { name: "prime_float_math", system: STD, local: &[], after_includes: "" },
+    Header { name: "prime_types", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_ext",
         system: STD,
@@ -181,9 +121,7 @@ fn generate(root: &Path, header: &Header) -> String {
     for source in &sources {
         builder = builder.with_src(source);
     }
-    let bindings = builder
-        .generate()
-        .unwrap_or_else(|e| panic!("include/{}.h: {e}", header.name));
+    let bindings = builder.generate().unwrap_or_else(|e| panic!("include/{}.h: {e}", header.name));
     let mut text = Vec::new();
     bindings.write(&mut text);
     String::from_utf8(text).expect("headers are UTF-8")
@@ -194,13 +132,8 @@ fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
     let main = capi.join(format!("{name}.rs"));
     let text = fs::read_to_string(&main).unwrap_or_else(|e| panic!("{}: {e}", main.display()));
     let parts = text.lines().filter_map(|line| {
-        let line = line
-            .strip_prefix("pub mod ")
-            .or_else(|| line.strip_prefix("mod "))?;
-        Some(
-            capi.join(name)
-                .join(format!("{}.rs", line.strip_suffix(';')?)),
-        )
+        let line = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "))?;
+        Some(capi.join(name).join(format!("{}.rs", line.strip_suffix(';')?)))
     });
     let parts: Vec<_> = parts.collect();
     std::iter::once(main).chain(parts).collect()
@@ -208,16 +141,10 @@ fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
 
 fn public_items(source: &str) -> Vec<String> {
     let name = |line: &str| {
-        ["pub struct ", "pub enum ", "pub type ", "pub union "]
-            .iter()
-            .find_map(|kind| {
-                let rest = line.strip_prefix(kind)?;
-                Some(
-                    rest.split(|c: char| !c.is_alphanumeric() && c != '_')
-                        .next()?
-                        .to_string(),
-                )
-            })
+        ["pub struct ", "pub enum ", "pub type ", "pub union "].iter().find_map(|kind| {
+            let rest = line.strip_prefix(kind)?;
+            Some(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_string())
+        })
     };
     source.lines().filter_map(name).collect()
 }

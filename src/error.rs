@@ -64,11 +64,7 @@ impl Error {
         value: impl std::fmt::Display,
         expected: &'static str,
     ) -> Self {
-        Self::Argument {
-            name,
-            value: value.to_string(),
-            expected,
-        }
+        Self::Argument { name, value: value.to_string(), expected }
     }
 
     /// `Shape` from any text.
@@ -78,17 +74,11 @@ impl Error {
 
     /// `Io` for a path; made for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_path_buf(),
-            source,
-        }
+        move |source| Self::Io { path: path.to_path_buf(), source }
     }
 
     /// `File` for a path.
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File {
-            path: path.to_path_buf(),
-            problem: problem.into(),
-        }
+        Self::File { path: path.to_path_buf(), problem: problem.into() }
     }
 }

@@ -24,19 +24,14 @@ pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size))
         .filter(|&n| n <= isize::MAX as usize / 8)
-        .ok_or(Error::Memory {
-            what,
-            bytes: usize::MAX,
-        })
+        .ok_or(Error::Memory { what, bytes: usize::MAX })
 }
 
 /// A vector of `len` default values; an error instead of an abort when there is no memory.
 pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<T>> {
     let mut vec = Vec::new();
-    vec.try_reserve_exact(len).map_err(|_| Error::Memory {
-        what,
-        bytes: len.saturating_mul(size_of::<T>()),
-    })?;
+    vec.try_reserve_exact(len)
+        .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
     vec.resize(len, T::default());
     Ok(vec)
 }
@@ -45,10 +40,7 @@ pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<
 pub fn grow<T: Clone + Default>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()> {
     if vec.len() < len {
         vec.try_reserve_exact(len - vec.len())
-            .map_err(|_| Error::Memory {
-                what,
-                bytes: len.saturating_mul(size_of::<T>()),
-            })?;
+            .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
         vec.resize(len, T::default());
     }
     Ok(())

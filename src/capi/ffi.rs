@@ -88,10 +88,7 @@ fn check<T>(pointer: *const T, len: usize, name: &'static str) -> Result<()> {
     if !pointer.is_aligned() {
         return Err(Error::shape(format!("{name} is not aligned for its type")));
     }
-    if len
-        .checked_mul(size_of::<T>())
-        .is_none_or(|bytes| bytes > isize::MAX as usize)
-    {
+    if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
         return Err(Error::argument(name, len, "an array that fits in memory"));
     }
     Ok(())
@@ -222,11 +219,7 @@ impl<T: Zeroable> CArray<T> {
             return Err(Error::Memory { what, bytes });
         }
         count_allocation(pointer.cast());
-        Ok(Self {
-            pointer,
-            len,
-            plain: PhantomData,
-        })
+        Ok(Self { pointer, len, plain: PhantomData })
     }
 
     /// A copy of `values`.

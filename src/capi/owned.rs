@@ -49,11 +49,7 @@ impl Sizes {
 
     /// Norms in the model.
     pub(crate) fn norms(&self) -> usize {
-        if self.second_norms {
-            2 * self.layers
-        } else {
-            self.layers
-        }
+        if self.second_norms { 2 * self.layers } else { self.layers }
     }
 
     /// Floats of the weight block: E; Q, K, V of each layer; W1, b1, W2, b2 of each layer; norms.
@@ -67,13 +63,8 @@ impl Sizes {
             product(WHAT, &[l, f.saturating_add(d)])?,
             product(WHAT, &[2, self.norms(), d])?,
         ];
-        let sum = parts
-            .iter()
-            .try_fold(0usize, |sum, &part| sum.checked_add(part));
-        sum.ok_or(Error::Memory {
-            what: WHAT,
-            bytes: usize::MAX,
-        })
+        let sum = parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
+        sum.ok_or(Error::Memory { what: WHAT, bytes: usize::MAX })
     }
 }
 
@@ -81,15 +72,7 @@ impl Sizes {
 /// `token_<id>` strings. Every matrix has d×d floats, whatever the layout uses of them.
 pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
     sizes.check()?;
-    let &Sizes {
-        vocab,
-        dim: d,
-        layers,
-        heads,
-        hidden: f,
-        max_length,
-        ..
-    } = sizes;
+    let &Sizes { vocab, dim: d, layers, heads, hidden: f, max_length, .. } = sizes;
     let narrow = |value: usize, name: &'static str| {
         u32::try_from(value).map_err(|_| Error::argument(name, value, "below 2^32"))
     };
@@ -211,9 +194,7 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
         let m = ffi::get(model, "model")?;
         let count = m.num_layers as usize;
         let block = m.weights.addr()
-            ..m.weights
-                .addr()
-                .saturating_add((m.num_weights as usize).saturating_mul(4));
+            ..m.weights.addr().saturating_add((m.num_weights as usize).saturating_mul(4));
         let mut seen = HashSet::new();
         let mut release = |pointer: *mut f32| {
             if !pointer.is_null() && !block.contains(&pointer.addr()) && seen.insert(pointer.addr())
@@ -241,13 +222,8 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
             }
         }
         let p = &m.pos_encoding;
-        [
-            p.spiral_positions,
-            p.clock_positions,
-            p.prime_positions,
-            p.learned_positions,
-        ]
-        .map(&mut release);
+        [p.spiral_positions, p.clock_positions, p.prime_positions, p.learned_positions]
+            .map(&mut release);
         ffi::free(m.tokens);
         ffi::free(m.lattice_points);
         ffi::free(m.attention_layers);

@@ -25,14 +25,8 @@ struct Inner<T> {
 impl<T> Registry<T> {
     /// An empty registry; `kind` stands in messages, as in "training".
     pub(crate) const fn new(kind: &'static str) -> Self {
-        let inner = Inner {
-            live: None,
-            retired: VecDeque::new(),
-        };
-        Self {
-            kind,
-            inner: Mutex::new(inner),
-        }
+        let inner = Inner { live: None, retired: VecDeque::new() };
+        Self { kind, inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<T>> {
@@ -43,10 +37,7 @@ impl<T> Registry<T> {
     pub(crate) fn insert<P>(&self, address: *const P, state: T) -> Arc<Mutex<T>> {
         let state = Arc::new(Mutex::new(state));
         let mut inner = self.inner();
-        inner
-            .live
-            .get_or_insert_default()
-            .insert(address.addr(), Arc::clone(&state));
+        inner.live.get_or_insert_default().insert(address.addr(), Arc::clone(&state));
         state
     }
 
@@ -57,11 +48,7 @@ impl<T> Registry<T> {
             return Err(Error::Null(self.kind));
         }
         let inner = self.inner();
-        let state = inner
-            .live
-            .as_ref()
-            .and_then(|live| live.get(&address.addr()))
-            .cloned();
+        let state = inner.live.as_ref().and_then(|live| live.get(&address.addr())).cloned();
         if state.is_none() && inner.retired.contains(&address.addr()) {
             return Err(Error::Stale(self.kind));
         }
@@ -76,11 +63,7 @@ impl<T> Registry<T> {
     /// The first state for which `f` finds something.
     pub(crate) fn search<R>(&self, mut f: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
         let inner = self.inner();
-        inner
-            .live
-            .as_ref()?
-            .values()
-            .find_map(|state| f(&mut lock(state)))
+        inner.live.as_ref()?.values().find_map(|state| f(&mut lock(state)))
     }
 
     /// Forgets an object; its state, if it had one.
@@ -96,11 +79,7 @@ impl<T> Registry<T> {
         let oldest = {
             let mut inner = self.inner();
             inner.retired.push_back(address.expose_provenance());
-            if inner.retired.len() > RETIRED {
-                inner.retired.pop_front()
-            } else {
-                None
-            }
+            if inner.retired.len() > RETIRED { inner.retired.pop_front() } else { None }
         };
         if let Some(oldest) = oldest {
             // SAFETY: it was retired by the same promise, and is in no list any more.

@@ -138,10 +138,7 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
     }
     let raw = |pointer: *mut f32, len: usize| Raw { pointer, len };
     let some = |pointer: *mut f32, len: usize| (!pointer.is_null()).then_some(Raw { pointer, len });
-    let embeddings = raw(
-        m.embeddings.embeddings,
-        product("the embedding matrix", &[vocab, dim])?,
-    );
+    let embeddings = raw(m.embeddings.embeddings, product("the embedding matrix", &[vocab, dim])?);
 
     let array = |pointer: bool| if pointer { 0 } else { count };
     let norm_count = if second_norms { 2 * count } else { count };
@@ -156,21 +153,13 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
             optional_slice::<FeedForwardLayer>(m.ff_layers, array(m.ff_layers.is_null()))?,
             optional_slice::<CLLMLayerNorm>(
                 m.layer_norms,
-                if m.layer_norms.is_null() {
-                    0
-                } else {
-                    norm_count
-                },
+                if m.layer_norms.is_null() { 0 } else { norm_count },
             )?,
         )
     };
     let norm = |index: usize| match norms.get(index) {
         Some(n) if n.dim as usize == dim => Norm {
-            epsilon: if n.epsilon > 0.0 {
-                n.epsilon
-            } else {
-                DEFAULT_EPSILON
-            },
+            epsilon: if n.epsilon > 0.0 { n.epsilon } else { DEFAULT_EPSILON },
             gamma: some(n.gamma, dim),
             beta: some(n.beta, dim),
         },
@@ -178,10 +167,9 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
     };
 
     let mut layers = Vec::new();
-    layers.try_reserve_exact(count).map_err(|_| Error::Memory {
-        what: "the layers",
-        bytes: count,
-    })?;
+    layers
+        .try_reserve_exact(count)
+        .map_err(|_| Error::Memory { what: "the layers", bytes: count })?;
     for l in 0..count {
         let attention = match attention_layers.get(l) {
             Some(a) => {
@@ -190,22 +178,26 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
                 let fits = heads.checked_mul(head_dim) == Some(dim);
                 if fits && qkv.iter().all(|w| !w.is_null()) {
                     let ours = m.attention_layers.addr() == attention.0;
-                    let layout = if ours {
-                        model_layout
-                    } else {
-                        AttentionLayout::PerHead
-                    };
+                    let layout = if ours { model_layout } else { AttentionLayout::PerHead };
                     let rows = match layout {
                         AttentionLayout::Full => dim,
                         AttentionLayout::PerHead => head_dim,
                     };
                     let len = product("an attention matrix", &[dim, rows])?;
-                    Some(Attention {
-                        heads,
-                        head_dim,
-                        layout,
-                        qkv: qkv.map(|w| raw(w, len)),
-                    })
+                    // One block of the library's own, so that one view may span all three.
+                    let inside = m.weights.addr()
+                        ..=m.weights
+                            .addr()
+                            .saturating_add((m.num_weights as usize).saturating_mul(4));
+                    let adjacent = ours
+                        && layout == AttentionLayout::Full
+                        && inside.contains(&qkv[0].addr())
+                        && inside.contains(&qkv[2].wrapping_add(len).addr())
+                        && qkv[1] == qkv[0].wrapping_add(len)
+                        && qkv[2] == qkv[1].wrapping_add(len);
+                    let joined = adjacent.then(|| raw(qkv[0], 3 * len));
+                    let qkv = qkv.map(|w| raw(w, len));
+                    Some(Attention { heads, head_dim, layout, qkv, joined })
                 } else {
                     None
                 }
@@ -232,44 +224,23 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
             }
             _ => None,
         };
-        let norm2 = if second_norms {
-            norm(count + l)
-        } else {
-            Norm::default()
-        };
-        layers.push(Layer {
-            norm1: norm(l),
-            attention,
-            norm2,
-            feed_forward,
-        });
+        let norm2 = if second_norms { norm(count + l) } else { Norm::default() };
+        layers.push(Layer { norm1: norm(l), attention, norm2, feed_forward });
     }
 
     let p = &m.pos_encoding;
     let width = p.embedding_dim as usize;
-    let max_length = if width == dim || width == 0 {
-        p.max_length as usize
-    } else {
-        0
-    };
+    let max_length = if width == dim || width == 0 { p.max_length as usize } else { 0 };
     let table = product("a position table", &[max_length, dim])?;
     let present = |pointer: *mut f32| {
-        if max_length == 0 {
-            None
-        } else {
-            some(pointer, table)
-        }
+        if max_length == 0 { None } else { some(pointer, table) }
     };
     Ok(Plan {
         vocab,
         dim,
         max_length,
         spiral: present(p.spiral_positions),
-        params: Params {
-            embeddings,
-            layers,
-            learned: present(p.learned_positions),
-        },
+        params: Params { embeddings, layers, learned: present(p.learned_positions) },
     })
 }
 
@@ -286,10 +257,20 @@ unsafe fn optional_slice<'a, T>(pointer: *const T, len: usize) -> Result<&'a [T]
 /// Tensors to read.
 ///
 /// # Safety
-/// As [`ffi::slice`] for every tensor.
+/// As [`ffi::slice`] for every tensor, and for the joined matrices.
 pub(crate) unsafe fn read<'a>(params: Params<Raw>) -> Result<Params<&'a [f32]>> {
+    const WHAT: &str = "a weight array";
+    let joined: Vec<_> =
+        params.layers.iter().map(|l| l.attention.as_ref().and_then(|a| a.joined)).collect();
     // SAFETY: the caller's promise.
-    params.try_map(|_, _, t| unsafe { ffi::slice(t.pointer, t.len, "a weight array") })
+    let mut params = params.try_map(|_, _, t| unsafe { ffi::slice(t.pointer, t.len, WHAT) })?;
+    for (layer, joined) in params.layers.iter_mut().zip(joined) {
+        if let (Some(attention), Some(t)) = (&mut layer.attention, joined) {
+            // SAFETY: likewise; only read, so that it may overlap the three matrices.
+            attention.joined = Some(unsafe { ffi::slice(t.pointer, t.len, WHAT)? });
+        }
+    }
+    Ok(params)
 }
 
 /// Tensors to change.

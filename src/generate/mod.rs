@@ -1,1 +1,3 @@
 //! Generating text: the key/value cache, sampling, the loop.
+
+pub mod cache;

@@ -42,11 +42,7 @@ impl Shape {
 
     /// Keys that the queries first..first+count may see.
     fn visible(&self, first: usize, count: usize) -> usize {
-        if self.causal {
-            self.base + first + count
-        } else {
-            self.keys()
-        }
+        if self.causal { self.base + first + count } else { self.keys() }
     }
 }
 
@@ -97,12 +93,7 @@ unsafe impl Send for HeadsMut {}
 
 impl HeadsMut {
     fn new(data: &mut [f32], row: usize, sequence: usize) -> Self {
-        Self {
-            pointer: data.as_mut_ptr(),
-            len: data.len(),
-            row,
-            sequence,
-        }
+        Self { pointer: data.as_mut_ptr(), len: data.len(), row, sequence }
     }
 
     /// # Safety
@@ -211,9 +202,7 @@ fn single(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32])
         });
     };
     if keys * h < 1 << 14 {
-        out.chunks_mut(h)
-            .enumerate()
-            .for_each(|(head, out)| work(head, out));
+        out.chunks_mut(h).enumerate().for_each(|(head, out)| work(head, out));
     } else {
         pool.chunks((out, h), work);
     }
@@ -240,21 +229,13 @@ pub fn backward(
         ..HeadsMut::new(&mut grad[column..], row, s.rows * row)
     };
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
-    let contiguous = |data| Heads {
-        data,
-        row: d,
-        sequence: s.rows * d,
-    };
+    let contiguous = |data| Heads { data, row: d, sequence: s.rows * d };
     let (out, dout) = (contiguous(out), contiguous(dout));
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
         // SAFETY: all rows of this sequence in the columns of this head, in three disjoint places.
-        let (mut dk, mut dv) = unsafe {
-            (
-                dk.view(s, b, head, 0, s.rows),
-                dv.view(s, b, head, 0, s.rows),
-            )
-        };
+        let (mut dk, mut dv) =
+            unsafe { (dk.view(s, b, head, 0, s.rows), dv.view(s, b, head, 0, s.rows)) };
         dk.fill(0.0);
         dv.fill(0.0);
         for first in (0..s.rows).step_by(BLOCK) {
@@ -274,13 +255,7 @@ pub fn backward(
                     let seen = s.visible(first + i, 1);
                     let p = &mut p[i * keys..][..keys];
                     let ds = &mut ds[i * keys..][..keys];
-                    score_gradient(
-                        &mut p[..seen],
-                        &mut ds[..seen],
-                        s.scale(),
-                        lse[at],
-                        correction,
-                    );
+                    score_gradient(&mut p[..seen], &mut ds[..seen], s.scale(), lse[at], correction);
                     p[seen..].fill(0.0);
                     ds[seen..].fill(0.0);
                 }

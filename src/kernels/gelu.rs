@@ -69,16 +69,10 @@ mod tests {
         backward(&z, &mut slope);
         for ((z, value), slope) in z.iter().zip(&value).zip(&slope) {
             let x = f64::from(*z);
-            assert!(
-                (f64::from(*value) - reference(x)).abs() < 1e-6,
-                "GELU({z}) = {value}"
-            );
+            assert!((f64::from(*value) - reference(x)).abs() < 1e-6, "GELU({z}) = {value}");
             let h = 1e-5;
             let difference = (reference(x + h) - reference(x - h)) / (2.0 * h);
-            assert!(
-                (f64::from(*slope) - difference).abs() < 2e-6,
-                "GELU'({z}) = {slope}"
-            );
+            assert!((f64::from(*slope) - difference).abs() < 2e-6, "GELU'({z}) = {slope}");
         }
     }
 }

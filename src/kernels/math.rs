@@ -31,11 +31,7 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
     let p = fma::<FMA>(p, r, 1.666_666_5e-1);
     let p = fma::<FMA>(p, r, 0.5);
     let p = fma::<FMA>(p, r * r, r + 1.0);
-    let exponent = shifted
-        .to_bits()
-        .wrapping_sub(ROUND.to_bits())
-        .wrapping_add(127)
-        << 23;
+    let exponent = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
     p * f32::from_bits(exponent)
 }
 
@@ -84,10 +80,7 @@ mod tests {
         while x < 88.0 {
             let want = f64::from(x).exp();
             for got in [exp::<false>(x), exp::<true>(x)] {
-                assert!(
-                    (f64::from(got) - want).abs() <= 3e-7 * want,
-                    "exp({x}) = {got}"
-                );
+                assert!((f64::from(got) - want).abs() <= 3e-7 * want, "exp({x}) = {got}");
             }
             x += 0.0173;
         }

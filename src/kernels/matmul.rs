@@ -80,14 +80,8 @@ pub fn matmul(
         product(0, m);
         return;
     }
-    let rows = if m >= 2 * TASK_ROWS {
-        TASK_ROWS
-    } else {
-        m.div_ceil(2).next_multiple_of(8)
-    };
-    pool.for_each(m.div_ceil(rows), |task| {
-        product(task * rows, rows.min(m - task * rows))
-    });
+    let rows = if m >= 2 * TASK_ROWS { TASK_ROWS } else { m.div_ceil(2).next_multiple_of(8) };
+    pool.for_each(m.div_ceil(rows), |task| product(task * rows, rows.min(m - task * rows)));
 }
 
 fn strides(strides: &[isize]) -> (isize, isize) {

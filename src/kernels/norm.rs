@@ -17,10 +17,7 @@ fn row_stats<const FMA: bool>(x: &[f32], epsilon: f32) -> Stats {
     let n = x.len() as f32;
     let mean = sum_by(x.len(), |i| x[i]) / n;
     let variance = sum_by(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
-    Stats {
-        mean,
-        rstd: 1.0 / (variance + epsilon).sqrt(),
-    }
+    Stats { mean, rstd: 1.0 / (variance + epsilon).sqrt() }
 }
 
 #[inline(always)]
@@ -69,24 +66,26 @@ simd! {
 }
 
 simd! {
-    /// x += delta, then normalises x into `out`: the residual add and the norm after it in one
-    /// pass over a row. Without `delta` only the norm.
+    /// sum = x + delta + bias, then its norm into `out`: the residual add and the norm after it in
+    /// one pass over a row.
     pub fn add_forward(
-        x: &mut [f32],
+        x: &[f32],
         delta: Option<&[f32]>,
         bias: Option<&[f32]>,
+        sum: &mut [f32],
         epsilon: f32,
         gamma: Option<&[f32]>,
         beta: Option<&[f32]>,
         out: &mut [f32],
     ) -> Stats {
+        sum.copy_from_slice(x);
         for part in [delta, bias].into_iter().flatten() {
-            for (x, d) in x.iter_mut().zip(part) {
+            for (x, d) in sum.iter_mut().zip(part) {
                 *x += d;
             }
         }
-        let stats = row_stats::<FMA>(x, epsilon);
-        apply::<FMA>(x, stats, gamma, beta, out);
+        let stats = row_stats::<FMA>(sum, epsilon);
+        apply::<FMA>(sum, stats, gamma, beta, out);
         stats
     }
 }

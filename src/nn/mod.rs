@@ -3,4 +3,9 @@
 //! Letters as in the field: B sequences of S positions, T = B·S rows, d embedding width, H heads
 //! of h components, F feed-forward width, V vocabulary. Every matrix is row-major `[out][in]`.
 
+pub mod activations;
+pub mod backward;
+pub mod forward;
+pub mod loss;
 pub mod model;
+pub mod rows;

@@ -2,6 +2,7 @@
 //! optimizer moments.
 
 use crate::error::{Error, Result};
+use std::convert::Infallible;
 
 /// Smallest variance that layer norm divides by, where a norm states none.
 pub const DEFAULT_EPSILON: f32 = 1e-5;
@@ -36,6 +37,8 @@ pub struct Attention<T> {
     pub layout: AttentionLayout,
     /// Wq, Wk and Wv.
     pub qkv: [T; 3],
+    /// The three as one matrix `[3d][d]`, where they lie next to each other; never an own tensor.
+    pub joined: Option<T>,
 }
 
 /// The two products of a feed-forward sublayer.
@@ -66,11 +69,17 @@ pub struct Norm<T> {
 
 impl<T> Default for Norm<T> {
     fn default() -> Self {
-        Self {
-            epsilon: DEFAULT_EPSILON,
-            gamma: None,
-            beta: None,
-        }
+        Self { epsilon: DEFAULT_EPSILON, gamma: None, beta: None }
+    }
+}
+
+impl<T> Norm<T> {
+    fn by_ref(&self) -> Norm<&T> {
+        Norm { epsilon: self.epsilon, gamma: self.gamma.as_ref(), beta: self.beta.as_ref() }
+    }
+
+    fn by_mut(&mut self) -> Norm<&mut T> {
+        Norm { epsilon: self.epsilon, gamma: self.gamma.as_mut(), beta: self.beta.as_mut() }
     }
 }
 
@@ -152,9 +161,8 @@ impl<T> Params<T> {
         f(Kind::Embeddings, 0, &self.embeddings);
         for (l, layer) in self.layers.iter().enumerate() {
             if let Some(attention) = &layer.attention {
-                for (kind, t) in [Kind::Query, Kind::Key, Kind::Value]
-                    .into_iter()
-                    .zip(&attention.qkv)
+                for (kind, t) in
+                    [Kind::Query, Kind::Key, Kind::Value].into_iter().zip(&attention.qkv)
                 {
                     f(kind, l, t);
                 }
@@ -185,6 +193,7 @@ impl<T> Params<T> {
     }
 
     /// The same structure over what `f` makes of each tensor, called in the canonical order.
+    /// Joined matrices are dropped: they would be second views of the same values.
     pub fn try_map<U, E>(
         self,
         mut f: impl FnMut(Kind, usize, T) -> Result<U, E>,
@@ -194,34 +203,14 @@ impl<T> Params<T> {
         for (l, layer) in self.layers.into_iter().enumerate() {
             let attention = match layer.attention {
                 None => None,
-                Some(Attention {
-                    heads,
-                    head_dim,
-                    layout,
-                    qkv: [q, k, v],
-                }) => {
-                    let qkv = [
-                        f(Kind::Query, l, q)?,
-                        f(Kind::Key, l, k)?,
-                        f(Kind::Value, l, v)?,
-                    ];
-                    Some(Attention {
-                        heads,
-                        head_dim,
-                        layout,
-                        qkv,
-                    })
+                Some(Attention { heads, head_dim, layout, qkv: [q, k, v], joined: _ }) => {
+                    let qkv = [f(Kind::Query, l, q)?, f(Kind::Key, l, k)?, f(Kind::Value, l, v)?];
+                    Some(Attention { heads, head_dim, layout, qkv, joined: None })
                 }
             };
             let feed_forward = match layer.feed_forward {
                 None => None,
-                Some(FeedForward {
-                    hidden,
-                    w1,
-                    b1,
-                    w2,
-                    b2,
-                }) => Some(FeedForward {
+                Some(FeedForward { hidden, w1, b1, w2, b2 }) => Some(FeedForward {
                     hidden,
                     w1: f(Kind::W1, l, w1)?,
                     b1: b1.map(|t| f(Kind::Bias1, l, t)).transpose()?,
@@ -238,26 +227,73 @@ impl<T> Params<T> {
             };
             let norm1 = norm(layer.norm1, Kind::Gamma1, Kind::Beta1)?;
             let norm2 = norm(layer.norm2, Kind::Gamma2, Kind::Beta2)?;
-            layers.push(Layer {
-                norm1,
-                attention,
-                norm2,
-                feed_forward,
-            });
+            layers.push(Layer { norm1, attention, norm2, feed_forward });
         }
         let learned = self.learned.map(|t| f(Kind::Learned, 0, t)).transpose()?;
-        Ok(Params {
-            embeddings,
-            layers,
-            learned,
-        })
+        Ok(Params { embeddings, layers, learned })
     }
 
-    /// References to every tensor, in the canonical order.
-    pub fn tensors(&self) -> Vec<(Kind, usize, &T)> {
-        let mut list = Vec::new();
-        self.visit(|kind, layer, t| list.push((kind, layer, t)));
-        list
+    /// [`Params::try_map`] for what can't fail.
+    pub fn map<U>(self, mut f: impl FnMut(Kind, usize, T) -> U) -> Params<U> {
+        let mapped = self.try_map(|kind, layer, t| Ok::<U, Infallible>(f(kind, layer, t)));
+        match mapped {
+            Ok(params) => params,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The same structure over references.
+    pub fn by_ref(&self) -> Params<&T> {
+        let layers = self.layers.iter().map(|layer| Layer {
+            norm1: layer.norm1.by_ref(),
+            attention: layer.attention.as_ref().map(|a| Attention {
+                heads: a.heads,
+                head_dim: a.head_dim,
+                layout: a.layout,
+                qkv: a.qkv.each_ref(),
+                joined: a.joined.as_ref(),
+            }),
+            norm2: layer.norm2.by_ref(),
+            feed_forward: layer.feed_forward.as_ref().map(|f| FeedForward {
+                hidden: f.hidden,
+                w1: &f.w1,
+                b1: f.b1.as_ref(),
+                w2: &f.w2,
+                b2: f.b2.as_ref(),
+            }),
+        });
+        Params {
+            layers: layers.collect(),
+            embeddings: &self.embeddings,
+            learned: self.learned.as_ref(),
+        }
+    }
+
+    /// The same structure over mutable references.
+    pub fn by_mut(&mut self) -> Params<&mut T> {
+        let layers = self.layers.iter_mut().map(|layer| Layer {
+            norm1: layer.norm1.by_mut(),
+            attention: layer.attention.as_mut().map(|a| Attention {
+                heads: a.heads,
+                head_dim: a.head_dim,
+                layout: a.layout,
+                qkv: a.qkv.each_mut(),
+                joined: None,
+            }),
+            norm2: layer.norm2.by_mut(),
+            feed_forward: layer.feed_forward.as_mut().map(|f| FeedForward {
+                hidden: f.hidden,
+                w1: &mut f.w1,
+                b1: f.b1.as_mut(),
+                w2: &mut f.w2,
+                b2: f.b2.as_mut(),
+            }),
+        });
+        Params {
+            layers: layers.collect(),
+            embeddings: &mut self.embeddings,
+            learned: self.learned.as_mut(),
+        }
     }
 }
 
@@ -302,16 +338,10 @@ impl Model<'_> {
             if len == expected {
                 Ok(())
             } else {
-                Err(Error::shape(format!(
-                    "{what} has {len} values, not {expected}"
-                )))
+                Err(Error::shape(format!("{what} has {len} values, not {expected}")))
             }
         };
-        expect(
-            "the embedding matrix",
-            self.params.embeddings.len(),
-            self.vocab * d,
-        )?;
+        expect("the embedding matrix", self.params.embeddings.len(), self.vocab * d)?;
         for table in self.spiral.iter().chain(&self.params.learned) {
             expect("a position table", table.len(), self.max_length * d)?;
         }

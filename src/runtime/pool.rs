@@ -23,10 +23,7 @@ static POOLS: Lazy<Mutex<Pools>> = Lazy::new(Mutex::default);
 impl Pool {
     /// Runs everything on the calling thread.
     pub const fn serial() -> Self {
-        Self {
-            threads: 1,
-            inner: None,
-        }
+        Self { threads: 1, inner: None }
     }
 
     /// The process's pool of `threads` threads, started when first asked for.
@@ -127,20 +124,12 @@ impl Pool {
         match &self.inner {
             Some(pool) if a.len() > a_len => pool.install(|| {
                 let chunks = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
-                let chunks = chunks
-                    .zip(c.par_chunks_mut(c_len))
-                    .with_max_len(1)
-                    .enumerate();
+                let chunks = chunks.zip(c.par_chunks_mut(c_len)).with_max_len(1).enumerate();
                 chunks.for_each(|(i, ((a, b), c))| work(i, a, b, c));
             }),
             _ => {
-                let chunks = a
-                    .chunks_mut(a_len)
-                    .zip(b.chunks_mut(b_len))
-                    .zip(c.chunks_mut(c_len));
-                chunks
-                    .enumerate()
-                    .for_each(|(i, ((a, b), c))| work(i, a, b, c));
+                let chunks = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).zip(c.chunks_mut(c_len));
+                chunks.enumerate().for_each(|(i, ((a, b), c))| work(i, a, b, c));
             }
         }
     }

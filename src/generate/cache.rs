@@ -1,0 +1,70 @@
+//! Keys and values of the positions already processed, so that a new token costs one position.
+
+use crate::error::Result;
+use crate::limits::product;
+use crate::nn::model::Model;
+
+/// The key/value cache of one sequence.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    /// Keys then values of each layer, `[capacity][d]` each.
+    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    len: usize,
+    dim: usize,
+}
+
+impl KvCache {
+    /// Positions in the cache.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no position.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets the positions from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Makes room for `more` positions of `model`.
+    pub(crate) fn reserve(&mut self, model: &Model, more: usize) -> Result<()> {
+        const WHAT: &str = "the key/value cache";
+        if self.dim != model.dim || self.layers.len() != model.params.layers.len() {
+            *self = Self { dim: model.dim, ..Self::default() };
+            self.layers.resize_with(model.params.layers.len(), Default::default);
+        }
+        let need = product(WHAT, &[self.len.saturating_add(more), self.dim])?;
+        let present = self.layers.first().map_or(0, |(keys, _)| keys.len());
+        if present >= need {
+            return Ok(());
+        }
+        // Growing by half again keeps the copying linear in the length of the sequence.
+        let target = need.max(present + present / 2).next_multiple_of(self.dim.max(1));
+        for (keys, values) in &mut self.layers {
+            crate::limits::grow(WHAT, keys, target)?;
+            crate::limits::grow(WHAT, values, target)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the keys and values of new rows of `qkv` `[rows][3d]`; all keys and values of the
+    /// layer, the new ones included. [`KvCache::advance`] makes them part of the sequence.
+    pub(crate) fn append(&mut self, layer: usize, qkv: &[f32], d: usize) -> (&[f32], &[f32]) {
+        let (keys, values) = &mut self.layers[layer];
+        let rows = qkv.chunks_exact(3 * d);
+        for (i, row) in rows.enumerate() {
+            let at = (self.len + i) * d..(self.len + i + 1) * d;
+            keys[at.clone()].copy_from_slice(&row[d..2 * d]);
+            values[at].copy_from_slice(&row[2 * d..]);
+        }
+        (keys, values)
+    }
+
+    /// The appended rows of all layers now count.
+    pub(crate) fn advance(&mut self, rows: usize) {
+        self.len += rows;
+    }
+}

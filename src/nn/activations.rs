@@ -1,0 +1,107 @@
+//! What a forward pass computes on its way. Training keeps one [`LayerActivations`] per layer for
+//! the backward pass; generation uses a single one for all layers.
+
+use super::model::Model;
+use crate::error::Result;
+use crate::kernels::norm::Stats;
+use crate::limits::{grow, product};
+
+/// Intermediate results of one layer for T rows.
+#[derive(Debug, Default)]
+pub struct LayerActivations {
+    /// Residual stream entering the layer, `[T][d]`.
+    pub input: Vec<f32>,
+    /// Mean and 1/σ of its rows, `[T]`.
+    pub stats1: Vec<Stats>,
+    /// LN1 of it, `[T][d]`.
+    pub normed1: Vec<f32>,
+    /// Queries, keys, values, `[T][3d]`.
+    pub qkv: Vec<f32>,
+    /// Attention's result, `[T][d]`.
+    pub attended: Vec<f32>,
+    /// log Σ e^score of each row and head, `[T][H]`.
+    pub lse: Vec<f32>,
+    /// Residual stream after attention, `[T][d]`.
+    pub middle: Vec<f32>,
+    /// Mean and 1/σ of its rows, `[T]`.
+    pub stats2: Vec<Stats>,
+    /// LN2 of it, `[T][d]`.
+    pub normed2: Vec<f32>,
+    /// W1·x + b1, `[T][F]`.
+    pub pre_activation: Vec<f32>,
+    /// GELU of that, `[T][F]`.
+    pub hidden: Vec<f32>,
+}
+
+/// Intermediate results of a whole forward pass.
+#[derive(Debug, Default)]
+pub struct Activations {
+    /// One per layer, or a single one that all layers share.
+    pub layers: Vec<LayerActivations>,
+    /// Residual stream after the last layer, `[T][d]`.
+    pub output: Vec<f32>,
+    /// Mean and 1/σ of its rows.
+    pub output_stats: Vec<Stats>,
+    /// n: the parameter-free norm of it, `[T][d]`.
+    pub normed: Vec<f32>,
+    /// Result of the feed-forward sublayer at work, `[T][d]`.
+    pub delta: Vec<f32>,
+}
+
+/// Which intermediate results a pass must leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them, for the backward pass.
+    EveryLayer,
+    /// Only the final ones.
+    Nothing,
+}
+
+impl Activations {
+    /// Makes room for `rows` rows of `model`; what is there already is used again.
+    pub fn reserve(&mut self, model: &Model, rows: usize, keep: Keep) -> Result<()> {
+        const WHAT: &str = "the activations";
+        let d = model.dim;
+        let count = match keep {
+            Keep::EveryLayer => model.params.layers.len(),
+            Keep::Nothing => model.params.layers.len().min(1),
+        };
+        let width = product(WHAT, &[rows, d])?;
+        if self.layers.len() < count {
+            self.layers.resize_with(count, LayerActivations::default);
+        }
+        for (l, a) in self.layers.iter_mut().enumerate().take(count) {
+            let (hidden, heads) = match keep {
+                Keep::EveryLayer => {
+                    let layer = &model.params.layers[l];
+                    (
+                        layer.feed_forward.as_ref().map_or(0, |ff| ff.hidden),
+                        layer.attention.as_ref().map_or(0, |a| a.heads),
+                    )
+                }
+                Keep::Nothing => (model.max_hidden(), model.max_heads()),
+            };
+            for buffer in [&mut a.input, &mut a.normed1, &mut a.middle, &mut a.normed2] {
+                grow(WHAT, buffer, width)?;
+            }
+            grow(WHAT, &mut a.stats1, rows)?;
+            grow(WHAT, &mut a.stats2, rows)?;
+            if heads > 0 {
+                grow(WHAT, &mut a.qkv, product(WHAT, &[3, width])?)?;
+                grow(WHAT, &mut a.attended, width)?;
+                if keep == Keep::EveryLayer {
+                    grow(WHAT, &mut a.lse, product(WHAT, &[rows, heads])?)?;
+                }
+            }
+            if hidden > 0 {
+                let hidden = product(WHAT, &[rows, hidden])?;
+                grow(WHAT, &mut a.pre_activation, hidden)?;
+                grow(WHAT, &mut a.hidden, hidden)?;
+            }
+        }
+        for buffer in [&mut self.output, &mut self.normed, &mut self.delta] {
+            grow(WHAT, buffer, width)?;
+        }
+        grow(WHAT, &mut self.output_stats, rows)
+    }
+}
