@@ -207,23 +207,26 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
         release(m.embeddings.inverse_transform);
         if !m.attention_layers.is_null() {
             for a in ffi::slice(m.attention_layers, count, "attention_layers")? {
-                [a.query_lattice, a.key_lattice, a.value_lattice].map(&mut release);
+                [a.query_lattice, a.key_lattice, a.value_lattice]
+                    .into_iter()
+                    .for_each(&mut release);
             }
         }
         if !m.ff_layers.is_null() {
             for f in ffi::slice(m.ff_layers, count, "ff_layers")? {
-                [f.w1_lattice, f.w2_lattice, f.bias1, f.bias2].map(&mut release);
+                [f.w1_lattice, f.w2_lattice, f.bias1, f.bias2].into_iter().for_each(&mut release);
             }
         }
         if !m.layer_norms.is_null() {
             let norms = if second_norms { 2 * count } else { count };
             for n in ffi::slice(m.layer_norms, norms, "layer_norms")? {
-                [n.gamma, n.beta].map(&mut release);
+                [n.gamma, n.beta].into_iter().for_each(&mut release);
             }
         }
         let p = &m.pos_encoding;
         [p.spiral_positions, p.clock_positions, p.prime_positions, p.learned_positions]
-            .map(&mut release);
+            .into_iter()
+            .for_each(&mut release);
         ffi::free(m.tokens);
         ffi::free(m.lattice_points);
         ffi::free(m.attention_layers);

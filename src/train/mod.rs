@@ -1,1 +1,5 @@
 //! Training: optimizer, schedules, steps, checkpoints.
+
+pub mod optimizer;
+pub mod slots;
+pub mod workspace;

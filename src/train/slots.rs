@@ -1,0 +1,77 @@
+//! What training keeps for each tensor besides the public buffers.
+
+use crate::error::Result;
+use crate::limits::grow;
+use crate::nn::model::Kind;
+
+/// Private companions of one tensor; arrays that are not in use are empty.
+#[derive(Debug)]
+pub struct Slot {
+    /// Which tensor.
+    pub kind: Kind,
+    /// Of which layer.
+    pub layer: usize,
+    /// Its length.
+    pub len: usize,
+    /// Gradient, where no public buffer holds it.
+    pub gradient: Vec<f32>,
+    /// First moments, or velocity.
+    pub moment1: Vec<f32>,
+    /// Second moments.
+    pub moment2: Vec<f32>,
+    /// Sum of the gradients of an open accumulation window.
+    pub accumulated: Vec<f32>,
+}
+
+impl Slot {
+    fn new(kind: Kind, layer: usize, len: usize) -> Self {
+        let empty = Vec::new;
+        Self {
+            kind,
+            layer,
+            len,
+            gradient: empty(),
+            moment1: empty(),
+            moment2: empty(),
+            accumulated: empty(),
+        }
+    }
+
+    /// Zeroed moments where there were none.
+    pub fn reserve_moments(&mut self) -> Result<()> {
+        grow("the optimizer's moments", &mut self.moment1, self.len)?;
+        grow("the optimizer's moments", &mut self.moment2, self.len)
+    }
+}
+
+/// The companions of all tensors of a model, in the canonical order.
+#[derive(Debug, Default)]
+pub struct Slots(Vec<Slot>);
+
+impl Slots {
+    /// Makes the list match the tensors that the model has now. A program may add parts to a
+    /// model, or take them away, between calls; what stays keeps its state.
+    pub fn sync(&mut self, tensors: &[(Kind, usize, usize)]) {
+        let same = |slot: &Slot, &(kind, layer, len): &(Kind, usize, usize)| {
+            (slot.kind, slot.layer, slot.len) == (kind, layer, len)
+        };
+        if self.0.len() == tensors.len() && self.0.iter().zip(tensors).all(|(s, t)| same(s, t)) {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.0);
+        for t in tensors {
+            let kept = old.iter().position(|slot| same(slot, t)).map(|i| old.swap_remove(i));
+            self.0.push(kept.unwrap_or_else(|| Slot::new(t.0, t.1, t.2)));
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter()
+    }
+
+    /// All of them, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.0.iter_mut()
+    }
+}
