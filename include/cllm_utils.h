@@ -42,4 +42,80 @@ typedef struct BenchmarkResults {
     size_t seq_length;
 } BenchmarkResults;
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a model of the given sizes, ready to be trained.
+ *
+ * The weights are one block, `model->weights`, of
+ * `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
+ * query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
+ * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
+ * other weight pointers of the model point into it. Matrices are drawn from N(0, 0.02²), those
+ * that write to the residual stream (value, w2) from N(0, 0.02²/2L); biases are 0, gamma 1,
+ * beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and prime positions are 0
+ * until `cllm_generate_all_positional_encodings`. Token i has the string `token_<i>`.
+ *
+ * @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
+ *               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
+ *               feed-forward sublayer, no positions); dropout is ignored. Not kept.
+ * @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
+ *         size is out of range or there is no memory; `cllm_last_error` says which.
+ *
+ * The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
+ * Threads: any, apart from what `rand()` shares.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+CLLMModel *cllm_create_model(const CLLMConfig *config);
+
+/**
+ * Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.
+ *
+ * Each pointer of the model that lies outside its block `weights` is freed once, also where
+ * several fields hold it. In a model that the program assembled, each such pointer must be NULL
+ * or a block of malloc's family of its own: a model whose matrices point into another private
+ * block of the program can't be freed by the library. `lattice_points[i].embedding` stays the
+ * program's. Contexts and training objects that use the model must be freed before it, or not
+ * be used any more.
+ *
+ * @param model the model; NULL is fine. Freeing twice a model that the library made is reported
+ *              and does nothing.
+ *
+ * # Safety
+ * `model` is NULL or a model as above that nothing uses any more.
+ */
+void cllm_free_model(CLLMModel *model);
+
+/**
+ * `cllm_create_model` with 1000 tokens, 128 dimensions, 4 layers, 4 heads, feed-forward width
+ * 512, 512 positions: 853 504 weights.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_small_model(void);
+
+/**
+ * `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width
+ * 4096, 1024 positions: 143 548 416 weights, about 0.6 GB.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_medium_model(void);
+
+/**
+ * `cllm_create_model` with 50000 tokens, 1024 dimensions, 12 layers, 16 heads, feed-forward
+ * width 4096, 2048 positions: 189 722 624 weights, about 0.8 GB.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_large_model(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_UTILS_H */

@@ -6,6 +6,7 @@
 pub mod activations;
 pub mod backward;
 pub mod forward;
+pub mod init;
 pub mod loss;
 pub mod model;
 pub mod rows;
