@@ -5,6 +5,7 @@
 
 pub mod activations;
 pub mod backward;
+pub mod check;
 pub mod forward;
 pub mod init;
 pub mod loss;

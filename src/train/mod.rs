@@ -1,1 +1,3 @@
 //! Training: optimizer, schedules, steps, checkpoints.
+
+pub mod batch;
