@@ -35,6 +35,40 @@
 /**
  * DOC
  */
+typedef struct CLLMConfig {
+    /**
+     * DOC
+     */
+    uint32_t vocab_size;
+    /**
+     * DOC
+     */
+    uint32_t embedding_dim;
+    /**
+     * DOC
+     */
+    uint32_t num_layers;
+    /**
+     * DOC
+     */
+    uint32_t num_heads;
+    /**
+     * DOC
+     */
+    uint32_t ff_dim;
+    /**
+     * DOC
+     */
+    uint32_t max_seq_len;
+    /**
+     * DOC
+     */
+    float dropout;
+} CLLMConfig;
+
+/**
+ * DOC
+ */
 typedef struct CLLMHeader {
     /**
      * DOC
@@ -375,116 +409,6 @@ typedef struct PositionalEncoding {
 /**
  * DOC
  */
-typedef struct CLLMLatticeEmbedding {
-    /**
-     * DOC
-     */
-    uint32_t vocab_size;
-    /**
-     * DOC
-     */
-    uint32_t embedding_dim;
-    /**
-     * DOC
-     */
-    float *lattice_coords;
-    /**
-     * DOC
-     */
-    float *lattice_transform;
-    /**
-     * DOC
-     */
-    float *inverse_transform;
-    /**
-     * DOC
-     */
-    float *distance_matrix;
-    /**
-     * DOC
-     */
-    uint32_t *nearest_neighbors;
-    /**
-     * DOC
-     */
-    uint32_t k_neighbors;
-} CLLMLatticeEmbedding;
-
-/**
- * DOC
- */
-typedef struct CLLMSymmetryOps {
-    /**
-     * DOC
-     */
-    uint32_t d_model;
-    /**
-     * DOC
-     */
-    uint32_t num_rotations;
-    /**
-     * DOC
-     */
-    uint32_t num_reflections;
-    /**
-     * DOC
-     */
-    float *rotation_matrices;
-    /**
-     * DOC
-     */
-    float *reflection_matrices;
-    /**
-     * DOC
-     */
-    float *scaling_matrices;
-    /**
-     * DOC
-     */
-    float *invariant_features;
-    /**
-     * DOC
-     */
-    uint32_t num_invariants;
-} CLLMSymmetryOps;
-
-/**
- * DOC
- */
-typedef struct CLLMConfig {
-    /**
-     * DOC
-     */
-    uint32_t vocab_size;
-    /**
-     * DOC
-     */
-    uint32_t embedding_dim;
-    /**
-     * DOC
-     */
-    uint32_t num_layers;
-    /**
-     * DOC
-     */
-    uint32_t num_heads;
-    /**
-     * DOC
-     */
-    uint32_t ff_dim;
-    /**
-     * DOC
-     */
-    uint32_t max_seq_len;
-    /**
-     * DOC
-     */
-    float dropout;
-} CLLMConfig;
-
-/**
- * DOC
- */
 typedef struct TrainingMetadata {
     /**
      * DOC
@@ -581,6 +505,82 @@ typedef struct CLLMModel {
 /**
  * DOC
  */
+typedef struct CLLMLatticeEmbedding {
+    /**
+     * DOC
+     */
+    uint32_t vocab_size;
+    /**
+     * DOC
+     */
+    uint32_t embedding_dim;
+    /**
+     * DOC
+     */
+    float *lattice_coords;
+    /**
+     * DOC
+     */
+    float *lattice_transform;
+    /**
+     * DOC
+     */
+    float *inverse_transform;
+    /**
+     * DOC
+     */
+    float *distance_matrix;
+    /**
+     * DOC
+     */
+    uint32_t *nearest_neighbors;
+    /**
+     * DOC
+     */
+    uint32_t k_neighbors;
+} CLLMLatticeEmbedding;
+
+/**
+ * DOC
+ */
+typedef struct CLLMSymmetryOps {
+    /**
+     * DOC
+     */
+    uint32_t d_model;
+    /**
+     * DOC
+     */
+    uint32_t num_rotations;
+    /**
+     * DOC
+     */
+    uint32_t num_reflections;
+    /**
+     * DOC
+     */
+    float *rotation_matrices;
+    /**
+     * DOC
+     */
+    float *reflection_matrices;
+    /**
+     * DOC
+     */
+    float *scaling_matrices;
+    /**
+     * DOC
+     */
+    float *invariant_features;
+    /**
+     * DOC
+     */
+    uint32_t num_invariants;
+} CLLMSymmetryOps;
+
+/**
+ * DOC
+ */
 typedef struct LayerNorm {
     /**
      * DOC
@@ -659,5 +659,193 @@ typedef struct CLLMLayer {
      */
     uint32_t ffn_dim;
 } CLLMLayer;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a configuration with the given sizes, max_seq_len 512 and dropout 0.1. The sizes are
+ * not checked: see `cllm_validate_config`.
+ *
+ * @param vocab_size    tokens of the vocabulary.
+ * @param embedding_dim width of the model.
+ * @param num_layers    blocks.
+ * @param num_heads     attention heads of each block.
+ * @param ff_dim        width of the feed-forward sublayers.
+ * @return the configuration, to be freed with `cllm_free_config` or `free()`; NULL without
+ *         memory.
+ */
+struct CLLMConfig *cllm_create_config(uint32_t vocab_size,
+                                      uint32_t embedding_dim,
+                                      uint32_t num_layers,
+                                      uint32_t num_heads,
+                                      uint32_t ff_dim);
+
+/**
+ * Frees a configuration from `cllm_create_config` or `cllm_clone_config`; NULL is fine.
+ *
+ * # Safety
+ * `config` is NULL or such a configuration (or another block of malloc's family), and nothing
+ * uses it any more.
+ */
+void cllm_free_config(struct CLLMConfig *config);
+
+/**
+ * Checks a configuration: vocab_size, embedding_dim, num_layers and num_heads above 0,
+ * embedding_dim a multiple of num_heads, dropout between 0 and 1.
+ *
+ * @return 1 if all hold; 0 if not, or if config is NULL: `cllm_last_error` says which.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+int cllm_validate_config(const struct CLLMConfig *config);
+
+/**
+ * Prints the seven values of a configuration, and the width of a head, to stdout. NULL prints
+ * nothing.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+void cllm_print_config(const struct CLLMConfig *config);
+
+/**
+ * Copies a configuration.
+ *
+ * @return the copy, to be freed with `cllm_free_config` or `free()`; NULL if config is NULL or
+ *         there is no memory.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+struct CLLMConfig *cllm_clone_config(const struct CLLMConfig *config);
+
+/**
+ * Compares two configurations.
+ *
+ * @return 1 if all seven values are equal; 0 if not, or if one is NULL.
+ *
+ * # Safety
+ * `a` and `b` are NULL or point to a `CLLMConfig`.
+ */
+int cllm_compare_configs(const struct CLLMConfig *a, const struct CLLMConfig *b);
+
+/**
+ * The library's version, as "1.0.0".
+ *
+ * @return a static string; not to be freed.
+ */
+const char *cllm_get_version(void);
+
+/**
+ * Version, processor, system and kind of build in one line.
+ *
+ * @return a static string; not to be freed.
+ */
+const char *cllm_get_build_info(void);
+
+/**
+ * Sets a model's embeddings, attention matrices and feed-forward matrices to zero. Biases, norms
+ * and position tables stay.
+ *
+ * @param model the model; NULL, or one without embeddings, is left alone.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say, and nothing else
+ * uses its weights meanwhile.
+ */
+void cllm_reset_model(struct CLLMModel *model);
+
+/**
+ * Draws new values for all weights of a model, as `cllm_create_model` does: matrices and learned
+ * positions from a normal distribution, biases 0, gamma 1, beta 0. Parts that the model does not
+ * have are skipped; spiral, clock and prime positions stay.
+ *
+ * The draws start from two values of libc's `rand()`; `srand` is not called.
+ *
+ * @param model the model; NULL, or one without embeddings, is left alone.
+ *
+ * # Safety
+ * As `cllm_reset_model`.
+ */
+void cllm_init_model(struct CLLMModel *model);
+
+/**
+ * `srand(seed)`, then as `cllm_init_model`: the same seed gives the same weights, and the
+ * program's own `rand()` goes on from there.
+ *
+ * @param model the model; NULL, or one without embeddings, is left alone.
+ * @param seed  any number.
+ *
+ * # Safety
+ * As `cllm_reset_model`.
+ */
+void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
+
+/**
+ * How many parameters a model has, for display: `V*D`, `D*D` for each embedding transform that
+ * is there, `S*D` for a learned position table, and for each layer
+ * `4*D*D + in*F + F*out + F + out + 4*D`.
+ *
+ * The `4*D*D` counts an output projection that attention does not have, as the original did;
+ * `model->num_weights` is the exact size of the weight block.
+ *
+ * @return the count; 0 if model is NULL or states no sizes.
+ *
+ * # Safety
+ * `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
+ */
+uint64_t cllm_get_parameter_count(const struct CLLMModel *model);
+
+/**
+ * Bytes of a model's parameters and structs, for display: 4 times `cllm_get_parameter_count`,
+ * plus 1952, plus 152 for each layer. Tokens and constant tables are not counted.
+ *
+ * @return bytes; 0 if model is NULL or states no sizes.
+ *
+ * # Safety
+ * As `cllm_get_parameter_count`.
+ */
+uint64_t cllm_get_memory_usage(const struct CLLMModel *model);
+
+/**
+ * Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
+ * (`cllm_get_memory_usage`) to stdout. NULL prints nothing.
+ *
+ * # Safety
+ * As `cllm_get_parameter_count`.
+ */
+void cllm_print_model_stats(const struct CLLMModel *model);
+
+/**
+ * Looks for NaN and infinite values in all parameters of a model: embeddings, attention,
+ * feed-forward, biases, norms, learned and spiral positions. Missing parts are no fault.
+ *
+ * @return 1 if there are none; 0 if there are, or if model or its embeddings are NULL: the
+ *         message names the first array at fault.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ */
+int cllm_check_model_health(const struct CLLMModel *model);
+
+/**
+ * Applies a lattice transform: `vector <- T * vector`. The same as
+ * `cllm_apply_lattice_transform`: nothing is inverted, the inverse has to be passed.
+ *
+ * @param vector           `[dim]`, changed.
+ * @param inverse_transform T, `[dim][dim]`, row-major; must not overlap `vector`.
+ * @param dim              1 or more; a smaller one, or a NULL pointer, has no effect.
+ *
+ * # Safety
+ * The arrays are NULL or have the sizes above.
+ */
+void cllm_apply_inverse_lattice_transform(float *vector, float *inverse_transform, int dim);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_H */

@@ -9,33 +9,178 @@
 #include "cllm.h"
 
 /**
- * DOC
+ * A walk over the batches of a token array; made by `cllm_batch_iterator_create`.
+ */
+typedef struct CLLMBatchIterator CLLMBatchIterator;
+
+/**
+ * A batch of token sequences. Made by `cllm_batch_create`, `cllm_batch_iterator_next` or
+ * `cllm_create_batch_from_tokens`; its fields may be read and changed by the program.
  */
 typedef struct CLLMBatch {
     /**
-     * DOC
+     * Input tokens, `[batch_size][seq_len]`; 0 where padded. A malloc block of its own, the
+     * batch's.
      */
     uint32_t *input_ids;
     /**
-     * DOC
+     * The token that follows each input, `[batch_size][seq_len]`; 0 where padded. Likewise.
      */
     uint32_t *target_ids;
     /**
-     * DOC
+     * 1.0 for a real position, 0.0 for padding, `[batch_size][seq_len]`. Likewise.
      */
     float *attention_mask;
     /**
-     * DOC
+     * Number of sequences.
      */
     uint32_t batch_size;
     /**
-     * DOC
+     * Positions of each sequence.
      */
     uint32_t seq_len;
     /**
-     * DOC
+     * Positions that are not padding.
      */
     uint32_t num_valid_tokens;
 } CLLMBatch;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a zeroed batch: no tokens, everything padding.
+ *
+ * @param batch_size sequences, 1 or more.
+ * @param seq_len    positions of each, 1 or more.
+ * @return the batch; free it with `cllm_batch_free`. NULL if a size is 0, their product exceeds
+ *         2^28, or there is no memory.
+ */
+struct CLLMBatch *cllm_batch_create(uint32_t batch_size, uint32_t seq_len);
+
+/**
+ * Frees a batch and its three arrays, whoever made them.
+ *
+ * @param batch the batch; NULL is fine. A second free of a batch that the library made is
+ *              reported and does nothing.
+ *
+ * # Safety
+ * `batch` is NULL or a batch that nothing uses any more; it and its arrays, where not NULL, are
+ * separate blocks of malloc's family.
+ */
+void cllm_batch_free(struct CLLMBatch *batch);
+
+/**
+ * Makes an iterator over the batches of an array of tokens, standing before the first.
+ *
+ * Batch k covers positions `k*B*S` to `(k+1)*B*S - 1`: slot (i, j) holds position
+ * `r = k*B*S + i*S + j`, its input is `tokens[r]`, its target `tokens[r+1]`. Sequences are
+ * consecutive: the last target of one row is the first input of the next. Where there is no
+ * token r+1, the slot is padding.
+ *
+ * @param tokens     `[num_tokens]` ids; not copied: they must stay as long as the iterator does.
+ * @param num_tokens how many, 1 or more.
+ * @param batch_size B, 1 or more.
+ * @param seq_len    S, 1 or more.
+ * @param shuffle    0: in order. Otherwise the full batches come in a permuted order that
+ *                   depends only on their number and on how often the iterator was reset; a
+ *                   partial batch comes last.
+ * @param drop_last  not 0: a last batch that would need padding is left out.
+ * @return the iterator; free it with `cllm_batch_iterator_free`. NULL on NULL tokens or a size 0.
+ *
+ * # Safety
+ * `tokens` is NULL or has `num_tokens` ids that outlive the iterator.
+ */
+struct CLLMBatchIterator *cllm_batch_iterator_create(uint32_t *tokens,
+                                                     size_t num_tokens,
+                                                     uint32_t batch_size,
+                                                     uint32_t seq_len,
+                                                     int shuffle,
+                                                     int drop_last);
+
+/**
+ * Frees an iterator, not its tokens nor the batches it gave out.
+ *
+ * @param iter the iterator; NULL is fine. A second free is reported and does nothing.
+ *
+ * # Safety
+ * `iter` is NULL or an iterator that no threaded training system uses any more.
+ */
+void cllm_batch_iterator_free(struct CLLMBatchIterator *iter);
+
+/**
+ * Puts an iterator back before its first batch. A shuffling one takes another order.
+ *
+ * # Safety
+ * `iter` is NULL or an iterator that no other thread uses meanwhile.
+ */
+void cllm_batch_iterator_reset(struct CLLMBatchIterator *iter);
+
+/**
+ * The next batch of a walk.
+ *
+ * @return the batch, the program's to free with `cllm_batch_free`; NULL after the last one (and
+ *         again until `cllm_batch_iterator_reset`: no error), if iter is NULL, or without memory.
+ *         The number of batches is `cllm_batch_iterator_num_batches`.
+ *
+ * # Safety
+ * `iter` is NULL or an iterator whose tokens are still there.
+ */
+struct CLLMBatch *cllm_batch_iterator_next(struct CLLMBatchIterator *iter);
+
+/**
+ * How many batches a whole walk has: with u = num_tokens - 1 and q = batch_size * seq_len, the
+ * whole part of u/q, and one more if there is a remainder and it is not dropped.
+ *
+ * @return the number, wherever the iterator stands; 0 if iter is NULL.
+ *
+ * # Safety
+ * `iter` is NULL or an iterator.
+ */
+size_t cllm_batch_iterator_num_batches(struct CLLMBatchIterator *iter);
+
+/**
+ * Makes one batch from the start of an array of tokens, filled and padded as by
+ * `cllm_batch_iterator_create`. Tokens that do not fit are ignored.
+ *
+ * @param tokens     `[num_tokens]` ids, copied.
+ * @param num_tokens how many, 1 or more.
+ * @param batch_size sequences, 1 or more.
+ * @param seq_len    positions of each, 1 or more.
+ * @return the batch; free it with `cllm_batch_free`. NULL on NULL tokens, a size 0, or no memory.
+ *
+ * # Safety
+ * `tokens` is NULL or has `num_tokens` ids.
+ */
+struct CLLMBatch *cllm_create_batch_from_tokens(uint32_t *tokens,
+                                                size_t num_tokens,
+                                                uint32_t batch_size,
+                                                uint32_t seq_len);
+
+/**
+ * Prints a batch's sizes and how much of it is padding to stdout. NULL prints nothing.
+ *
+ * # Safety
+ * `batch` is NULL or points to a `CLLMBatch`.
+ */
+void cllm_batch_print_stats(struct CLLMBatch *batch);
+
+/**
+ * Checks a batch: arrays and sizes are there, every position with a mask above 0.5 has input and
+ * target other than 0, every other position has both 0, and num_valid_tokens counts the former.
+ *
+ * A genuine token 0 makes a batch invalid, since 0 stands for padding: kept from the original.
+ *
+ * @return 1 if all hold; 0 otherwise (`cllm_last_error` says why), and if batch is NULL.
+ *
+ * # Safety
+ * `batch` is NULL or a batch whose non-NULL arrays have `batch_size * seq_len` values.
+ */
+int cllm_batch_validate(struct CLLMBatch *batch);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_BATCH_H */

@@ -9,37 +9,289 @@
 #include "cllm.h"
 
 /**
- * DOC
+ * What a benchmark measured; fields that it does not set are 0.
  */
 typedef struct BenchmarkResults {
     /**
-     * DOC
+     * Mean wall-clock time of one iteration, in milliseconds.
      */
     double inference_time_ms;
     /**
-     * DOC
+     * Iterations per second, each of which yields the logits of one next token (single
+     * inference only).
      */
     double tokens_per_second;
     /**
-     * DOC
+     * Growth of the process's peak resident memory during the measurement, in MiB.
      */
     double memory_mb;
     /**
-     * DOC
+     * Tokens processed per second (all but single inference).
      */
     double throughput_tokens_per_sec;
     /**
-     * DOC
+     * Tokens over all iterations: one per iteration for single inference, all that were
+     * processed for batch inference.
      */
     size_t total_tokens;
     /**
-     * DOC
+     * Sequences per iteration.
      */
     size_t batch_size;
     /**
-     * DOC
+     * Tokens per sequence.
      */
     size_t seq_length;
 } BenchmarkResults;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * How many bytes `cllm_create_model` would allocate for a configuration:
+ * `1952 + 136*V + 4*(V*D + L*(3*D*D + 2*D*F + 5*D + F)) + 152*L + 16*S*D`.
+ *
+ * Training needs more: gradients, optimizer moments and activations.
+ *
+ * @param config sizes; they need not be valid together.
+ * @return bytes; SIZE_MAX where the sum does not fit; 0 if config is NULL.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+size_t cllm_estimate_memory(const CLLMConfig *config);
+
+/**
+ * Prints what a model consists of to stdout: version, sizes, number of weights, heads and
+ * feed-forward widths of the first layer, memory in MiB.
+ *
+ * @param model the model; NULL prints a line that says so.
+ *
+ * # Safety
+ * `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
+ */
+void cllm_print_model_info(const CLLMModel *model);
+
+/**
+ * Sets the four counters of `cllm_print_memory_stats` to zero. Memory that was allocated before
+ * and is freed afterwards then counts as released only.
+ */
+void cllm_reset_memory_stats(void);
+
+/**
+ * Prints to stdout how many blocks, and how many bytes, the library has allocated for C and
+ * released since the start or the last `cllm_reset_memory_stats`, and whether they balance.
+ *
+ * Counted are the blocks that C can see (models, contexts, batches, strings); what the library
+ * keeps for itself is not. A block that the program released with `free()` shows as outstanding,
+ * and so do the last few freed structs that the library keeps back to recognise double frees.
+ * Threads: any; the four numbers are read one after the other.
+ */
+void cllm_print_memory_stats(void);
+
+/**
+ * Makes a model of the given sizes, ready to be trained.
+ *
+ * The weights are one block, `model->weights`, of
+ * `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
+ * query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
+ * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
+ * other weight pointers of the model point into it. Matrices are drawn from N(0, 0.02²), those
+ * that write to the residual stream (value, w2) from N(0, 0.02²/2L); biases are 0, gamma 1,
+ * beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and prime positions are 0
+ * until `cllm_generate_all_positional_encodings`. Token i has the string `token_<i>`.
+ *
+ * @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
+ *               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
+ *               feed-forward sublayer, no positions); dropout is ignored. Not kept.
+ * @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
+ *         size is out of range or there is no memory; `cllm_last_error` says which.
+ *
+ * The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
+ * Threads: any, apart from what `rand()` shares.
+ *
+ * # Safety
+ * `config` is NULL or points to a `CLLMConfig`.
+ */
+CLLMModel *cllm_create_model(const CLLMConfig *config);
+
+/**
+ * Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.
+ *
+ * Each pointer of the model that lies outside its block `weights` is freed once, also where
+ * several fields hold it. In a model that the program assembled, each such pointer must be NULL
+ * or a block of malloc's family of its own: a model whose matrices point into another private
+ * block of the program can't be freed by the library. `lattice_points[i].embedding` stays the
+ * program's. Contexts and training objects that use the model must be freed before it, or not
+ * be used any more.
+ *
+ * @param model the model; NULL is fine. Freeing twice a model that the library made is reported
+ *              and does nothing.
+ *
+ * # Safety
+ * `model` is NULL or a model as above that nothing uses any more.
+ */
+void cllm_free_model(CLLMModel *model);
+
+/**
+ * `cllm_create_model` with 1000 tokens, 128 dimensions, 4 layers, 4 heads, feed-forward width
+ * 512, 512 positions: 853 504 weights.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_small_model(void);
+
+/**
+ * `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width
+ * 4096, 1024 positions: 143 548 416 weights, about 0.6 GB.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_medium_model(void);
+
+/**
+ * `cllm_create_model` with 50000 tokens, 1024 dimensions, 12 layers, 16 heads, feed-forward
+ * width 4096, 2048 positions: 189 722 624 weights, about 0.8 GB.
+ *
+ * @return the model; free it with `cllm_free_model`. NULL without memory.
+ */
+CLLMModel *cllm_create_large_model(void);
+
+/**
+ * Checks that an array has no NaN and no infinite value.
+ *
+ * @param array values.
+ * @param size  how many; 0 passes.
+ * @param name  what the message calls them; NULL stands for "array".
+ * @return true if all are finite; false if array is NULL or some are not: the message counts
+ *         both kinds.
+ *
+ * Large finite values pass: the original took everything beyond 1e38 for infinite.
+ *
+ * # Safety
+ * `array` is NULL or has `size` floats; `name` is NULL or a C string.
+ */
+bool cllm_check_numerical_stability(const float *array, size_t size, const char *name);
+
+/**
+ * Checks that all weights are finite: the block `weights` where there is one, the embeddings,
+ * and query, key, value, w1, w2 and biases of each layer. Missing layers are no fault.
+ *
+ * @return true if they are; false if model or its embeddings are NULL, or a value is not finite:
+ *         the message names the first array at fault.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ */
+bool cllm_validate_weights(const CLLMModel *model);
+
+/**
+ * Checks every layer norm: gamma and beta present and finite, 0 < epsilon <= 1e-3, the model's
+ * width. Models that the library made have 2*L norms, others L.
+ *
+ * @return true if all pass; false if model, its norms, a gamma or a beta is NULL (a model without
+ *         them runs, with norms that only normalise), or a norm fails.
+ *
+ * # Safety
+ * As `cllm_validate_weights`.
+ */
+bool cllm_validate_layer_norms(const CLLMModel *model);
+
+/**
+ * Checks that every position table that the model has is finite.
+ *
+ * @return true if so, also without any table; false if model is NULL or a value is not finite.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL tables have `pos_encoding.max_length` rows of
+ * `pos_encoding.embedding_dim` floats.
+ */
+bool cllm_validate_positional_encodings(const CLLMModel *model);
+
+/**
+ * Runs all checks of a model, in this order: its structure (as `cllm_validate_model`), the
+ * widths of its layers, weights, layer norms, position tables. The first failure ends it.
+ *
+ * @return true if all pass; false otherwise, also if model is NULL.
+ *
+ * # Safety
+ * As `cllm_validate_weights`.
+ */
+bool cllm_comprehensive_validation(const CLLMModel *model);
+
+/**
+ * Checks one value of the block `weights`.
+ *
+ * @param weight_idx index into the block, below num_weights.
+ * @param epsilon    not used: no gradient is computed.
+ * @return true if the weight is finite; false if it is not, if model or its block is NULL, or if
+ *         the index is out of range.
+ *
+ * # Safety
+ * `model` is NULL or a model whose block `weights`, where not NULL, has `num_weights` floats.
+ */
+bool cllm_gradient_check_weight(CLLMModel *model, size_t weight_idx, float epsilon);
+
+/**
+ * Checks an array of gradients: finite, the largest magnitude at most 100, the mean magnitude at
+ * least 1e-7.
+ *
+ * @param model     must not be NULL; not used otherwise.
+ * @param gradients values.
+ * @param num_gradients how many, 1 or more.
+ * @return true if all hold; false otherwise, and for none.
+ *
+ * # Safety
+ * `gradients` is NULL or has `num_gradients` floats.
+ */
+bool cllm_validate_gradients(CLLMModel *model, const float *gradients, size_t num_gradients);
+
+/**
+ * Checks that logits are finite; a spread above 100 only makes a warning.
+ *
+ * @param logits     values.
+ * @param vocab_size how many, 1 or more.
+ * @return true if all are finite; false if not, or if there are none.
+ *
+ * # Safety
+ * `logits` is NULL or has `vocab_size` floats.
+ */
+bool cllm_validate_inference_output(const float *logits, size_t vocab_size);
+
+/**
+ * Checks that every id of a batch is one of the vocabulary.
+ *
+ * @param input_ids  `[batch_size * seq_length]` token ids.
+ * @param target_ids the same number of ids.
+ * @param batch_size sequences, 1 or more.
+ * @param seq_length tokens of each, 1 or more.
+ * @param vocab_size ids must lie below it.
+ * @return true if all do; false if not, if a pointer is NULL, or if the batch is empty or its
+ *         size overflows.
+ *
+ * # Safety
+ * The arrays are NULL or have `batch_size * seq_length` ids.
+ */
+bool cllm_validate_training_batch(const uint32_t *input_ids,
+                                  const uint32_t *target_ids,
+                                  size_t batch_size,
+                                  size_t seq_length,
+                                  uint32_t vocab_size);
+
+/**
+ * Checks the widths of every layer: `num_heads * head_dim`, `input_dim` and `output_dim` all
+ * equal the model's embedding_dim.
+ *
+ * @return true if they do; false if not, or if model or one of the two layer arrays is NULL.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL layer arrays have `num_layers` entries.
+ */
+bool cllm_validate_model_consistency(const CLLMModel *model);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_UTILS_H */

@@ -409,3 +409,7 @@ zeroable!(
     AttentionHead,
     CLLMLayer
 );
+
+pub mod config;
+pub mod init;
+pub mod inspect;

@@ -5,7 +5,9 @@
 
 pub mod activations;
 pub mod backward;
+pub mod check;
 pub mod forward;
+pub mod init;
 pub mod loss;
 pub mod model;
 pub mod rows;
