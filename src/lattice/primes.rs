@@ -414,7 +414,10 @@ mod tests {
         assert_eq!(first, [2, 2, 5, 7, 11, 11, 13, 23, 29, 29, 31, 37]);
         assert_eq!(of_token(1000), 7001);
         assert_eq!(of_token(50_000), 550_007);
-        assert_eq!(of_token(u32::MAX), at_least(u64::from(u32::MAX) * 23).unwrap());
+        assert_eq!(
+            of_token(u32::MAX),
+            at_least(u64::from(u32::MAX) * 23).unwrap()
+        );
         let repeats = (0..50_000u32).map(of_token).collect::<Vec<_>>();
         assert!(repeats.is_sorted());
         let same = repeats.windows(2).filter(|w| w[0] == w[1]).count();

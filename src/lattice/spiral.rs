@@ -147,10 +147,7 @@ mod tests {
             let (a, r) = position(p).unwrap();
             near(&[a, r], &[angle, radius]);
         }
-        near(
-            &map_token(5, 3).unwrap(),
-            &[-0.637418, 0.678631, 1.391375],
-        );
+        near(&map_token(5, 3).unwrap(), &[-0.637418, 0.678631, 1.391375]);
         near(
             &map_token(5, 101).unwrap(),
             &[-4.663519, -1.516515, 4.630054],
@@ -207,7 +204,9 @@ mod tests {
         }
         // Ties go to the lower index.
         assert_eq!(
-            nearest_tokens((5, 2), &[8, 1008], &[3, 3], 1).unwrap().len(),
+            nearest_tokens((5, 2), &[8, 1008], &[3, 3], 1)
+                .unwrap()
+                .len(),
             1
         );
         assert!(nearest_tokens((1, 2), &[], &[], 3).unwrap().is_empty());
