@@ -3,4 +3,6 @@
 //! Letters as in the field: B sequences of S positions, T = B·S rows, d embedding width, H heads
 //! of h components, F feed-forward width, V vocabulary. Every matrix is row-major `[out][in]`.
 
+pub mod activation;
+pub mod logits;
 pub mod model;

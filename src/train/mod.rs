@@ -1,1 +1,4 @@
 //! Training: optimizer, schedules, steps, checkpoints.
+
+pub mod gradients;
+pub mod schedule;
