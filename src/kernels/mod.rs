@@ -17,5 +17,6 @@ mod math;
 pub mod matmul;
 pub mod norm;
 pub mod vector;
+pub mod waves;
 
 pub use dispatch::{Level, level};

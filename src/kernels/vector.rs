@@ -32,6 +32,25 @@ simd! {
 }
 
 simd! {
+    /// out_i += a_i·b_i.
+    pub fn multiply_accumulate(out: &mut [f32], a: &[f32], b: &[f32]) {
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = fma::<FMA>(*a, *b, *out);
+        }
+    }
+}
+
+simd! {
+    /// out_i = a_i + b_i.
+    pub fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
+        let _ = FMA;
+        for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+            *out = a + b;
+        }
+    }
+}
+
+simd! {
     /// out_i += a_i.
     pub fn add_assign(out: &mut [f32], a: &[f32]) {
         let _ = FMA;

@@ -3,11 +3,13 @@
 //! Letters as in the field: B sequences of S positions, T = B·S rows, d embedding width, H heads
 //! of h components, F feed-forward width, V vocabulary. Every matrix is row-major `[out][in]`.
 
+pub mod activation;
 pub mod activations;
 pub mod backward;
 pub mod check;
 pub mod forward;
 pub mod init;
+pub mod logits;
 pub mod loss;
 pub mod model;
 pub mod rows;

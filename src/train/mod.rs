@@ -1,6 +1,8 @@
 //! Training: optimizer, schedules, steps, checkpoints.
 
 pub mod batch;
+pub mod gradients;
 pub mod optimizer;
+pub mod schedule;
 pub mod slots;
 pub mod workspace;
