@@ -8,6 +8,8 @@ pub const MAX_FILE_VOCAB: u64 = 1_000_000;
 pub const MAX_FILE_EMBEDDING: u64 = 10_000;
 /// Layers in a file: the bound of the original reader.
 pub const MAX_FILE_LAYERS: u64 = 100;
+/// Layers of a model in memory: far beyond any that trains, and few enough for tables of them.
+pub const MAX_LAYERS: u64 = 65_536;
 /// Largest text file that the data loader takes as one document (the original's 100 MiB).
 pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
 /// Threads in one pool: more than any machine that this library was tried on, and few enough

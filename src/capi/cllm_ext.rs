@@ -1,1 +1,63 @@
 //! `cllm_ext.h`: what this library adds to the original interface.
+
+use std::ffi::{c_char, c_int, c_void};
+
+pub mod evaluation;
+pub mod generation;
+pub mod library;
+pub mod training;
+
+/// Level of a message: a call failed.
+pub const CLLM_LOG_ERROR: c_int = 0;
+/// Level of a message: a call went on, but not quite as asked.
+pub const CLLM_LOG_WARNING: c_int = 1;
+/// Level of a message: worth knowing.
+pub const CLLM_LOG_INFO: c_int = 2;
+
+/// Receives a message of the library: its level (CLLM_LOG_…), its text (valid during the call),
+/// and the pointer that was given with the callback. Called on the thread that the message comes
+/// from, without any lock held; it may call the library.
+pub type CLLMLogCallback =
+    Option<unsafe extern "C" fn(level: c_int, message: *const c_char, user_data: *mut c_void)>;
+
+/// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
+/// the call), the separating space included, and the token that they spell. Returns false to stop.
+pub type CLLMTokenCallback = Option<
+    unsafe extern "C" fn(
+        piece: *const c_char,
+        length: usize,
+        token: u32,
+        user_data: *mut c_void,
+    ) -> bool,
+>;
+
+/// How far training is, after a batch.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CLLMProgress {
+    /// `sizeof(CLLMProgress)` of the library; fields behind it don't exist.
+    pub struct_size: usize,
+    /// `current_epoch`: epochs completed before this one.
+    pub epoch: c_int,
+    /// `current_step`: batches trained so far, this one included.
+    pub step: c_int,
+    /// Batches of this epoch done, this one included.
+    pub batch: c_int,
+    /// Batches in an epoch.
+    pub batches_per_epoch: c_int,
+    /// Loss of this batch, before its update, in nats per token.
+    pub loss: f32,
+    /// Learning rate of this batch.
+    pub learning_rate: f32,
+    /// L2 norm of the latest update's gradient over all parameters, before clipping.
+    pub gradient_norm: f32,
+    /// Since the loop began.
+    pub tokens_per_second: f64,
+    /// To the end of this epoch, estimated.
+    pub seconds_left: f64,
+}
+
+/// Called after each batch of the training loops, without any lock held: it may save a checkpoint
+/// of the training object. Returns false to stop the loop at this clean point.
+pub type CLLMProgressCallback =
+    Option<unsafe extern "C" fn(progress: *const CLLMProgress, user_data: *mut c_void) -> bool>;

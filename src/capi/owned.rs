@@ -167,6 +167,7 @@ pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
         layout: sizes.layout,
         second_norms: sizes.second_norms,
         attention: (m.attention_layers.addr(), layers),
+        weights: (m.weights.addr(), num_weights),
         version: views::new_version(),
         long_strings: HashMap::new(),
     };
@@ -240,4 +241,30 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Frees and clears pointers, if none lies inside the weight block of a model.
+///
+/// # Safety
+/// Each is NULL, a block of malloc, or part of a weight block of a live model of the library's.
+pub(crate) unsafe fn free_blocks<const N: usize>(pointers: [&mut *mut f32; N]) -> Result<()> {
+    if pointers.iter().any(|p| inside_weights(**p)) {
+        return Err(Error::State("the layer belongs to a model: free the model".into()));
+    }
+    for pointer in pointers {
+        // SAFETY: the caller's promise.
+        unsafe { ffi::free(std::mem::replace(pointer, std::ptr::null_mut())) };
+    }
+    Ok(())
+}
+
+
+/// Whether a pointer lies inside the weight block of a model that the library made.
+fn inside_weights(pointer: *const f32) -> bool {
+    let address = pointer.addr();
+    let inside = |record: &mut ModelRecord| {
+        let (start, len) = record.weights;
+        (start..start + len * size_of::<f32>()).contains(&address).then_some(())
+    };
+    !pointer.is_null() && MODELS.search(inside).is_some()
 }

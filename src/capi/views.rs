@@ -20,6 +20,8 @@ pub(crate) struct ModelRecord {
     pub second_norms: bool,
     /// Address and length of the `attention_layers` array.
     pub attention: (usize, usize),
+    /// Address and length of the weight block.
+    pub weights: (usize, usize),
     /// Changes whenever the library changes the weights.
     pub version: u64,
     /// Strings too long for `token_str`, whole, by id.

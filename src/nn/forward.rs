@@ -87,12 +87,34 @@ fn run(
     beyond: Beyond,
 ) {
     let (d, n) = (model.dim, tokens.len());
-    let Activations { layers, output, output_stats, normed, delta } = activations;
-    let last = model.params.layers.len();
-    let index = |l: usize| if keep == Keep::EveryLayer { l } else { 0 };
-
-    let first = if last == 0 { &mut *output } else { &mut layers[0].input };
+    let none = model.params.layers.is_empty();
+    let first = if none { &mut activations.output } else { &mut activations.layers[0].input };
     embed(pool, model, tokens, shape, &mut first[..n * d], beyond);
+    blocks(pool, model, n, shape, activations, keep, past);
+}
+
+/// The layers over one sequence whose residual stream is given, for a model of one layer; the
+/// activations have room for it.
+pub(crate) fn layer_forward(pool: &Pool, model: &Model, x: &[f32], activations: &mut Activations) {
+    let n = x.len() / model.dim;
+    activations.layers[0].input[..x.len()].copy_from_slice(x);
+    let shape = Batch { batch: 1, rows: n, base: 0 };
+    blocks(pool, model, n, shape, activations, Keep::EveryLayer, &mut Past::None);
+}
+
+/// All layers and the output norm, from the embedded input on.
+fn blocks(
+    pool: &Pool,
+    model: &Model,
+    n: usize,
+    shape: Batch,
+    activations: &mut Activations,
+    keep: Keep,
+    past: &mut Past,
+) {
+    let d = model.dim;
+    let Activations { layers, output, output_stats, normed, delta } = activations;
+    let index = |l: usize| if keep == Keep::EveryLayer { l } else { 0 };
     if let Some(layer) = model.params.layers.first() {
         let LayerActivations { input, stats1, normed1, .. } = &mut layers[0];
         normalise(pool, d, &input[..n * d], &layer.norm1, normed1, stats1);
@@ -222,7 +244,7 @@ fn residual(
 }
 
 /// Queries, keys and values of n rows into `[n][3d]`.
-pub(super) fn project(
+pub(crate) fn project(
     pool: &Pool,
     attention: &Attention<&[f32]>,
     x: &[f32],

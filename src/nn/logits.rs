@@ -133,7 +133,7 @@ pub fn top_k_accuracy(logits: &[f32], vocab: usize, targets: &[u32], k: usize) -
         let Some(&logit) = row.get(target) else {
             return false;
         };
-        let ahead = |(i, &x): &(usize, &f32)| x > logit || (x == logit && *i < target);
+        let ahead = |&(i, &x): &(usize, &f32)| x > logit || (x == logit && i < target);
         k >= vocab || (!logit.is_nan() && row.iter().enumerate().filter(ahead).count() < k)
     };
     let rows = logits.chunks_exact(vocab.max(1)).zip(targets);

@@ -13,3 +13,4 @@ pub mod logits;
 pub mod loss;
 pub mod model;
 pub mod rows;
+pub mod sublayers;

@@ -330,6 +330,21 @@ impl Model<'_> {
         self.params.layers.iter().map(heads).max().unwrap_or(0)
     }
 
+    /// A number that changes when the weights are replaced as a whole: a hash of a few values of
+    /// every tensor. It can't notice the change of a single weight.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut mix = |tensor: &[f32]| {
+            let step = (tensor.len() / 7).max(1);
+            for x in tensor.iter().step_by(step).chain(tensor.last()) {
+                hash = (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        self.params.visit(|_, _, t| mix(t));
+        self.spiral.into_iter().for_each(&mut mix);
+        hash
+    }
+
     /// Checks every tensor's length against the sizes. Views from C are checked when made; this
     /// is for models that Rust code assembles.
     pub fn check(&self) -> Result<()> {
