@@ -9,75 +9,232 @@
 #include "cllm_tokenizer.h"
 
 /**
- * DOC
+ * Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy.
+ *
+ * A loader that the program fills itself works as well; `documents` and what it points to must
+ * then be blocks of `malloc`'s memory. One loader is used by one thread at a time.
  */
 typedef struct CLLMDataLoader {
     /**
-     * DOC
+     * The vocabulary to build and use; borrowed, must outlive the loader.
      */
     CLLMTokenizer *tokenizer;
     /**
-     * DOC
+     * `capacity` places, of which the first `num_documents` hold a NUL-terminated text each;
+     * owned by the loader.
      */
     char **documents;
     /**
-     * DOC
+     * Documents in use.
      */
     size_t num_documents;
     /**
-     * DOC
+     * Places in `documents`; grows as needed.
      */
     size_t capacity;
     /**
-     * DOC
+     * Bytes of all documents after cleaning.
      */
     size_t total_chars;
     /**
-     * DOC
+     * Sum of the tokenizer's counts; set by cllm_data_loader_build_vocab().
      */
     size_t total_tokens;
     /**
-     * DOC
+     * Line feeds in the texts before cleaning.
      */
     size_t total_lines;
     /**
-     * DOC
+     * 1 in a new loader; not used.
      */
     int min_token_length;
     /**
-     * DOC
+     * 50 in a new loader; not used.
      */
     int max_token_length;
     /**
-     * DOC
+     * Not 0: ASCII letters of documents become lower-case. 1 in a new loader. This and the next
+     * two fields may be set by the program before documents are added.
      */
     int lowercase;
     /**
-     * DOC
+     * Not 0: ASCII punctuation is dropped from documents. 0 in a new loader.
      */
     int remove_punctuation;
     /**
-     * DOC
+     * Not 0: ASCII digits are dropped from documents. 0 in a new loader.
      */
     int remove_numbers;
 } CLLMDataLoader;
 
 /**
- * DOC
+ * The ids of a text, in order.
  */
 typedef struct TokenDataset {
     /**
-     * DOC
+     * The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+     * may lend it to a training, or take it away and set it NULL.
      */
     uint32_t *tokens;
     /**
-     * DOC
+     * How many ids there are.
      */
     size_t num_tokens;
     /**
-     * DOC
+     * How many there is room for.
      */
     size_t capacity;
 } TokenDataset;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a loader without documents.
+ *
+ * @param tokenizer  the vocabulary that it will build and use; borrowed.
+ * @return the loader, to be released with cllm_data_loader_free(); NULL if `tokenizer` is NULL or
+ *         there is no memory.
+ *
+ * # Safety
+ * `tokenizer` is NULL or a tokenizer.
+ */
+struct CLLMDataLoader *cllm_data_loader_create(CLLMTokenizer *tokenizer);
+
+/**
+ * Releases a loader and its documents, not the tokenizer.
+ *
+ * @param loader  the loader; NULL is fine. A second call for the same one does nothing but record
+ *                an error.
+ *
+ * # Safety
+ * The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+ */
+void cllm_data_loader_free(struct CLLMDataLoader *loader);
+
+/**
+ * Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
+ * space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay.
+ *
+ * @param loader  the loader.
+ * @param text    the text; not kept.
+ * @return 1; 0 if an argument is NULL or there is no memory.
+ *
+ * # Safety
+ * The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+ */
+int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *text);
+
+/**
+ * Adds a whole file as one document, whatever it contains; NUL bytes count as spaces. An empty
+ * file is an empty document.
+ *
+ * @param loader    the loader.
+ * @param filename  the file, of at most 104857600 bytes (100 MiB).
+ * @return 1; 0 if an argument is NULL, the file can't be read or is too long, or there is no
+ *         memory.
+ *
+ * # Safety
+ * As cllm_data_loader_add_document(), for `filename`.
+ */
+int cllm_data_loader_load_file(struct CLLMDataLoader *loader, const char *filename);
+
+/**
+ * Adds every text file of a directory and of all directories below it, hidden ones included, one
+ * document per file, in byte order of their paths.
+ *
+ * Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
+ * dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes. A
+ * file that has several names or is reached over symbolic links is loaded once.
+ *
+ * @param loader   the loader.
+ * @param dirname  the directory.
+ * @return the number of files loaded; 0 if an argument is NULL or the directory can't be read. A
+ *         file that can't be read or is longer than 100 MiB is recorded as an error and not
+ *         counted.
+ *
+ * # Safety
+ * As cllm_data_loader_add_document(), for `dirname`.
+ */
+int cllm_data_loader_load_directory(struct CLLMDataLoader *loader, const char *dirname);
+
+/**
+ * Builds the vocabulary from all documents: counts every lower-cased word and adds the new ones to
+ * the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
+ * ones are added (of equally frequent words those that come first). Sets `total_tokens` to the
+ * sum of all counts of the tokenizer.
+ *
+ * @param loader  the loader. After a failure (NULL, no memory) the vocabulary is as before.
+ *
+ * Takes time in proportion to the text: milliseconds for a megabyte.
+ *
+ * # Safety
+ * As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
+ */
+void cllm_data_loader_build_vocab(struct CLLMDataLoader *loader);
+
+/**
+ * The ids of all documents in order, one after the other with nothing between them. A word that
+ * the tokenizer does not hold is 1 (`<UNK>`).
+ *
+ * @param loader  the loader; not changed.
+ * @return the dataset, to be released with cllm_token_dataset_free(), without ids if there are no
+ *         documents; NULL if `loader` or its tokenizer is NULL or there is no memory.
+ *
+ * # Safety
+ * As cllm_data_loader_build_vocab().
+ */
+struct TokenDataset *cllm_data_loader_create_dataset(struct CLLMDataLoader *loader);
+
+/**
+ * Releases a dataset and its ids, unless the program took them and set `tokens` to NULL.
+ *
+ * @param dataset  the dataset; NULL is fine. A second call for the same one does nothing but
+ *                 record an error.
+ *
+ * # Safety
+ * `tokens` and the struct itself are NULL or blocks of `malloc`'s memory, not used any more.
+ */
+void cllm_token_dataset_free(struct TokenDataset *dataset);
+
+/**
+ * Writes a dataset: the number of ids in 8 bytes, then 4 bytes for each id, little-endian.
+ *
+ * @param dataset   the dataset.
+ * @param filename  the file; it is replaced when all is written, so it is whole or as before.
+ * @return 1; 0 if an argument is NULL or writing fails.
+ *
+ * # Safety
+ * `dataset` is NULL or a dataset with `num_tokens` ids; `filename` is NULL or a C string.
+ */
+int cllm_token_dataset_save(struct TokenDataset *dataset, const char *filename);
+
+/**
+ * Reads a file of cllm_token_dataset_save(). Bytes after the ids are ignored.
+ *
+ * @param filename  the file.
+ * @return the dataset, to be released with cllm_token_dataset_free(); NULL if `filename` is NULL,
+ *         the file can't be read or is shorter than it says, or there is no memory.
+ *
+ * # Safety
+ * `filename` is NULL or a C string.
+ */
+struct TokenDataset *cllm_token_dataset_load(const char *filename);
+
+/**
+ * Prints to stdout the numbers of documents, characters, lines and tokens, the mean number of
+ * characters per document, and the size of the vocabulary.
+ *
+ * @param loader  the loader.
+ *
+ * # Safety
+ * As cllm_data_loader_build_vocab().
+ */
+void cllm_data_loader_print_stats(struct CLLMDataLoader *loader);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_DATA_LOADER_H */

@@ -8,25 +8,220 @@
 #include <stdint.h>
 
 /**
- * DOC
+ * A vocabulary: words, how often each was met, and the id of each, which is its place in `vocab`.
+ *
+ * Ids 0 to 4 are the special words `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`. A program may
+ * read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
+ * program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
+ * memory. One tokenizer is used by one thread at a time.
  */
 typedef struct CLLMTokenizer {
     /**
-     * DOC
+     * `max_vocab_size` places, of which the first `vocab_size` hold a word each: a
+     * NUL-terminated block of `malloc`'s memory that the tokenizer owns, or NULL for none.
      */
     char **vocab;
     /**
-     * DOC
+     * How often each word was met; as many places, owned by the tokenizer.
      */
     uint32_t *token_counts;
     /**
-     * DOC
+     * Words in use.
      */
     uint32_t vocab_size;
     /**
-     * DOC
+     * Places: the most words that the tokenizer takes.
      */
     uint32_t max_vocab_size;
 } CLLMTokenizer;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a tokenizer that holds the five special words, each with count 0.
+ *
+ * @param max_vocab_size  most words it will take, the special ones included; below 5 it is
+ *                        raised to 5.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if there is no memory
+ *         or more than 2^26 words are asked for.
+ *
+ * # Safety
+ * May be called at any time.
+ */
+struct CLLMTokenizer *cllm_create_tokenizer(uint32_t max_vocab_size);
+
+/**
+ * Releases a tokenizer with its words and arrays.
+ *
+ * @param tokenizer  the tokenizer; NULL is fine. A second call for the same one does nothing but
+ *                   record an error.
+ *
+ * # Safety
+ * The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+ */
+void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
+
+/**
+ * The id of a word.
+ *
+ * @param tokenizer  the vocabulary.
+ * @param token      the word, compared byte by byte (upper and lower case differ).
+ * @return the first id that holds exactly this word; 1 (`<UNK>`) if none does or an argument is
+ *         NULL.
+ *
+ * Costs the same for any size of the vocabulary; a word that it does not hold is searched for
+ * among all words, since the program may have put it there.
+ *
+ * # Safety
+ * The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+ */
+uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
+
+/**
+ * Adds a word, or counts one more occurrence of a word that the vocabulary holds already.
+ *
+ * @param tokenizer  the vocabulary.
+ * @param token      the word; copied as it is, not lower-cased.
+ * @return the word's id; 1 (`<UNK>`) if the vocabulary is full, there is no memory, or an argument
+ *         is NULL. The word `<UNK>` itself has id 1.
+ *
+ * # Safety
+ * As cllm_find_token().
+ */
+uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer, const char *token);
+
+/**
+ * The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
+ * and lower-cased (ASCII letters only) before they are looked up.
+ *
+ * @param tokenizer   the vocabulary; not changed.
+ * @param text        the text.
+ * @param num_tokens  receives the number of ids; 0 after a failure.
+ * @return the ids, a block for the caller to free(), not NULL even for a text without words;
+ *         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
+ *         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
+ *
+ * # Safety
+ * As cllm_find_token(), for `text`; `num_tokens` points to a number.
+ */
+uint32_t *cllm_tokenizer_encode(struct CLLMTokenizer *tokenizer,
+                                const char *text,
+                                uint32_t *num_tokens);
+
+/**
+ * The words of some ids, joined by single spaces.
+ *
+ * @param tokenizer   the vocabulary; not changed.
+ * @param tokens      `num_tokens` ids.
+ * @param num_tokens  how many.
+ * @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
+ *         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
+ *         is empty if an argument is NULL or `num_tokens` is 0; NULL only if there is no memory.
+ *
+ * # Safety
+ * As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
+ */
+char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer, uint32_t *tokens, uint32_t num_tokens);
+
+/**
+ * Adds the words of a text: each occurrence is counted, new words get ids in order of appearance
+ * until the vocabulary is full. Words are separated by space, tab, line feed and carriage
+ * return, and lower-cased (ASCII letters only).
+ *
+ * @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
+ * @param text       the text.
+ *
+ * Takes time in proportion to the text, not to the vocabulary.
+ *
+ * # Safety
+ * As cllm_find_token(), for `text`.
+ */
+void cllm_build_vocab(struct CLLMTokenizer *tokenizer, const char *text);
+
+/**
+ * Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
+ * feed. An empty slot is written as an empty word, so that ids stay line numbers.
+ *
+ * @param tokenizer  the vocabulary.
+ * @param filename   the file; it is replaced when all is written, so it is whole or as before.
+ * @return 1; 0 if an argument is NULL, a word contains a TAB or line feed, or writing fails.
+ *
+ * # Safety
+ * As cllm_find_token(), for `filename`.
+ */
+int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
+
+/**
+ * Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
+ * their counts. Into a new tokenizer this reproduces the saved ids exactly, also where a word
+ * occurs twice. The last TAB of a line separates; lines without one are left out with a warning.
+ *
+ * @param tokenizer  the vocabulary; what it holds stays, with new counts for the words that the
+ *                   file has as well.
+ * @param filename   the file, of at most 1 GiB; lines may have any length.
+ * @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
+ *         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
+ *
+ * # Safety
+ * As cllm_find_token(), for `filename`.
+ */
+int cllm_load_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
+
+/**
+ * The number of words.
+ *
+ * @param tokenizer  the vocabulary.
+ * @return its `vocab_size`; 0 for NULL.
+ *
+ * # Safety
+ * As cllm_find_token().
+ */
+uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
+
+/**
+ * The word of an id.
+ *
+ * @param tokenizer  the vocabulary.
+ * @param token_id   the id.
+ * @return the word, borrowed: valid until the tokenizer is freed or the slot replaced. A constant
+ *         `<UNK>` if the id is out of range, its slot is empty, or `tokenizer` is NULL.
+ *
+ * # Safety
+ * As cllm_find_token().
+ */
+const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t token_id);
+
+/**
+ * Prints to stdout the size of the vocabulary, the sum of its counts, the largest count, and the
+ * ten most frequent words that are not special, of equally frequent ones those with lower ids.
+ *
+ * @param tokenizer  the vocabulary.
+ *
+ * # Safety
+ * As cllm_find_token().
+ */
+void cllm_print_vocab_stats(struct CLLMTokenizer *tokenizer);
+
+/**
+ * As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them.
+ *
+ * @param tokenizer   the vocabulary; not changed.
+ * @param text        the text.
+ * @param num_tokens  receives the number of ids, words + 2; 0 after a failure.
+ * @return the ids, a block for the caller to free(); NULL if an argument is NULL or there is no
+ *         memory.
+ *
+ * # Safety
+ * As cllm_tokenizer_encode().
+ */
+uint32_t *cllm_encode_with_special(struct CLLMTokenizer *tokenizer,
+                                   const char *text,
+                                   uint32_t *num_tokens);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_TOKENIZER_H */

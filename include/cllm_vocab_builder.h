@@ -8,4 +8,74 @@
 #include <stdint.h>
 #include "cllm.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Gives a model the words of a text file: `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`, then the
+ * lower-cased words between white space in order of appearance, until the model has no more ids.
+ * `model->tokens` is replaced by a new block and the old one freed; `frequency` is how often a
+ * word was met; slots left over hold `<UNK_<id>>`. Strings over 63 bytes are cut between two
+ * characters in `token_str` (recorded as an error), but the library goes on knowing them whole.
+ *
+ * The embeddings stay, although the ids mean other words now: build the vocabulary first.
+ *
+ * @param model     the model; `tokens` is NULL or a block of `malloc`'s memory.
+ * @param filename  the file, of at most 1 GiB.
+ * @return the number of words, the special ones included; -1 if an argument is NULL, the model
+ *         has no ids, the file can't be read, or there is no memory: `tokens` is then as before.
+ *
+ * # Safety
+ * `model` is NULL or a model that no other thread uses now; `filename` is NULL or a C string.
+ */
+int cllm_build_vocabulary_from_file(CLLMModel *model, const char *filename);
+
+/**
+ * The ids of a text by the model's words. The text is split at space, tab and line feed; a
+ * lower-cased word that the model holds as it stands is one id. Otherwise it is split at
+ * `.` `,` `!` `?`, which are dropped, and each part is looked up.
+ *
+ * A part that the model does not hold is the id of the slot that spells `<UNK>` (in any letter
+ * case). Without such a slot it is h mod vocab_size, where h starts at 0 and becomes 31 h + byte
+ * for each (signed) byte, modulo 2^32. Words over 63 bytes also match their cut form.
+ *
+ * @param model       the model.
+ * @param text        the text.
+ * @param tokens      receives at most `max_tokens` ids.
+ * @param max_tokens  room in `tokens`.
+ * @return the number of ids written; 0 if an argument is NULL, `max_tokens` is not positive, or
+ *         the model has no `tokens`.
+ *
+ * # Safety
+ * `model` is NULL or a model; `text` is NULL or a C string; `tokens` has room as said.
+ */
+int cllm_tokenize_with_vocab(CLLMModel *model, const char *text, uint32_t *tokens, int max_tokens);
+
+/**
+ * The words of ids, special ones included, joined by single spaces. Ids out of range are left
+ * out. The text ends before the first word that does not fit (recorded as an error).
+ *
+ * @param model       the model.
+ * @param tokens      `num_tokens` ids.
+ * @param num_tokens  how many; 0 gives an empty string.
+ * @param output      receives the text, always NUL-terminated.
+ * @param max_length  size of `output` in bytes. A word fits if it leaves two bytes free.
+ *
+ * If an argument is NULL, `max_length` is not positive, or the model has no `tokens`, `output` is
+ * untouched.
+ *
+ * # Safety
+ * `model` is NULL or a model; `tokens` and `output` are NULL or have the sizes given.
+ */
+void cllm_detokenize_with_vocab(CLLMModel *model,
+                                uint32_t *tokens,
+                                int num_tokens,
+                                char *output,
+                                int max_length);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_VOCAB_BUILDER_H */

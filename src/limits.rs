@@ -12,6 +12,11 @@ pub const MAX_FILE_LAYERS: u64 = 100;
 pub const MAX_LAYERS: u64 = 65_536;
 /// Largest text file that the data loader takes as one document (the original's 100 MiB).
 pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
+/// Largest vocabulary or text file that is read into memory whole, where the original had no
+/// bound: a file that never ends must not take all memory.
+pub const MAX_TEXT_BYTES: u64 = 1 << 30;
+/// Words of a tokenizer, whose arrays are made at their full size: 768 MiB of pointers and counts.
+pub const MAX_TOKENIZER_WORDS: u32 = 1 << 26;
 /// Threads in one pool: more than any machine that this library was tried on, and few enough
 /// that a wild argument can't exhaust the process's thread limit.
 pub const MAX_THREADS: usize = 256;

@@ -4,6 +4,8 @@ use super::cllm::*;
 use crate::capi::ffi::zeroable;
 use std::ffi::c_int;
 
+pub mod text;
+
 /// DOC
 #[repr(C)]
 #[derive(Clone, Copy)]

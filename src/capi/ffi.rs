@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::runtime::log::{self, Level};
+use crate::text::split::cut;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
@@ -290,14 +291,9 @@ pub(crate) fn field_bytes(field: &[c_char]) -> &[u8] {
 /// Writes `text` into a fixed `char[]` field, cut at a character boundary where it must be, and
 /// zero-filled to its end.
 pub(crate) fn set_field(field: &mut [c_char], text: &[u8]) {
-    let room = field.len().saturating_sub(1);
-    let mut cut = text.len().min(room);
-    // A UTF-8 continuation byte has the form 10xxxxxx.
-    while cut > 0 && cut < text.len() && text[cut] & 0xC0 == 0x80 {
-        cut -= 1;
-    }
+    let text = cut(text, field.len().saturating_sub(1));
     field.fill(0);
-    for (slot, &byte) in field.iter_mut().zip(&text[..cut]) {
+    for (slot, &byte) in field.iter_mut().zip(text) {
         *slot = byte as c_char;
     }
 }

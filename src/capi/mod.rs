@@ -12,8 +12,10 @@ macro_rules! layout {
 
 pub mod ctypes;
 pub(crate) mod ffi;
+pub(crate) mod model_words;
 pub(crate) mod owned;
 pub(crate) mod registry;
+pub(crate) mod tokenizer_words;
 pub(crate) mod views;
 
 pub mod cllm;

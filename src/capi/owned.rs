@@ -3,13 +3,15 @@
 
 use super::cllm::*;
 use super::ffi::{self, CArray};
+use super::model_words;
 use super::registry::lock;
 use super::views::{self, MODELS, ModelRecord};
 use crate::error::{Error, Result};
 use crate::limits::product;
 use crate::nn::model::{AttentionLayout, DEFAULT_EPSILON};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::c_char;
+use std::sync::Arc;
 
 /// The sizes of a model to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,7 +171,7 @@ pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
         attention: (m.attention_layers.addr(), layers),
         weights: (m.weights.addr(), num_weights),
         version: views::new_version(),
-        long_strings: HashMap::new(),
+        long_strings: Arc::default(),
     };
     let model = model.into_raw();
     MODELS.insert(model, record);
@@ -187,6 +189,7 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
     }
     let record = MODELS.find(model)?;
     MODELS.remove(model);
+    model_words::forget(model);
     let made_by_library = record.is_some();
     let second_norms = record.is_some_and(|r| lock(&r).second_norms);
 

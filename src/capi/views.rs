@@ -10,6 +10,7 @@ use crate::nn::model::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Model, Norm, Params,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the library knows of a model that it made or read.
@@ -25,7 +26,7 @@ pub(crate) struct ModelRecord {
     /// Changes whenever the library changes the weights.
     pub version: u64,
     /// Strings too long for `token_str`, whole, by id.
-    pub long_strings: HashMap<u32, Vec<u8>>,
+    pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
 }
 
 /// The models that the library made.

@@ -1,1 +1,24 @@
-//! Text to ids and back: splitting, vocabularies, documents.
+//! Text to ids and back: splitting, vocabularies, documents. Text is bytes: nothing here needs it
+//! to be UTF-8.
+
+pub mod count;
+pub mod dataset;
+pub mod document;
+pub mod encode;
+pub mod files;
+pub mod index;
+pub mod split;
+pub mod vocab_file;
+
+/// The words that every vocabulary starts with; the id of each is its place here.
+pub const SPECIALS: [&[u8]; 5] = [b"<PAD>", b"<UNK>", b"<BOS>", b"<EOS>", b"<MASK>"];
+/// Filler.
+pub const PAD: u32 = 0;
+/// A word that the vocabulary does not hold.
+pub const UNK: u32 = 1;
+/// Beginning of a text.
+pub const BOS: u32 = 2;
+/// End of a text.
+pub const EOS: u32 = 3;
+/// A masked word.
+pub const MASK: u32 = 4;

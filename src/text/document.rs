@@ -1,0 +1,91 @@
+//! Documents: texts as the data loader keeps them.
+
+use crate::error::{Error, Result};
+
+/// What is changed in a document besides its white space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaning {
+    /// ASCII letters to lower case.
+    pub lowercase: bool,
+    /// ASCII punctuation is dropped.
+    pub remove_punctuation: bool,
+    /// ASCII digits are dropped.
+    pub remove_numbers: bool,
+}
+
+/// White space of C's locale "C"; NUL, which a C string can't hold, counts as such.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r' | 0)
+}
+
+/// A cleaned copy: every run of white space is one space, also at the beginning and at the end.
+/// Bytes above 127 stay as they are.
+pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    out.try_reserve_exact(text.len())
+        .map_err(|_| Error::Memory {
+            what: "a document",
+            bytes: text.len(),
+        })?;
+    for &byte in text {
+        let dropped = (cleaning.remove_punctuation && byte.is_ascii_punctuation())
+            || (cleaning.remove_numbers && byte.is_ascii_digit());
+        if is_space(byte) {
+            if out.last() != Some(&b' ') {
+                out.push(b' ');
+            }
+        } else if !dropped {
+            out.push(if cleaning.lowercase {
+                byte.to_ascii_lowercase()
+            } else {
+                byte
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// Line feeds in a text.
+pub fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(text: &[u8], lowercase: bool, punctuation: bool, numbers: bool) -> Vec<u8> {
+        let cleaning = Cleaning {
+            lowercase,
+            remove_punctuation: punctuation,
+            remove_numbers: numbers,
+        };
+        clean(text, cleaning).unwrap()
+    }
+
+    #[test]
+    fn each_option() {
+        let text = b"  It's 4\t\n\x0B\x0C\r PM,\0ok \xC9\xE9. ";
+        assert_eq!(
+            cleaned(text, false, false, false),
+            b" It's 4 PM, ok \xC9\xE9. "
+        );
+        assert_eq!(
+            cleaned(text, true, false, false),
+            b" it's 4 pm, ok \xC9\xE9. "
+        );
+        assert_eq!(cleaned(text, false, true, false), b" Its 4 PM ok \xC9\xE9 ");
+        assert_eq!(
+            cleaned(text, false, false, true),
+            b" It's PM, ok \xC9\xE9. "
+        );
+        assert_eq!(cleaned(b"", true, true, true), b"");
+        assert_eq!(cleaned(b"a - b", false, true, false), b"a b");
+    }
+
+    #[test]
+    fn newlines_of_the_source() {
+        assert_eq!(lines(b"a\n\nb\r\nc"), 3);
+        assert_eq!(lines(b""), 0);
+    }
+}

@@ -1,0 +1,248 @@
+//! Text to the ids of a model's words: the three rules of the C interface.
+
+use super::index::{Lookup, Words, ids};
+use super::split::{cut, is_blank, is_mark, is_prompt_blank, lower, words};
+use crate::error::{Error, Result};
+use crate::limits::TOKEN_STR_LEN;
+
+/// How a text becomes ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `cllm_tokenize`: a word as it is, then in lower case, then `<UNK>`, then the hash.
+    Prompt,
+    /// `cllm_tokenize_with_vocab`: a lower-cased word whole, then its parts between `.,!?`.
+    Marks,
+    /// `cllm_load_training_data`: a word as it is, then the hash with unsigned bytes.
+    Training,
+}
+
+/// 31·h + byte for each byte, bytes above 127 counting as negative where `signed`.
+pub fn hash(word: &[u8], signed: bool) -> u32 {
+    word.iter().fold(0u32, |h, &byte| {
+        let value = if signed {
+            i32::from(byte as i8) as u32
+        } else {
+            u32::from(byte)
+        };
+        h.wrapping_mul(31).wrapping_add(value)
+    })
+}
+
+/// The id that `hash` gives a word among `vocab` words, 1 or more.
+pub fn hash_id(word: &[u8], signed: bool, vocab: usize) -> u32 {
+    (u64::from(hash(word, signed)) % vocab.max(1) as u64) as u32
+}
+
+/// One id per byte, for models without words, at most `limit`. [`Rule::Marks`] has no such form:
+/// no ids.
+pub fn byte_ids(text: &[u8], rule: Rule, vocab: usize, limit: usize) -> Result<Vec<u32>> {
+    let vocab = vocab.max(1) as u64;
+    let mut out = Vec::new();
+    for &byte in text {
+        let value = match rule {
+            Rule::Prompt => i64::from(byte as i8) as u64,
+            Rule::Marks => break,
+            Rule::Training if matches!(byte, b'\n' | b'\r') => continue,
+            Rule::Training => u64::from(byte),
+        };
+        if out.len() == limit {
+            break;
+        }
+        push(&mut out, (value % vocab) as u32)?;
+    }
+    Ok(out)
+}
+
+/// The ids of the words of `text`, at most `limit`. `vocab` is the number of ids.
+pub fn word_ids<W: Words + ?Sized>(
+    text: &[u8],
+    rule: Rule,
+    vocab: usize,
+    lookup: &mut Lookup<W>,
+    limit: usize,
+) -> Result<Vec<u32>> {
+    let mut encoder = Encoder {
+        lookup,
+        vocab,
+        unknown: None,
+        lowered: Vec::new(),
+        out: Vec::new(),
+    };
+    let separates = match rule {
+        Rule::Prompt | Rule::Marks => is_prompt_blank,
+        Rule::Training => is_blank,
+    };
+    for word in words(text, separates) {
+        if encoder.out.len() >= limit {
+            break;
+        }
+        match rule {
+            Rule::Prompt => encoder.prompt_word(word)?,
+            Rule::Marks => encoder.marked_word(word)?,
+            Rule::Training => encoder.training_word(word)?,
+        }
+    }
+    encoder.out.truncate(limit);
+    Ok(encoder.out)
+}
+
+struct Encoder<'e, 'a, W: Words + ?Sized> {
+    lookup: &'e mut Lookup<'a, W>,
+    vocab: usize,
+    /// The id of `<UNK>`, once it was looked for.
+    unknown: Option<Option<u32>>,
+    lowered: Vec<u8>,
+    out: Vec<u32>,
+}
+
+impl<W: Words + ?Sized> Encoder<'_, '_, W> {
+    fn prompt_word(&mut self, word: &[u8]) -> Result<()> {
+        let id = find(self.lookup, word)
+            .or_else(|| find(self.lookup, lower(word, &mut self.lowered)))
+            .unwrap_or_else(|| self.unknown_id(word));
+        push(&mut self.out, id)
+    }
+
+    fn marked_word(&mut self, word: &[u8]) -> Result<()> {
+        let mut whole = std::mem::take(&mut self.lowered);
+        let whole_word = lower(word, &mut whole);
+        if let Some(id) = find(self.lookup, whole_word) {
+            push(&mut self.out, id)?;
+        } else {
+            for part in words(whole_word, is_mark) {
+                let id = find(self.lookup, part).unwrap_or_else(|| self.unknown_id(part));
+                push(&mut self.out, id)?;
+            }
+        }
+        self.lowered = whole;
+        Ok(())
+    }
+
+    fn training_word(&mut self, word: &[u8]) -> Result<()> {
+        let id = find(self.lookup, word).unwrap_or_else(|| hash_id(word, false, self.vocab));
+        push(&mut self.out, id)
+    }
+
+    /// `<UNK>`, in whatever letter case a slot spells it; without such a slot the hash.
+    fn unknown_id(&mut self, word: &[u8]) -> u32 {
+        let strings = self.lookup.words();
+        let spells_unk = |&id: &u32| {
+            strings
+                .get(id)
+                .is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"))
+        };
+        self.unknown
+            .get_or_insert_with(|| ids(strings).find(spells_unk))
+            .unwrap_or_else(|| hash_id(word, true, self.vocab))
+    }
+}
+
+/// A word's slot. A word too long for a slot may stand there cut: between characters, or by an
+/// older writer just after byte 63.
+fn find<W: Words + ?Sized>(lookup: &mut Lookup<W>, word: &[u8]) -> Option<u32> {
+    let whole = lookup.find(word);
+    if whole.is_some() || word.len() <= TOKEN_STR_LEN {
+        return whole;
+    }
+    lookup
+        .find(cut(word, TOKEN_STR_LEN))
+        .or_else(|| lookup.find(word.get(..TOKEN_STR_LEN)?))
+}
+
+fn push(ids: &mut Vec<u32>, id: u32) -> Result<()> {
+    ids.try_reserve(1).map_err(|_| Error::Memory {
+        what: "the ids of a text",
+        bytes: ids.len().saturating_mul(size_of::<u32>()),
+    })?;
+    ids.push(id);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::WordIndex;
+    use super::*;
+
+    fn ids_of(text: &str, rule: Rule, vocab: &[&str]) -> Vec<u32> {
+        let mut index = WordIndex::default();
+        let mut lookup = Lookup::new(&mut index, vocab).unwrap();
+        word_ids(text.as_bytes(), rule, vocab.len(), &mut lookup, 100).unwrap()
+    }
+
+    #[test]
+    fn hashes() {
+        assert_eq!(hash(b"", true), 0);
+        assert_eq!(hash(b"ab", true), 97 * 31 + 98);
+        assert_eq!(hash(&[0xC3, 0xA9], false), 0xC3 * 31 + 0xA9);
+        // -61·31 - 87 mod 2^32
+        assert_eq!(hash(&[0xC3, 0xA9], true), (-61i32 * 31 - 87) as u32);
+        // Wraps: 31^7 is more than 2^32.
+        let wide = b"zzzzzzzz"
+            .iter()
+            .fold(0u128, |h, &b| h * 31 + u128::from(b));
+        assert_eq!(u128::from(hash(b"zzzzzzzz", true)), wide % (1 << 32));
+    }
+
+    #[test]
+    fn prompt_words() {
+        let vocab = ["<pad>", "<unk>", "the", "The", "a\r"];
+        assert_eq!(
+            ids_of("The the THE a\r", Rule::Prompt, &vocab),
+            [3, 2, 2, 4]
+        );
+        assert_eq!(ids_of("zebra", Rule::Prompt, &vocab), [1]);
+        let plain = ["the", "a", "b"];
+        assert_eq!(
+            ids_of("é", Rule::Prompt, &plain),
+            [hash_id("é".as_bytes(), true, 3)]
+        );
+    }
+
+    #[test]
+    fn marked_words_whole_first() {
+        let vocab = ["<UNK>", "hello,", "world", "end"];
+        assert_eq!(ids_of("Hello, world! end.", Rule::Marks, &vocab), [1, 2, 3]);
+        assert_eq!(ids_of("hello.world ... x", Rule::Marks, &vocab), [0, 2, 0]);
+    }
+
+    #[test]
+    fn training_words_are_exact() {
+        let vocab = ["<UNK>", "the", "b"];
+        let the = hash_id(b"The", false, 3);
+        assert_eq!(ids_of("the\r\nThe b", Rule::Training, &vocab), [1, the, 2]);
+    }
+
+    #[test]
+    fn long_words_by_their_cut_form() {
+        let long = "x".repeat(80);
+        let cut_slot = "x".repeat(63);
+        let accents = "é".repeat(40);
+        let at_boundary = "é".repeat(31);
+        let vocab = [cut_slot.as_str(), at_boundary.as_str(), "y"];
+        let text = format!("{long} {accents}");
+        assert_eq!(ids_of(&text, Rule::Prompt, &vocab), [0, 1]);
+        // A whole string is preferred.
+        let vocab = [cut_slot.as_str(), long.as_str()];
+        assert_eq!(ids_of(&text[..80], Rule::Prompt, &vocab), [1]);
+    }
+
+    #[test]
+    fn bytes_without_words() {
+        let text = b"a\n\xE9\rb";
+        let all = byte_ids(text, Rule::Prompt, 100, 9).unwrap();
+        let signed = ((-23i64) as u64 % 100) as u32;
+        assert_eq!(all, [97, 10, signed, 13, 98]);
+        assert_eq!(byte_ids(text, Rule::Prompt, 100, 1).unwrap(), [97]);
+        let training = byte_ids(text, Rule::Training, 100, 9).unwrap();
+        assert_eq!(training, [97, 0xE9 % 100, 98]);
+        assert_eq!(byte_ids(text, Rule::Marks, 100, 9).unwrap(), []);
+    }
+
+    #[test]
+    fn at_most_the_limit() {
+        let mut index = WordIndex::default();
+        let mut lookup = Lookup::new(&mut index, &["a", "b"][..]).unwrap();
+        let two = word_ids(b"a.b.a", Rule::Marks, 2, &mut lookup, 2).unwrap();
+        assert_eq!(two, [0, 1]);
+    }
+}
