@@ -55,10 +55,7 @@ fn existing_permissions(target: &Path) -> io::Result<Option<Permissions>> {
         Err(e) => return Err(e),
     };
     if metadata.is_dir() {
-        return Err(io::Error::new(
-            ErrorKind::IsADirectory,
-            "is a directory, not a file",
-        ));
+        return Err(io::Error::new(ErrorKind::IsADirectory, "is a directory, not a file"));
     }
     if !metadata.is_file() {
         return Err(io::Error::new(
@@ -73,10 +70,7 @@ fn existing_permissions(target: &Path) -> io::Result<Option<Permissions>> {
 /// The path at the end of the symbolic links that start at `path`; it need not exist.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     if path.file_name().is_none() {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "is not the name of a file",
-        ));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "is not the name of a file"));
     }
     let mut target = path.to_path_buf();
     for _ in 0..MAX_LINKS {
@@ -90,10 +84,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
             Err(e) => return Err(e),
         }
     }
-    Err(io::Error::new(
-        ErrorKind::InvalidInput,
-        "is a chain of too many symbolic links",
-    ))
+    Err(io::Error::new(ErrorKind::InvalidInput, "is a chain of too many symbolic links"))
 }
 
 /// Makes the rename durable. File systems that know no such thing, and directories that may be

@@ -72,11 +72,7 @@ impl<'a> Parser<'a> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        Err(Problem::content(format!(
-            "{} has {} bytes too many",
-            self.what,
-            self.rest.len()
-        )))
+        Err(Problem::content(format!("{} has {} bytes too many", self.what, self.rest.len())))
     }
 }
 

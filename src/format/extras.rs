@@ -56,9 +56,7 @@ impl Words {
             let len = p.u32()?;
             let word = p.take(len as usize)?;
             if word.contains(&0) {
-                return Err(Problem::content(format!(
-                    "section WORD: word {id} holds a NUL byte"
-                )));
+                return Err(Problem::content(format!("section WORD: word {id} holds a NUL byte")));
             }
             words.push(word);
         }
@@ -85,18 +83,8 @@ pub struct TokenRecord {
 
 const TOKEN_BYTES: usize = 68;
 /// First byte and length of each column in a token's bytes; bit i of the mask is column i.
-const COLUMNS: [(usize, usize); 10] = [
-    (0, 4),
-    (4, 8),
-    (12, 12),
-    (24, 4),
-    (28, 4),
-    (32, 4),
-    (36, 4),
-    (40, 4),
-    (44, 4),
-    (48, 20),
-];
+const COLUMNS: [(usize, usize); 10] =
+    [(0, 4), (4, 8), (12, 12), (24, 4), (28, 4), (32, 4), (36, 4), (40, 4), (44, 4), (48, 20)];
 
 impl TokenRecord {
     /// What a token has that only knows its id.
@@ -229,9 +217,7 @@ pub(super) fn check_tokenizer(payload: &[u8]) -> Result<(), Problem> {
     if rules == TOKENIZER {
         return Ok(());
     }
-    Err(Problem::content(format!(
-        "section TSET: tokenizer rules {rules:?} are not known"
-    )))
+    Err(Problem::content(format!("section TSET: tokenizer rules {rules:?} are not known")))
 }
 
 /// One lattice point; its embedding belongs to the program and is not kept.
@@ -267,11 +253,8 @@ pub(super) fn points_to_bytes(points: &[LatticePoint]) -> Vec<u8> {
             out.extend_from_slice(&x.to_le_bytes());
         }
         let numbers = point.neighbors.iter().chain(&point.neighbor_ids);
-        for n in numbers.chain([
-            &point.num_neighbors,
-            &point.neighbor_count,
-            &point.symmetry_group,
-        ]) {
+        for n in numbers.chain([&point.num_neighbors, &point.neighbor_count, &point.symmetry_group])
+        {
             out.extend_from_slice(&n.to_le_bytes());
         }
         out.extend_from_slice(&point.reserved);

@@ -98,9 +98,7 @@ impl Header {
         header.total_params = p.u64()?;
         let reserved = p.take(HEADER_BYTES - RESERVED)?;
         if !header.magic.starts_with(b"CLLM") {
-            return Err(Problem::content(
-                "is not a model file: bytes 0 to 3 are not \"CLLM\"",
-            ));
+            return Err(Problem::content("is not a model file: bytes 0 to 3 are not \"CLLM\""));
         }
         if reserved.iter().all(|&b| b == 0) {
             return Ok((header, None));
@@ -206,12 +204,7 @@ mod tests {
             training_timestamp: 14,
             ..Header::default()
         };
-        let extension = Extension {
-            sections: 15,
-            offset: 16,
-            length: 17,
-            body_crc: 18,
-        };
+        let extension = Extension { sections: 15, offset: 16, length: 17, body_crc: 18 };
         let bytes = header.to_bytes(&extension);
         assert_eq!(Header::parse(&bytes).unwrap(), (header, Some(extension)));
         for i in 0..HEADER_BYTES {

@@ -75,6 +75,12 @@ impl<R: Read + Seek> Reader<R> {
             });
         };
 
+        if header.version != 1 {
+            return Err(Problem::content(format!(
+                "the header states version {} (byte 8); files with an extension have version 1",
+                header.version
+            )));
+        }
         let mut sections = frames(&mut source, &extension, len)?;
         let first = sections.first().filter(|(_, f)| f.tag == section::SHAPE);
         let &(offset, frame) = first.ok_or_else(|| {
@@ -96,14 +102,8 @@ impl<R: Read + Seek> Reader<R> {
                 shape.max_length, header.context_length
             )));
         }
-        let reader = Self {
-            source,
-            header,
-            shape,
-            body_crc: Some(extension.body_crc),
-            sections,
-            buffer,
-        };
+        let reader =
+            Self { source, header, shape, body_crc: Some(extension.body_crc), sections, buffer };
         reader.check_sections()?;
         Ok(reader)
     }
@@ -194,14 +194,7 @@ impl<R: Read + Seek> Reader<R> {
                 }
             };
             let what = format!("section {}", frame.name());
-            self.floats(
-                &what,
-                offset,
-                &tensors,
-                Some(frame.crc),
-                destination,
-                values,
-            )?;
+            self.floats(&what, offset, &tensors, Some(frame.crc), destination, values)?;
         }
         Ok(extras)
     }
@@ -407,4 +400,3 @@ fn exact(source: &mut impl Read, buffer: &mut [u8]) -> Result<(), Problem> {
         _ => Problem::Io(e),
     })
 }
-

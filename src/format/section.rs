@@ -44,12 +44,7 @@ impl Frame {
     /// `offset` is the frame's place in the file, for the message.
     pub(super) fn parse(bytes: &[u8; FRAME_BYTES], offset: u64) -> Result<Self, Problem> {
         let mut p = Parser::new("a section", bytes);
-        let frame = Self {
-            tag: p.array()?,
-            flags: p.u32()?,
-            length: p.u64()?,
-            crc: p.u32()?,
-        };
+        let frame = Self { tag: p.array()?, flags: p.u32()?, length: p.u64()?, crc: p.u32()? };
         if p.u32()? != crc32fast::hash(&bytes[..20]) {
             return Err(Problem::content(format!(
                 "the section frame at byte {offset} does not match its checksum: the file is \

@@ -175,11 +175,7 @@ impl Shape {
         for (index, norm) in self.norms.iter().enumerate() {
             let parts = [(norm.gamma, Part::Gamma), (norm.beta, Part::Beta)];
             for (_, part) in parts.into_iter().filter(|(present, _)| *present) {
-                list.push(Tensor {
-                    part,
-                    index,
-                    len: self.dim,
-                });
+                list.push(Tensor { part, index, len: self.dim });
             }
         }
         list
@@ -190,11 +186,7 @@ impl Shape {
         let stored = TABLES.into_iter().zip(self.tables);
         let stored = stored.filter(|(_, table)| *table == Table::Stored);
         let len = self.max_length * self.dim;
-        let tensor = |(part, _)| Tensor {
-            part,
-            index: 0,
-            len,
-        };
+        let tensor = |(part, _)| Tensor { part, index: 0, len };
         stored.map(tensor).collect()
     }
 
@@ -203,11 +195,7 @@ impl Shape {
         let len = self.dim * self.dim;
         let present = TRANSFORMS.into_iter().zip(self.transforms);
         let present = present.filter(|(_, present)| *present);
-        let tensor = |(part, _)| Tensor {
-            part,
-            index: 0,
-            len,
-        };
+        let tensor = |(part, _)| Tensor { part, index: 0, len };
         present.map(tensor).collect()
     }
 
@@ -240,18 +228,8 @@ impl Shape {
             }
             Ok(())
         };
-        range(
-            "vocab_size",
-            self.vocab,
-            limits::MAX_FILE_VOCAB,
-            "1 to 1000000 in a model file",
-        )?;
-        range(
-            "embedding_dim",
-            self.dim,
-            limits::MAX_FILE_EMBEDDING,
-            "1 to 10000 in a model file",
-        )?;
+        range("vocab_size", self.vocab, limits::MAX_FILE_VOCAB, "1 to 1000000 in a model file")?;
+        range("embedding_dim", self.dim, limits::MAX_FILE_EMBEDDING, "1 to 10000 in a model file")?;
         range(
             "num_layers",
             self.layers.len(),
@@ -403,16 +381,10 @@ impl Shape {
         for _ in 0..norms {
             let epsilon = p.f32()?;
             let has = bits("a norm", p.u32()?, 2)?;
-            shape.norms.push(NormShape {
-                epsilon,
-                gamma: has(0),
-                beta: has(1),
-            });
+            shape.norms.push(NormShape { epsilon, gamma: has(0), beta: has(1) });
         }
         p.end()?;
-        shape
-            .check()
-            .map_err(|e| Problem::content(format!("section SHAP: {e}")))?;
+        shape.check().map_err(|e| Problem::content(format!("section SHAP: {e}")))?;
         Ok(shape)
     }
 }

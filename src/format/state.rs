@@ -63,10 +63,7 @@ pub struct StateWriter<'a> {
 impl<'a> StateWriter<'a> {
     /// A block without entries.
     pub fn new(prefix: &'a [u8]) -> Self {
-        Self {
-            prefix,
-            entries: Vec::new(),
-        }
+        Self { prefix, entries: Vec::new() }
     }
 
     fn add(mut self, key: impl Into<String>, value: Value<'a>) -> Self {
@@ -208,17 +205,14 @@ pub struct State<'a> {
 /// Whether the bytes after the prefix are a block of this library. An original file has floats
 /// there, or nothing.
 pub fn has_block(file: &[u8], prefix_len: usize) -> bool {
-    file.get(prefix_len..)
-        .is_some_and(|rest| rest.starts_with(MAGIC))
+    file.get(prefix_len..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
 impl<'a> State<'a> {
     /// Reads the block after the first `prefix_len` bytes of `file`; those bytes are under the
     /// checksum too.
     pub fn parse(file: &'a [u8], prefix_len: usize) -> Result<Self, Problem> {
-        let block = file
-            .get(prefix_len..)
-            .filter(|b| b.len() >= BLOCK_HEADER + CRC_BYTES);
+        let block = file.get(prefix_len..).filter(|b| b.len() >= BLOCK_HEADER + CRC_BYTES);
         let block = block.ok_or_else(|| {
             Problem::content(format!(
                 "is {} bytes long, too short for a checkpoint: it is cut short",
@@ -287,9 +281,7 @@ impl<'a> State<'a> {
             Some((found, _)) => Err(Problem::content(format!(
                 "entry {key} of the checkpoint has kind {found}, not {kind}"
             ))),
-            None => Err(Problem::content(format!(
-                "the checkpoint has no entry {key}"
-            ))),
+            None => Err(Problem::content(format!("the checkpoint has no entry {key}"))),
         }
     }
 
@@ -368,13 +360,8 @@ pub fn load(path: &Path) -> Result<Vec<u8>> {
     let capacity = usize::try_from(len).unwrap_or(usize::MAX);
     bytes
         .try_reserve_exact(capacity)
-        .map_err(|_| Error::Memory {
-            what: "a checkpoint",
-            bytes: capacity,
-        })?;
-    file.take(len)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(path))?;
+        .map_err(|_| Error::Memory { what: "a checkpoint", bytes: capacity })?;
+    file.take(len).read_to_end(&mut bytes).map_err(Error::io(path))?;
     Ok(bytes)
 }
 
@@ -462,11 +449,7 @@ mod tests {
         let at = 16 + BLOCK_HEADER + 2 + 1 + 1;
         huge[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
         let mut twice = Vec::new();
-        StateWriter::new(PREFIX)
-            .u64("t", 1)
-            .u64("t", 2)
-            .write(&mut twice)
-            .unwrap();
+        StateWriter::new(PREFIX).u64("t", 1).u64("t", 2).write(&mut twice).unwrap();
         for mut file in [huge, twice] {
             let content = file.len() - CRC_BYTES;
             let crc = crc32fast::hash(&file[..content]).to_le_bytes();

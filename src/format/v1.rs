@@ -22,33 +22,17 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
         if (1..=most).contains(&value) {
             return Ok(value as usize);
         }
-        Err(Problem::content(format!(
-            "the header states {name} {value}, not 1 to {most}"
-        )))
+        Err(Problem::content(format!("the header states {name} {value}, not 1 to {most}")))
     };
     let vocab = range("vocab_size", header.vocab_size, limits::MAX_FILE_VOCAB)?;
-    let dim = range(
-        "embedding_dim",
-        header.embedding_dim,
-        limits::MAX_FILE_EMBEDDING,
-    )?;
+    let dim = range("embedding_dim", header.embedding_dim, limits::MAX_FILE_EMBEDDING)?;
     let layers = range("num_layers", header.num_layers, limits::MAX_FILE_LAYERS)?;
     let heads = heads(header.num_heads, dim)?;
     let (hidden, transforms) = hidden(header, file_len, vocab, dim, layers)?;
 
-    let layer = LayerShape {
-        heads,
-        hidden,
-        attention: true,
-        feed_forward: true,
-        bias1: true,
-        bias2: true,
-    };
-    let norm = NormShape {
-        epsilon: DEFAULT_EPSILON,
-        gamma: false,
-        beta: false,
-    };
+    let layer =
+        LayerShape { heads, hidden, attention: true, feed_forward: true, bias1: true, bias2: true };
+    let norm = NormShape { epsilon: DEFAULT_EPSILON, gamma: false, beta: false };
     let shape = Shape {
         vocab,
         dim,
@@ -61,9 +45,7 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
         transforms: [transforms > 0, transforms > 1],
         body_transforms: true,
     };
-    shape
-        .check()
-        .map_err(|e| Problem::content(format!("the header states wrong sizes: {e}")))?;
+    shape.check().map_err(|e| Problem::content(format!("the header states wrong sizes: {e}")))?;
     Ok(shape)
 }
 
@@ -154,10 +136,7 @@ mod tests {
         let mut h = header(27, 32, 1);
         h.total_params = 12416;
         let s = shape(&h, 50728).unwrap();
-        assert_eq!(
-            (s.layers[0].hidden, s.transforms, s.heads()),
-            (128, [false; 2], 8)
-        );
+        assert_eq!((s.layers[0].hidden, s.transforms, s.heads()), (128, [false; 2], 8));
         for (transforms, t) in [([true, false], 1), ([true, true], 2)] {
             let s = shape(&h, len(12288 + t * 1024)).unwrap();
             assert_eq!((s.layers[0].hidden, s.transforms), (128, transforms));

@@ -66,11 +66,7 @@ pub fn model<'a>(
     let tensors = Payload::Floats;
     add(section::NORMS, CRITICAL, tensors(shape.norm_tensors()));
     add(section::POSITIONS, CRITICAL, tensors(shape.table_tensors()));
-    add(
-        section::TRANSFORMS,
-        CRITICAL,
-        tensors(shape.transform_tensors()),
-    );
+    add(section::TRANSFORMS, CRITICAL, tensors(shape.transform_tensors()));
     if !extras.words.is_empty() {
         add(section::WORDS, 0, Payload::Bytes(extras.words.to_bytes()));
         add(section::TOKENIZER, 0, Payload::Bytes(extras::tokenizer()));
@@ -86,24 +82,14 @@ pub fn model<'a>(
 
     let body = shape.body();
     let present = body.iter().map(|t| shape.present(t)).collect();
-    let mut prepared = Prepared {
-        source,
-        header: [0; HEADER_BYTES],
-        body,
-        sections: Vec::new(),
-        present,
-    };
+    let mut prepared =
+        Prepared { source, header: [0; HEADER_BYTES], body, sections: Vec::new(), present };
     for (tag, flags, payload) in payloads {
         let (length, crc) = match &payload {
             Payload::Bytes(bytes) => (bytes.len(), crc32fast::hash(bytes)),
             Payload::Floats(tensors) => (4 * floats(tensors), prepared.crc(tensors, None)),
         };
-        let frame = Frame {
-            tag,
-            flags,
-            length: length as u64,
-            crc,
-        };
+        let frame = Frame { tag, flags, length: length as u64, crc };
         prepared.sections.push((frame, payload));
     }
     let lengths = prepared.sections.iter().map(|(frame, _)| frame.length);
