@@ -13,6 +13,8 @@ mod read;
 mod section;
 mod shape;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod write;
 
