@@ -438,7 +438,9 @@ impl Snapshot<'_> {
         let (vocab, dim, max_length) = (plan.vocab, plan.dim, plan.max_length);
         // SAFETY: likewise.
         let params = unsafe { views::read(plan.params)? };
-        let mut shape = shape(m, vocab, dim, &params, second_norms);
+        // SAFETY: likewise.
+        let empty = unsafe { empty_feed_forward(model)? };
+        let mut shape = shape(m, vocab, dim, &params, second_norms, &empty);
         shape.max_length = max_length;
         shape.embeddings = has_embeddings;
         shape.tables = tables(&[spiral, clock, prime, params.learned]);
@@ -511,12 +513,29 @@ fn widen(m: &CLLMModel, plan: &mut Plan) {
     }
 }
 
+/// Which layers of a model of the library's have a feed-forward part of width 0, as
+/// `cllm_create_model` makes them: there, but without effect.
+///
+/// # Safety
+/// As [`write_model`].
+unsafe fn empty_feed_forward(model: *const CLLMModel) -> Result<Vec<bool>> {
+    // SAFETY: the caller's promise.
+    let m = unsafe { ffi::get(model, "model")? };
+    if MODELS.find(model)?.is_none() || m.ff_layers.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: likewise.
+    let ff = unsafe { ffi::slice(m.ff_layers, m.num_layers as usize, "model->ff_layers")? };
+    Ok(ff.iter().map(|f| f.hidden_dim == 0 && !f.w1_lattice.is_null()).collect())
+}
+
 fn shape(
     m: &CLLMModel,
     vocab: usize,
     dim: usize,
     params: &Params<&[f32]>,
     second_norms: bool,
+    empty_ff: &[bool],
 ) -> Shape {
     let layers = &params.layers;
     let attention = layers.iter().find_map(|l| l.attention.as_ref());
@@ -534,15 +553,16 @@ fn shape(
         gamma: n.gamma.is_some(),
         beta: n.beta.is_some(),
     });
-    let layer_shapes = layers.iter().map(|l| {
+    let layer_shapes = layers.iter().enumerate().map(|(i, l)| {
         let ff = l.feed_forward.as_ref();
+        let empty = empty_ff.get(i).copied().unwrap_or(false);
         LayerShape {
             heads: l.attention.as_ref().map_or(heads, |a| a.heads),
-            hidden: ff.map_or(hidden, |f| f.hidden),
+            hidden: ff.map_or(if empty { 0 } else { hidden }, |f| f.hidden),
             attention: l.attention.is_some(),
-            feed_forward: ff.is_some(),
-            bias1: ff.is_some_and(|f| f.b1.is_some()),
-            bias2: ff.is_some_and(|f| f.b2.is_some()),
+            feed_forward: empty || ff.is_some(),
+            bias1: empty || ff.is_some_and(|f| f.b1.is_some()),
+            bias2: empty || ff.is_some_and(|f| f.b2.is_some()),
         }
     });
     Shape {

@@ -246,8 +246,8 @@ impl Shape {
                     layer.heads, self.dim
                 )));
             }
-            if layer.hidden == 0 || u32::try_from(layer.hidden).is_err() {
-                return Err(Error::argument("hidden_dim", layer.hidden, "1 to 2^32 - 1"));
+            if u32::try_from(layer.hidden).is_err() {
+                return Err(Error::argument("hidden_dim", layer.hidden, "below 2^32"));
             }
         }
         if self.norms.len() != self.layers.len() && self.norms.len() != 2 * self.layers.len() {
