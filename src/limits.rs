@@ -10,6 +10,10 @@ pub const MAX_FILE_EMBEDDING: u64 = 10_000;
 pub const MAX_FILE_LAYERS: u64 = 100;
 /// Layers of a model in memory: far beyond any that trains, and few enough for tables of them.
 pub const MAX_LAYERS: u64 = 65_536;
+/// Bytes of the position tables of a model file that are zero and so take no room in it: what the
+/// original library made for its largest shapes (512 rows, width 10000, four tables) three times
+/// over, and no more than a machine gives without asking.
+pub const MAX_ZERO_TABLE_BYTES: u64 = 256 * 1024 * 1024;
 /// Largest text file that the data loader takes as one document (the original's 100 MiB).
 pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
 /// Largest vocabulary or text file that is read into memory whole, where the original had no

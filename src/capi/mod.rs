@@ -12,6 +12,7 @@ macro_rules! layout {
 
 pub mod ctypes;
 pub(crate) mod ffi;
+pub(crate) mod model_file;
 pub(crate) mod model_words;
 pub(crate) mod owned;
 pub(crate) mod registry;

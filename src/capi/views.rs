@@ -123,6 +123,19 @@ pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout 
 /// # Safety
 /// `model` is NULL or points to a `CLLMModel` whose non-NULL pointers hold what its sizes say.
 pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
+    // SAFETY: the caller's promise.
+    let plan = unsafe { plan_incomplete(model)? };
+    if plan.params.embeddings.pointer.is_null() {
+        return Err(Error::Null("model->embeddings.embeddings"));
+    }
+    Ok(plan)
+}
+
+/// [`plan`] for a model that may lack even its embeddings, whose pointer is NULL then.
+///
+/// # Safety
+/// As [`plan`].
+pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let record = MODELS.find(model)?;
     // SAFETY: the caller's promise.
     let m = unsafe { ffi::get(model, "model")? };
@@ -136,9 +149,6 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
         }
         None => (AttentionLayout::PerHead, false, (0, 0)),
     };
-    if m.embeddings.embeddings.is_null() {
-        return Err(Error::Null("model->embeddings.embeddings"));
-    }
     let raw = |pointer: *mut f32, len: usize| Raw { pointer, len };
     let some = |pointer: *mut f32, len: usize| (!pointer.is_null()).then_some(Raw { pointer, len });
     let embeddings = raw(m.embeddings.embeddings, product("the embedding matrix", &[vocab, dim])?);
