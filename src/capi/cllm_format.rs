@@ -1,1 +1,3 @@
 //! `cllm_format.h`: model files, tokens and lattice points.
+
+pub mod lattice;
