@@ -480,6 +480,154 @@ static void memory_is_counted(void) {
     CHECK(strstr(capture_end(), "Allocations: 0 (0 bytes)") != NULL);
 }
 
+/* ---- benchmarks ---- */
+
+static int zero(BenchmarkResults r) {
+    return r.inference_time_ms == 0 && r.tokens_per_second == 0 && r.memory_mb == 0
+        && r.throughput_tokens_per_sec == 0 && r.total_tokens == 0 && r.batch_size == 0
+        && r.seq_length == 0;
+}
+
+static void benchmarks_time_real_work(void) {
+    CLLMConfig config = {300, 64, 2, 4, 256, 64, 0};
+    CLLMModel *m = cllm_create_model(&config);
+    size_t bytes = m->num_weights * sizeof(float);
+    float *kept = malloc(bytes);
+    memcpy(kept, m->weights, bytes);
+    uint32_t ids[64];
+    for (uint32_t i = 0; i < 64; i++) {
+        ids[i] = i * 4;
+    }
+    BenchmarkResults r = cllm_benchmark_inference_single(m, ids, 64, 5);
+    CHECK(r.inference_time_ms > 0 && r.memory_mb >= 0);
+    CHECK_NEAR(r.tokens_per_second * r.inference_time_ms, 1000, 1e-6);
+    CHECK(r.total_tokens == 5 && r.seq_length == 64 && r.batch_size == 1);
+    CHECK(r.throughput_tokens_per_sec == 0);
+    /* A pass over 64 tokens of this model is some 13 million multiplications: not a microsecond.
+     * DEFECT of the original: an empty loop was timed. */
+    CHECK(r.inference_time_ms > 0.05);
+
+    r = cllm_benchmark_inference_batch(m, ids, 3, 64, 4);
+    CHECK(r.inference_time_ms > 0.05);
+    CHECK_NEAR(r.throughput_tokens_per_sec * r.inference_time_ms, 1000.0 * 3 * 64, 1e-3);
+    CHECK(r.total_tokens == 4 * 3 * 64 && r.batch_size == 3 && r.seq_length == 64);
+    CHECK(r.tokens_per_second == 0);
+
+    r = cllm_benchmark_forward_pass(m, 2, 32, 3);
+    CHECK(r.inference_time_ms > 0.05);
+    CHECK_NEAR(r.throughput_tokens_per_sec * r.inference_time_ms, 1000.0 * 2 * 32, 1e-3);
+    CHECK(r.batch_size == 2 && r.seq_length == 32 && r.memory_mb == 0 && r.total_tokens == 0);
+
+    r = cllm_benchmark_training_step(m, 2, 32, 3);
+    CHECK(r.inference_time_ms > 0.05);
+    CHECK_NEAR(r.throughput_tokens_per_sec * r.inference_time_ms, 1000.0 * 2 * 32, 1e-3);
+    CHECK(r.batch_size == 2 && r.seq_length == 32 && r.memory_mb >= 0);
+    CHECK(memcmp(kept, m->weights, bytes) == 0);
+    free(kept);
+    cllm_free_model(m);
+}
+
+static void benchmarks_refuse_bad_arguments(void) {
+    CLLMModel *m = tiny();
+    uint32_t ids[4] = {0, 1, 2, 19}, bad[4] = {0, 1, 2, 20};
+    CHECK(!zero(cllm_benchmark_inference_single(m, ids, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_single(NULL, ids, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_single(m, NULL, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_single(m, ids, 0, 1)));
+    CHECK(zero(cllm_benchmark_inference_single(m, ids, SIZE_MAX, 1)));
+    /* DEFECT of the original: divided by zero, crashed */
+    CHECK(zero(cllm_benchmark_inference_single(m, ids, 4, 0)));
+    CHECK(zero(cllm_benchmark_inference_single(m, ids, 4, -1)));
+    CHECK(zero(cllm_benchmark_inference_single(m, ids, 4, 2147483647)));
+    CHECK(zero(cllm_benchmark_inference_single(m, bad, 4, 1)));
+    CHECK(!zero(cllm_benchmark_inference_batch(m, ids, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(NULL, ids, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, NULL, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, ids, 0, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, ids, SIZE_MAX, 4, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, ids, 2, 0, 1)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, ids, 2, 4, 0)));
+    CHECK(zero(cllm_benchmark_inference_batch(m, bad, 2, 4, 1)));
+    CHECK(!zero(cllm_benchmark_forward_pass(m, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_forward_pass(NULL, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_forward_pass(m, 0, 4, 1)));
+    CHECK(zero(cllm_benchmark_forward_pass(m, 2, 0, 1)));
+    CHECK(zero(cllm_benchmark_forward_pass(m, 2, 4, -2)));
+    CHECK(!zero(cllm_benchmark_training_step(m, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_training_step(NULL, 2, 4, 1)));
+    CHECK(zero(cllm_benchmark_training_step(m, 0, 4, 1)));
+    CHECK(zero(cllm_benchmark_training_step(m, 2, SIZE_MAX, 1)));
+    CHECK(zero(cllm_benchmark_training_step(m, 2, 4, 0)));
+    cllm_free_model(m);
+    CLLMModel empty = {0};
+    CHECK(zero(cllm_benchmark_inference_single(&empty, ids, 4, 1)));
+    /* Models made by hand are timed as they are. */
+    m = by_hand();
+    uint32_t low[3] = {4, 0, 1};
+    CHECK(!zero(cllm_benchmark_inference_single(m, low, 3, 2)));
+    CHECK(!zero(cllm_benchmark_training_step(m, 2, 3, 2)));
+    CHECK(m->embeddings.embeddings[0] == 0 && m->embeddings.embeddings[19] == 0);
+    cllm_free_model(m);
+}
+
+static void suite_prints(void) {
+    CLLMModel *m = tiny();
+    capture_start();
+    cllm_run_benchmark_suite(m);
+    const char *text = capture_end();
+    CHECK(strstr(text, "Vocabulary size: 20\n") && strstr(text, "Layers: 2\n"));
+    CHECK(strstr(text, "Single inference (1 x 128 tokens): ") != NULL);
+    CHECK(strstr(text, "Batch inference (8 x 128 tokens): ") != NULL);
+    CHECK(strstr(text, "Forward pass (4 x 128 tokens): ") != NULL);
+    CHECK(strstr(text, "Training step (4 x 128 tokens): ") != NULL);
+    cllm_free_model(m);
+    capture_start();
+    cllm_run_benchmark_suite(NULL);
+    CHECK(strstr(capture_end(), "NULL") != NULL);
+}
+
+static void memory_is_profiled(void) {
+    capture_start();
+    cllm_profile_memory(NULL, 0);
+    const char *text = capture_end(); /* DEFECT of the original: nonsense from SIZE_MAX */
+    CHECK(strstr(text, "0 s: ") && !strstr(text, "1 s: "));
+    CHECK(strstr(text, "difference 0.00 MiB") != NULL);
+    capture_start();
+    cllm_profile_memory(NULL, 1);
+    text = capture_end();
+    CHECK(strstr(text, "1 s: ") && strstr(text, "peak ") && strstr(text, "minimum "));
+    capture_start();
+    cllm_profile_memory(NULL, -5);
+    CHECK(strstr(capture_end(), "0 s: ") != NULL);
+    capture_start();
+    cllm_profile_memory(NULL, 2147483647);
+    CHECK(strcmp(capture_end(), "") == 0);
+}
+
+static void report_is_written(void) {
+    char path[] = "/tmp/cllm_report_XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    close(file);
+    CLLMModel *m = tiny();
+    cllm_generate_performance_report(m, path);
+    static char text[4096];
+    FILE *in = fopen(path, "r");
+    text[fread(text, 1, sizeof text - 1, in)] = '\0';
+    fclose(in);
+    CHECK(strstr(text, "# CLLM performance report\n") == text);
+    CHECK(strstr(text, "Vocabulary size: 20\n") && strstr(text, "Embedding dimension: 8\n"));
+    CHECK(strstr(text, "Parameters: 1216\n") != NULL); /* 1168 weights, 48 positions */
+    CHECK(strstr(text, "| single inference | 1 | 128 | ") != NULL);
+    CHECK(strstr(text, "| training step | 4 | 128 | ") && strstr(text, " UTC\n"));
+    remove(path);
+    cllm_generate_performance_report(m, NULL); /* DEFECT of the original: crashed */
+    cllm_generate_performance_report(NULL, path);
+    CHECK(fopen(path, "r") == NULL);
+    cllm_generate_performance_report(m, "/nonexistent/report.md");
+    cllm_free_model(m);
+}
+
 int main(void) {
     RUN(created_model_has_the_layout);
     RUN(presets_have_their_sizes);
@@ -500,5 +648,10 @@ int main(void) {
     RUN(logits_are_validated);
     RUN(batches_are_validated);
     RUN(memory_is_counted);
+    RUN(benchmarks_time_real_work);
+    RUN(benchmarks_refuse_bad_arguments);
+    RUN(suite_prints);
+    RUN(memory_is_profiled);
+    RUN(report_is_written);
     return harness_report();
 }

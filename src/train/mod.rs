@@ -1,6 +1,7 @@
 //! Training: optimizer, schedules, steps, checkpoints.
 
 pub mod batch;
+pub mod benchmark;
 pub mod gradients;
 pub mod optimizer;
 pub mod schedule;
