@@ -56,6 +56,7 @@ mod tests {
                     head_dim: D / 4,
                     layout: AttentionLayout::Full,
                     qkv: [next(), next(), next()],
+                    joined: None,
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,
