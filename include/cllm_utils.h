@@ -49,6 +49,91 @@ extern "C" {
 #endif // __cplusplus
 
 /**
+ * Times the forward pass of one sequence up to the logits of its last position, on all
+ * processors. One untimed pass goes before; after half a minute the benchmark ends with the
+ * iterations done by then.
+ *
+ * @param model          the model; only read.
+ * @param input_ids      `[seq_length]` token ids below the vocabulary's size.
+ * @param seq_length     tokens, 1 to 512 (or to the model's positions where those are more).
+ * @param num_iterations 1 to 1000000.
+ * @return inference_time_ms, tokens_per_second (= 1000 / time), memory_mb, total_tokens (=
+ *         iterations), batch_size 1, seq_length; all zero on a NULL pointer, a size out of range
+ *         or an id that is none.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `input_ids` is NULL
+ * or has `seq_length` ids.
+ */
+struct BenchmarkResults cllm_benchmark_inference_single(CLLMModel *model,
+                                                        uint32_t *input_ids,
+                                                        size_t seq_length,
+                                                        int num_iterations);
+
+/**
+ * Times the forward passes of a batch, each sequence up to the logits of its last position;
+ * otherwise as `cllm_benchmark_inference_single`.
+ *
+ * @param model          the model; only read.
+ * @param input_ids      `[seq_length]` token ids (not batch_size times as many): every sequence
+ *                       of the batch is this one.
+ * @param batch_size     sequences, 1 or more.
+ * @param seq_length     tokens, 1 to 512 (or to the model's positions where those are more).
+ * @param num_iterations 1 to 1000000.
+ * @return inference_time_ms (of the whole batch), throughput_tokens_per_sec, memory_mb,
+ *         total_tokens (= iterations * batch_size * seq_length), batch_size, seq_length; all
+ *         zero on errors.
+ *
+ * # Safety
+ * As `cllm_benchmark_inference_single`.
+ */
+struct BenchmarkResults cllm_benchmark_inference_batch(CLLMModel *model,
+                                                       uint32_t *input_ids,
+                                                       size_t batch_size,
+                                                       size_t seq_length,
+                                                       int num_iterations);
+
+/**
+ * Times the forward pass of a batch of random tokens up to the logits of every position, as
+ * training needs them; otherwise as `cllm_benchmark_inference_single`.
+ *
+ * @param model          the model; only read.
+ * @param batch_size     sequences, 1 or more.
+ * @param seq_length     tokens of each, 1 to 512 (or to the model's positions).
+ * @param num_iterations 1 to 1000000.
+ * @return inference_time_ms, throughput_tokens_per_sec, batch_size, seq_length; all zero on
+ *         errors.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ */
+struct BenchmarkResults cllm_benchmark_forward_pass(CLLMModel *model,
+                                                    size_t batch_size,
+                                                    size_t seq_length,
+                                                    int num_iterations);
+
+/**
+ * Times training steps (forward, loss, backward, AdamW) on a private copy of the parameters and
+ * random tokens: the model's own do not change. Otherwise as
+ * `cllm_benchmark_inference_single`. Takes four times the memory of the parameters, and that of
+ * the activations.
+ *
+ * @param model          the model; only read.
+ * @param batch_size     sequences, 1 or more.
+ * @param seq_length     tokens of each, 1 to 512 (or to the model's positions).
+ * @param num_iterations 1 to 1000000.
+ * @return inference_time_ms (of one step), throughput_tokens_per_sec, memory_mb, batch_size,
+ *         seq_length; all zero on errors.
+ *
+ * # Safety
+ * As `cllm_benchmark_forward_pass`.
+ */
+struct BenchmarkResults cllm_benchmark_training_step(CLLMModel *model,
+                                                     size_t batch_size,
+                                                     size_t seq_length,
+                                                     int num_iterations);
+
+/**
  * How many bytes `cllm_create_model` would allocate for a configuration:
  * `1952 + 136*V + 4*(V*D + L*(3*D*D + 2*D*F + 5*D + F)) + 152*L + 16*S*D`.
  *
@@ -157,6 +242,42 @@ CLLMModel *cllm_create_medium_model(void);
  * @return the model; free it with `cllm_free_model`. NULL without memory.
  */
 CLLMModel *cllm_create_large_model(void);
+
+/**
+ * Runs the four benchmarks and prints the model's sizes and the results to stdout: single
+ * inference (128 tokens, 100 iterations), batch inference (8 sequences, 50), forward pass (4
+ * sequences, 50), training step (4 sequences, 20). On models for which that would take over a
+ * minute, iterations are left out.
+ *
+ * @param model the model; only read. NULL prints a line that says so.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ */
+void cllm_run_benchmark_suite(CLLMModel *model);
+
+/**
+ * Prints the process's resident memory to stdout once a second, then the most and the least of
+ * it and their difference. Returns after `duration_seconds`.
+ *
+ * @param model            not used, and may be NULL.
+ * @param duration_seconds 1 to 86400; 0 or less takes one sample. More is refused.
+ */
+void cllm_profile_memory(CLLMModel *model, int duration_seconds);
+
+/**
+ * Writes a Markdown file about a model: configuration, memory, the results of four short
+ * benchmarks (a few seconds each at most), the date. A file of that name is replaced.
+ *
+ * @param model       the model; only read.
+ * @param output_file name of the file; nothing is written, and the reason recorded, if it or the
+ *                    model is NULL or a benchmark fails.
+ *
+ * # Safety
+ * `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `output_file` is
+ * NULL or a C string.
+ */
+void cllm_generate_performance_report(CLLMModel *model, const char *output_file);
 
 /**
  * Checks that an array has no NaN and no infinite value.

@@ -335,3 +335,11 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
         Kind::Learned => "learned positions",
     }
 }
+
+/// What a tensor is called in messages.
+pub(crate) fn tensor_name(kind: Kind, layer: usize) -> String {
+    match kind {
+        Kind::Embeddings | Kind::Learned => kind_name(kind).to_string(),
+        _ => format!("{} of layer {layer}", kind_name(kind)),
+    }
+}

@@ -17,18 +17,14 @@ pub const SIGMA: f32 = 0.02;
 pub fn initialize(params: Params<&mut [f32]>, rng: &mut Rng) {
     let sublayers = 2 * params.layers.len().max(1);
     let residual = SIGMA / (sublayers as f32).sqrt();
-    let done: Result<_, std::convert::Infallible> = params.try_map(|kind, _, t| {
-        match kind {
-            Kind::Embeddings | Kind::Learned | Kind::Query | Kind::Key | Kind::W1 => {
-                fill_normal(rng, t, SIGMA);
-            }
-            Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
-            Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
-            Kind::Bias1 | Kind::Bias2 | Kind::Beta1 | Kind::Beta2 => t.fill(0.0),
+    params.map(|kind, _, t| match kind {
+        Kind::Embeddings | Kind::Learned | Kind::Query | Kind::Key | Kind::W1 => {
+            fill_normal(rng, t, SIGMA);
         }
-        Ok(())
+        Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
+        Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
+        Kind::Bias1 | Kind::Bias2 | Kind::Beta1 | Kind::Beta2 => t.fill(0.0),
     });
-    let Ok(_) = done;
 }
 
 #[cfg(test)]
@@ -60,6 +56,7 @@ mod tests {
                     head_dim: D / 4,
                     layout: AttentionLayout::Full,
                     qkv: [next(), next(), next()],
+                    joined: None,
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,

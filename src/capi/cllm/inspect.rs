@@ -51,8 +51,7 @@ unsafe fn health(model: *const CLLMModel) -> Result<()> {
     let mut outcome = Ok(());
     view.params.visit(|kind, layer, t| {
         if outcome.is_ok() {
-            let name = format!("{} of layer {layer}", views::kind_name(kind));
-            outcome = check::finite(name, t);
+            outcome = check::finite(views::tensor_name(kind, layer), t);
         }
     });
     outcome?;

@@ -25,7 +25,7 @@ pub(crate) fn sizes(config: &CLLMConfig) -> Sizes {
 }
 
 /// A configuration with the dropout that the presets state.
-fn preset(v: u32, d: u32, layers: u32, heads: u32, ff: u32, context: u32) -> CLLMConfig {
+const fn preset(v: u32, d: u32, layers: u32, heads: u32, ff: u32, context: u32) -> CLLMConfig {
     CLLMConfig {
         vocab_size: v,
         embedding_dim: d,
@@ -36,6 +36,10 @@ fn preset(v: u32, d: u32, layers: u32, heads: u32, ff: u32, context: u32) -> CLL
         dropout: 0.1,
     }
 }
+
+const SMALL: CLLMConfig = preset(1000, 128, 4, 4, 512, 512);
+const MEDIUM: CLLMConfig = preset(50_000, 1024, 8, 8, 4096, 1024);
+const LARGE: CLLMConfig = preset(50_000, 1024, 12, 16, 4096, 2048);
 
 /// Draws new values for all parameters of a model.
 ///
@@ -120,7 +124,7 @@ pub unsafe extern "C" fn cllm_free_model(model: *mut CLLMModel) {
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
-    guard("cllm_create_small_model", ptr::null_mut(), || create(&preset(1000, 128, 4, 4, 512, 512)))
+    guard("cllm_create_small_model", ptr::null_mut(), || create(&SMALL))
 }
 
 /// `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width
@@ -129,9 +133,7 @@ pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_create_medium_model() -> *mut CLLMModel {
-    guard("cllm_create_medium_model", ptr::null_mut(), || {
-        create(&preset(50_000, 1024, 8, 8, 4096, 1024))
-    })
+    guard("cllm_create_medium_model", ptr::null_mut(), || create(&MEDIUM))
 }
 
 /// `cllm_create_model` with 50000 tokens, 1024 dimensions, 12 layers, 16 heads, feed-forward
@@ -140,7 +142,18 @@ pub extern "C" fn cllm_create_medium_model() -> *mut CLLMModel {
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_create_large_model() -> *mut CLLMModel {
-    guard("cllm_create_large_model", ptr::null_mut(), || {
-        create(&preset(50_000, 1024, 12, 16, 4096, 2048))
-    })
+    guard("cllm_create_large_model", ptr::null_mut(), || create(&LARGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_have_the_documented_number_of_weights() {
+        let weights = |config| sizes(config).num_weights().unwrap();
+        assert_eq!(weights(&SMALL), 853_504);
+        assert_eq!(weights(&MEDIUM), 143_548_416);
+        assert_eq!(weights(&LARGE), 189_722_624);
+    }
 }

@@ -112,8 +112,7 @@ unsafe fn weights(model: *const CLLMModel) -> Result<()> {
         use Kind::{Beta1, Beta2, Gamma1, Gamma2, Learned};
         let elsewhere = matches!(kind, Gamma1 | Gamma2 | Beta1 | Beta2 | Learned);
         if outcome.is_ok() && !elsewhere {
-            let name = format!("{} of layer {layer}", views::kind_name(kind));
-            outcome = check::finite(name, t);
+            outcome = check::finite(views::tensor_name(kind, layer), t);
         }
     });
     outcome
