@@ -205,7 +205,8 @@ static CLLMTokenizer *create_tokenizer(size_t entries) {
 
 /* Every word of the documents. */
 static CLLMTokenizer *count_all_words(const CLLMDataLoader *loader) {
-    CLLMTokenizer *all = create_tokenizer(loader->total_chars / 2 + loader->num_documents + FIRST_WORD);
+    size_t most = loader->total_chars / 2 + loader->num_documents; /* one letter, one space each */
+    CLLMTokenizer *all = create_tokenizer(most + FIRST_WORD);
     for (size_t i = 0; i < loader->num_documents; i++) {
         cllm_build_vocab(all, loader->documents[i]);
     }
@@ -250,7 +251,7 @@ static CLLMTokenizer *make_vocabulary(const CLLMTokenizer *all, const Word *word
     for (size_t i = 0; i < count; i++) {
         uint32_t id = cllm_add_token(tokenizer, all->vocab[ordered[i].id]);
         if (id != FIRST_WORD + i) {
-            fail("can't add '%s' to the vocabulary: %s", all->vocab[ordered[i].id], library_error());
+            fail("can't add '%s' to the vocabulary", all->vocab[ordered[i].id]);
         }
         tokenizer->token_counts[id] = ordered[i].count;
     }

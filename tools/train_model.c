@@ -1,15 +1,11 @@
 /* train_model: text in, trained model out. See --help. */
-#include "common.h"
+#include "train_model.h"
 
-#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include "cllm_data_loader.h"
 #include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_inference.h"
@@ -17,61 +13,6 @@
 #include "cllm_utils.h"
 
 enum { EXIT_INTERRUPTED = 130 };
-
-static const char help[] =
-    "Usage: train_model DATA [options]\n"
-    "Trains a language model on text. DATA is a text file or a folder of them (read with its\n"
-    "subfolders). Leaves vocab.txt, dataset.bin, checkpoint_step_N.cllm and final_model.cllm.\n"
-    "\n"
-    "Model:\n"
-    "  --vocab-size N       entries of the vocabulary, the most frequent words first (10000)\n"
-    "  --embed-dim N        width of the model (128)\n"
-    "  --num-layers N       transformer layers (4)\n"
-    "  --num-heads N        attention heads per layer; must divide the width (4)\n"
-    "  --seq-len N          words that the model sees at once (64)\n"
-    "Training:\n"
-    "  --epochs N           passes over the text (5)\n"
-    "  --batch-size N       sequences per step (16)\n"
-    "  --learning-rate X    highest learning rate (0.001)\n"
-    "  --warmup N           steps of linear warm-up (a tenth of all steps, at most 1000)\n"
-    "  --schedule NAME      none, cosine, linear or step, after the warm-up (cosine)\n"
-    "  --weight-decay X     AdamW's decay of the weight matrices (0.01)\n"
-    "  --clip X             largest norm of the gradient, 0 = no limit (1.0)\n"
-    "  --val-fraction X     last part of the words, held out to measure loss and perplexity\n"
-    "                       after each epoch (0)\n"
-    "  --max-steps N        stop after step N; warm-up and schedule still span all epochs\n"
-    "  --threads N          0 = all processors (0); the result is the same for any number\n"
-    "  --seed N             of the random initial weights and of the samples (42)\n"
-    "Files and output:\n"
-    "  --checkpoint-dir DIR where everything is written; made if missing (checkpoints)\n"
-    "  --save-every N       a checkpoint every N steps, 0 = only at the end (0)\n"
-    "  --resume FILE        go on from a checkpoint_step_N.cllm of a run with the same DATA and\n"
-    "                       options; the result is that of a run without interruption\n"
-    "  --sample PROMPT      generate from PROMPT at the end (from words of the text)\n"
-    "  --quiet              print errors and one final line only\n"
-    "  --help               this text\n"
-    "\n"
-    "Ctrl-C finishes the step, saves a checkpoint and leaves with status 130; a second Ctrl-C\n"
-    "stops at once. Status 1: something failed, 2: wrong options.\n";
-
-typedef struct Options {
-    const char *data;
-    int vocab_size, embed_dim, num_layers, num_heads, seq_len;
-    int epochs, batch_size, warmup, max_steps, threads, save_every;
-    double learning_rate, weight_decay, clip, val_fraction;
-    uint32_t seed;
-    const char *schedule, *checkpoint_dir, *resume, *sample;
-    bool quiet;
-} Options;
-
-/* What the text became. */
-typedef struct Data {
-    CLLMTokenizer *tokenizer;
-    TokenDataset *training;
-    uint32_t *validation; /* ids of the held-out words; NULL without */
-    uint32_t num_validation;
-    size_t words, documents, characters;
-} Data;
 
 typedef struct Run {
     const Options *options;
@@ -91,200 +32,16 @@ typedef struct Run {
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
+    (void)signal_number;
     interrupted = 1;
-    signal(signal_number, SIG_DFL); /* the second one stops the program */
 }
 
-/* ---- Options ---- */
-
-static const char *one_of(const char *option, const char *text, const char *const *choices) {
-    for (size_t i = 0; choices[i]; i++) {
-        if (strcmp(text, choices[i]) == 0) {
-            return choices[i];
-        }
-    }
-    fail_usage("%s: '%s' is not none, cosine, linear or step", option, text);
-}
-
-static Options parse_options(int argc, char **argv) {
-    enum { VOCAB = 256, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP, SCHEDULE,
-           DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, SAMPLE, QUIET };
-    static const struct option known[] = {
-        {"vocab-size", required_argument, NULL, VOCAB},
-        {"embed-dim", required_argument, NULL, EMBED},
-        {"num-layers", required_argument, NULL, LAYERS},
-        {"num-heads", required_argument, NULL, HEADS},
-        {"batch-size", required_argument, NULL, BATCH},
-        {"seq-len", required_argument, NULL, SEQ},
-        {"learning-rate", required_argument, NULL, RATE},
-        {"epochs", required_argument, NULL, EPOCHS},
-        {"threads", required_argument, NULL, THREADS},
-        {"checkpoint-dir", required_argument, NULL, DIR},
-        {"warmup", required_argument, NULL, WARMUP},
-        {"schedule", required_argument, NULL, SCHEDULE},
-        {"weight-decay", required_argument, NULL, DECAY},
-        {"clip", required_argument, NULL, CLIP},
-        {"seed", required_argument, NULL, SEED},
-        {"val-fraction", required_argument, NULL, VALIDATION},
-        {"resume", required_argument, NULL, RESUME},
-        {"max-steps", required_argument, NULL, MAX_STEPS},
-        {"save-every", required_argument, NULL, SAVE_EVERY},
-        {"sample", required_argument, NULL, SAMPLE},
-        {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
-    static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
-    Options o = {
-        .vocab_size = 10000, .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
-        .epochs = 5, .batch_size = 16, .warmup = -1, .learning_rate = 0.001, .weight_decay = 0.01,
-        .clip = 1.0, .seed = 42, .schedule = "cosine", .checkpoint_dir = "checkpoints",
-    };
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
-        switch (c) {
-        case VOCAB: o.vocab_size = (int)parse_integer("--vocab-size", optarg, 6, 1000000); break;
-        case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
-        case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
-        case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
-        case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
-        case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
-        case RATE: o.learning_rate = parse_number("--learning-rate", optarg, 0, 100); break;
-        case EPOCHS: o.epochs = (int)parse_integer("--epochs", optarg, 1, 1000000); break;
-        case THREADS: o.threads = (int)parse_integer("--threads", optarg, 0, 1024); break;
-        case DIR: o.checkpoint_dir = optarg; break;
-        case WARMUP: o.warmup = (int)parse_integer("--warmup", optarg, 0, INT_MAX); break;
-        case SCHEDULE: o.schedule = one_of("--schedule", optarg, schedules); break;
-        case DECAY: o.weight_decay = parse_number("--weight-decay", optarg, 0, 100); break;
-        case CLIP: o.clip = parse_number("--clip", optarg, 0, 1e9); break;
-        case SEED: o.seed = (uint32_t)parse_integer("--seed", optarg, 0, UINT32_MAX); break;
-        case VALIDATION: o.val_fraction = parse_number("--val-fraction", optarg, 0, 0.9); break;
-        case RESUME: o.resume = optarg; break;
-        case MAX_STEPS: o.max_steps = (int)parse_integer("--max-steps", optarg, 1, INT_MAX); break;
-        case SAVE_EVERY: o.save_every = (int)parse_integer("--save-every", optarg, 0, INT_MAX); break;
-        case SAMPLE: o.sample = optarg; break;
-        case QUIET: o.quiet = true; break;
-        case 'h':
-            fputs(help, stdout);
-            check_stdout();
-            exit(EXIT_SUCCESS);
-        default: fail_option(c, argv);
-        }
-    }
-    if (optind >= argc) {
-        fail_usage("no DATA: name a text file or a folder");
-    }
-    if (optind + 1 < argc) {
-        fail_usage("one DATA only, but also '%s'", argv[optind + 1]);
-    }
-    o.data = argv[optind];
-    if (*o.checkpoint_dir == '\0') {
-        fail_usage("--checkpoint-dir: the name is empty");
-    }
-    if (o.learning_rate <= 0) {
-        fail_usage("--learning-rate: must be above 0");
-    }
-    if (o.embed_dim % o.num_heads != 0) {
-        fail_usage("--num-heads: %d does not divide --embed-dim %d", o.num_heads, o.embed_dim);
-    }
-    return o;
-}
-
-/* ---- Step 1: the text ---- */
-
-static CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer) {
-    CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
-    if (!loader) {
-        fail("can't create a data loader: %s", library_error());
-    }
-    return loader;
-}
-
-static CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path) {
-    require_readable(path);
-    CLLMDataLoader *loader = create_loader(tokenizer);
-    if (is_directory(path)) {
-        if (cllm_data_loader_load_directory(loader, path) <= 0) {
-            fail("no text files in '%s'", path);
-        }
-    } else if (!cllm_data_loader_load_file(loader, path)) {
-        fail("can't read '%s': %s", path, library_error());
-    }
-    return loader;
-}
-
-static size_t count_words(const char *text) {
-    const char *word;
-    size_t length, count = 0;
-    while (next_word(&text, &word, &length)) {
-        count++;
-    }
-    return count;
-}
-
-/* Splits the words of all documents, in order, after the first `cut`. */
-static void split_words(const CLLMDataLoader *loader, size_t cut, Text *before, Text *after) {
-    size_t seen = 0;
-    text_append_string(before, "");
-    text_append_string(after, "");
-    for (size_t d = 0; d < loader->num_documents; d++) {
-        const char *cursor = loader->documents[d], *word;
-        for (size_t length; next_word(&cursor, &word, &length); seen++) {
-            Text *part = seen < cut ? before : after;
-            text_append(part, word, length);
-            text_append(part, " ", 1);
-        }
-    }
-}
-
-/* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
-static Data load_data(const Options *options) {
-    Data data = {0};
-    data.tokenizer = cllm_create_tokenizer((uint32_t)options->vocab_size);
-    if (!data.tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
-    CLLMDataLoader *source = load_documents(data.tokenizer, options->data);
-    data.documents = source->num_documents;
-    data.characters = source->total_chars;
-    for (size_t d = 0; d < source->num_documents; d++) {
-        data.words += count_words(source->documents[d]);
-    }
-    size_t held_out = (size_t)((double)data.words * options->val_fraction);
-    if (options->val_fraction > 0 && held_out < 2) {
-        fail("--val-fraction %g of %zu words leaves nothing to measure", options->val_fraction,
-             data.words);
-    }
-    Text training = {0}, validation = {0};
-    split_words(source, data.words - held_out, &training, &validation);
-    cllm_data_loader_free(source);
-
-    CLLMDataLoader *loader = create_loader(data.tokenizer);
-    if (!cllm_data_loader_add_document(loader, training.bytes)) {
-        fail("can't load the text: %s", library_error());
-    }
-    cllm_data_loader_build_vocab(loader);
-    data.training = cllm_data_loader_create_dataset(loader);
-    if (!data.training) {
-        fail("can't make a dataset: %s", library_error());
-    }
-    if (held_out > 0) {
-        data.validation =
-            cllm_tokenizer_encode(data.tokenizer, validation.bytes, &data.num_validation);
-        if (!data.validation) {
-            fail("can't encode the held-out words: %s", library_error());
-        }
-    }
-    cllm_data_loader_free(loader);
-    text_free(&training);
-    text_free(&validation);
-    return data;
-}
-
-static void free_data(Data *data) {
-    cllm_token_dataset_free(data->training);
-    cllm_free_tokenizer(data->tokenizer);
-    free(data->validation);
+/* The first Ctrl-C ends the run at the next step, the second one the program. */
+static void catch_interrupts(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 }
 
 /* ---- Steps 4 and 5: model and configuration ---- */
@@ -315,8 +72,8 @@ static int count_batches(const Options *options, const Data *data) {
     size_t tokens = data->training->num_tokens;
     size_t batches = tokens > 0 ? (tokens - 1) / per_batch : 0;
     if (batches == 0) {
-        fail("'%s' is too short: %zu words to train on, one batch of %d x %d takes %zu", options->data,
-             tokens, options->batch_size, options->seq_len, per_batch + 1);
+        fail("'%s' is too short: %zu words to train on, one batch of %d x %d takes %zu",
+             options->data, tokens, options->batch_size, options->seq_len, per_batch + 1);
     }
     if (batches > (size_t)(INT_MAX / options->epochs)) {
         fail("%zu batches in %d epochs are too many steps", batches, options->epochs);
@@ -350,33 +107,12 @@ static CLLMTraining *create_training(Run *run) {
     return training;
 }
 
-/* A checkpoint of another text may fit by its size alone: its words tell. */
-static void compare_vocabulary(const char *path, const CLLMTokenizer *tokenizer) {
-    CLLMModel *saved = cllm_read_model_unchecked(path);
-    if (!saved) {
-        return; /* the state file is what counts, cllm_load_checkpoint has judged it */
-    }
-    bool same = !has_token_strings(saved) || saved->vocab_size == tokenizer->vocab_size;
-    for (uint32_t i = 0; same && has_token_strings(saved) && i < tokenizer->vocab_size; i++) {
-        const char *word = tokenizer->vocab[i];
-        /* longer words are cut in the model */
-        same = strlen(word) >= sizeof saved->tokens[i].token_str ||
-               strcmp(word, saved->tokens[i].token_str) == 0;
-    }
-    cllm_free_model(saved);
-    if (!same) {
-        fail("'%s' was trained with another vocabulary: use the same DATA, --vocab-size and "
-             "--val-fraction",
-             path);
-    }
-}
-
 static void resume(Run *run) {
     const char *path = run->options->resume;
     if (cllm_load_checkpoint(run->training, path) != 0) {
         fail("can't resume from '%s': %s", path, library_error());
     }
-    compare_vocabulary(path, run->data->tokenizer);
+    compare_vocabulary(path, run->data);
     run->first_step = run->training->current_step;
 }
 
@@ -473,8 +209,7 @@ static void train(Run *run) {
     if (cllm_set_progress_callback(training, on_progress, run) != 0) {
         fail("can't watch the training: %s", library_error());
     }
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
+    catch_interrupts();
     while (training->current_epoch < run->options->epochs && !reached_max_steps(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
@@ -528,22 +263,6 @@ static void print_sample(CLLMInference *inference, const char *prompt) {
     printf("\n");
 }
 
-/* Up to three neighbouring words of the text from `start` on that the vocabulary knows. */
-static char *words_of_text(const Data *data, size_t start) {
-    const TokenDataset *text = data->training;
-    size_t end = start;
-    while (start < text->num_tokens && text->tokens[start] < 5) {
-        start++;
-    }
-    for (end = start; end < text->num_tokens && end < start + 3 && text->tokens[end] >= 5;) {
-        end++;
-    }
-    if (end == start) {
-        return NULL;
-    }
-    return cllm_tokenizer_decode(data->tokenizer, text->tokens + start, (uint32_t)(end - start));
-}
-
 static void print_samples(const Run *run) {
     CLLMInference *inference = cllm_inference_init(run->model);
     if (!inference || cllm_set_seed(inference, run->options->seed) != 0 ||
@@ -567,45 +286,6 @@ static void print_samples(const Run *run) {
         }
     }
     cllm_inference_cleanup(inference);
-}
-
-static void save_file(int result, int good, const char *path) {
-    if (result != good) {
-        fail("can't write '%s': %s", path, library_error());
-    }
-}
-
-/* vocab.txt and dataset.bin, only after everything that could be wrong was checked. */
-static void write_inputs(const Options *options, const Data *data) {
-    make_directories(options->checkpoint_dir);
-    char *vocabulary = join_path(options->checkpoint_dir, "vocab.txt");
-    char *dataset = join_path(options->checkpoint_dir, "dataset.bin");
-    save_file(cllm_save_vocab(data->tokenizer, vocabulary), 1, vocabulary);
-    save_file(cllm_token_dataset_save(data->training, dataset), 1, dataset);
-    free(vocabulary);
-    free(dataset);
-}
-
-static size_t count_unknown(const uint32_t *tokens, size_t count) {
-    size_t unknown = 0;
-    for (size_t i = 0; i < count; i++) {
-        unknown += tokens[i] == 1;
-    }
-    return unknown;
-}
-
-static void describe_data(const Options *options, const Data *data) {
-    size_t tokens = data->training->num_tokens;
-    printf("Step 1: Loading training data\n");
-    printf("  %s: %zu document%s, %zu characters, %zu words\n", options->data, data->documents,
-           data->documents == 1 ? "" : "s", data->characters, data->words);
-    printf("Step 2: Building vocabulary\n");
-    printf("  %u entries, five of them special; %.2f%% of the words are unknown to it\n",
-           cllm_get_vocab_size(data->tokenizer),
-           100.0 * (double)count_unknown(data->training->tokens, tokens) /
-               (double)(tokens ? tokens : 1));
-    printf("Step 3: Creating dataset\n");
-    printf("  %zu words to train on, %u held out\n", tokens, data->num_validation);
 }
 
 static void describe_training(const Run *run) {
@@ -634,7 +314,9 @@ static void finish(Run *run) {
     const Options *options = run->options;
     char *checkpoint = save_checkpoint_here(run);
     char *final = join_path(options->checkpoint_dir, "final_model.cllm");
-    save_file(cllm_write_model(run->model, final), 0, final);
+    if (cllm_write_model(run->model, final) != 0) {
+        fail("can't write '%s': %s", final, library_error());
+    }
     if (!options->quiet) {
         printf("Saved %s and %s\n", checkpoint, final);
         print_samples(run);
@@ -665,7 +347,7 @@ int main(int argc, char **argv) {
     if (options.resume) {
         resume(&run);
     }
-    write_inputs(&options, &data);
+    write_data(&options, &data); /* only now that everything was checked */
     if (!options.quiet) {
         describe_training(&run);
     }
