@@ -16,10 +16,13 @@ all: lib $(TOOLS)
 
 lib: libcllm.so libcllm.so.1 libcllm.a libcrystalline.so libalgorithms.so
 
-# cargo knows what is stale; the copies change only when the library did.
-libcllm.so libcllm.a: FORCE
-	@$(CARGO) build --release --quiet
-	@cmp -s $(BUILT)/$@ $@ || { cp $(BUILT)/$@ $@.new && mv $@.new $@; }
+# cargo knows what is stale; what depends on these is made only when they changed.
+$(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
+	$(CARGO) build --release
+
+# By a rename: programs that run keep the file that they have open.
+libcllm.so libcllm.a: libcllm.%: $(BUILT)/libcllm.%
+	@cp $< $@.new && mv $@.new $@
 
 libcllm.so.1: libcllm.so
 	@ln -sf $< $@
