@@ -27,9 +27,10 @@ check() {
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
-        echo "tools: $name: failed: $*" >&2
-        sed 's/^/    stdout: /' stdout 2> /dev/null | head -n 5 >&2
-        sed 's/^/    stderr: /' stderr 2> /dev/null | head -n 20 >&2
+        local said="$*"
+        echo "tools: $name: failed: ${said:0:300}" >&2
+        sed 's/^/    stdout: /' stdout 2> /dev/null | cut -c 1-200 | head -n 5 >&2
+        sed 's/^/    stderr: /' stderr 2> /dev/null | cut -c 1-200 | head -n 20 >&2
     fi
 }
 
