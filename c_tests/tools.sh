@@ -53,7 +53,13 @@ same_model() { cmp -s -i 1576 "$1" "$2"; }
 other_model() { ! same_model "$1" "$2"; }
 words() { wc -w < "$1"; }
 
-# 1500 words, 61 different ones, in an order that can be learnt.
+# Nothing else can work if this does not.
+"$tools/cllm_tokenize" --help > /dev/null || {
+    echo "0 passed, 1 failed"
+    exit 1
+}
+
+# 1500 words, 31 different ones, in an order that can be learnt.
 awk 'BEGIN { for (i = 0; i < 1500; i++) printf "%s%s", "w" (i * i % 61), i % 12 == 11 ? "\n" : " " }' > text
 small=(--embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4)
 
