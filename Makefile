@@ -1,0 +1,70 @@
+# The human entry point; cargo builds the library. `make help` lists the targets.
+CARGO  ?= cargo
+CC     ?= cc
+CFLAGS ?= -O2 -g
+BUILT  := $(or $(CARGO_TARGET_DIR),target)/release
+
+TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
+# The tools find the library beside them; LD_LIBRARY_PATH goes first.
+TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
+TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
+               tools/cllm_tokenize tools/cllm_vocab_build
+
+.PHONY: all lib headers test test-valgrind test-asan bench fmt lint clean help FORCE
+
+all: lib $(TOOLS)
+
+lib: libcllm.so libcllm.so.1 libcllm.a libcrystalline.so libalgorithms.so
+
+# cargo knows what is stale; what depends on these is made only when they changed.
+$(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
+	$(CARGO) build --release
+
+# By a rename: programs that run keep the file that they have open.
+libcllm.so libcllm.a: libcllm.%: $(BUILT)/libcllm.%
+	@cp $< $@.new && mv $@.new $@
+
+libcllm.so.1: libcllm.so
+	@ln -sf $< $@
+
+# Linker scripts: old link lines end in -lcllm -lcrystalline -lalgorithms.
+libcrystalline.so libalgorithms.so: Makefile
+	@echo 'INPUT(-lcllm)' > $@
+
+tools/train_model: tools/train_options.c tools/train_data.c tools/train_model.h
+
+tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
+	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
+
+tools/cllm_inference_fixed: tools/cllm_inference
+	cp -f $< $@
+
+headers: ## write include/ from src/capi/
+	CLLM_WRITE_HEADERS=1 $(CARGO) build
+
+test: all ## all tests: Rust, C harnesses, ABI, headers, symbols, tools, README
+	c_tests/run.sh plain
+
+test-valgrind: all ## C harnesses and tools under valgrind
+	c_tests/run.sh valgrind
+
+test-asan: all ## C harnesses and tools built with AddressSanitizer and UBSan
+	c_tests/run.sh asan
+
+bench: ## timings
+	$(CARGO) bench
+
+fmt:
+	$(CARGO) fmt
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+clean:
+	$(CARGO) clean
+	rm -rf build libcllm.so libcllm.so.1 libcllm.a libcrystalline.so libalgorithms.so $(TOOLS)
+
+help:
+	@echo 'make                library, linker scripts and tools'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20

@@ -1,0 +1,258 @@
+#!/usr/bin/env bash
+# Runs the tests that are written in C or about C, and the Rust ones, against the built tree
+# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan] [part...]
+# Parts of plain: rust harness abi headers symbols link readme tools. The other modes run
+# harness, abi and tools. The last line is the total; exit status 1 if anything failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+
+mode=${1:-plain}
+[ $# -gt 0 ] && shift
+out=build/c_tests/$mode
+mkdir -p "$out"
+CC=${CC:-cc}
+CXX=${CXX:-c++}
+strict=(-Wall -Wextra -Werror)
+sanitize=()
+wrapper=()
+case $mode in
+plain) parts=(rust harness abi headers symbols link readme tools) ;;
+valgrind)
+    parts=(harness abi tools)
+    # Its CPU knows no AVX-512.
+    export CLLM_SIMD=avx2
+    wrapper=(valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9)
+    ;;
+asan)
+    parts=(harness abi tools)
+    sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+    ;;
+*)
+    echo "usage: $0 [plain|valgrind|asan] [part...]" >&2
+    exit 2
+    ;;
+esac
+[ $# -gt 0 ] && parts=("$@")
+
+passed=0
+failed=0
+
+# count NAME PASSED FAILED: adds to the total and shows the line.
+count() {
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    printf '%-34s %6d passed, %d failed\n' "$1" "$2" "$3"
+}
+
+# run_program NAME PROGRAM: shows what it prints to stderr; its last line of output is
+# "N passed, N failed". A crash or a report of valgrind or a sanitizer is one failure more.
+run_program() {
+    local name=$1 status good=0 bad=0
+    timeout 600 "${wrapper[@]}" "$2" > "$out/log" 2> "$out/errors"
+    status=$?
+    if [[ $(tail -n 1 "$out/log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        good=${BASH_REMATCH[1]}
+        bad=${BASH_REMATCH[2]}
+    fi
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        echo "$name: exit status $status" >&2
+        bad=1
+    elif [ "$good" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        echo "$name: no checks ran" >&2
+        bad=1
+    fi
+    [ "$bad" -ne 0 ] && tail -n 40 "$out/errors" >&2
+    count "$name" "$good" "$bad"
+}
+
+# build_c OUTPUT SOURCE [FLAGS...]: against include/ and the library in this folder.
+build_c() {
+    local output=$1 source=$2
+    shift 2
+    "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude -Ic_tests "$source" -o "$output" \
+        -L. "$@" -lm -lpthread "-Wl,-rpath,$PWD" 2> "$out/errors" && return
+    echo "$source does not build:" >&2
+    head -n 40 "$out/errors" >&2
+    return 1
+}
+
+part_rust() {
+    local status
+    cargo test --quiet 2>&1 | tee "$out/cargo.log" | grep -vE '^(running [0-9]+ tests?|\.*|)$'
+    status=${PIPESTATUS[0]}
+    local good bad
+    good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")
+    bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$out/cargo.log")
+    [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+    count "cargo test" "$good" "$bad"
+}
+
+part_harness() {
+    local source name
+    for source in c_tests/test_*.c; do
+        [ -e "$source" ] || continue
+        name=$(basename "$source" .c)
+        if build_c "$out/$name" "$source" -lcllm; then
+            run_program "$name" "$out/$name"
+        else
+            count "$name" 0 1
+        fi
+    done
+}
+
+# The recorded interface: layouts and prototypes when compiled, functions when linked.
+part_abi() {
+    local name line
+    for name in abi_check abi_check_tier2; do
+        if ! build_c "$out/$name" "c_tests/$name.c" -lcllm -lcrystalline; then
+            count "$name" 0 1
+            continue
+        fi
+        timeout 600 "${wrapper[@]}" "$out/$name" > "$out/log" 2>&1
+        local status=$?
+        line=$(tail -n 1 "$out/log")
+        if [[ $line =~ ^tier\ [12]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
+            [ "$status" -eq "$((BASH_REMATCH[2] != 0))" ]; then
+            [ "$status" -ne 0 ] && cat "$out/log" >&2
+            count "$name" $((BASH_REMATCH[1])) $((BASH_REMATCH[2]))
+        else
+            cat "$out/log" >&2
+            count "$name" 0 1
+        fi
+    done
+}
+
+# compile_only COMPILER STANDARD LANGUAGE < source
+compile_only() {
+    "$1" "-std=$2" -x "$3" -Wall -Wextra -Wpedantic -Werror -Iinclude -fsyntax-only - \
+        2> "$out/errors" && return
+    echo "headers do not compile as $2:" >&2
+    head -n 20 "$out/errors" >&2
+    return 1
+}
+
+# Each header alone, twice in a row, and all of them in two orders; as C and as C++.
+part_headers() {
+    local good=0 bad=0 standard compiler language header all=() reversed=()
+    for header in include/*.h; do
+        all+=("#include <$(basename "$header")>")
+        reversed=("#include <$(basename "$header")>" "${reversed[@]}")
+    done
+    for standard in c11 c17 gnu17 c++17; do
+        compiler=$CC language=c
+        [ "$standard" = c++17 ] && compiler=$CXX language=c++
+        for header in "${all[@]}"; do
+            printf '%s\n' "$header" "$header" 'int unused;' |
+                compile_only "$compiler" "$standard" "$language" && good=$((good + 1)) || bad=$((bad + 1))
+        done
+        printf '%s\n' "${all[@]}" 'int unused;' |
+            compile_only "$compiler" "$standard" "$language" && good=$((good + 1)) || bad=$((bad + 1))
+        printf '%s\n' "${reversed[@]}" 'int unused;' |
+            compile_only "$compiler" "$standard" "$language" && good=$((good + 1)) || bad=$((bad + 1))
+    done
+    count "headers" "$good" "$bad"
+}
+
+# The library exports its API and nothing else, under its name.
+part_symbols() {
+    local good=0 bad=0
+    nm -D --defined-only libcllm.so | awk '{ print $3 }' | sort > "$out/exported.txt"
+    if diff -u c_tests/exported.txt "$out/exported.txt" > "$out/diff"; then
+        good=1
+    else
+        echo "exported symbols differ from c_tests/exported.txt:" >&2
+        head -n 60 "$out/diff" >&2
+        bad=1
+    fi
+    if readelf -d libcllm.so | grep -q 'SONAME.*\[libcllm\.so\.1\]'; then
+        good=$((good + 1))
+    else
+        echo "libcllm.so has another SONAME than libcllm.so.1" >&2
+        bad=$((bad + 1))
+    fi
+    count "symbols" "$good" "$bad"
+}
+
+# An old link line, and the static library.
+part_link() {
+    local good=0 bad=0 native
+    if build_c "$out/old_link" c_tests/link_check.c -lcllm -lcrystalline -lalgorithms &&
+        "$out/old_link"; then
+        good=1
+    else
+        bad=1
+    fi
+    native=(-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc)
+    if "$CC" -std=c11 "${strict[@]}" -Iinclude c_tests/link_check.c libcllm.a "${native[@]}" \
+        -o "$out/static_link" && "$out/static_link"; then
+        good=$((good + 1))
+    else
+        bad=$((bad + 1))
+    fi
+    count "link lines" "$good" "$bad"
+}
+
+# The C program in README.md, compiled as it stands there, run beside a trained model.
+part_readme() {
+    local good=0 bad=0 lines dir=$out/readme text
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    awk '/^```c$/ { inside = 1; next } /^```$/ && inside { exit } inside' README.md > "$dir/example.c"
+    lines=$(wc -l < "$dir/example.c")
+    if [ "$lines" -ge 5 ] && [ "$lines" -le 12 ]; then good=1; else
+        echo "README.md: the C example has $lines lines" >&2
+        bad=1
+    fi
+    if build_c "$dir/example" "$dir/example.c" -lcllm &&
+        printf 'int main ( void ) { return 0 ; } %.0s' 1 2 3 4 5 6 7 8 > "$dir/text" &&
+        tools/train_model "$dir/text" --quiet --batch-size 1 --seq-len 8 --embed-dim 16 \
+            --num-layers 1 --num-heads 1 --epochs 1 --checkpoint-dir "$dir/checkpoints" > /dev/null &&
+        text=$(cd "$dir" && ./example) && [[ $text == "int main "?* ]]; then
+        good=$((good + 1))
+    else
+        echo "README.md: the C example does not work: '${text:-}'" >&2
+        bad=$((bad + 1))
+    fi
+    rm -rf "$dir/checkpoints"
+    (cd "$dir" && ./example > no_model.out 2> no_model.err) # no model: an exit status, no crash
+    if [ $? -eq 1 ] && [ -s "$dir/no_model.err" ]; then good=$((good + 1)); else
+        echo "README.md: the C example does not say that its model is missing" >&2
+        bad=$((bad + 1))
+    fi
+    count "README example" "$good" "$bad"
+}
+
+# The tools on small inputs; in the other modes, the tools themselves are what is checked.
+part_tools() {
+    local programs=tools tool sources
+    if [ "$mode" = asan ]; then
+        programs=$out/tools
+        mkdir -p "$programs"
+        for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
+            sources=("tools/$tool.c" tools/common.c)
+            [ "$tool" = train_model ] && sources+=(tools/train_options.c tools/train_data.c)
+            "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
+                -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || {
+                count "tools" 0 1
+                return
+            }
+        done
+    fi
+    bash c_tests/tools.sh "$programs" "${wrapper[@]}" > "$out/tools.log"
+    if [[ $(tail -n 1 "$out/tools.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        count "tools" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+    else
+        count "tools" 0 1
+    fi
+}
+
+for part in "${parts[@]}"; do
+    if ! declare -F "part_$part" > /dev/null; then
+        echo "$0: there is no part '$part'" >&2
+        exit 2
+    fi
+    "part_$part"
+done
+printf 'total (%s): %d passed, %d failed\n' "$mode" "$passed" "$failed"
+[ "$failed" -eq 0 ]

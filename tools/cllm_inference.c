@@ -1,0 +1,263 @@
+/* cllm_inference: text out of a trained model. See --help. Also installed as cllm_inference_fixed,
+ * its old name. */
+#include "common.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cllm_ext.h"
+#include "cllm_format.h"
+#include "cllm_inference.h"
+#include "cllm_utils.h"
+
+static const char help[] =
+    "Usage: cllm_inference MODEL [VOCAB] [options]\n"
+    "Continues a text with a trained model. VOCAB (vocab.txt) gives the words to a MODEL file that\n"
+    "carries none; other files have their words with them.\n"
+    "\n"
+    "  -p, --prompt TEXT       text to continue, - reads it from standard input (the most\n"
+    "                          frequent word of the vocabulary)\n"
+    "  -n, --tokens N          words to generate (50)\n"
+    "  -t, --temperature X     0.1 sober to 2 wild, 0 always takes the likeliest word (0.8)\n"
+    "  -k, --top-k N           draw from the N likeliest words only, 0 = all (40)\n"
+    "      --top-p X           draw from the likeliest words that together have probability X (0.9)\n"
+    "      --repeat-penalty X  above 1 discourages words that were already used (1)\n"
+    "      --greedy            always take the likeliest word, like -t 0\n"
+    "  -s, --seed N            same seed, same text (drawn from the clock)\n"
+    "      --threads N         0 = all processors (0)\n"
+    "  -v, --verbose           say on standard error what was loaded and how fast it ran\n"
+    "  -h, --help              this text\n"
+    "\n"
+    "Status 1: something failed, 2: wrong options.\n";
+
+typedef struct Options {
+    const char *model, *vocabulary, *prompt;
+    int tokens, top_k, threads;
+    double temperature, top_p, repeat_penalty;
+    uint64_t seed;
+    bool seeded, greedy, verbose;
+} Options;
+
+typedef struct Output {
+    double first_token_at;
+    bool broken; /* nobody reads any more */
+    int reason;
+} Output;
+
+static Options parse_options(int argc, char **argv) {
+    enum { TOP_P = 256, PENALTY, GREEDY, THREADS };
+    static const struct option known[] = {
+        {"prompt", required_argument, NULL, 'p'},
+        {"tokens", required_argument, NULL, 'n'},
+        {"temperature", required_argument, NULL, 't'},
+        {"top-k", required_argument, NULL, 'k'},
+        {"top-p", required_argument, NULL, TOP_P},
+        {"repeat-penalty", required_argument, NULL, PENALTY},
+        {"greedy", no_argument, NULL, GREEDY},
+        {"seed", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, THREADS},
+        {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    Options o = {.tokens = 50, .top_k = 40, .temperature = 0.8, .top_p = 0.9, .repeat_penalty = 1.0};
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":p:n:t:k:s:vh", known, NULL)) != -1;) {
+        switch (c) {
+        case 'p': o.prompt = optarg; break;
+        case 'n': o.tokens = (int)parse_integer("--tokens", optarg, 1, INT_MAX); break;
+        case 't': o.temperature = parse_number("--temperature", optarg, 0, 2); break;
+        case 'k': o.top_k = (int)parse_integer("--top-k", optarg, 0, INT_MAX); break;
+        case TOP_P: o.top_p = parse_number("--top-p", optarg, 0, 1); break;
+        case PENALTY: o.repeat_penalty = parse_number("--repeat-penalty", optarg, 0, 100); break;
+        case GREEDY: o.greedy = true; break;
+        case 's':
+            o.seed = (uint64_t)parse_integer("--seed", optarg, 0, LLONG_MAX);
+            o.seeded = true;
+            break;
+        case THREADS: o.threads = (int)parse_integer("--threads", optarg, 0, 1024); break;
+        case 'v': o.verbose = true; break;
+        case 'h':
+            fputs(help, stdout);
+            check_stdout();
+            exit(EXIT_SUCCESS);
+        default: fail_option(c, argv);
+        }
+    }
+    if (optind >= argc) {
+        fail_usage("no MODEL: name a .cllm file");
+    }
+    o.model = argv[optind++];
+    o.vocabulary = optind < argc ? argv[optind++] : NULL;
+    if (optind < argc) {
+        fail_usage("only MODEL and VOCAB, but also '%s'", argv[optind]);
+    }
+    if (o.temperature > 0 && o.temperature < 0.1) {
+        fail_usage("--temperature: %g is not 0 or between 0.1 and 2", o.temperature);
+    }
+    o.greedy = o.greedy || o.temperature == 0;
+    return o;
+}
+
+static CLLMModel *load_model(const Options *options) {
+    require_readable(options->model);
+    if (options->vocabulary) {
+        require_readable(options->vocabulary);
+    }
+    CLLMModel *model = cllm_read_model(options->model);
+    if (!model) {
+        fail("can't read the model '%s': %s", options->model, library_error());
+    }
+    const char *words = "carried by the model";
+    if (!has_token_strings(model)) {
+        words = options->vocabulary;
+        if (words && cllm_model_load_vocab(model, words) != 0) {
+            fail("can't use the vocabulary '%s': %s", words, library_error());
+        }
+        if (!words) {
+            complain("warning: '%s' carries no words, name its vocab.txt after it", options->model);
+        }
+    }
+    if (options->verbose) {
+        fprintf(stderr, "Model: %s\n", options->model);
+        fprintf(stderr, "  %llu words (%s), %u layers, %u heads, width %llu, context %u\n",
+                (unsigned long long)model->vocab_size, words ? words : "none", model->num_layers,
+                model->header.num_heads, (unsigned long long)model->embedding_dim,
+                model->pos_encoding.max_length);
+        fprintf(stderr, "  %llu parameters\n", (unsigned long long)model->num_weights);
+        if (model->training_meta.training_steps > 0) {
+            fprintf(stderr, "  trained %llu steps, last loss %.4f\n",
+                    (unsigned long long)model->training_meta.training_steps,
+                    model->training_meta.loss);
+        }
+    }
+    return model;
+}
+
+/* A place to begin when the user gives none. */
+static char *most_frequent_word(const CLLMModel *model) {
+    if (!has_token_strings(model)) {
+        fail_usage("no prompt: give one with --prompt");
+    }
+    uint64_t best = 0;
+    for (uint64_t i = 1; i < model->vocab_size; i++) {
+        bool special = model->tokens[i].token_str[0] == '<';
+        if (!special && (best == 0 || model->tokens[i].frequency > model->tokens[best].frequency)) {
+            best = i;
+        }
+    }
+    return copy_text(model->tokens[best].token_str, strlen(model->tokens[best].token_str));
+}
+
+static char *find_prompt(const Options *options, const CLLMModel *model) {
+    if (!options->prompt) {
+        return most_frequent_word(model);
+    }
+    if (strcmp(options->prompt, "-") != 0) {
+        return copy_text(options->prompt, strlen(options->prompt));
+    }
+    Text text = read_input("-");
+    while (text.length > 0 && strchr(" \t\r\n", text.bytes[text.length - 1])) {
+        text.bytes[--text.length] = '\0';
+    }
+    return text.bytes;
+}
+
+static CLLMInference *prepare(const Options *options, CLLMModel *model, uint64_t seed) {
+    CLLMInference *inference = cllm_inference_init(model);
+    if (!inference) {
+        fail("can't use the model '%s': %s", options->model, library_error());
+    }
+    cllm_set_max_tokens(inference, options->tokens);
+    cllm_set_top_k(inference, options->top_k);
+    cllm_set_top_p(inference, (float)options->top_p);
+    if (!options->greedy) {
+        cllm_set_temperature(inference, (float)options->temperature);
+    }
+    if (cllm_set_seed(inference, seed) != 0 || cllm_set_greedy(inference, options->greedy) != 0 ||
+        cllm_set_repetition_penalty(inference, (float)options->repeat_penalty) != 0 ||
+        cllm_inference_set_threads(inference, options->threads) != 0) {
+        fail("can't set the options: %s", library_error());
+    }
+    return inference;
+}
+
+static bool write_piece(Output *output, const char *piece, size_t length) {
+    if (fwrite(piece, 1, length, stdout) != length || fflush(stdout) != 0) {
+        output->broken = true;
+        output->reason = errno;
+    }
+    return !output->broken;
+}
+
+static bool on_token(const char *piece, size_t length, uint32_t token, void *user_data) {
+    (void)token;
+    Output *output = user_data;
+    if (output->first_token_at == 0) {
+        output->first_token_at = seconds_now();
+    }
+    return write_piece(output, piece, length);
+}
+
+static void report_speed(int generated, double began, double first, double ended) {
+    double decoding = ended - first;
+    fprintf(stderr, "Generated %d tokens in %.3f s", generated, ended - began);
+    if (generated > 1 && decoding > 0) {
+        fprintf(stderr, ": first after %.1f ms, then %.0f tokens/s", (first - began) * 1e3,
+                (generated - 1) / decoding);
+    }
+    fprintf(stderr, "; peak memory %.1f MiB\n", peak_memory_mib());
+}
+
+int main(int argc, char **argv) {
+    start_tool(argv[0]);
+    Options options = parse_options(argc, argv);
+    signal(SIGPIPE, SIG_IGN); /* `| head -1` is no error: seen in write_piece() */
+    CLLMModel *model = load_model(&options);
+    char *prompt = find_prompt(&options, model);
+    uint64_t seed = options.seeded ? options.seed : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+    CLLMInference *inference = prepare(&options, model, seed);
+    if (options.verbose) {
+        fprintf(stderr, "Settings: temperature %g%s, top-k %d, top-p %g, repeat penalty %g\n",
+                options.temperature, options.greedy ? " (greedy)" : "", options.top_k, options.top_p,
+                options.repeat_penalty);
+        fprintf(stderr, "  seed %llu\n", (unsigned long long)seed);
+    }
+    Output output = {0};
+    int generated = 0;
+    double began = seconds_now();
+    const char *cursor = prompt, *word;
+    size_t length;
+    if (!next_word(&cursor, &word, &length)) {
+        fail("the prompt has no words");
+    }
+    if (write_piece(&output, prompt, strlen(prompt))) {
+        generated = cllm_generate_stream(inference, prompt, on_token, &output);
+    }
+    double ended = seconds_now();
+    if (!output.broken) {
+        write_piece(&output, "\n", 1);
+    }
+    if (generated < 0) {
+        fail("can't generate: %s", library_error());
+    }
+    if (output.broken && output.reason != EPIPE) {
+        fail("can't write to standard output: %s", strerror(output.reason));
+    }
+    if (options.verbose) {
+        report_speed(generated, began, output.first_token_at, ended);
+    }
+    free(prompt);
+    cllm_inference_cleanup(inference);
+    cllm_free_model(model);
+    if (options.verbose) {
+        fprintf(stderr, "Done.\n");
+    }
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,318 @@
+/* cllm_vocab_build: a vocabulary file from text files and folders. See --help. */
+#include "common.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cllm_data_loader.h"
+#include "cllm_ext.h"
+
+enum { FIRST_WORD = 5, TOP_WORDS = 10 };
+
+static const char help[] =
+    "Usage: cllm_vocab_build [options] PATH...\n"
+    "Makes a vocabulary of the words of text files. A folder is read with its subfolders, without\n"
+    "hidden and binary files. Ids follow the order in which words appear.\n"
+    "\n"
+    "  -o, --output FILE     vocabulary file to write (vocab.txt)\n"
+    "  -e, --ext LIST        from folders, only files with these endings: txt,md,c (all)\n"
+    "  -n, --max-size N      most entries, the five special ones included; keeps the most\n"
+    "                        frequent words (no limit)\n"
+    "      --min-freq N      leave out words that appear less often (1)\n"
+    "      --max-freq N      leave out words that appear more often (no limit)\n"
+    "      --no-recursive    leave out subfolders\n"
+    "  -s, --stats           print statistics\n"
+    "  -h, --help            this text\n"
+    "\n"
+    "Status 1: something failed, 2: wrong options.\n";
+
+typedef struct Options {
+    const char *output, *extensions;
+    uint32_t max_size, min_frequency, max_frequency;
+    bool recursive, statistics;
+} Options;
+
+typedef struct Paths {
+    char **values;
+    size_t count, capacity;
+} Paths;
+
+/* One word of the text; `id` is its place in the order of appearance. */
+typedef struct Word {
+    uint32_t id, count;
+} Word;
+
+/* nftw() hands its callback no context. */
+static Paths found;
+static Options options;
+
+static void parse_options(int argc, char **argv) {
+    enum { MIN_FREQ = 256, MAX_FREQ, NO_RECURSIVE };
+    static const struct option known[] = {
+        {"output", required_argument, NULL, 'o'},
+        {"ext", required_argument, NULL, 'e'},
+        {"max-size", required_argument, NULL, 'n'},
+        {"min-freq", required_argument, NULL, MIN_FREQ},
+        {"max-freq", required_argument, NULL, MAX_FREQ},
+        {"recursive", no_argument, NULL, 'r'},
+        {"no-recursive", no_argument, NULL, NO_RECURSIVE},
+        {"stats", no_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    options = (Options){
+        .output = "vocab.txt", .max_size = UINT32_MAX, .min_frequency = 1,
+        .max_frequency = UINT32_MAX, .recursive = true,
+    };
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":o:e:n:rsh", known, NULL)) != -1;) {
+        switch (c) {
+        case 'o': options.output = optarg; break;
+        case 'e': options.extensions = optarg; break;
+        case 'n':
+            options.max_size =
+                (uint32_t)parse_integer("--max-size", optarg, FIRST_WORD + 1, UINT32_MAX);
+            break;
+        case MIN_FREQ:
+            options.min_frequency = (uint32_t)parse_integer("--min-freq", optarg, 1, UINT32_MAX);
+            break;
+        case MAX_FREQ:
+            options.max_frequency = (uint32_t)parse_integer("--max-freq", optarg, 1, UINT32_MAX);
+            break;
+        case 'r': options.recursive = true; break;
+        case NO_RECURSIVE: options.recursive = false; break;
+        case 's': options.statistics = true; break;
+        case 'h':
+            fputs(help, stdout);
+            check_stdout();
+            exit(EXIT_SUCCESS);
+        default: fail_option(c, argv);
+        }
+    }
+    if (optind >= argc) {
+        fail_usage("no PATH: name text files or folders");
+    }
+    if (options.min_frequency > options.max_frequency) {
+        fail_usage("--min-freq %u is above --max-freq %u", options.min_frequency,
+                   options.max_frequency);
+    }
+}
+
+/* ---- Files ---- */
+
+static void add_path(const char *path) {
+    if (found.count == found.capacity) {
+        found.capacity = found.capacity ? found.capacity * 2 : 64;
+        found.values = checked_resize(found.values, found.capacity, sizeof *found.values);
+    }
+    found.values[found.count++] = copy_text(path, strlen(path));
+}
+
+static bool has_wanted_extension(const char *name) {
+    const char *dot = strrchr(name, '.');
+    if (!options.extensions) {
+        return true;
+    }
+    for (const char *p = options.extensions; dot && *p;) {
+        size_t length = strcspn(p, ",");
+        const char *wanted = *p == '.' ? p + 1 : p; /* "txt" and ".txt" are the same */
+        size_t wanted_length = length - (size_t)(wanted - p);
+        if (strlen(dot + 1) == wanted_length && strncmp(dot + 1, wanted, wanted_length) == 0) {
+            return true;
+        }
+        p += length + (p[length] == ',');
+    }
+    return false;
+}
+
+static bool looks_binary(const char *path) {
+    char start[8192];
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        return false; /* reported when it is read */
+    }
+    size_t got = fread(start, 1, sizeof start, file);
+    fclose(file);
+    return memchr(start, '\0', got) != NULL;
+}
+
+static int visit(const char *path, const struct stat *status, int kind, struct FTW *place) {
+    struct stat target;
+    const char *name = path + place->base;
+    bool too_deep = !options.recursive && place->level > 1;
+    if (kind == FTW_DNR) {
+        complain("warning: can't open folder '%s'", path);
+    }
+    if (kind == FTW_SL && stat(path, &target) == 0) { /* links to files only: no loops */
+        status = &target;
+    }
+    if ((kind == FTW_F || kind == FTW_SL) && S_ISREG(status->st_mode) && !too_deep &&
+        name[0] != '.' && has_wanted_extension(name) && !looks_binary(path)) {
+        add_path(path);
+    }
+    return 0;
+}
+
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void find_files(const char *path) {
+    require_readable(path);
+    if (!is_directory(path)) {
+        add_path(path);
+        return;
+    }
+    size_t before = found.count;
+    if (nftw(path, visit, 16, FTW_PHYS) != 0) {
+        fail("can't read folder '%s': %s", path, strerror(errno));
+    }
+    if (found.count == before) {
+        complain("warning: no text files in '%s'", path);
+        return;
+    }
+    qsort(found.values + before, found.count - before, sizeof *found.values, compare_paths);
+}
+
+static CLLMDataLoader *load_files(CLLMTokenizer *tokenizer) {
+    CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+    if (!loader) {
+        fail("can't create a data loader: %s", library_error());
+    }
+    for (size_t i = 0; i < found.count; i++) {
+        if (!cllm_data_loader_load_file(loader, found.values[i])) {
+            fail("can't read '%s': %s", found.values[i], library_error());
+        }
+    }
+    return loader;
+}
+
+/* ---- Words ---- */
+
+static CLLMTokenizer *create_tokenizer(size_t entries) {
+    CLLMTokenizer *tokenizer =
+        entries <= UINT32_MAX ? cllm_create_tokenizer((uint32_t)entries) : NULL;
+    if (!tokenizer) {
+        fail("can't create a vocabulary of %zu entries: %s", entries, library_error());
+    }
+    return tokenizer;
+}
+
+/* Every word of the documents. */
+static CLLMTokenizer *count_all_words(const CLLMDataLoader *loader) {
+    size_t most = loader->total_chars / 2 + loader->num_documents; /* one letter, one space each */
+    CLLMTokenizer *all = create_tokenizer(most + FIRST_WORD);
+    for (size_t i = 0; i < loader->num_documents; i++) {
+        cllm_build_vocab(all, loader->documents[i]);
+    }
+    return all;
+}
+
+static int by_frequency(const void *a, const void *b) {
+    const Word *x = a, *y = b;
+    if (x->count != y->count) {
+        return x->count < y->count ? 1 : -1;
+    }
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int by_id(const void *a, const void *b) {
+    const Word *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* The words within the limits, most frequent first. */
+static Word *select_words(const CLLMTokenizer *all, size_t *count) {
+    Word *words = checked_alloc(all->vocab_size, sizeof *words);
+    *count = 0;
+    for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
+        uint32_t frequency = all->token_counts[id];
+        if (frequency >= options.min_frequency && frequency <= options.max_frequency) {
+            words[(*count)++] = (Word){id, frequency};
+        }
+    }
+    qsort(words, *count, sizeof *words, by_frequency);
+    if (*count > options.max_size - FIRST_WORD) {
+        *count = options.max_size - FIRST_WORD;
+    }
+    return words;
+}
+
+static CLLMTokenizer *make_vocabulary(const CLLMTokenizer *all, const Word *words, size_t count) {
+    Word *ordered = checked_alloc(count, sizeof *ordered);
+    memcpy(ordered, words, count * sizeof *words);
+    qsort(ordered, count, sizeof *ordered, by_id);
+    CLLMTokenizer *tokenizer = create_tokenizer(count + FIRST_WORD);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = cllm_add_token(tokenizer, all->vocab[ordered[i].id]);
+        if (id != FIRST_WORD + i) {
+            fail("can't add '%s' to the vocabulary", all->vocab[ordered[i].id]);
+        }
+        tokenizer->token_counts[id] = ordered[i].count;
+    }
+    free(ordered);
+    return tokenizer;
+}
+
+static void print_statistics(const CLLMDataLoader *loader, const CLLMTokenizer *all,
+                             const Word *words, size_t count) {
+    unsigned long long total = 0, covered = 0;
+    for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
+        total += all->token_counts[id];
+    }
+    for (size_t i = 0; i < count; i++) {
+        covered += words[i].count;
+    }
+    printf("Files:           %zu\n", loader->num_documents);
+    printf("Characters:      %zu\n", loader->total_chars);
+    printf("Words:           %llu\n", total);
+    printf("Distinct words:  %u\n", all->vocab_size - FIRST_WORD);
+    printf("Vocabulary size: %zu\n", count + FIRST_WORD);
+    printf("Coverage:        %.2f%% of the words\n",
+           total > 0 ? 100.0 * (double)covered / (double)total : 0.0);
+    printf("Most frequent words:\n");
+    for (size_t i = 0; i < count && i < TOP_WORDS; i++) {
+        printf("%10u  %s\n", words[i].count, all->vocab[words[i].id]);
+    }
+}
+
+int main(int argc, char **argv) {
+    start_tool(argv[0]);
+    parse_options(argc, argv);
+    for (int i = optind; i < argc; i++) {
+        find_files(argv[i]);
+    }
+    CLLMTokenizer *unused = create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
+    CLLMDataLoader *loader = load_files(unused);
+    CLLMTokenizer *all = count_all_words(loader);
+    size_t count;
+    Word *words = select_words(all, &count);
+    if (count == 0) {
+        fail("no words left for a vocabulary");
+    }
+    CLLMTokenizer *vocabulary = make_vocabulary(all, words, count);
+    if (!cllm_save_vocab(vocabulary, options.output)) {
+        fail("can't write '%s': %s", options.output, library_error());
+    }
+    if (options.statistics) {
+        print_statistics(loader, all, words, count);
+    }
+    printf("Wrote %s: %zu entries\n", options.output, count + FIRST_WORD);
+    check_stdout();
+
+    free(words);
+    cllm_free_tokenizer(vocabulary);
+    cllm_free_tokenizer(all);
+    cllm_data_loader_free(loader);
+    cllm_free_tokenizer(unused);
+    for (size_t i = 0; i < found.count; i++) {
+        free(found.values[i]);
+    }
+    free(found.values);
+    return EXIT_SUCCESS;
+}

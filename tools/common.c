@@ -1,0 +1,467 @@
+#include "common.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cllm_ext.h"
+
+static const char *program = "cllm";
+static bool warnings = true;
+
+/* ---- Messages ---- */
+
+/* Errors are left to the tool, which knows what it was doing. */
+static void on_library_message(int level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level == 1 && warnings) {
+        complain("warning: %s", message);
+    }
+}
+
+void start_tool(const char *argv0) {
+    const char *slash = strrchr(argv0, '/');
+    program = slash ? slash + 1 : argv0;
+    cllm_set_log_callback(on_library_message, NULL);
+}
+
+void silence_warnings(void) {
+    warnings = false;
+}
+
+static void complain_list(const char *format, va_list arguments) {
+    fflush(stdout); /* keeps the order where both go to one terminal */
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void complain(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    complain_list(format, arguments);
+    va_end(arguments);
+}
+
+void fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    complain_list(format, arguments);
+    va_end(arguments);
+    exit(EXIT_FAILED);
+}
+
+void fail_usage(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    complain_list(format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "Try '%s --help'.\n", program);
+    exit(EXIT_USAGE);
+}
+
+const char *library_error(void) {
+    const char *message = cllm_last_error();
+    return message && *message ? message : "unknown error";
+}
+
+void fail_option(int result, char **argv) {
+    const char *given = argv[optind - 1];
+    if (result == ':') {
+        fail_usage("option '%s' needs a value", given);
+    }
+    /* A wrong letter inside "-xyz" is named by optopt, a wrong long option by the argument itself. */
+    if (optopt && strncmp(given, "--", 2) != 0) {
+        fail_usage("unknown option '-%c'", optopt);
+    }
+    fail_usage(optopt ? "option '%s' takes no value" : "unknown option '%s'", given);
+}
+
+void check_stdout(void) {
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fail("can't write to standard output: %s", strerror(errno));
+    }
+}
+
+/* ---- Numbers ---- */
+
+long long parse_integer(const char *option, const char *text, long long least, long long most) {
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || (errno != 0 && errno != ERANGE)) {
+        fail_usage("%s: '%s' is not a whole number", option, text);
+    }
+    if (errno == ERANGE || value < least || value > most) {
+        fail_usage("%s: %s is not between %lld and %lld", option, text, least, most);
+    }
+    return value;
+}
+
+double parse_number(const char *option, const char *text, double least, double most) {
+    char *end = NULL;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || isnan(value)) {
+        fail_usage("%s: '%s' is not a number", option, text);
+    }
+    if (value < least || value > most) {
+        fail_usage("%s: %s is not between %g and %g", option, text, least, most);
+    }
+    return value;
+}
+
+/* ---- Memory and text ---- */
+
+void *checked_alloc(size_t count, size_t size) {
+    void *block = calloc(count ? count : 1, size);
+    if (!block) {
+        fail("out of memory");
+    }
+    return block;
+}
+
+void *checked_resize(void *block, size_t count, size_t size) {
+    void *resized = size && count > SIZE_MAX / size ? NULL : realloc(block, count * size);
+    if (!resized) {
+        fail("out of memory");
+    }
+    return resized;
+}
+
+char *copy_text(const char *text, size_t length) {
+    char *copy = checked_alloc(length + 1, 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+/* Room for `more` bytes and a NUL. */
+static void text_reserve(Text *text, size_t more) {
+    if (more >= SIZE_MAX / 2 - text->length) {
+        fail("out of memory");
+    }
+    size_t needed = text->length + more + 1;
+    if (needed > text->capacity) {
+        size_t capacity = text->capacity * 2 > needed ? text->capacity * 2 : needed;
+        text->bytes = checked_resize(text->bytes, capacity, 1);
+        text->capacity = capacity;
+    }
+}
+
+void text_append(Text *text, const char *bytes, size_t length) {
+    text_reserve(text, length);
+    if (length > 0) {
+        memcpy(text->bytes + text->length, bytes, length);
+    }
+    text->length += length;
+    text->bytes[text->length] = '\0';
+}
+
+void text_append_string(Text *text, const char *string) {
+    text_append(text, string, strlen(string));
+}
+
+void text_free(Text *text) {
+    free(text->bytes);
+    *text = (Text){0};
+}
+
+Text read_stream(FILE *stream, const char *name) {
+    Text text = {0};
+    text_append(&text, "", 0);
+    for (;;) {
+        text_reserve(&text, 65536);
+        size_t got = fread(text.bytes + text.length, 1, 65536, stream);
+        for (size_t i = text.length; i < text.length + got; i++) {
+            if (text.bytes[i] == '\0') {
+                text.bytes[i] = ' ';
+            }
+        }
+        text.length += got;
+        text.bytes[text.length] = '\0';
+        if (got == 0) {
+            break;
+        }
+    }
+    if (ferror(stream)) {
+        fail("can't read '%s': %s", name, strerror(errno));
+    }
+    return text;
+}
+
+Text read_input(const char *path) {
+    if (strcmp(path, "-") == 0) {
+        return read_stream(stdin, "standard input");
+    }
+    require_readable(path);
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        fail("can't open '%s': %s", path, strerror(errno));
+    }
+    Text text = read_stream(file, path);
+    fclose(file);
+    return text;
+}
+
+bool next_word(const char **cursor, const char **word, size_t *length) {
+    static const char separators[] = " \t\n\r";
+    *word = *cursor + strspn(*cursor, separators);
+    *length = strcspn(*word, separators);
+    *cursor = *word + *length;
+    return *length > 0;
+}
+
+/* Length of the UTF-8 sequence at the start of `s`, or 0 where there is none. */
+static size_t utf8_length(const unsigned char *s, size_t left) {
+    if (s[0] < 0x80) {
+        return 1;
+    }
+    size_t length = 0;
+    if (s[0] >= 0xC2 && s[0] <= 0xDF) {
+        length = 2;
+    } else if ((s[0] & 0xF0) == 0xE0) {
+        length = 3;
+    } else if (s[0] >= 0xF0 && s[0] <= 0xF4) {
+        length = 4;
+    }
+    if (length == 0 || length > left) {
+        return 0;
+    }
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
+    bool surrogate = s[0] == 0xED && s[1] >= 0xA0;
+    bool beyond = s[0] == 0xF4 && s[1] >= 0x90;
+    return overlong || surrogate || beyond ? 0 : length;
+}
+
+void text_append_json(Text *text, const char *string, size_t length) {
+    const unsigned char *s = (const unsigned char *)string;
+    text_append(text, "\"", 1);
+    for (size_t i = 0; i < length;) {
+        size_t n = utf8_length(s + i, length - i);
+        char escape[8];
+        if (n == 0) {
+            text_append_string(text, "\\ufffd");
+            n = 1;
+        } else if (s[i] == '"' || s[i] == '\\') {
+            snprintf(escape, sizeof escape, "\\%c", s[i]);
+            text_append_string(text, escape);
+        } else if (s[i] < 0x20 || s[i] == 0x7F) {
+            snprintf(escape, sizeof escape, "\\u%04x", s[i]);
+            text_append_string(text, escape);
+        } else {
+            text_append(text, string + i, n);
+        }
+        i += n;
+    }
+    text_append(text, "\"", 1);
+}
+
+/* ---- Files ---- */
+
+bool is_directory(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+void require_readable(const char *path) {
+    if (access(path, R_OK) != 0) {
+        fail("can't open '%s': %s", path, strerror(errno));
+    }
+}
+
+void make_directories(const char *path) {
+    char *partial = copy_text(path, strlen(path));
+    for (char *p = partial + 1;; p++) {
+        if (*p == '/' || *p == '\0') {
+            char separator = *p;
+            *p = '\0';
+            if (mkdir(partial, 0777) != 0 && errno != EEXIST && !is_directory(partial)) {
+                fail("can't create folder '%s': %s", partial, strerror(errno));
+            }
+            *p = separator;
+            if (separator == '\0') {
+                break;
+            }
+        }
+    }
+    free(partial);
+    if (!is_directory(path)) {
+        fail("'%s' is not a folder", path);
+    }
+}
+
+char *join_path(const char *directory, const char *name) {
+    Text path = {0};
+    text_append_string(&path, directory);
+    if (path.length > 0 && path.bytes[path.length - 1] != '/') {
+        text_append(&path, "/", 1);
+    }
+    text_append_string(&path, name);
+    return path.bytes;
+}
+
+/* A device or a pipe can't be replaced by a rename. */
+static bool is_special(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
+static void write_stream(FILE *stream, const char *name, const Text *text) {
+    if (fwrite(text->bytes, 1, text->length, stream) != text->length || fflush(stream) != 0) {
+        fail("can't write '%s': %s", name, strerror(errno));
+    }
+}
+
+void write_output(const char *path, const Text *text) {
+    if (!path || strcmp(path, "-") == 0) {
+        write_stream(stdout, "standard output", text);
+        return;
+    }
+    if (is_special(path)) {
+        FILE *stream = fopen(path, "wb");
+        if (!stream) {
+            fail("can't write '%s': %s", path, strerror(errno));
+        }
+        write_stream(stream, path, text);
+        fclose(stream);
+        return;
+    }
+    Text temporary = {0};
+    text_append_string(&temporary, path);
+    text_append_string(&temporary, ".XXXXXX");
+    int descriptor = mkstemp(temporary.bytes);
+    if (descriptor < 0) {
+        fail("can't write '%s': %s", path, strerror(errno));
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    FILE *stream = fdopen(descriptor, "wb");
+    bool written = stream && fchmod(descriptor, 0666 & ~mask) == 0 &&
+                   fwrite(text->bytes, 1, text->length, stream) == text->length &&
+                   fflush(stream) == 0 && fsync(descriptor) == 0;
+    int reason = errno;
+    if (stream ? fclose(stream) != 0 : close(descriptor) != 0) {
+        reason = written ? errno : reason;
+        written = false;
+    }
+    if (written && rename(temporary.bytes, path) != 0) {
+        reason = errno;
+        written = false;
+    }
+    if (!written) {
+        unlink(temporary.bytes);
+        fail("can't write '%s': %s", path, strerror(reason));
+    }
+    text_free(&temporary);
+}
+
+/* ---- Vocabulary ---- */
+
+static size_t count_lines(const Text *text) {
+    size_t lines = 1;
+    for (size_t i = 0; i < text->length; i++) {
+        lines += text->bytes[i] == '\n';
+    }
+    return lines;
+}
+
+CLLMTokenizer *load_vocabulary(const char *path) {
+    Text file = read_input(path); /* one entry per line: the lines bound the size */
+    size_t lines = count_lines(&file);
+    text_free(&file);
+    if (lines > UINT32_MAX - 5) {
+        fail("'%s' has too many entries", path);
+    }
+    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)lines + 5);
+    if (!tokenizer) {
+        fail("can't create a vocabulary: %s", library_error());
+    }
+    if (!cllm_load_vocab(tokenizer, path)) {
+        fail("can't read the vocabulary '%s': %s", path, library_error());
+    }
+    if (cllm_get_vocab_size(tokenizer) <= 5) {
+        fail("'%s' is not a vocabulary: no lines of the form word<TAB>count", path);
+    }
+    return tokenizer;
+}
+
+bool has_token_strings(const CLLMModel *model) {
+    for (uint64_t i = 0; model->tokens && i < model->vocab_size; i++) {
+        char made_up[32];
+        snprintf(made_up, sizeof made_up, "token_%llu", (unsigned long long)i);
+        const char *string = model->tokens[i].token_str;
+        if (string[0] != '\0' && strcmp(string, made_up) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Time and memory ---- */
+
+double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double peak_memory_mib(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024.0 : 0.0;
+}
+
+int processors(void) {
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 && count < 4096 ? (int)count : 1;
+}
+
+char *clock_text(double seconds, char *buffer, size_t size) {
+    unsigned long total = seconds > 0 && seconds < 1e9 ? (unsigned long)(seconds + 0.5) : 0;
+    if (total >= 3600) {
+        snprintf(buffer, size, "%lu:%02lu:%02lu", total / 3600, total / 60 % 60, total % 60);
+    } else {
+        snprintf(buffer, size, "%lu:%02lu", total / 60, total % 60);
+    }
+    return buffer;
+}
+
+/* ---- Progress bar ---- */
+
+ProgressBar progress_bar(bool wanted) {
+    return (ProgressBar){.shown = wanted && isatty(STDOUT_FILENO)};
+}
+
+void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
+    double now = seconds_now();
+    if (!bar->shown || (bar->on_screen && now - bar->drawn_at < 0.1)) {
+        return;
+    }
+    enum { WIDTH = 24 };
+    int filled = fraction <= 0 ? 0 : fraction >= 1 ? WIDTH : (int)(fraction * WIDTH);
+    printf("\r\033[K[%.*s%*s] ", filled, "========================", WIDTH - filled, "");
+    va_list arguments;
+    va_start(arguments, format);
+    vprintf(format, arguments);
+    va_end(arguments);
+    fflush(stdout);
+    bar->drawn_at = now;
+    bar->on_screen = true;
+}
+
+void progress_clear(ProgressBar *bar) {
+    if (bar->on_screen) {
+        printf("\r\033[K");
+        bar->on_screen = false;
+    }
+}

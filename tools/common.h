@@ -1,0 +1,120 @@
+/* What the command-line tools share: messages and exit statuses, checked numbers, text buffers,
+ * files that appear whole or not at all, a progress bar. Uses the public headers only. */
+#ifndef CLLM_TOOLS_COMMON_H
+#define CLLM_TOOLS_COMMON_H
+
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* POSIX 2008 and nftw() */
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cllm.h"
+#include "cllm_tokenizer.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* ---- Messages ---- */
+
+/* Call first in main(): the name for messages, and where the library's own messages go. Errors of
+ * the library are reported by the tool (see library_error()), its warnings as "name: warning:". */
+void start_tool(const char *argv0);
+
+/* From now on warnings are not shown. */
+void silence_warnings(void);
+
+/* "name: message" on stderr. */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+/* complain(), then leave with EXIT_FAILED. */
+__attribute__((format(printf, 1, 2), noreturn)) void fail(const char *format, ...);
+/* complain(), point at --help, and leave with EXIT_USAGE. */
+__attribute__((format(printf, 1, 2), noreturn)) void fail_usage(const char *format, ...);
+
+/* Why the library's latest call failed. */
+const char *library_error(void);
+
+/* What getopt_long's ':' (`option` lacks its argument) and '?' (unknown option) mean, as fail_usage().
+ * Needs opterr = 0 and an option string that begins with ':'. */
+__attribute__((noreturn)) void fail_option(int result, char **argv);
+
+/* Leaves with EXIT_FAILED if something that was printed did not arrive (a full disk). */
+void check_stdout(void);
+
+/* ---- Numbers on the command line: the whole text, within the limits, or fail_usage() ---- */
+
+long long parse_integer(const char *option, const char *text, long long least, long long most);
+double parse_number(const char *option, const char *text, double least, double most);
+
+/* ---- Memory and text ---- */
+
+void *checked_alloc(size_t count, size_t size); /* zeroed; fails instead of returning NULL */
+void *checked_resize(void *block, size_t count, size_t size);
+char *copy_text(const char *text, size_t length); /* NUL-terminated */
+
+/* A growing string, always NUL-terminated once something was appended. */
+typedef struct Text {
+    char *bytes;
+    size_t length;
+    size_t capacity;
+} Text;
+
+void text_append(Text *text, const char *bytes, size_t length);
+void text_append_string(Text *text, const char *string);
+void text_free(Text *text);
+
+/* Everything in a stream; NUL bytes become spaces, as in the library. fail() with `name` on errors. */
+Text read_stream(FILE *stream, const char *name);
+/* The same for a file, or stdin for "-". */
+Text read_input(const char *path);
+
+/* The next whitespace-separated word from *cursor on: true and [*word, *word + *length), or false. */
+bool next_word(const char **cursor, const char **word, size_t *length);
+
+/* Appends a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void text_append_json(Text *text, const char *string, size_t length);
+
+/* ---- Files ---- */
+
+bool is_directory(const char *path);
+/* fail() unless the path names something that can be opened for reading. */
+void require_readable(const char *path);
+/* Creates a folder with its parents. */
+void make_directories(const char *path);
+char *join_path(const char *directory, const char *name);
+/* Writes a file as a whole: a temporary neighbour, then a rename. NULL or "-": stdout. */
+void write_output(const char *path, const Text *text);
+
+/* ---- Vocabulary ---- */
+
+/* Loads a vocabulary file; fail() if there is none or it has no entries beyond the special tokens. */
+CLLMTokenizer *load_vocabulary(const char *path);
+/* True when the model carries token strings of its own, not only "token_<id>". */
+bool has_token_strings(const CLLMModel *model);
+
+/* ---- Time and memory ---- */
+
+double seconds_now(void);
+double peak_memory_mib(void);
+int processors(void);
+
+/* "1:02:03" or "2:03"; `buffer` holds at least 24 bytes and is returned. */
+char *clock_text(double seconds, char *buffer, size_t size);
+
+/* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
+
+typedef struct ProgressBar {
+    bool shown; /* false: every call does nothing */
+    double drawn_at;
+    bool on_screen;
+} ProgressBar;
+
+ProgressBar progress_bar(bool wanted); /* shown when wanted and stdout is a terminal */
+/* `fraction` of the bar filled, then the text. */
+__attribute__((format(printf, 3, 4))) void progress_draw(ProgressBar *bar, double fraction,
+                                                         const char *format, ...);
+void progress_clear(ProgressBar *bar);
+
+#endif

@@ -1,0 +1,45 @@
+/* train_model's parts: options (train_options.c), text (train_data.c), the run (train_model.c). */
+#ifndef CLLM_TOOLS_TRAIN_MODEL_H
+#define CLLM_TOOLS_TRAIN_MODEL_H
+
+#include "common.h"
+
+#include "cllm_data_loader.h"
+
+/* The command line, checked. */
+typedef struct Options {
+    const char *data;
+    int vocab_size, embed_dim, num_layers, num_heads, seq_len;
+    int epochs, batch_size, warmup, max_steps, threads, save_every;
+    double learning_rate, weight_decay, clip, val_fraction;
+    uint32_t seed;
+    const char *schedule, *checkpoint_dir, *resume, *sample;
+    bool quiet;
+} Options;
+
+/* Leaves with a message where the command line is wrong, and after --help. */
+Options parse_options(int argc, char **argv);
+
+/* What the text became. */
+typedef struct Data {
+    CLLMTokenizer *tokenizer;
+    TokenDataset *training;
+    uint32_t *validation; /* ids of the held-out words; NULL without */
+    uint32_t num_validation;
+    size_t words, documents, characters;
+} Data;
+
+/* Reads, splits and encodes the text. */
+Data load_data(const Options *options);
+void free_data(Data *data);
+/* Prints Steps 1 to 3. */
+void describe_data(const Options *options, const Data *data);
+/* vocab.txt and dataset.bin in the checkpoint folder, which is made. */
+void write_data(const Options *options, const Data *data);
+/* Up to three neighbouring words of the text from `start` on that the vocabulary knows: a prompt.
+ * NULL if there are none; the caller frees it. */
+char *words_of_text(const Data *data, size_t start);
+/* A checkpoint of another text may fit by its size alone: its words tell. fail() if they differ. */
+void compare_vocabulary(const char *checkpoint, const Data *data);
+
+#endif

@@ -1,0 +1,138 @@
+#include "train_model.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "Usage: train_model DATA [options]\n"
+    "Trains a language model on text. DATA is a text file or a folder of them (read with its\n"
+    "subfolders). Leaves vocab.txt, dataset.bin, checkpoint_step_N.cllm and final_model.cllm.\n"
+    "\n"
+    "Model:\n"
+    "  --vocab-size N       entries of the vocabulary, the most frequent words first (10000)\n"
+    "  --embed-dim N        width of the model (128)\n"
+    "  --num-layers N       transformer layers (4)\n"
+    "  --num-heads N        attention heads per layer; must divide the width (4)\n"
+    "  --seq-len N          words that the model sees at once (64)\n"
+    "Training:\n"
+    "  --epochs N           passes over the text (5)\n"
+    "  --batch-size N       sequences per step (16)\n"
+    "  --learning-rate X    highest learning rate (0.001)\n"
+    "  --warmup N           steps of linear warm-up (a tenth of all steps, at most 1000)\n"
+    "  --schedule NAME      none, cosine, linear or step, after the warm-up (cosine)\n"
+    "  --weight-decay X     AdamW's decay of the weight matrices (0.01)\n"
+    "  --clip X             largest norm of the gradient, 0 = no limit (1.0)\n"
+    "  --val-fraction X     last part of the words, held out to measure loss and perplexity\n"
+    "                       after each epoch (0)\n"
+    "  --max-steps N        stop after step N; warm-up and schedule still span all epochs\n"
+    "  --threads N          0 = all processors (0); the result is the same for any number\n"
+    "  --seed N             of the random initial weights and of the samples (42)\n"
+    "Files and output:\n"
+    "  --checkpoint-dir DIR where everything is written; made if missing (checkpoints)\n"
+    "  --save-every N       a checkpoint every N steps, 0 = only at the end (0)\n"
+    "  --resume FILE        go on from a checkpoint_step_N.cllm of a run with the same DATA and\n"
+    "                       options; the result is that of a run without interruption\n"
+    "  --sample PROMPT      generate from PROMPT at the end (from words of the text)\n"
+    "  --quiet              print errors and one final line only\n"
+    "  --help               this text\n"
+    "\n"
+    "Ctrl-C finishes the step, saves a checkpoint and leaves with status 130; a second Ctrl-C\n"
+    "stops at once. Status 1: something failed, 2: wrong options.\n";
+
+static const char *one_of(const char *option, const char *text, const char *const *choices) {
+    for (size_t i = 0; choices[i]; i++) {
+        if (strcmp(text, choices[i]) == 0) {
+            return choices[i];
+        }
+    }
+    fail_usage("%s: '%s' is not none, cosine, linear or step", option, text);
+}
+
+Options parse_options(int argc, char **argv) {
+    enum { /* values that no short option has */
+        VOCAB = 256, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
+        SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, SAMPLE, QUIET
+    };
+    static const struct option known[] = {
+        {"vocab-size", required_argument, NULL, VOCAB},
+        {"embed-dim", required_argument, NULL, EMBED},
+        {"num-layers", required_argument, NULL, LAYERS},
+        {"num-heads", required_argument, NULL, HEADS},
+        {"batch-size", required_argument, NULL, BATCH},
+        {"seq-len", required_argument, NULL, SEQ},
+        {"learning-rate", required_argument, NULL, RATE},
+        {"epochs", required_argument, NULL, EPOCHS},
+        {"threads", required_argument, NULL, THREADS},
+        {"checkpoint-dir", required_argument, NULL, DIR},
+        {"warmup", required_argument, NULL, WARMUP},
+        {"schedule", required_argument, NULL, SCHEDULE},
+        {"weight-decay", required_argument, NULL, DECAY},
+        {"clip", required_argument, NULL, CLIP},
+        {"seed", required_argument, NULL, SEED},
+        {"val-fraction", required_argument, NULL, VALIDATION},
+        {"resume", required_argument, NULL, RESUME},
+        {"max-steps", required_argument, NULL, MAX_STEPS},
+        {"save-every", required_argument, NULL, SAVE_EVERY},
+        {"sample", required_argument, NULL, SAMPLE},
+        {"quiet", no_argument, NULL, QUIET},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
+    Options o = {
+        .vocab_size = 10000, .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
+        .epochs = 5, .batch_size = 16, .warmup = -1, .learning_rate = 0.001, .weight_decay = 0.01,
+        .clip = 1.0, .seed = 42, .schedule = "cosine", .checkpoint_dir = "checkpoints",
+    };
+    const int most = INT_MAX;
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
+        switch (c) {
+        case VOCAB: o.vocab_size = (int)parse_integer("--vocab-size", optarg, 6, 1000000); break;
+        case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
+        case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
+        case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
+        case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
+        case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
+        case RATE: o.learning_rate = parse_number("--learning-rate", optarg, 0, 100); break;
+        case EPOCHS: o.epochs = (int)parse_integer("--epochs", optarg, 1, 1000000); break;
+        case THREADS: o.threads = (int)parse_integer("--threads", optarg, 0, 1024); break;
+        case DIR: o.checkpoint_dir = optarg; break;
+        case WARMUP: o.warmup = (int)parse_integer("--warmup", optarg, 0, most); break;
+        case SCHEDULE: o.schedule = one_of("--schedule", optarg, schedules); break;
+        case DECAY: o.weight_decay = parse_number("--weight-decay", optarg, 0, 100); break;
+        case CLIP: o.clip = parse_number("--clip", optarg, 0, 1e9); break;
+        case SEED: o.seed = (uint32_t)parse_integer("--seed", optarg, 0, UINT32_MAX); break;
+        case VALIDATION: o.val_fraction = parse_number("--val-fraction", optarg, 0, 0.9); break;
+        case RESUME: o.resume = optarg; break;
+        case MAX_STEPS: o.max_steps = (int)parse_integer("--max-steps", optarg, 1, most); break;
+        case SAVE_EVERY: o.save_every = (int)parse_integer("--save-every", optarg, 0, most); break;
+        case SAMPLE: o.sample = optarg; break;
+        case QUIET: o.quiet = true; break;
+        case 'h':
+            fputs(help, stdout);
+            check_stdout();
+            exit(EXIT_SUCCESS);
+        default: fail_option(c, argv);
+        }
+    }
+    if (optind >= argc) {
+        fail_usage("no DATA: name a text file or a folder");
+    }
+    if (optind + 1 < argc) {
+        fail_usage("one DATA only, but also '%s'", argv[optind + 1]);
+    }
+    o.data = argv[optind];
+    if (*o.checkpoint_dir == '\0') {
+        fail_usage("--checkpoint-dir: the name is empty");
+    }
+    if (o.learning_rate <= 0) {
+        fail_usage("--learning-rate: must be above 0");
+    }
+    if (o.embed_dim % o.num_heads != 0) {
+        fail_usage("--num-heads: %d does not divide --embed-dim %d", o.num_heads, o.embed_dim);
+    }
+    return o;
+}
