@@ -317,7 +317,7 @@ pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
     }
 }
 
-/// The layout of a kind of tensor in messages and files.
+/// The name of a kind of tensor in messages and checkpoints.
 pub(crate) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Embeddings => "embeddings",
@@ -332,7 +332,7 @@ pub(crate) fn kind_name(kind: Kind) -> &'static str {
         Kind::Beta1 => "beta1",
         Kind::Gamma2 => "gamma2",
         Kind::Beta2 => "beta2",
-        Kind::Learned => "learned positions",
+        Kind::Learned => "learned",
     }
 }
 

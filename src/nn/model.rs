@@ -233,6 +233,13 @@ impl<T> Params<T> {
         Ok(Params { embeddings, layers, learned })
     }
 
+    /// References to every tensor, in the canonical order.
+    pub fn tensors(&self) -> Vec<(Kind, usize, &T)> {
+        let mut list = Vec::new();
+        self.visit(|kind, layer, t| list.push((kind, layer, t)));
+        list
+    }
+
     /// [`Params::try_map`] for what can't fail.
     pub fn map<U>(self, mut f: impl FnMut(Kind, usize, T) -> U) -> Params<U> {
         let mapped = self.try_map(|kind, layer, t| Ok::<U, Infallible>(f(kind, layer, t)));

@@ -2,7 +2,7 @@
 
 use super::training::threads_or_all;
 use crate::capi::cllm::CLLMModel;
-use crate::capi::cllm_format::files;
+use crate::capi::model_file;
 use crate::capi::cllm_tokenizer::CLLMTokenizer;
 use crate::capi::ffi::{self, guard};
 use crate::capi::{model_words, tokenizer_words, views};
@@ -141,6 +141,6 @@ unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()>
 pub unsafe extern "C" fn cllm_read_model_unchecked(path: *const c_char) -> *mut CLLMModel {
     guard("cllm_read_model_unchecked", std::ptr::null_mut(), || {
         // SAFETY: the caller's promise.
-        files::read_model(unsafe { ffi::path(path, "path")? }, true)
+        model_file::read_model(unsafe { ffi::path(path, "path")? }, true)
     })
 }

@@ -210,21 +210,21 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
         for l in 0..layers {
             if !t.attention_grads.is_null() {
                 let g = &*t.attention_grads.add(l);
-                [g.query_lattice, g.key_lattice, g.value_lattice].into_iter().for_each(ffi::free);
+                [g.query_lattice, g.key_lattice, g.value_lattice].into_iter().for_each(|block| ffi::free(block));
             }
             if !t.ff_grads.is_null() {
                 let g = &*t.ff_grads.add(l);
-                [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2].into_iter().for_each(ffi::free);
+                [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2].into_iter().for_each(|block| ffi::free(block));
             }
             if !t.ln_grads.is_null() {
                 let g = &*t.ln_grads.add(l);
-                [g.gamma, g.beta].into_iter().for_each(ffi::free);
+                [g.gamma, g.beta].into_iter().for_each(|block| ffi::free(block));
             }
             if !t.attention_cache.is_null() {
                 let c = &*t.attention_cache.add(l);
                 [c.attention_weights, c.queries, c.keys, c.values, c.scores]
                     .into_iter()
-                    .for_each(ffi::free);
+                    .for_each(|block| ffi::free(block));
             }
             for table in per_layer_tables(t) {
                 if !table.is_null() {
@@ -251,7 +251,7 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
             t.backward_temp_grad,
             t.logits,
         ];
-        floats.into_iter().for_each(ffi::free);
+        floats.into_iter().for_each(|block| ffi::free(block));
         ffi::free(t.fp16_activations);
         ffi::free(t.fp16_gradients);
     }

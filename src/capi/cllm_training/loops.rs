@@ -4,7 +4,7 @@ use super::schedule::schedule;
 use super::state::{TrainingState, batch_shape, with};
 use super::{CLLMTraining, passes, updates};
 use crate::capi::cllm_ext::CLLMProgress;
-use crate::capi::cllm_format::files::write_model;
+use crate::capi::model_file::write_model;
 use crate::capi::ffi::{self, guard, report};
 use crate::error::{Error, Result};
 use crate::nn::loss::Targets;
