@@ -1,6 +1,7 @@
 //! Finding and reading text files.
 
 use crate::error::{Error, Result};
+use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::runtime::log;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -16,10 +17,13 @@ const BINARY_EXTENSIONS: [&[u8]; 10] =
 /// How far into a file a NUL byte is looked for.
 const BINARY_PROBE: u64 = 8192;
 
-/// The whole file, if it has at most `limit` bytes. Reads until the end, so that pipes work too.
+/// The whole file, if it has at most `limit` bytes. Reads until the end, so that pipes work too;
+/// those, which may never end, up to [`MAX_DOCUMENT_BYTES`].
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path))?;
-    let expected = file.metadata().map_err(Error::io(path))?.len();
+    let metadata = file.metadata().map_err(Error::io(path))?;
+    let limit = if metadata.is_file() { limit } else { limit.min(MAX_DOCUMENT_BYTES) };
+    let expected = metadata.len();
     let too_long = || Error::file(path, format!("is longer than {limit} bytes"));
     if expected > limit {
         return Err(too_long());
