@@ -7,7 +7,7 @@ use crate::limits::{MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
 use crate::runtime::log;
 use crate::text::count::Keep;
 use crate::text::index::Words;
-use crate::text::vocab_file::{self, Entry};
+use crate::text::vocab::{self, Entry};
 use crate::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK, files};
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
@@ -48,11 +48,7 @@ zeroable!(CLLMTokenizer);
 pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLMTokenizer {
     guard("cllm_create_tokenizer", null_mut(), || {
         if max_vocab_size > MAX_TOKENIZER_WORDS {
-            return Err(Error::argument(
-                "max_vocab_size",
-                max_vocab_size,
-                "at most 2^26",
-            ));
+            return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
         }
         let max = max_vocab_size.max(SPECIALS.len() as u32);
         let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
@@ -267,10 +263,7 @@ fn decode(strings: &impl Words, ids: &[u32]) -> Result<CArray<u8>> {
     let len = words
         .clone()
         .try_fold(0usize, |len, word| len.checked_add(word.len() + 1))
-        .ok_or(Error::Memory {
-            what: "a string",
-            bytes: usize::MAX,
-        })?;
+        .ok_or(Error::Memory { what: "a string", bytes: usize::MAX })?;
     let mut text = CArray::<u8>::zeroed("a string", len.max(1))?;
     let mut rest = text.as_mut_slice();
     for word in words {
@@ -329,7 +322,7 @@ pub unsafe extern "C" fn cllm_save_vocab(
             let count = counts.get(id as usize).copied().unwrap_or(0);
             (strings.get(id).unwrap_or(b""), u64::from(count))
         };
-        vocab_file::write(path, (0..strings.count() as u32).map(line))?;
+        vocab::write(path, (0..strings.count() as u32).map(line))?;
         Ok(1)
     })
 }
@@ -358,7 +351,7 @@ pub unsafe extern "C" fn cllm_load_vocab(
             (ffi::path(filename, "filename")?, t)
         };
         let text = files::read(path, MAX_TEXT_BYTES)?;
-        let file = vocab_file::parse(path, &text)?;
+        let file = vocab::parse(path, &text)?;
         if file.skipped > 0 {
             let (path, n) = (path.display(), file.skipped);
             log::warn(&format!("{path}: {n} lines without a TAB left out"));
@@ -441,9 +434,7 @@ pub unsafe extern "C" fn cllm_get_token_string(
     guard("cllm_get_token_string", unknown, || {
         // SAFETY: the caller's promise.
         let strings = unsafe { tokenizer_words::strings(tokenizer)? };
-        Ok(strings
-            .slot(token_id)
-            .map_or(unknown, <*mut c_char>::cast_const))
+        Ok(strings.slot(token_id).map_or(unknown, <*mut c_char>::cast_const))
     })
 }
 

@@ -41,10 +41,7 @@ pub unsafe extern "C" fn cllm_build_vocabulary_from_file(
         // SAFETY: likewise.
         let (placed, cut) = unsafe { set_vocabulary(model, &text, slots)? };
         if cut > 0 {
-            ffi::report(
-                NAME,
-                &format!("{cut} words over 63 bytes are cut in token_str"),
-            );
+            ffi::report(NAME, &format!("{cut} words over 63 bytes are cut in token_str"));
         }
         Ok(c_int::try_from(placed).unwrap_or(c_int::MAX))
     })
@@ -98,7 +95,7 @@ pub unsafe extern "C" fn cllm_tokenize_with_vocab(
 ) -> c_int {
     guard("cllm_tokenize_with_vocab", 0, || {
         // SAFETY: the caller's promise.
-        unsafe { model_words::write_ids(model, text, Rule::Marks, tokens, max_tokens) }
+        unsafe { model_words::write_ids(model, text, Rule::WithVocab, tokens, max_tokens) }
     })
 }
 

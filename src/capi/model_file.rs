@@ -14,6 +14,7 @@ use crate::limits::{self, TOKEN_STR_LEN};
 use crate::nn::model::{AttentionLayout, Norm, Params};
 use std::ffi::c_char;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `context_length` of a file whose model has no positions: what the original always wrote.
@@ -307,7 +308,7 @@ unsafe fn set_extras(model: *mut CLLMModel, extras: &Extras) -> Result<()> {
     }
     if !long.is_empty() {
         let record = MODELS.get(model)?;
-        lock(&record).long_strings = long;
+        lock(&record).long_strings = Arc::new(long);
     }
     if !extras.points.is_empty() {
         let mut points = CArray::zeroed("the lattice points", extras.points.len())?;

@@ -131,7 +131,7 @@ pub(crate) unsafe fn has_real_strings(model: *const CLLMModel) -> Result<bool> {
 }
 
 /// The ids of `text` by a rule, at most `limit`. For a model without `tokens` the rule's form for
-/// bytes; [`Rule::Marks`] has none, which is an error.
+/// bytes; [`Rule::WithVocab`] has none, which is an error.
 ///
 /// # Safety
 /// As [`strings`].
@@ -146,10 +146,10 @@ pub(crate) unsafe fn ids_of_text(
     // SAFETY: likewise.
     let vocab = views::vocab_size(unsafe { ffi::get(model, "model")? })?;
     let Some(strings) = strings else {
-        if rule == Rule::Marks {
+        if rule == Rule::WithVocab {
             return Err(Error::Null("model->tokens"));
         }
-        if rule == Rule::Prompt {
+        if rule == Rule::Inference {
             log::warn("the model has no vocabulary: every byte of the text becomes one id");
         }
         return byte_ids(text, rule, vocab, limit);
@@ -192,10 +192,7 @@ pub(crate) unsafe fn text_of_ids(
             return Ok((text, false));
         }
         text.try_reserve(word.len() + 1)
-            .map_err(|_| Error::Memory {
-                what: "a text",
-                bytes: text.len(),
-            })?;
+            .map_err(|_| Error::Memory { what: "a text", bytes: text.len() })?;
         text.extend_from_slice(&b" "[..space]);
         text.extend_from_slice(word);
     }
@@ -247,11 +244,7 @@ pub(crate) unsafe fn write_text(
         output[..text.len()].copy_from_slice(&text);
         output[text.len()] = 0;
         if !complete {
-            return Err(Error::argument(
-                "max_length",
-                max_length,
-                "enough for the text",
-            ));
+            return Err(Error::argument("max_length", max_length, "enough for the text"));
         }
     }
     ffi::len(num_ids, "num_tokens").map(|_| ())

@@ -86,12 +86,33 @@ pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a m
         return Ok(&mut []);
     }
     // SAFETY: likewise.
+    unsafe { ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts") }
+}
+
+/// The words and counts of a tokenizer in id order; an empty slot is an empty word.
+///
+/// # Safety
+/// As [`strings`] and [`counts`].
+pub(crate) unsafe fn words_and_counts<'a>(
+    tokenizer: *const CLLMTokenizer,
+) -> Result<Vec<(&'a [u8], u64)>> {
+    // SAFETY: the caller's promise, for the whole body.
     unsafe {
-        ffi::slice_mut(
-            t.token_counts,
-            t.vocab_size as usize,
-            "tokenizer->token_counts",
-        )
+        let slots = strings(tokenizer)?.slots;
+        let counts = counts(tokenizer)?;
+        let mut words = Vec::new();
+        words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
+            what: "the words",
+            bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
+        })?;
+        for (id, &slot) in slots.iter().enumerate() {
+            let word = match slot.is_null() {
+                true => &[],
+                false => ffi::bytes(slot, "a word")?,
+            };
+            words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
+        }
+        Ok(words)
     }
 }
 
@@ -217,11 +238,7 @@ pub(crate) unsafe fn encode(
         let mut buffer = Vec::new();
         let all = texts.iter().flat_map(|text| words(text, is_blank));
         let body = all.map(|word| lookup.find(lower(word, &mut buffer)).unwrap_or(UNK));
-        let all = before
-            .iter()
-            .copied()
-            .chain(body)
-            .chain(after.iter().copied());
+        let all = before.iter().copied().chain(body).chain(after.iter().copied());
         for (place, id) in ids.as_mut_slice().iter_mut().zip(all) {
             *place = id;
         }

@@ -9,9 +9,9 @@ use crate::limits::TOKEN_STR_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `cllm_tokenize`: a word as it is, then in lower case, then `<UNK>`, then the hash.
-    Prompt,
+    Inference,
     /// `cllm_tokenize_with_vocab`: a lower-cased word whole, then its parts between `.,!?`.
-    Marks,
+    WithVocab,
     /// `cllm_load_training_data`: a word as it is, then the hash with unsigned bytes.
     Training,
 }
@@ -19,11 +19,7 @@ pub enum Rule {
 /// 31·h + byte for each byte, bytes above 127 counting as negative where `signed`.
 pub fn hash(word: &[u8], signed: bool) -> u32 {
     word.iter().fold(0u32, |h, &byte| {
-        let value = if signed {
-            i32::from(byte as i8) as u32
-        } else {
-            u32::from(byte)
-        };
+        let value = if signed { i32::from(byte as i8) as u32 } else { u32::from(byte) };
         h.wrapping_mul(31).wrapping_add(value)
     })
 }
@@ -33,15 +29,15 @@ pub fn hash_id(word: &[u8], signed: bool, vocab: usize) -> u32 {
     (u64::from(hash(word, signed)) % vocab.max(1) as u64) as u32
 }
 
-/// One id per byte, for models without words, at most `limit`. [`Rule::Marks`] has no such form:
+/// One id per byte, for models without words, at most `limit`. [`Rule::WithVocab`] has no such form:
 /// no ids.
 pub fn byte_ids(text: &[u8], rule: Rule, vocab: usize, limit: usize) -> Result<Vec<u32>> {
     let vocab = vocab.max(1) as u64;
     let mut out = Vec::new();
     for &byte in text {
         let value = match rule {
-            Rule::Prompt => i64::from(byte as i8) as u64,
-            Rule::Marks => break,
+            Rule::Inference => i64::from(byte as i8) as u64,
+            Rule::WithVocab => break,
             Rule::Training if matches!(byte, b'\n' | b'\r') => continue,
             Rule::Training => u64::from(byte),
         };
@@ -61,15 +57,10 @@ pub fn word_ids<W: Words + ?Sized>(
     lookup: &mut Lookup<W>,
     limit: usize,
 ) -> Result<Vec<u32>> {
-    let mut encoder = Encoder {
-        lookup,
-        vocab,
-        unknown: None,
-        lowered: Vec::new(),
-        out: Vec::new(),
-    };
+    let mut encoder =
+        Encoder { lookup, vocab, unknown: None, lowered: Vec::new(), out: Vec::new() };
     let separates = match rule {
-        Rule::Prompt | Rule::Marks => is_prompt_blank,
+        Rule::Inference | Rule::WithVocab => is_prompt_blank,
         Rule::Training => is_blank,
     };
     for word in words(text, separates) {
@@ -77,8 +68,8 @@ pub fn word_ids<W: Words + ?Sized>(
             break;
         }
         match rule {
-            Rule::Prompt => encoder.prompt_word(word)?,
-            Rule::Marks => encoder.marked_word(word)?,
+            Rule::Inference => encoder.prompt_word(word)?,
+            Rule::WithVocab => encoder.marked_word(word)?,
             Rule::Training => encoder.training_word(word)?,
         }
     }
@@ -126,11 +117,8 @@ impl<W: Words + ?Sized> Encoder<'_, '_, W> {
     /// `<UNK>`, in whatever letter case a slot spells it; without such a slot the hash.
     fn unknown_id(&mut self, word: &[u8]) -> u32 {
         let strings = self.lookup.words();
-        let spells_unk = |&id: &u32| {
-            strings
-                .get(id)
-                .is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"))
-        };
+        let spells_unk =
+            |&id: &u32| strings.get(id).is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"));
         self.unknown
             .get_or_insert_with(|| ids(strings).find(spells_unk))
             .unwrap_or_else(|| hash_id(word, true, self.vocab))
@@ -144,9 +132,7 @@ fn find<W: Words + ?Sized>(lookup: &mut Lookup<W>, word: &[u8]) -> Option<u32> {
     if whole.is_some() || word.len() <= TOKEN_STR_LEN {
         return whole;
     }
-    lookup
-        .find(cut(word, TOKEN_STR_LEN))
-        .or_else(|| lookup.find(word.get(..TOKEN_STR_LEN)?))
+    lookup.find(cut(word, TOKEN_STR_LEN)).or_else(|| lookup.find(word.get(..TOKEN_STR_LEN)?))
 }
 
 fn push(ids: &mut Vec<u32>, id: u32) -> Result<()> {
@@ -177,32 +163,24 @@ mod tests {
         // -61·31 - 87 mod 2^32
         assert_eq!(hash(&[0xC3, 0xA9], true), (-61i32 * 31 - 87) as u32);
         // Wraps: 31^7 is more than 2^32.
-        let wide = b"zzzzzzzz"
-            .iter()
-            .fold(0u128, |h, &b| h * 31 + u128::from(b));
+        let wide = b"zzzzzzzz".iter().fold(0u128, |h, &b| h * 31 + u128::from(b));
         assert_eq!(u128::from(hash(b"zzzzzzzz", true)), wide % (1 << 32));
     }
 
     #[test]
     fn prompt_words() {
         let vocab = ["<pad>", "<unk>", "the", "The", "a\r"];
-        assert_eq!(
-            ids_of("The the THE a\r", Rule::Prompt, &vocab),
-            [3, 2, 2, 4]
-        );
-        assert_eq!(ids_of("zebra", Rule::Prompt, &vocab), [1]);
+        assert_eq!(ids_of("The the THE a\r", Rule::Inference, &vocab), [3, 2, 2, 4]);
+        assert_eq!(ids_of("zebra", Rule::Inference, &vocab), [1]);
         let plain = ["the", "a", "b"];
-        assert_eq!(
-            ids_of("é", Rule::Prompt, &plain),
-            [hash_id("é".as_bytes(), true, 3)]
-        );
+        assert_eq!(ids_of("é", Rule::Inference, &plain), [hash_id("é".as_bytes(), true, 3)]);
     }
 
     #[test]
     fn marked_words_whole_first() {
         let vocab = ["<UNK>", "hello,", "world", "end"];
-        assert_eq!(ids_of("Hello, world! end.", Rule::Marks, &vocab), [1, 2, 3]);
-        assert_eq!(ids_of("hello.world ... x", Rule::Marks, &vocab), [0, 2, 0]);
+        assert_eq!(ids_of("Hello, world! end.", Rule::WithVocab, &vocab), [1, 2, 3]);
+        assert_eq!(ids_of("hello.world ... x", Rule::WithVocab, &vocab), [0, 2, 0]);
     }
 
     #[test]
@@ -220,29 +198,29 @@ mod tests {
         let at_boundary = "é".repeat(31);
         let vocab = [cut_slot.as_str(), at_boundary.as_str(), "y"];
         let text = format!("{long} {accents}");
-        assert_eq!(ids_of(&text, Rule::Prompt, &vocab), [0, 1]);
+        assert_eq!(ids_of(&text, Rule::Inference, &vocab), [0, 1]);
         // A whole string is preferred.
         let vocab = [cut_slot.as_str(), long.as_str()];
-        assert_eq!(ids_of(&text[..80], Rule::Prompt, &vocab), [1]);
+        assert_eq!(ids_of(&text[..80], Rule::Inference, &vocab), [1]);
     }
 
     #[test]
     fn bytes_without_words() {
         let text = b"a\n\xE9\rb";
-        let all = byte_ids(text, Rule::Prompt, 100, 9).unwrap();
+        let all = byte_ids(text, Rule::Inference, 100, 9).unwrap();
         let signed = ((-23i64) as u64 % 100) as u32;
         assert_eq!(all, [97, 10, signed, 13, 98]);
-        assert_eq!(byte_ids(text, Rule::Prompt, 100, 1).unwrap(), [97]);
+        assert_eq!(byte_ids(text, Rule::Inference, 100, 1).unwrap(), [97]);
         let training = byte_ids(text, Rule::Training, 100, 9).unwrap();
         assert_eq!(training, [97, 0xE9 % 100, 98]);
-        assert_eq!(byte_ids(text, Rule::Marks, 100, 9).unwrap(), []);
+        assert_eq!(byte_ids(text, Rule::WithVocab, 100, 9).unwrap(), []);
     }
 
     #[test]
     fn at_most_the_limit() {
         let mut index = WordIndex::default();
         let mut lookup = Lookup::new(&mut index, &["a", "b"][..]).unwrap();
-        let two = word_ids(b"a.b.a", Rule::Marks, 2, &mut lookup, 2).unwrap();
+        let two = word_ids(b"a.b.a", Rule::WithVocab, 2, &mut lookup, 2).unwrap();
         assert_eq!(two, [0, 1]);
     }
 }

@@ -8,7 +8,7 @@ pub mod encode;
 pub mod files;
 pub mod index;
 pub mod split;
-pub mod vocab_file;
+pub mod vocab;
 
 /// The words that every vocabulary starts with; the id of each is its place here.
 pub const SPECIALS: [&[u8]; 5] = [b"<PAD>", b"<UNK>", b"<BOS>", b"<EOS>", b"<MASK>"];

@@ -38,7 +38,7 @@ pub unsafe extern "C" fn cllm_tokenize(
         // SAFETY: the caller's promise.
         unsafe {
             let model = ffi::get(inference.cast_const(), "inference")?.model;
-            model_words::write_ids(model, text, Rule::Prompt, tokens, max_tokens)
+            model_words::write_ids(model, text, Rule::Inference, tokens, max_tokens)
         }
     })
 }

@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::format::atomic;
+use crate::limits::MAX_TEXT_BYTES;
+use crate::text::files;
 use std::path::Path;
 
 /// One line.
@@ -35,16 +37,30 @@ pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<VocabFile<'a>> {
             file.skipped += usize::from(!line.is_empty());
             continue;
         };
-        file.entries.try_reserve(1).map_err(|_| Error::Memory {
-            what: "the vocabulary",
-            bytes: text.len(),
-        })?;
-        file.entries.push(Entry {
-            word: &line[..tab],
-            count: parse_count(&line[tab + 1..]),
-        });
+        file.entries
+            .try_reserve(1)
+            .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
+        file.entries.push(Entry { word: &line[..tab], count: parse_count(&line[tab + 1..]) });
     }
     Ok(file)
+}
+
+/// The words and counts of a file, in id order. A line without a TAB would shift every id after it:
+/// such a file is refused.
+pub fn read_file(path: &Path) -> Result<Vec<(Vec<u8>, u32)>> {
+    let text = files::read(path, MAX_TEXT_BYTES)?;
+    let file = parse(path, &text)?;
+    if file.skipped > 0 {
+        let problem = format!("{} lines without a TAB: not a vocabulary", file.skipped);
+        return Err(Error::file(path, problem));
+    }
+    let mut words = Vec::new();
+    let count = file.entries.len();
+    words
+        .try_reserve_exact(count)
+        .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
+    words.extend(file.entries.iter().map(|e| (e.word.to_vec(), e.count)));
+    Ok(words)
 }
 
 /// The number at the beginning of `text`: 0 where there is none or it is negative.
@@ -90,10 +106,7 @@ mod tests {
     #[test]
     fn lines() {
         assert_eq!(parsed(b"").0, []);
-        assert_eq!(
-            parsed(b"<PAD>\t0\nint\t7").0,
-            [(&b"<PAD>"[..], 0), (b"int", 7)]
-        );
+        assert_eq!(parsed(b"<PAD>\t0\nint\t7").0, [(&b"<PAD>"[..], 0), (b"int", 7)]);
         assert_eq!(parsed(b"a\tb\t3\n\t4\n").0, [(&b"a\tb"[..], 3), (b"", 4)]);
         assert_eq!(parsed(b"a\t3\r\n").0, [(&b"a"[..], 3)]);
         assert_eq!(parsed(b"no tab\n\nx\t1\n"), (vec![(&b"x"[..], 1)], 1));
@@ -109,21 +122,25 @@ mod tests {
             ("x", 0),
             ("99999999999999999999", u32::MAX),
         ] {
-            assert_eq!(
-                parsed(format!("w\t{text}\n").as_bytes()).0[0].1,
-                count,
-                "{text:?}"
-            );
+            assert_eq!(parsed(format!("w\t{text}\n").as_bytes()).0[0].1, count, "{text:?}");
         }
     }
 
     #[test]
     fn binary_files_are_refused() {
         let error = parse(Path::new("v"), b"a\t1\nb\0\t1\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "v: line 2 holds a NUL byte: not a vocabulary"
-        );
+        assert_eq!(error.to_string(), "v: line 2 holds a NUL byte: not a vocabulary");
+    }
+
+    #[test]
+    fn whole_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vocab.txt");
+        write(&path, [(&b"a"[..], 3), (b"", u64::from(u32::MAX))].into_iter()).unwrap();
+        let words = read_file(&path).unwrap();
+        assert_eq!(words, [(b"a".to_vec(), 3), (Vec::new(), u32::MAX)]);
+        std::fs::write(&path, "a\t3\nno tab\n").unwrap();
+        assert!(read_file(&path).is_err());
     }
 
     #[test]
