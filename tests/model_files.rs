@@ -1,5 +1,6 @@
 //! Model files through the C functions: files of the original, round trips, damage.
-#![allow(unsafe_code)]
+// The tests play the C program: all they do with the models is through its pointers.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::mut_from_ref)]
 
 use cllm::capi::cllm::*;
 use cllm::capi::cllm_format::files::*;
@@ -40,7 +41,6 @@ impl Model {
         assert_eq!(unsafe { cllm_write_model(self.0, c(path).as_ptr()) }, 0);
     }
 
-    #[allow(clippy::mut_from_ref)]
     fn m(&self) -> &mut CLLMModel {
         unsafe { &mut *self.0 }
     }

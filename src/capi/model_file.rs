@@ -2,6 +2,7 @@
 
 use super::cllm::*;
 use super::ffi::{self, CArray};
+use super::model_words;
 use super::owned::{self, Sizes};
 use super::registry::lock;
 use super::views::{self, MODELS, Plan, Raw};
@@ -12,6 +13,7 @@ use crate::format::{
 };
 use crate::limits::{self, TOKEN_STR_LEN};
 use crate::nn::model::{AttentionLayout, Norm, Params};
+use crate::text::index::Words as _;
 use std::ffi::c_char;
 use std::path::Path;
 use std::sync::Arc;
@@ -639,8 +641,11 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
     if !m.tokens.is_null() {
         // SAFETY: likewise.
         let tokens = unsafe { ffi::slice(m.tokens, vocab, "model->tokens")? };
-        extras.words = words(model, tokens)?;
         extras.tokens = tokens.iter().map(token_record).collect();
+    }
+    // SAFETY: likewise.
+    if let Some(strings) = unsafe { model_words::strings(model)? } {
+        extras.words = words(&strings);
     }
     if !m.lattice_points.is_null() && m.num_lattice_points > 0 {
         let count = usize::try_from(m.num_lattice_points).unwrap_or(usize::MAX);
@@ -660,23 +665,13 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
 }
 
 /// The strings of the tokens, whole; none where each is the `token_<id>` that reading gives anyway.
-fn words(model: *const CLLMModel, tokens: &[CLLMToken]) -> Result<Words> {
-    let record = MODELS.find(model)?;
-    let record = record.as_deref().map(lock);
+fn words(strings: &model_words::Strings) -> Words {
     let mut words = Words::default();
     let mut real = false;
-    for (id, token) in tokens.iter().enumerate() {
-        let field = ffi::field_bytes(&token.token_str);
-        let whole = record.as_ref().and_then(|r| r.long_strings.get(&(id as u32)));
-        // A whole string counts as long as the program has not changed the field.
-        let whole = whole.filter(|whole| {
-            let mut cut = [0; TOKEN_STR_LEN + 1];
-            ffi::set_field(&mut cut, whole);
-            ffi::field_bytes(&cut) == field
-        });
-        let word = whole.map_or(field, Vec::as_slice);
+    for id in 0..strings.count() as u32 {
+        let word = strings.get(id).unwrap_or_default();
         real |= word != format!("token_{id}").as_bytes();
         words.push(word);
     }
-    Ok(if real { words } else { Words::default() })
+    if real { words } else { Words::default() }
 }

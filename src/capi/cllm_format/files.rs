@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
+pub(crate) use crate::capi::model_file::{read_model, write_model};
+
 /// Reads a model file: one that this library wrote, or one in the layout of the original library.
 ///
 /// A file of this library comes back as it was written: every value bit for bit, words of any
@@ -30,7 +32,7 @@ use std::ptr;
 pub unsafe extern "C" fn cllm_read_model(filename: *const c_char) -> *mut CLLMModel {
     guard("cllm_read_model", ptr::null_mut(), || {
         // SAFETY: the caller's promise.
-        model_file::read_model(unsafe { ffi::path(filename, "filename")? }, false)
+        read_model(unsafe { ffi::path(filename, "filename")? }, false)
     })
 }
 
@@ -62,7 +64,7 @@ pub unsafe extern "C" fn cllm_write_model(
 ) -> c_int {
     guard("cllm_write_model", -1, || {
         // SAFETY: the caller's promise, for both.
-        unsafe { model_file::write_model(model, ffi::path(filepath, "filepath")?)? };
+        unsafe { write_model(model, ffi::path(filepath, "filepath")?)? };
         Ok(0)
     })
 }
@@ -137,7 +139,7 @@ pub unsafe extern "C" fn cllm_write_checkpoint(
 ) -> c_int {
     guard("cllm_write_checkpoint", -1, || {
         // SAFETY: the caller's promise, for both.
-        unsafe { model_file::write_model(model, ffi::path(filename, "filename")?)? };
+        unsafe { write_model(model, ffi::path(filename, "filename")?)? };
         Ok(0)
     })
 }
@@ -153,7 +155,7 @@ pub unsafe extern "C" fn cllm_write_checkpoint(
 pub unsafe extern "C" fn cllm_read_checkpoint(filename: *const c_char) -> *mut CLLMModel {
     guard("cllm_read_checkpoint", ptr::null_mut(), || {
         // SAFETY: the caller's promise.
-        model_file::read_model(unsafe { ffi::path(filename, "filename")? }, false)
+        read_model(unsafe { ffi::path(filename, "filename")? }, false)
     })
 }
 
