@@ -7,11 +7,15 @@ use once_cell::sync::Lazy;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 /// A fixed number of threads of the library's own.
 pub struct Pool {
     threads: usize,
     inner: Option<rayon::ThreadPool>,
+    /// The process that started them; a forked child has no copies that run.
+    process: u32,
+    handles: Vec<JoinHandle<()>>,
 }
 
 type Pools = HashMap<(u32, usize), Arc<Pool>>;
@@ -23,7 +27,32 @@ static POOLS: Lazy<Mutex<Pools>> = Lazy::new(Mutex::default);
 impl Pool {
     /// Runs everything on the calling thread.
     pub const fn serial() -> Self {
-        Self { threads: 1, inner: None }
+        Self { threads: 1, inner: None, process: 0, handles: Vec::new() }
+    }
+
+    /// Starts threads that end, and are waited for, when the pool is dropped.
+    pub fn start(threads: usize) -> Result<Self> {
+        let threads = threads.clamp(1, MAX_THREADS);
+        if threads == 1 {
+            return Ok(Self::serial());
+        }
+        let mut handles = Vec::new();
+        let inner = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .spawn_handler(|worker| {
+                let name = format!("cllm-{}", worker.index());
+                let body = || worker.run();
+                handles.push(thread::Builder::new().name(name).spawn(body)?);
+                Ok(())
+            })
+            .build()
+            .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;
+        Ok(Self { threads, inner: Some(inner), process: std::process::id(), handles })
+    }
+
+    /// Whether this process started the threads.
+    pub fn is_ours(&self) -> bool {
+        self.inner.is_none() || self.process == std::process::id()
     }
 
     /// The process's pool of `threads` threads, started when first asked for.
@@ -34,17 +63,7 @@ impl Pool {
         if let Some(pool) = pools.get(&key) {
             return Ok(Arc::clone(pool));
         }
-        let inner = if threads == 1 {
-            None
-        } else {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|i| format!("cllm-{i}"))
-                .build()
-                .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;
-            Some(pool)
-        };
-        let pool = Arc::new(Self { threads, inner });
+        let pool = Arc::new(Self::start(threads)?);
         pools.insert(key, Arc::clone(&pool));
         Ok(pool)
     }
@@ -132,5 +151,44 @@ impl Pool {
                 chunks.enumerate().for_each(|(i, ((a, b), c))| work(i, a, b, c));
             }
         }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // Tells the threads to end once their work is done.
+            self.inner = None;
+            for handle in self.handles.drain(..) {
+                // A panic in a worker was reported where its work was waited for.
+                let _ = handle.join();
+            }
+        } else {
+            // The threads are the parent's; nobody here could end them.
+            std::mem::forget((self.inner.take(), std::mem::take(&mut self.handles)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn a_pool_of_its_own_works_and_ends() {
+        for threads in [1, 2, 5] {
+            let pool = Pool::start(threads).unwrap();
+            assert_eq!(pool.threads(), threads);
+            assert!(pool.is_ours());
+            let count = AtomicUsize::new(0);
+            pool.for_each(100, |i| {
+                count.fetch_add(i, Ordering::Relaxed);
+            });
+            assert_eq!(count.into_inner(), 4950);
+            drop(pool);
+        }
+        assert_eq!(Pool::start(0).unwrap().threads(), 1);
+        assert_eq!(Pool::start(usize::MAX).unwrap().threads(), MAX_THREADS);
     }
 }
