@@ -17,7 +17,37 @@ struct Header {
 }
 
 const STD: &[&str] = &["stdbool.h", "stddef.h", "stdint.h"];
+/// `<math.h>` first, so that the constants that it may define are not defined twice, whichever way
+/// a program orders its includes.
+const MATH: &[&str] = &["math.h", "stdbool.h", "stddef.h", "stdint.h"];
 const STD_TIME: &[&str] = &["stdbool.h", "stddef.h", "stdint.h", "time.h"];
+
+const PRIME_FLOAT_MATH: &str = "
+/** pi; <math.h> has it too, but not in strict C11. */
+#ifndef M_PI
+#define M_PI 3.14159265358979323846
+#endif
+
+/** e. */
+#ifndef M_E
+#define M_E 2.71828182845904523536
+#endif";
+
+const PRIME_TYPES: &str = "
+/** pi; <math.h> has it too, but not in strict C11. */
+#ifndef M_PI
+#define M_PI 3.14159265358979323846
+#endif
+
+/** ln 2. */
+#ifndef M_LN2
+#define M_LN2 0.69314718055994530942
+#endif
+
+/** ln 10. */
+#ifndef M_LN10
+#define M_LN10 2.30258509299404568402
+#endif";
 
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
@@ -67,8 +97,8 @@ const HEADERS: &[Header] = &[
         after_includes: "",
     },
     Header { name: "cllm_simd_utils", system: STD, local: &[], after_includes: "" },
-    Header { name: "prime_float_math", system: STD, local: &[], after_includes: "" },
-    Header { name: "prime_types", system: STD, local: &[], after_includes: "" },
+    Header { name: "prime_float_math", system: MATH, local: &[], after_includes: PRIME_FLOAT_MATH },
+    Header { name: "prime_types", system: MATH, local: &[], after_includes: PRIME_TYPES },
     Header {
         name: "cllm_ext",
         system: STD,

@@ -33,629 +33,642 @@
 #define MAX_NEIGHBORS 12
 
 /**
- * DOC
+ * Sizes of a model to be created by cllm_create_model().
  */
 typedef struct CLLMConfig {
     /**
-     * DOC
+     * V, tokens; 1 or more.
      */
     uint32_t vocab_size;
     /**
-     * DOC
+     * d, components of an embedding; a multiple of num_heads.
      */
     uint32_t embedding_dim;
     /**
-     * DOC
+     * L, transformer layers; 1 or more.
      */
     uint32_t num_layers;
     /**
-     * DOC
+     * H, attention heads; 1 or more.
      */
     uint32_t num_heads;
     /**
-     * DOC
+     * F, components of the feed-forward part, usually 4d; 0: no feed-forward weights.
      */
     uint32_t ff_dim;
     /**
-     * DOC
+     * Rows of the position tables; 0: no positions.
      */
     uint32_t max_seq_len;
     /**
-     * DOC
+     * Not used.
      */
     float dropout;
 } CLLMConfig;
 
 /**
- * DOC
+ * Header of a model: the first 1576 bytes of a model file, as they are in memory.
  */
 typedef struct CLLMHeader {
     /**
-     * DOC
+     * "CLLM\1\0\0\0"; in models from cllm_create_model() "CLLM" and zeros. Both are read.
      */
     char magic[8];
     /**
-     * DOC
+     * Version of the header, 1.
      */
     uint32_t version;
     /**
-     * DOC
+     * Name, NUL-terminated.
      */
     char model_name[MAX_MODEL_NAME];
     /**
-     * DOC
+     * Description, NUL-terminated.
      */
     char description[MAX_DESCRIPTION];
     /**
-     * DOC
+     * V, tokens in the vocabulary.
      */
     uint64_t vocab_size;
     /**
-     * DOC
+     * Lattice points; 0 in every model of the library.
      */
     uint64_t num_lattice_points;
     /**
-     * DOC
+     * d, components of an embedding.
      */
     uint64_t embedding_dim;
     /**
-     * DOC
+     * L, transformer layers.
      */
     uint64_t num_layers;
     /**
-     * DOC
+     * Seconds since 1970-01-01 UTC; 0 where not known.
      */
     uint64_t created_timestamp;
     /**
-     * DOC
+     * Seconds since 1970-01-01 UTC; 0 where not known.
      */
     uint64_t modified_timestamp;
     /**
-     * DOC
+     * 12 in files; 0 in files of the original library.
      */
     uint32_t symmetry_order;
     /**
-     * DOC
+     * 1: L layer norms; 2: 2L of them. For information: the library keeps its own record.
      */
     uint32_t architecture;
     /**
-     * DOC
+     * Attention heads of every layer.
      */
     uint32_t num_heads;
     /**
-     * DOC
+     * Rows of the position tables.
      */
     uint32_t context_length;
     /**
-     * DOC
+     * 1.618033988749895 in files of this library.
      */
     double golden_ratio;
     /**
-     * DOC
+     * Seconds since 1970-01-01 UTC; 0 where not known.
      */
     uint64_t timestamp;
     /**
-     * DOC
+     * Floats in CLLMModel.weights.
      */
     uint64_t total_params;
     /**
-     * DOC
+     * Where the extension of a file of this library is; zeros elsewhere.
      */
     uint8_t reserved[192];
 } CLLMHeader;
 
 /**
- * DOC
+ * A token of the vocabulary.
  */
 typedef struct CLLMToken {
     /**
-     * DOC
+     * Its id, 0..V-1.
      */
     uint32_t token_id;
     /**
-     * DOC
+     * The prime that stands for it; 0 until set.
      */
     uint64_t prime_encoding;
     /**
-     * DOC
+     * x, y, z of its prime.
      */
     float lattice_coords[3];
     /**
-     * DOC
+     * Not used by the library; 0.
      */
     float angle;
     /**
-     * DOC
+     * Not used by the library; 0.
      */
     float radius;
     /**
-     * DOC
+     * Its text, NUL-terminated, cut at a character's boundary. The program may change it.
      */
     char token_str[64];
     /**
-     * DOC
+     * How often it occurred, where that is known.
      */
     float frequency;
     /**
-     * DOC
+     * prime_encoding mod 12.
      */
     uint32_t symmetry_group;
     /**
-     * DOC
+     * Angle of its prime in radians, 0 to below 2 pi.
      */
     float spiral_angle;
     /**
-     * DOC
+     * Distance of its prime from the axis.
      */
     float radial_distance;
     /**
-     * DOC
+     * Zeros.
      */
     uint8_t reserved[20];
 } CLLMToken;
 
 /**
- * DOC
+ * A point of the lattice. See cllm_lattice_point_create().
  */
 typedef struct CLLMLatticePoint {
     /**
-     * DOC
+     * Its id.
      */
     uint32_t point_id;
     /**
-     * DOC
+     * The program's; cllm_lattice_point_create() leaves it 0.
      */
     uint64_t prime;
     /**
-     * DOC
+     * The prime that it was made with.
      */
     uint64_t prime_factor;
     /**
-     * DOC
+     * x, y, z.
      */
     float coords[3];
     /**
-     * DOC
+     * The program's; not used by the library.
      */
     float angle;
     /**
-     * DOC
+     * The program's; not used by the library.
      */
     float radius;
     /**
-     * DOC
+     * 1/ln(prime_factor + 1).
      */
     float resonance;
     /**
-     * DOC
+     * point_id of the neighbours that cllm_lattice_find_neighbors() found.
      */
     uint32_t neighbors[MAX_NEIGHBORS];
     /**
-     * DOC
+     * The program's; not used by the library.
      */
     uint32_t neighbor_ids[MAX_NEIGHBORS];
     /**
-     * DOC
+     * The program's; not used by the library.
      */
     uint32_t num_neighbors;
     /**
-     * DOC
+     * How many entries of `neighbors` count, 0..12.
      */
     uint32_t neighbor_count;
     /**
-     * DOC
+     * The program's: never set, read or freed by the library.
      */
     float *embedding;
     /**
-     * DOC
+     * prime_factor mod 12.
      */
     uint32_t symmetry_group;
     /**
-     * DOC
+     * Zeros.
      */
     uint8_t reserved[48];
 } CLLMLatticePoint;
 
 /**
- * DOC
+ * The embedding matrix E, which is also the output matrix.
  */
 typedef struct Embeddings {
     /**
-     * DOC
+     * Rows of E.
      */
     uint32_t vocab_size;
     /**
-     * DOC
+     * d, columns of E.
      */
     uint32_t embedding_dim;
     /**
-     * DOC
+     * `[vocab_size][embedding_dim]`. Inside CLLMModel.weights in models of the library; never
+     * free() it there.
      */
     float *embeddings;
     /**
-     * DOC
+     * `[embedding_dim][embedding_dim]` or NULL: applied by cllm_get_embedding_transformed() and
+     * cllm_embed_tokens_batch(), not by the forward pass. A malloc block of the model.
      */
     float *lattice_transform;
     /**
-     * DOC
+     * `[embedding_dim][embedding_dim]` or NULL: applied by cllm_project_to_vocab(), not by the
+     * forward pass. A malloc block of the model.
      */
     float *inverse_transform;
 } Embeddings;
 
 /**
- * DOC
+ * The attention part of a layer. Head h uses components h*head_dim .. (h+1)*head_dim - 1.
  */
 typedef struct AttentionLayer {
     /**
-     * DOC
+     * Its index.
      */
     uint32_t layer_id;
     /**
-     * DOC
+     * H, heads.
      */
     uint32_t num_heads;
     /**
-     * DOC
+     * Components of a head; num_heads * head_dim = d.
      */
     uint32_t head_dim;
     /**
-     * DOC
+     * Wq, rows [out][in]: d x d in models that the library made or read with extension; else one
+     * head_dim x head_dim block per head, at offset h*head_dim*head_dim. Inside
+     * CLLMModel.weights, or a malloc block of the layer (cllm_attention_init()).
      */
     float *query_lattice;
     /**
-     * DOC
+     * Wk, likewise.
      */
     float *key_lattice;
     /**
-     * DOC
+     * Wv, likewise.
      */
     float *value_lattice;
 } AttentionLayer;
 
 /**
- * DOC
+ * The feed-forward part of a layer: W2 * GELU(W1 * x + b1) + b2.
  */
 typedef struct FeedForwardLayer {
     /**
-     * DOC
+     * Its index.
      */
     uint32_t layer_id;
     /**
-     * DOC
+     * Components of x.
      */
     uint32_t input_dim;
     /**
-     * DOC
+     * F, components between the two products.
      */
     uint32_t hidden_dim;
     /**
-     * DOC
+     * Components of the result.
      */
     uint32_t output_dim;
     /**
-     * DOC
+     * W1, `[hidden_dim][input_dim]`. This and the next three lie inside CLLMModel.weights, or are
+     * malloc blocks of the layer (cllm_feedforward_init()).
      */
     float *w1_lattice;
     /**
-     * DOC
+     * W2, `[output_dim][hidden_dim]`.
      */
     float *w2_lattice;
     /**
-     * DOC
+     * b1, `[hidden_dim]`; NULL counts as zeros.
      */
     float *bias1;
     /**
-     * DOC
+     * b2, `[output_dim]`; NULL counts as zeros.
      */
     float *bias2;
 } FeedForwardLayer;
 
 /**
- * DOC
+ * A layer norm: gamma * (x - mean)/sqrt(variance + epsilon) + beta.
  */
 typedef struct CLLMLayerNorm {
     /**
-     * DOC
+     * Its index: 0..L-1 before attention, L..2L-1 (in models of the library) before feed-forward.
      */
     uint32_t layer_id;
     /**
-     * DOC
+     * Components of x.
      */
     uint32_t dim;
     /**
-     * DOC
+     * Added to the variance; 1e-5 is used where it is not positive.
      */
     float epsilon;
     /**
-     * DOC
+     * `[dim]`; NULL counts as ones. Inside CLLMModel.weights, or a malloc block
+     * (cllm_layer_norm_init()).
      */
     float *gamma;
     /**
-     * DOC
+     * `[dim]`; NULL counts as zeros.
      */
     float *beta;
 } CLLMLayerNorm;
 
 /**
- * DOC
+ * Tables added to embeddings by position, each `[max_length][embedding_dim]`, NULL (absent) or a
+ * malloc block of the model that a program may replace.
  */
 typedef struct PositionalEncoding {
     /**
-     * DOC
+     * Rows: positions that the model can tell apart.
      */
     uint32_t max_length;
     /**
-     * DOC
+     * Columns, d.
      */
     uint32_t embedding_dim;
     /**
-     * DOC
+     * Constant, part of the forward pass.
      */
     float *spiral_positions;
     /**
-     * DOC
+     * Used by cllm_apply_positional_encoding_complete() only.
      */
     float *clock_positions;
     /**
-     * DOC
+     * Used by cllm_apply_positional_encoding_complete() only.
      */
     float *prime_positions;
     /**
-     * DOC
+     * Part of the forward pass, and trained.
      */
     float *learned_positions;
 } PositionalEncoding;
 
 /**
- * DOC
+ * What is known of a model's training.
  */
 typedef struct TrainingMetadata {
     /**
-     * DOC
+     * Optimizer steps done.
      */
     uint64_t training_steps;
     /**
-     * DOC
+     * The last rate.
      */
     float learning_rate;
     /**
-     * DOC
+     * The last mean loss in nats.
      */
     float loss;
     /**
-     * DOC
+     * Seconds since 1970-01-01 UTC.
      */
     uint64_t timestamp;
     /**
-     * DOC
+     * Its name, NUL-terminated.
      */
     char optimizer[64];
     /**
-     * DOC
+     * Zeros.
      */
     uint8_t reserved[128];
 } TrainingMetadata;
 
 /**
- * DOC
+ * A model. Made by cllm_create_model() or cllm_read_model(), freed by cllm_free_model(); a
+ * program may also assemble one, with calloc() and its own arrays, and a NULL pointer means that
+ * this part is absent. Fields and weights may be read and written at any time when no call uses
+ * the model.
  */
 typedef struct CLLMModel {
     /**
-     * DOC
+     * What stands at the head of its file.
      */
     struct CLLMHeader header;
     /**
-     * DOC
+     * `[vocab_size]` or NULL: the vocabulary. A malloc block of the model.
      */
     struct CLLMToken *tokens;
     /**
-     * DOC
+     * `[num_lattice_points]` or NULL. A malloc block of the model.
      */
     struct CLLMLatticePoint *lattice_points;
     /**
-     * DOC
+     * V, tokens.
      */
     uint64_t vocab_size;
     /**
-     * DOC
+     * Entries of lattice_points.
      */
     uint64_t num_lattice_points;
     /**
-     * DOC
+     * d; 0 means embeddings.embedding_dim.
      */
     uint64_t embedding_dim;
     /**
-     * DOC
+     * All weights of a model of the library in one malloc block: E; then for each layer Wq, Wk,
+     * Wv; then for each layer W1, b1, W2, b2; then the norms, gamma and beta of each. NULL in
+     * models that a program assembled.
      */
     float *weights;
     /**
-     * DOC
+     * Floats in weights.
      */
     uint64_t num_weights;
     /**
-     * DOC
+     * The embedding matrix.
      */
     struct Embeddings embeddings;
     /**
-     * DOC
+     * L, transformer layers.
      */
     uint32_t num_layers;
     /**
-     * DOC
+     * `[num_layers]` or NULL. This and the next two are malloc blocks of the model.
      */
     struct AttentionLayer *attention_layers;
     /**
-     * DOC
+     * `[num_layers]` or NULL.
      */
     struct FeedForwardLayer *ff_layers;
     /**
-     * DOC
+     * `[2 * num_layers]` in models of the library, `[num_layers]` in others, or NULL.
      */
     struct CLLMLayerNorm *layer_norms;
     /**
-     * DOC
+     * The position tables.
      */
     struct PositionalEncoding pos_encoding;
     /**
-     * DOC
+     * What is known of its training.
      */
     struct TrainingMetadata training_meta;
 } CLLMModel;
 
 /**
- * DOC
+ * Room for a program's lattice of embeddings. No function of the library takes one.
  */
 typedef struct CLLMLatticeEmbedding {
     /**
-     * DOC
+     * V, tokens.
      */
     uint32_t vocab_size;
     /**
-     * DOC
+     * d, components of an embedding.
      */
     uint32_t embedding_dim;
     /**
-     * DOC
+     * `[vocab_size][3]`.
      */
     float *lattice_coords;
     /**
-     * DOC
+     * `[embedding_dim][embedding_dim]`.
      */
     float *lattice_transform;
     /**
-     * DOC
+     * `[embedding_dim][embedding_dim]`.
      */
     float *inverse_transform;
     /**
-     * DOC
+     * `[vocab_size][vocab_size]`.
      */
     float *distance_matrix;
     /**
-     * DOC
+     * `[vocab_size][k_neighbors]`.
      */
     uint32_t *nearest_neighbors;
     /**
-     * DOC
+     * Neighbours listed for each token.
      */
     uint32_t k_neighbors;
 } CLLMLatticeEmbedding;
 
 /**
- * DOC
+ * Room for a program's symmetry operations. No function of the library takes one.
  */
 typedef struct CLLMSymmetryOps {
     /**
-     * DOC
+     * d, components of a vector.
      */
     uint32_t d_model;
     /**
-     * DOC
+     * Matrices in rotation_matrices.
      */
     uint32_t num_rotations;
     /**
-     * DOC
+     * Matrices in reflection_matrices.
      */
     uint32_t num_reflections;
     /**
-     * DOC
+     * `[num_rotations][d_model][d_model]`.
      */
     float *rotation_matrices;
     /**
-     * DOC
+     * `[num_reflections][d_model][d_model]`.
      */
     float *reflection_matrices;
     /**
-     * DOC
+     * Matrices `[d_model][d_model]`.
      */
     float *scaling_matrices;
     /**
-     * DOC
+     * `[num_invariants]`.
      */
     float *invariant_features;
     /**
-     * DOC
+     * Features.
      */
     uint32_t num_invariants;
 } CLLMSymmetryOps;
 
 /**
- * DOC
+ * A layer norm of a program's own. No function of the library takes one.
  */
 typedef struct LayerNorm {
     /**
-     * DOC
+     * `[size]`.
      */
     float *gamma;
     /**
-     * DOC
+     * `[size]`.
      */
     float *beta;
     /**
-     * DOC
+     * Added to the variance.
      */
     float epsilon;
     /**
-     * DOC
+     * Components.
      */
     uint32_t size;
 } LayerNorm;
 
 /**
- * DOC
+ * An attention head of a program's own. No function of the library takes one.
  */
 typedef struct AttentionHead {
     /**
-     * DOC
+     * Wq of the head.
      */
     float *query_weights;
     /**
-     * DOC
+     * Wk of the head.
      */
     float *key_weights;
     /**
-     * DOC
+     * Wv of the head.
      */
     float *value_weights;
     /**
-     * DOC
+     * Wo of the head.
      */
     float *output_weights;
     /**
-     * DOC
+     * Components of the head.
      */
     uint32_t head_dim;
 } AttentionHead;
 
 /**
- * DOC
+ * A layer of a program's own. No function of the library takes one.
  */
 typedef struct CLLMLayer {
     /**
-     * DOC
+     * `[num_heads]`.
      */
     struct AttentionHead *attention_heads;
     /**
-     * DOC
+     * Heads.
      */
     uint32_t num_heads;
     /**
-     * DOC
+     * Norm before attention.
      */
     struct LayerNorm *ln1;
     /**
-     * DOC
+     * Norm before feed-forward.
      */
     struct LayerNorm *ln2;
     /**
-     * DOC
+     * W1, `[ffn_dim][d]`.
      */
     float *ffn_weights1;
     /**
-     * DOC
+     * W2, `[d][ffn_dim]`.
      */
     float *ffn_weights2;
     /**
-     * DOC
+     * Components between the two products.
      */
     uint32_t ffn_dim;
 } CLLMLayer;

@@ -8,4 +8,239 @@
 #include <stdint.h>
 #include "cllm.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Reads a model file: one that this library wrote, or one in the layout of the original library.
+ *
+ * A file of this library comes back as it was written: every value bit for bit, words of any
+ * length, norms, position tables, transforms, lattice points, training metadata, the header's
+ * name, description and times. What the written model lacked (a NULL matrix, bias or table) is
+ * NULL again. A file of the original holds matrices only: its attention matrices are used per
+ * head, its words are `token_<id>`, its norms gamma 1 and beta 0, its position tables zero.
+ *
+ * @param filename  the file's path; not NULL.
+ * @return a new model, to be released with cllm_free() or cllm_free_model(); NULL if the file
+ *         can't be read, is cut short, damaged, or no model file, if there is no memory, or if a
+ *         weight is NaN or infinite: cllm_last_error() says what is wrong, and where in the file.
+ *
+ * Nothing is allocated that the length of the file does not justify. May be called from several
+ * threads at once, also while another process replaces the file.
+ * Source: docs/FORMAT.md.
+ *
+ * # Safety
+ * `filename` is NULL or a NUL-terminated string.
+ */
+CLLMModel *cllm_read_model(const char *filename);
+
+/**
+ * Writes a model file, whole or not at all: the content goes to a temporary file in the same
+ * directory, which is flushed to the disk and then takes the place of the old file. After an
+ * error the old file is as it was.
+ *
+ * The file starts as a file of the original library, which can read it where every feed-forward
+ * layer is 4 * embedding_dim wide; what that layout has no room for follows it. Missing matrices
+ * are written as zeros and noted as missing. Per-head matrices of a model that the program
+ * assembled are num_heads * head_dim * head_dim floats each.
+ *
+ * @param model     the model, made by the library or by the program; not NULL, not changed. At
+ *                  most 1000000 words, 100 layers, and a width of 10000.
+ * @param filepath  the file's path; not NULL. A symbolic link is followed.
+ * @return 0; -1 if the model has no sizes or sizes that contradict each other, or if the file
+ *         can't be written: cllm_last_error() says why.
+ *
+ * The times in the file's header are set to now (created_timestamp only where it is 0); all
+ * bytes after the header depend on the model alone. NaN and infinite weights are written, but
+ * cllm_read_model() refuses them.
+ *
+ * # Safety
+ * Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
+ */
+int cllm_write_model(const CLLMModel *model, const char *filepath);
+
+/**
+ * Says whether a model in memory is complete: embeddings, sizes, the three arrays of layers, and
+ * in each layer query, key, value, w1 and w2. Looks neither at values nor at biases and norms.
+ *
+ * @param model  a `CLLMModel`; NULL is not complete.
+ * @return 1; 0 if something is missing: cllm_last_error() names it.
+ *
+ * # Safety
+ * `model` is NULL or a `CLLMModel` whose non-NULL arrays hold num_layers entries.
+ */
+int cllm_validate_model(void *model);
+
+/**
+ * Writes a model file: cllm_write_model() with its arguments in the other order.
+ *
+ * @param filename  the file's path; not NULL.
+ * @param model     the model; not NULL.
+ * @return 0; -1 as cllm_write_model().
+ *
+ * The state of a training, with its optimizer, is written by cllm_save_checkpoint().
+ *
+ * # Safety
+ * As cllm_write_model().
+ */
+int cllm_write_checkpoint(const char *filename, CLLMModel *model);
+
+/**
+ * Reads a model file: cllm_read_model() under its other name.
+ *
+ * @param filename  the file's path; not NULL.
+ * @return a new model, to be released with cllm_free(); NULL as cllm_read_model().
+ *
+ * # Safety
+ * As cllm_read_model().
+ */
+CLLMModel *cllm_read_checkpoint(const char *filename);
+
+/**
+ * Says whether a file is a model file that cllm_read_model() would read: the whole file is read
+ * and checked, none of it is kept.
+ *
+ * @param filename  the file's path; NULL is not a model file.
+ * @return true, or false with the reason in cllm_last_error().
+ *
+ * # Safety
+ * As cllm_read_model().
+ */
+bool cllm_validate(const char *filename);
+
+/**
+ * Releases a model, whoever made it: the same as cllm_free_model().
+ *
+ * @param model  a model of the library, or one that the program assembled, in which the model
+ *               itself, `tokens`, `lattice_points`, the arrays of layers, `weights`, and every
+ *               matrix outside `weights` is a block of malloc's family; a block that several
+ *               pointers share is freed once. NULL is fine. The embeddings of lattice points
+ *               belong to the program.
+ *
+ * Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
+ * one private block of the program's can't be freed by the library.
+ *
+ * # Safety
+ * `model` is as above, and nothing uses it any more.
+ */
+void cllm_free(CLLMModel *model);
+
+/**
+ * Sets a header to the library's defaults: magic "CLLM\1\0\0\0", version 1, architecture 1,
+ * vocab_size 50000, embedding_dim 768, num_layers 12, num_heads 12, context_length 2048,
+ * symmetry_order 12, golden_ratio 1.618033988749895, timestamp now; everything else 0.
+ *
+ * @param header       overwritten. NULL: nothing happens.
+ * @param model_name   cut to 255 bytes (at a character's boundary); NULL means "".
+ * @param description  cut to 1023 bytes; NULL means "".
+ *
+ * Not for the header of a model that the library made: its sizes would become wrong.
+ *
+ * # Safety
+ * `header` is NULL or a `CLLMHeader`; the strings are NULL or NUL-terminated.
+ */
+void cllm_header_init(CLLMHeader *header, const char *model_name, const char *description);
+
+/**
+ * Where a number lies on the clock of 12 hours: angle = 2 pi (prime mod 12)/12,
+ * radius = 1.618034^(log2 prime), x and y on that circle, z = ln prime/ln 1.618034.
+ *
+ * @param prime   1 or more, need not be prime. 0: every output is set to 0, an error.
+ * @param coords  `[3]` floats x, y, z; may be NULL.
+ * @param angle   radians, 0 to below 2 pi; may be NULL.
+ * @param radius  may be NULL.
+ *
+ * # Safety
+ * The outputs are NULL or have the sizes above.
+ */
+void cllm_prime_to_lattice(uint64_t prime, float *coords, float *angle, float *radius);
+
+/**
+ * The smallest prime that is n or more (not the nearest one, despite the name).
+ *
+ * @param n  any number; 2 and below give 2.
+ * @return the prime; 0, an error, above 18446744073709551557, the largest 64-bit prime.
+ *
+ * Takes microseconds for every n (the test of Miller and Rabin, which is exact for 64 bits).
+ */
+uint64_t cllm_nearest_prime(uint64_t n);
+
+/**
+ * The prime of a token: 2 for token 0, else the smallest prime from
+ * token_id * floor(ln(token_id + 1) + 1) on.
+ *
+ * @param token_id  any.
+ * @return the prime. Larger ids never give smaller primes, but neighbouring ids may share one.
+ */
+uint64_t cllm_token_to_prime(uint32_t token_id);
+
+/**
+ * Makes a token: prime_encoding = cllm_token_to_prime(token_id), lattice_coords, spiral_angle and
+ * radial_distance by cllm_prime_to_lattice() of it, symmetry_group = the prime mod 12; everything
+ * else 0.
+ *
+ * @param token      overwritten; need not be initialised. NULL: nothing happens.
+ * @param token_id   the id.
+ * @param token_str  cut to 63 bytes (at a character's boundary); NULL means "".
+ *
+ * # Safety
+ * `token` is NULL or has room for a `CLLMToken`; `token_str` is NULL or NUL-terminated.
+ */
+void cllm_token_create(CLLMToken *token, uint32_t token_id, const char *token_str);
+
+/**
+ * Makes a lattice point: coords, prime_factor = prime, symmetry_group = prime mod 12,
+ * resonance = 1/ln(prime + 1); everything else 0, the field `prime` too.
+ *
+ * @param point     overwritten; need not be initialised. NULL: nothing happens.
+ * @param point_id  the id.
+ * @param x, y, z   coordinates.
+ * @param prime     32 bits, as in the C library; 0 gives resonance 0.
+ *
+ * # Safety
+ * `point` is NULL or has room for a `CLLMLatticePoint`.
+ */
+void cllm_lattice_point_create(CLLMLatticePoint *point,
+                               uint32_t point_id,
+                               float x,
+                               float y,
+                               float z,
+                               uint32_t prime);
+
+/**
+ * Euclidean distance of two points' coords.
+ *
+ * @param p1, p2  not changed; may be the same.
+ * @return the distance; 0 for NULL.
+ *
+ * # Safety
+ * The points are NULL or `CLLMLatticePoint`s.
+ */
+float cllm_lattice_distance(const CLLMLatticePoint *p1, const CLLMLatticePoint *p2);
+
+/**
+ * Lists the first 12 points, in the order of the array, that are within `max_distance` of a point
+ * and have another point_id: sets point->neighbors and point->neighbor_count (`neighbor_ids` and
+ * `num_neighbors` are left alone).
+ *
+ * @param point         the point; may be one of `all_points`.
+ * @param all_points    `[num_points]` points.
+ * @param num_points    0: none are found; negative: an error, nothing happens.
+ * @param max_distance  inclusive; NaN finds none.
+ *
+ * NULL: nothing happens. Not the nearest 12 but the first, as in the C library.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_lattice_find_neighbors(CLLMLatticePoint *point,
+                                 CLLMLatticePoint *all_points,
+                                 int num_points,
+                                 float max_distance);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_FORMAT_H */

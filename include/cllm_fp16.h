@@ -7,4 +7,73 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Converts single to half precision (IEEE 754 binary16), rounding to nearest, ties to even.
+ * Subnormals, signed zeros and infinities are kept; values from 65520 on become infinite; NaN
+ * stays NaN and becomes quiet.
+ *
+ * @param fp16  `[n]` half-precision bit patterns, overwritten.
+ * @param fp32  `[n]` floats.
+ * @param n     number of values; 0: nothing happens.
+ *
+ * Nothing happens where a pointer is NULL or the arrays overlap; cllm_last_error() says so.
+ * The C library turned 0 and everything below 2^-15 into infinity; this is fixed.
+ *
+ * # Safety
+ * The arrays have `n` elements.
+ */
+void fp32_to_fp16(uint16_t *fp16, const float *fp32, size_t n);
+
+/**
+ * Converts half to single precision, exactly, subnormals and infinities included. NaN stays NaN
+ * with its payload and becomes quiet.
+ *
+ * @param fp32  `[n]` floats, overwritten.
+ * @param fp16  `[n]` half-precision bit patterns.
+ * @param n     number of values; 0: nothing happens.
+ *
+ * Nothing happens where a pointer is NULL or the arrays overlap; cllm_last_error() says so.
+ *
+ * # Safety
+ * The arrays have `n` elements.
+ */
+void fp16_to_fp32(float *fp32, const uint16_t *fp16, size_t n);
+
+/**
+ * x_i = scale * x_i.
+ *
+ * @param data   `[n]` floats, changed in place.
+ * @param n      number of values; 0: nothing happens.
+ * @param scale  any float.
+ *
+ * Nothing happens where `data` is NULL; cllm_last_error() says so.
+ *
+ * # Safety
+ * `data` has `n` elements.
+ */
+void scale_fp32_array(float *data, size_t n, float scale);
+
+/**
+ * Whether some value is NaN or infinite.
+ *
+ * @param data  `[n]` floats, not changed.
+ * @param n     number of values.
+ * @return 1 if some value is NaN or infinite, else 0; also 0 for NULL, where cllm_last_error()
+ * says so.
+ *
+ * The C library took finite values beyond 1e38 for infinite; this is fixed.
+ *
+ * # Safety
+ * `data` has `n` elements.
+ */
+int has_nan_or_inf(const float *data, size_t n);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_FP16_H */

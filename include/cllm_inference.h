@@ -81,6 +81,526 @@ extern "C" {
 #endif // __cplusplus
 
 /**
+ * GELU in its tanh form, in place: x = x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
+ *
+ * @param x     `[size]` floats, changed in place.
+ * @param size  number of values; size <= 0: nothing happens.
+ *
+ * NaN stays NaN. NULL: nothing happens. The C library was wrong for all x below 0.
+ *
+ * Source: "Gaussian Error Linear Units".
+ *
+ * # Safety
+ * `x` has `size` elements.
+ */
+void cllm_activation_gelu(float *x, int size);
+
+/**
+ * ReLU in place: negative values become 0; NaN and -0 stay.
+ *
+ * @param x     `[size]` floats, changed in place.
+ * @param size  number of values; size <= 0: nothing happens.
+ *
+ * # Safety
+ * `x` has `size` elements.
+ */
+void cllm_activation_relu(float *x, int size);
+
+/**
+ * Divides logits by a temperature: below 1 the distribution gets sharper, above 1 flatter.
+ *
+ * @param logits       `[vocab_size]` floats, changed in place.
+ * @param vocab_size   number of logits; <= 0: nothing happens.
+ * @param temperature  held to 0.1..2; NaN: nothing happens.
+ *
+ * # Safety
+ * `logits` has `vocab_size` elements.
+ */
+void cllm_apply_temperature(float *logits, int vocab_size, float temperature);
+
+/**
+ * Softmax in place: e^(x - max) / sum.
+ *
+ * @param logits      `[vocab_size]` floats, turned into probabilities that sum to 1.
+ * @param vocab_size  number of logits; <= 0: nothing happens.
+ *
+ * All -infinity: the uniform distribution. +infinity: shared by the infinite ones. A NaN: nothing
+ * happens and cllm_last_error() says so. The C library was useless where logits differ by more
+ * than 6.
+ *
+ * # Safety
+ * `logits` has `vocab_size` elements.
+ */
+void cllm_softmax(float *logits, int vocab_size);
+
+/**
+ * Copies the embedding of a token.
+ *
+ * @param inference  a context; only its `model` is used.
+ * @param token_id   row of the embedding matrix.
+ * @param embedding  `[embedding_dim]` floats, overwritten; with zeros where `token_id` is out of
+ *                   range, which is an error for cllm_last_error().
+ *
+ * A NULL pointer or a model without embeddings: nothing happens.
+ *
+ * # Safety
+ * The arrays of the model have the sizes that it states; `embedding` has room.
+ */
+void cllm_get_embedding(struct CLLMInference *inference, uint32_t token_id, float *embedding);
+
+/**
+ * The same as cllm_get_embedding().
+ *
+ * @param inf       a context; only its `model` is used.
+ * @param token_id  row of the embedding matrix.
+ * @param output    `[embedding_dim]` floats, overwritten; with zeros where `token_id` is out of
+ *                  range.
+ *
+ * # Safety
+ * As for cllm_get_embedding().
+ */
+void cllm_embed_token(struct CLLMInference *inf, uint32_t token_id, float *output);
+
+/**
+ * embedding = transform * embedding.
+ *
+ * @param embedding  `[dim]` floats, changed in place.
+ * @param transform  `[dim][dim]` floats, row-major: transform[i][j] multiplies embedding[j]; may
+ *                   not overlap `embedding`.
+ * @param dim        NULL or dim <= 0: nothing happens.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_apply_lattice_transform(float *embedding, float *transform, int dim);
+
+/**
+ * The embedding of a token after `model->embeddings.lattice_transform`, where the model has one.
+ *
+ * @param inf       a context; only its `model` is used.
+ * @param token_id  row of the embedding matrix.
+ * @param output    `[embedding_dim]` floats, overwritten; with zeros where `token_id` is out of
+ *                  range.
+ *
+ * The model's forward pass uses the plain embedding.
+ *
+ * # Safety
+ * As for cllm_get_embedding().
+ */
+void cllm_get_embedding_transformed(struct CLLMInference *inf, uint32_t token_id, float *output);
+
+/**
+ * cllm_get_embedding_transformed() for several tokens.
+ *
+ * @param inf         a context; only its `model` is used.
+ * @param token_ids   `[num_tokens]` rows of the embedding matrix.
+ * @param num_tokens  n <= 0: nothing happens.
+ * @param output      `[num_tokens][embedding_dim]` floats, overwritten; a row of zeros for each
+ *                    id out of range.
+ *
+ * # Safety
+ * As for cllm_get_embedding().
+ */
+void cllm_embed_tokens_batch(struct CLLMInference *inf,
+                             uint32_t *token_ids,
+                             int num_tokens,
+                             float *output);
+
+/**
+ * Logits of a hidden vector: h' = inverse_transform * h where the model has that transform, else
+ * h; logits_i = h' . E_i for every token i.
+ *
+ * @param inf           a context; only its `model` is used.
+ * @param hidden_state  `[embedding_dim]` floats, not changed.
+ * @param logits        `[vocab_size]` floats, overwritten; may not overlap `hidden_state`.
+ *
+ * NULL or a model without embeddings: nothing happens. The model's forward pass uses no transform:
+ * cllm_compute_logits() is the one that agrees with it.
+ *
+ * # Safety
+ * The arrays of the model have the sizes that it states; the others those above.
+ */
+void cllm_project_to_vocab(struct CLLMInference *inf, float *hidden_state, float *logits);
+
+/**
+ * Logits of a hidden vector, as the forward pass computes them: inf->logits_i = hidden . E_i.
+ *
+ * @param inf           a context; uses its `model` and writes its `logits` (`[vocab_size]`).
+ * @param hidden_state  `[embedding_dim]` floats, not changed; may be inf->hidden_states.
+ *
+ * NULL, a model without embeddings or a context without `logits`: nothing happens.
+ * (Declared but missing in the C library.)
+ *
+ * # Safety
+ * The arrays of the model and of the context have the sizes that the model states.
+ */
+void cllm_compute_logits(struct CLLMInference *inf, float *hidden_state);
+
+/**
+ * Euclidean length of a vector, summed in double precision.
+ *
+ * @param embedding  `[dim]` floats, not changed.
+ * @param dim        number of components.
+ * @return the length; 0 for NULL or dim <= 0.
+ *
+ * # Safety
+ * `embedding` has `dim` elements.
+ */
+float cllm_embedding_norm(float *embedding, int dim);
+
+/**
+ * Scales a vector to unit length if it is longer than 1e-8.
+ *
+ * @param embedding  `[dim]` floats, changed in place.
+ * @param dim        NULL or dim <= 0: nothing happens.
+ *
+ * # Safety
+ * `embedding` has `dim` elements.
+ */
+void cllm_normalize_embedding(float *embedding, int dim);
+
+/**
+ * Position of a prime on the golden-angle spiral. With n = the number of primes below `prime`
+ * (which need not be prime itself), radius = sqrt(n) and angle = n golden angles (2.3999631, the
+ * product rounded to single precision) reduced to 0 <= angle < 2 pi.
+ *
+ * @param prime   up to 10^12. Larger ones can't be counted in reasonable time and memory: an
+ *                error, see cllm_last_error(), that leaves the outputs untouched.
+ * @param angle   receives radians.
+ * @param radius  receives the radius.
+ *
+ * NULL: nothing happens. Below 16.8 million counting is a look-up in a table that the process
+ * shares and grows as needed to 1.5 MiB; at 10^12 it takes about a tenth of a second. Any thread.
+ *
+ * # Safety
+ * The outputs are NULL or floats.
+ */
+void cllm_compute_spiral_position(uint64_t prime, float *angle, float *radius);
+
+/**
+ * Lattice coordinates of a token: with a and r of cllm_compute_spiral_position() and
+ * t = 2 pi token_id / 1000, x = r cos a + 0.1 cos t, y = r sin a + 0.1 sin t,
+ * z = ln(prime + 1) + 0.1 sin(1.618034 t).
+ *
+ * @param token_id  any.
+ * @param prime     up to 10^12, as for cllm_compute_spiral_position().
+ * @param coords    `[3]` floats, overwritten; untouched on an error.
+ *
+ * # Safety
+ * `coords` is NULL or has 3 elements.
+ */
+void cllm_map_token_to_lattice(uint32_t token_id, uint64_t prime, float *coords);
+
+/**
+ * Embedding of a token from its lattice coordinates (x, y, z): with k = i + 1 component i is
+ * 0.3 (sin(kx/10) + cos(ky/10) + sin(kz/10)) + 0.1 cos(2 pi k (prime mod 12)/12), and the whole is
+ * scaled to unit length.
+ *
+ * @param token_id       any.
+ * @param prime          up to 10^12, as for cllm_compute_spiral_position().
+ * @param embedding_dim  0: nothing happens.
+ * @param output         `[embedding_dim]` floats, overwritten; untouched on an error.
+ *
+ * # Safety
+ * `output` is NULL or has `embedding_dim` elements.
+ */
+void cllm_generate_lattice_embedding(uint32_t token_id,
+                                     uint64_t prime,
+                                     uint32_t embedding_dim,
+                                     float *output);
+
+/**
+ * Replaces the embeddings of a model by cllm_generate_lattice_embedding() of token t on the t-th
+ * prime: 2 for token 0, 3 for token 1, ... Where the model has `tokens` also sets their
+ * prime_encoding, lattice_coords and symmetry_group.
+ *
+ * @param model  any model with embeddings, hand-made ones too. NULL or no embeddings: nothing
+ *               happens.
+ *
+ * These are other primes than those of cllm_token_to_prime(), as in the C library. Contexts notice
+ * the change of the weights by themselves.
+ *
+ * # Safety
+ * The arrays of the model have the sizes that it states; nothing else uses it during the call.
+ */
+void cllm_generate_lattice_embeddings(CLLMModel *model);
+
+/**
+ * The lattice transform: with a_i = 2 pi 1.618034 i/dim the tridiagonal matrix
+ * T[i][i] = cos a_i cos a_(i-1) (the first factor only for i = 0, the second only in the last row),
+ * T[i][i+1] = -sin a_i, T[i+1][i] = sin a_i cos a_(i-1); for dim = 1 it is [1].
+ *
+ * @param transform  `[dim][dim]` floats, row-major, overwritten.
+ * @param dim        NULL or dim <= 0: nothing happens.
+ *
+ * It is not orthogonal: its transpose is not its inverse. Formula kept from the C library.
+ *
+ * # Safety
+ * `transform` is NULL or has dim * dim elements.
+ */
+void cllm_generate_lattice_transform(float *transform, int dim);
+
+/**
+ * Euclidean distance of two tokens' lattice coordinates.
+ *
+ * @param token1_id, prime1  as for cllm_map_token_to_lattice().
+ * @param token2_id, prime2  likewise.
+ * @return the distance; 0 where a prime is above 10^12, which is an error.
+ */
+float cllm_lattice_token_distance(uint32_t token1_id,
+                                  uint64_t prime1,
+                                  uint32_t token2_id,
+                                  uint64_t prime2);
+
+/**
+ * The ids of the k tokens nearest to a token, nearest first; of equally near ones those that come
+ * first in the arrays.
+ *
+ * @param token_id, prime  the token to start from, as for cllm_map_token_to_lattice().
+ * @param all_tokens       `[num_tokens]` ids to choose from; entries equal to `token_id` don't
+ *                         count.
+ * @param all_primes       `[num_tokens]` their primes.
+ * @param num_tokens       number of tokens to choose from.
+ * @param k                how many; <= 0: nothing happens.
+ * @param neighbors        min(k, num_tokens) ids, overwritten; `token_id` for those that are
+ *                         missing.
+ *
+ * NULL or a prime above 10^12: nothing happens, an error.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_find_lattice_neighbors(uint32_t token_id,
+                                 uint64_t prime,
+                                 uint32_t *all_tokens,
+                                 uint64_t *all_primes,
+                                 uint32_t num_tokens,
+                                 int k,
+                                 uint32_t *neighbors);
+
+/**
+ * Fills `spiral_positions`: row p is cos/sin(k a) for even/odd i, with k = i/2 + 1 and a = p golden
+ * angles (2.3999631), scaled to unit length.
+ *
+ * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
+ *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
+ *
+ * A model adds this table to its embeddings once it is there; call
+ * cllm_generate_all_positional_encodings() or set it before training, not after.
+ *
+ * # Safety
+ * The table has the size above.
+ */
+void cllm_generate_spiral_encoding(PositionalEncoding *pos_enc);
+
+/**
+ * Fills `clock_positions`: row p is cos/sin(k a)(1 + 0.2 ln(p + 1)) with k = i/2 + 1,
+ * a = 2 pi (p mod 12)/12, plus 0.1 cos and 0.1 sin of 2 pi p (j + 1)/max_length in components 4j and
+ * 4j + 1 (for j below embedding_dim/4), scaled to unit length.
+ *
+ * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
+ *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
+ *
+ * # Safety
+ * The table has the size above.
+ */
+void cllm_generate_clock_encoding(PositionalEncoding *pos_enc);
+
+/**
+ * Fills `prime_positions`: with q the p-th prime (2 for row 0) row p is
+ * cos/sin((i + 1) 2 pi (q mod 1000)/1000)(0.5 + 0.5 ln q/ln(the last row's prime)), plus
+ * 0.1 cos(2 pi (q mod 12)/12) in every third component, scaled to unit length.
+ *
+ * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
+ *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
+ *
+ * # Safety
+ * The table has the size above.
+ */
+void cllm_generate_prime_encoding(PositionalEncoding *pos_enc);
+
+/**
+ * Fills `learned_positions` with sinusoids to start from: sin (even i) and cos (odd i) of
+ * p * 10000^(-2 (i/2)/embedding_dim), not scaled.
+ *
+ * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
+ *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
+ *
+ * Source: "Attention Is All You Need", section 3.5. The C library's base was near 71, not 10000.
+ *
+ * # Safety
+ * The table has the size above.
+ */
+void cllm_initialize_learned_encoding(PositionalEncoding *pos_enc);
+
+/**
+ * Allocates the tables of `model->pos_encoding` that are missing, and fills all four by their
+ * formulas (what learned_positions held is lost).
+ *
+ * @param model  `pos_encoding.max_length` and `.embedding_dim` say how large; where one is 0
+ *               nothing happens. NULL: nothing happens.
+ *
+ * The forward pass adds the rows of two of them, spiral (length 1) and learned (length
+ * sqrt(embedding_dim/2)), to the embeddings: next to embeddings of the usual size, about
+ * 0.02 sqrt(embedding_dim), positions then dominate. A model must be trained with them; filling
+ * them in a trained model changes what it computes.
+ *
+ * New tables are malloc blocks that belong to the model: cllm_free_positional_encoding() or
+ * cllm_free_model() frees them. Without memory the model is as it was.
+ *
+ * # Safety
+ * The tables of the model have the size that it states; nothing else uses it during the call.
+ */
+void cllm_generate_all_positional_encodings(CLLMModel *model);
+
+/**
+ * Frees the four tables and sets their pointers to NULL. The two sizes stay.
+ *
+ * @param pos_enc  NULL: nothing happens; NULL tables are fine.
+ *
+ * # Safety
+ * Each table is NULL or a malloc block that nothing uses any more; the same block may stand in
+ * several fields.
+ */
+void cllm_free_positional_encoding(PositionalEncoding *pos_enc);
+
+/**
+ * embedding += the spiral row of a position, where the model has `spiral_positions`. The other
+ * tables are not used.
+ *
+ * @param inference  a context; only its `model` is used.
+ * @param embedding  `[embedding_dim]` floats, changed in place.
+ * @param position   0 or more; beyond the table its last row is used. Negative: an error, nothing
+ *                   happens.
+ *
+ * Nothing happens without a table, with max_length 0, or where the table's width is not the
+ * model's.
+ *
+ * # Safety
+ * The arrays have the sizes that the model states.
+ */
+void cllm_apply_positional_encoding(struct CLLMInference *inference,
+                                    float *embedding,
+                                    int position);
+
+/**
+ * embedding += (spiral + clock + prime + learned)/4 of a position. A missing table counts as zeros.
+ *
+ * @param inf        a context; only its `model` is used.
+ * @param embedding  `[embedding_dim]` floats, changed in place.
+ * @param position   0 or more; beyond the tables it is taken modulo max_length (while
+ *                   cllm_apply_positional_encoding() uses the last row). Negative: nothing
+ *                   happens.
+ *
+ * Nothing happens with max_length 0 or where the tables' width is not the model's.
+ *
+ * # Safety
+ * The arrays have the sizes that the model states.
+ */
+void cllm_apply_positional_encoding_complete(struct CLLMInference *inf,
+                                             float *embedding,
+                                             int position);
+
+/**
+ * Symmetry group of a prime: prime mod 12.
+ *
+ * @param prime  any number.
+ * @return 0..11.
+ */
+uint32_t cllm_compute_symmetry_group(uint64_t prime);
+
+/**
+ * Applies the transform of a symmetry group g, in place. R rotates each pair of components
+ * (2j, 2j + 1) by 2 pi g/12; an odd last component stays.
+ *
+ * g = 0: nothing; 1, 5, 7, 11: R; 2, 4, 8, 10: R, then the first component changes its sign;
+ * 3, 9: R, then a scale of 1.1; 6: the first two components change their signs.
+ *
+ * @param embedding       `[dim]` floats, changed in place.
+ * @param symmetry_group  0..11; others: nothing happens.
+ * @param dim             NULL or dim <= 0: nothing happens.
+ *
+ * # Safety
+ * `embedding` has `dim` elements.
+ */
+void cllm_apply_symmetry_transform(float *embedding, int symmetry_group, int dim);
+
+/**
+ * Undoes cllm_apply_symmetry_transform().
+ *
+ * @param embedding       `[dim]` floats, changed in place.
+ * @param symmetry_group  0..11; others: nothing happens.
+ * @param dim             NULL or dim <= 0: nothing happens.
+ *
+ * # Safety
+ * `embedding` has `dim` elements.
+ */
+void cllm_apply_inverse_symmetry_transform(float *embedding, int symmetry_group, int dim);
+
+/**
+ * Eight features of a vector x: length; sum of |x_i|; +1 or -1 for an even or odd number of
+ * negative components; largest |x_i|; sums of x_i^2, x_i^3, x_i^4, x_i^5.
+ *
+ * @param embedding     `[dim]` floats, not changed.
+ * @param dim           NULL or dim <= 0: nothing happens.
+ * @param features      the first min(num_features, 8) are overwritten.
+ * @param num_features  <= 0: nothing happens.
+ *
+ * Despite the name only the length and the sum of squares are invariant, and only under the
+ * groups without scale. Formulas kept from the C library.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_compute_symmetry_invariants(float *embedding, int dim, float *features, int num_features);
+
+/**
+ * cllm_apply_symmetry_transform(), then embedding = transform_matrix * embedding.
+ *
+ * @param embedding         `[dim]` floats, changed in place.
+ * @param symmetry_group    0..11; others: only the matrix is applied.
+ * @param transform_matrix  `[dim][dim]` floats, row-major; may not overlap `embedding`.
+ * @param dim               NULL or dim <= 0: nothing happens.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_apply_equivariant_transform(float *embedding,
+                                      int symmetry_group,
+                                      float *transform_matrix,
+                                      int dim);
+
+/**
+ * How well two vectors agree after the transforms of their groups: (cosine + 1)/2.
+ *
+ * @param embedding1, embedding2  `[dim]` floats, not changed; may be the same.
+ * @param symmetry1, symmetry2    their groups, as for cllm_apply_symmetry_transform().
+ * @param dim                     number of components.
+ * @return 0..1; 0 for NULL, dim <= 0 or a vector shorter than 1e-8.
+ *
+ * # Safety
+ * The arrays have `dim` elements.
+ */
+float cllm_symmetry_compatibility(float *embedding1,
+                                  int symmetry1,
+                                  float *embedding2,
+                                  int symmetry2,
+                                  int dim);
+
+/**
+ * Attention weights between symmetry groups: mask[i][j] = 1/(1 + d/2), d = the distance of the two
+ * groups on a clock of 12 hours, 0..6.
+ *
+ * @param symmetry_groups  `[seq_len]` groups, taken modulo 12 (also negative ones).
+ * @param seq_len          NULL or seq_len <= 0: nothing happens.
+ * @param mask             `[seq_len][seq_len]` floats, overwritten.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_generate_symmetry_attention_mask(int *symmetry_groups, int seq_len, float *mask);
+
+/**
  * The ids of a text's words, one id per word. Words are separated by space, tab and line feed.
  *
  * A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). One

@@ -361,4 +361,349 @@ typedef struct CLLMTraining {
     int store_attention_weights;
 } CLLMTraining;
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Scales the gradients to length `max_norm` if their Euclidean norm exceeds it.
+ *
+ * @param gradients  `[size]` floats, changed in place.
+ * @param size       number of values; 0: nothing happens.
+ * @param max_norm   the limit; nothing happens unless it is positive.
+ *
+ * Nothing happens either where the norm is not finite or `gradients` is NULL. The norm is summed
+ * in double precision.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+void cllm_apply_gradient_clipping(float *gradients, size_t size, float max_norm);
+
+/**
+ * Holds every gradient to -clip_value..clip_value. NaN stays NaN.
+ *
+ * @param gradients   `[size]` floats, changed in place.
+ * @param size        number of values; 0: nothing happens.
+ * @param clip_value  the limit; nothing happens unless it is positive.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+void cllm_clip_gradients_by_value(float *gradients, size_t size, float clip_value);
+
+/**
+ * Decoupled weight decay: w_i *= 1 - learning_rate * weight_decay.
+ *
+ * @param weights        `[size]` floats, changed in place.
+ * @param size           number of values; 0: nothing happens.
+ * @param weight_decay   nothing happens unless it is positive.
+ * @param learning_rate  the rate of this step.
+ *
+ * Source: "Decoupled Weight Decay Regularization".
+ *
+ * # Safety
+ * `weights` has `size` elements.
+ */
+void cllm_apply_weight_decay(float *weights, size_t size, float weight_decay, float learning_rate);
+
+/**
+ * Sets every gradient to 0.
+ *
+ * @param gradients  `[size]` floats, overwritten.
+ * @param size       number of values; 0: nothing happens.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+void cllm_zero_gradients(float *gradients, size_t size);
+
+/**
+ * Euclidean norm of the gradients, summed in double precision.
+ *
+ * @param gradients  `[size]` floats, not changed.
+ * @param size       number of values.
+ * @return the norm; 0 for NULL or size 0.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+float cllm_compute_gradient_norm(float *gradients, size_t size);
+
+/**
+ * accumulated_grads_i += current_grads_i.
+ *
+ * @param accumulated_grads  `[size]` floats, changed in place.
+ * @param current_grads      `[size]` floats; may be or overlap `accumulated_grads`.
+ * @param size               number of values; 0: nothing happens.
+ *
+ * # Safety
+ * The arrays have `size` elements.
+ */
+void cllm_accumulate_gradients(float *accumulated_grads, float *current_grads, size_t size);
+
+/**
+ * gradients_i *= scale.
+ *
+ * @param gradients  `[size]` floats, changed in place.
+ * @param size       number of values; 0: nothing happens.
+ * @param scale      any float.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+void cllm_scale_gradients(float *gradients, size_t size, float scale);
+
+/**
+ * Whether the gradients are unusable. Despite its name 1 is the bad answer, as in the C library.
+ *
+ * @param gradients  `[size]` floats, not changed.
+ * @param size       number of values.
+ * @return 1 if some value is NaN, infinite or beyond +-1e38; else 0, also for NULL or size 0.
+ *
+ * # Safety
+ * `gradients` has `size` elements.
+ */
+int cllm_check_gradients_valid(float *gradients, size_t size);
+
+/**
+ * Exponential moving average: ema_i = decay * ema_i + (1 - decay) * current_i.
+ *
+ * @param ema_weights      `[size]` floats, changed in place.
+ * @param current_weights  `[size]` floats; may be or overlap `ema_weights`.
+ * @param size             number of values; 0: nothing happens.
+ * @param decay            weight of the past, usually 0.99 to 0.9999.
+ *
+ * # Safety
+ * The arrays have `size` elements.
+ */
+void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t size, float decay);
+
+/**
+ * Cross-entropy of one row: -ln(p_target + 1e-8), p = softmax(logits); at most 18.42.
+ *
+ * @param logits      `[vocab_size]` floats, not changed.
+ * @param target      the right token, below `vocab_size`.
+ * @param vocab_size  number of logits, 1 or more.
+ * @return the loss in nats; 0 for NULL, vocab_size <= 0 or a target out of range, where
+ * cllm_last_error() says so; NaN where a logit is NaN.
+ *
+ * # Safety
+ * `logits` has `vocab_size` elements.
+ */
+float cllm_compute_cross_entropy_loss(float *logits, uint32_t target, int vocab_size);
+
+/**
+ * Gradient of the cross-entropy by the logits: softmax(logits) - onehot(target), of one row, not
+ * averaged over anything.
+ *
+ * @param logits       `[vocab_size]` floats, not changed unless it is also `grad_output`.
+ * @param target       the right token, below `vocab_size`.
+ * @param grad_output  `[vocab_size]` floats, overwritten; may be `logits`.
+ * @param vocab_size   number of logits, 1 or more.
+ *
+ * On NULL, vocab_size <= 0 or a target out of range `grad_output` is untouched and
+ * cllm_last_error() says why.
+ *
+ * # Safety
+ * The arrays have `vocab_size` elements.
+ */
+void cllm_compute_loss_gradient(float *logits, uint32_t target, float *grad_output, int vocab_size);
+
+/**
+ * Mean cross-entropy of several rows. A row whose target is out of range adds 0 but is counted.
+ *
+ * @param logits      `[batch_size][vocab_size]` floats, not changed.
+ * @param targets     `[batch_size]` tokens.
+ * @param batch_size  number of rows, 1 or more.
+ * @param vocab_size  number of logits in a row, 1 or more.
+ * @return the loss in nats; 0 for NULL or a size <= 0.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+float cllm_compute_batch_loss(float *logits, uint32_t *targets, int batch_size, int vocab_size);
+
+/**
+ * Perplexity e^loss.
+ *
+ * @param loss  a mean cross-entropy in nats.
+ * @return e^loss; infinite above a loss of about 88.7.
+ */
+float cllm_compute_perplexity(float loss);
+
+/**
+ * Cross-entropy against smoothed targets: -sum of q_i * ln(p_i + 1e-8) with p = softmax(logits),
+ * q_i = smoothing / vocab_size, and 1 - smoothing more at the target.
+ *
+ * @param logits      `[vocab_size]` floats, not changed.
+ * @param target      the right token, below `vocab_size`.
+ * @param vocab_size  number of logits, 1 or more.
+ * @param smoothing   share of the uniform distribution, 0..1; 0 is plain cross-entropy.
+ * @return the loss in nats; 0 for NULL, vocab_size <= 0 or a target out of range.
+ *
+ * Source: "Rethinking the Inception Architecture", section 7.
+ *
+ * # Safety
+ * `logits` has `vocab_size` elements.
+ */
+float cllm_compute_label_smoothing_loss(float *logits,
+                                        uint32_t target,
+                                        int vocab_size,
+                                        float smoothing);
+
+/**
+ * Kullback-Leibler divergence KL(target || softmax(logits)): the sum over target_i > 1e-8 of
+ * target_i * ln((target_i + 1e-8) / (p_i + 1e-8)).
+ *
+ * @param logits       `[vocab_size]` floats, not changed.
+ * @param target_dist  `[vocab_size]` probabilities, not changed.
+ * @param vocab_size   number of logits, 1 or more.
+ * @return the divergence in nats; 0 for NULL or vocab_size <= 0.
+ *
+ * # Safety
+ * The arrays have `vocab_size` elements.
+ */
+float cllm_compute_kl_divergence(float *logits, float *target_dist, int vocab_size);
+
+/**
+ * Mean cross-entropy of a sequence: the same as cllm_compute_batch_loss() with a row for each
+ * position.
+ *
+ * @param logits      `[seq_len][vocab_size]` floats, not changed.
+ * @param targets     `[seq_len]` tokens.
+ * @param seq_len     number of positions, 1 or more.
+ * @param vocab_size  number of logits of a position, 1 or more.
+ * @return the loss in nats; 0 for NULL or a size <= 0.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+float cllm_compute_sequence_loss(float *logits, uint32_t *targets, int seq_len, int vocab_size);
+
+/**
+ * Fraction of rows whose largest logit (the first of equal ones) is the target's.
+ *
+ * @param logits      `[batch_size][vocab_size]` floats, not changed.
+ * @param targets     `[batch_size]` tokens; one out of range is a miss.
+ * @param batch_size  number of rows, 1 or more.
+ * @param vocab_size  number of logits in a row, 1 or more.
+ * @return 0..1; 0 for NULL or a size <= 0.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+float cllm_compute_accuracy(float *logits, uint32_t *targets, int batch_size, int vocab_size);
+
+/**
+ * Fraction of rows whose target is among the k largest logits; of equal ones those with the lower
+ * index come first.
+ *
+ * @param logits      `[batch_size][vocab_size]` floats, not changed.
+ * @param targets     `[batch_size]` tokens; one out of range is a miss.
+ * @param batch_size  number of rows, 1 or more.
+ * @param vocab_size  number of logits in a row, 1 or more.
+ * @param k           1 or more; from `vocab_size` on every valid target is a hit.
+ * @return 0..1; 0 for NULL, a size <= 0 or k <= 0.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+float cllm_compute_top_k_accuracy(float *logits,
+                                  uint32_t *targets,
+                                  int batch_size,
+                                  int vocab_size,
+                                  int k);
+
+/**
+ * Sets `training->config.learning_rate` from `training->current_step` by the configured schedule.
+ *
+ * With base = `initial_learning_rate`, m = `min_lr` (1e-6 where it is not positive), w =
+ * `warmup_steps` and s the step: during the warm-up, s < w, the rate is m + (base - m)(s + 1)/w.
+ * After it, with p = min(1, (s - w)/(max_steps - w)), by `lr_scheduler`:
+ * "none" or empty: base; "linear": base - (base - m)p; "step": base * `lr_decay_factor`
+ * (0.1 where it is not positive) to the power of floor((s - w)/`lr_decay_steps`) (1000 where it is
+ * not positive); "cosine" and every other name: m + (base - m)(1 + cos(pi p))/2; never below m.
+ * cosine and linear stay at base where max_steps <= w.
+ *
+ * @param training  reads `config` and `current_step`; a negative step counts as 0.
+ *
+ * A base of 0 gives m, not 0. A rate that a program writes into `config.learning_rate` alone is
+ * overwritten at the next step: write `initial_learning_rate` too. NULL: nothing happens.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`.
+ */
+void cllm_update_learning_rate(struct CLLMTraining *training);
+
+/**
+ * The rate of the last update, `training->config.learning_rate`.
+ *
+ * @param training  not changed.
+ * @return the rate; 0 for NULL.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`.
+ */
+float cllm_get_learning_rate(struct CLLMTraining *training);
+
+/**
+ * A rate that falls at given steps: initial_learning_rate * decay_factor^c, c = how many of
+ * `decay_steps` are not above `current_step`.
+ *
+ * @param training         not changed.
+ * @param decay_steps      `[num_decay_steps]` step numbers, in any order; may be NULL when there
+ *                         are none.
+ * @param num_decay_steps  0 or more.
+ * @param decay_factor     what the rate is multiplied by at each of them.
+ * @return the rate; 0 for NULL or a negative count.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`; `decay_steps` has the size above.
+ */
+float cllm_get_learning_rate_step_decay(struct CLLMTraining *training,
+                                        int *decay_steps,
+                                        int num_decay_steps,
+                                        float decay_factor);
+
+/**
+ * A rate that falls exponentially: initial_learning_rate * e^(-decay_rate * current_step).
+ *
+ * @param training    not changed; a negative step counts as 0.
+ * @param decay_rate  per step.
+ * @return the rate; 0 for NULL.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`.
+ */
+float cllm_get_learning_rate_exponential(struct CLLMTraining *training, float decay_rate);
+
+/**
+ * A rate that falls by a power: m + (base - m) * (1 - min(1, current_step/max_steps))^power, base
+ * = `initial_learning_rate`, m = `min_lr` (1e-6 where it is not positive).
+ *
+ * @param training  not changed; a negative step counts as 0.
+ * @param power     1 is a straight line.
+ * @return the rate; base where max_steps <= 0; 0 for NULL.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`.
+ */
+float cllm_get_learning_rate_polynomial(struct CLLMTraining *training, float power);
+
+/**
+ * Prints the schedule to stdout: base rate, floor, warm-up, kind, and the rate at eleven steps from
+ * 0 to max_steps. Changes nothing.
+ *
+ * @param training  reads `config` only; NULL: nothing is printed.
+ *
+ * # Safety
+ * `training` is NULL or a `CLLMTraining`.
+ */
+void cllm_print_lr_schedule(struct CLLMTraining *training);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_TRAINING_H */

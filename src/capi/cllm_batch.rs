@@ -235,18 +235,14 @@ pub unsafe extern "C" fn cllm_batch_iterator_create(
         unsafe { ffi::slice(tokens, num_tokens, "tokens")? };
         let positions = product("a batch", &[batch_size as usize, seq_len as usize])?;
         let state = IteratorState {
-            tokens: Borrowed {
-                pointer: tokens,
-                len: num_tokens,
-            },
+            tokens: Borrowed { pointer: tokens, len: num_tokens },
             batch_size,
             seq_len,
             batches: Batches::new(num_tokens, positions, shuffle != 0, drop_last != 0)?,
         };
         // The block is only an address of its own; the state is found by it.
-        let handle = CArray::<u64>::zeroed("an iterator", 1)?
-            .into_raw()
-            .cast::<CLLMBatchIterator>();
+        let handle =
+            CArray::<u64>::zeroed("an iterator", 1)?.into_raw().cast::<CLLMBatchIterator>();
         ITERATORS.insert(handle, state);
         Ok(handle)
     })

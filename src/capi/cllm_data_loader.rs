@@ -161,9 +161,7 @@ unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
     let slots = unsafe { ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? };
     let texts = slots.iter().filter(|text| !text.is_null());
     // SAFETY: likewise.
-    texts
-        .map(|&text| unsafe { ffi::bytes(text, "a document") })
-        .collect()
+    texts.map(|&text| unsafe { ffi::bytes(text, "a document") }).collect()
 }
 
 /// Adds a cleaned copy of a text.
@@ -199,11 +197,7 @@ unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
 /// # Safety
 /// The loader is as CLLMDataLoader says.
 unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
-    let used = if l.documents.is_null() {
-        0
-    } else {
-        l.num_documents
-    };
+    let used = if l.documents.is_null() { 0 } else { l.num_documents };
     let capacity = used.saturating_mul(2).max(FIRST_CAPACITY);
     let mut larger = CArray::<*mut c_char>::zeroed("the documents", capacity)?;
     if used > 0 {
@@ -357,11 +351,8 @@ pub unsafe extern "C" fn cllm_data_loader_create_dataset(
 
 fn new_dataset(len: usize, ids: CArray<u32>) -> Result<*mut TokenDataset> {
     let mut dataset = CArray::<TokenDataset>::zeroed("the dataset", 1)?;
-    dataset.as_mut_slice()[0] = TokenDataset {
-        tokens: ids.into_raw(),
-        num_tokens: len,
-        capacity: len,
-    };
+    dataset.as_mut_slice()[0] =
+        TokenDataset { tokens: ids.into_raw(), num_tokens: len, capacity: len };
     let dataset = dataset.into_raw();
     DATASETS.insert(dataset, ());
     Ok(dataset)

@@ -1,3 +1,4 @@
 //! `cllm_format.h`: model files, tokens and lattice points.
 
 pub mod files;
+pub mod lattice;

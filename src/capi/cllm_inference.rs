@@ -1,5 +1,11 @@
 //! `cllm_inference.h`: contexts, the layers one by one, generation.
 
+pub mod activations;
+pub mod embedding;
+pub mod lattice;
+pub mod positions;
+pub mod symmetry;
+
 use super::cllm::*;
 use crate::capi::ffi::zeroable;
 use std::ffi::c_int;

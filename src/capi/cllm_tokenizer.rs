@@ -48,11 +48,7 @@ zeroable!(CLLMTokenizer);
 pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLMTokenizer {
     guard("cllm_create_tokenizer", null_mut(), || {
         if max_vocab_size > MAX_TOKENIZER_WORDS {
-            return Err(Error::argument(
-                "max_vocab_size",
-                max_vocab_size,
-                "at most 2^26",
-            ));
+            return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
         }
         let max = max_vocab_size.max(SPECIALS.len() as u32);
         let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
@@ -267,10 +263,7 @@ fn decode(strings: &impl Words, ids: &[u32]) -> Result<CArray<u8>> {
     let len = words
         .clone()
         .try_fold(0usize, |len, word| len.checked_add(word.len() + 1))
-        .ok_or(Error::Memory {
-            what: "a string",
-            bytes: usize::MAX,
-        })?;
+        .ok_or(Error::Memory { what: "a string", bytes: usize::MAX })?;
     let mut text = CArray::<u8>::zeroed("a string", len.max(1))?;
     let mut rest = text.as_mut_slice();
     for word in words {
@@ -441,9 +434,7 @@ pub unsafe extern "C" fn cllm_get_token_string(
     guard("cllm_get_token_string", unknown, || {
         // SAFETY: the caller's promise.
         let strings = unsafe { tokenizer_words::strings(tokenizer)? };
-        Ok(strings
-            .slot(token_id)
-            .map_or(unknown, <*mut c_char>::cast_const))
+        Ok(strings.slot(token_id).map_or(unknown, <*mut c_char>::cast_const))
     })
 }
 

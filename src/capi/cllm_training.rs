@@ -1,5 +1,9 @@
 //! `cllm_training.h`: losses, gradients, optimizers, training loops, checkpoints.
 
+pub mod gradients;
+pub mod losses;
+pub mod schedule;
+
 use super::cllm::*;
 use crate::capi::ctypes::time_t;
 use crate::capi::ffi::zeroable;

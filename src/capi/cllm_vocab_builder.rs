@@ -41,10 +41,7 @@ pub unsafe extern "C" fn cllm_build_vocabulary_from_file(
         // SAFETY: likewise.
         let (placed, cut) = unsafe { set_vocabulary(model, &text, slots)? };
         if cut > 0 {
-            ffi::report(
-                NAME,
-                &format!("{cut} words over 63 bytes are cut in token_str"),
-            );
+            ffi::report(NAME, &format!("{cut} words over 63 bytes are cut in token_str"));
         }
         Ok(c_int::try_from(placed).unwrap_or(c_int::MAX))
     })

@@ -4,9 +4,11 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::runtime::log::{self, Level};
 use crate::text::split::cut;
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -313,4 +315,42 @@ pub(crate) fn print(text: &str) {
     };
     // SAFETY: a constant format that takes one NUL-terminated string.
     unsafe { libc::printf(c"%s".as_ptr(), text.as_ptr()) };
+}
+
+/// `len` values at `pointer` that stay readable while the `out_len` values at `out` are written:
+/// a copy where the two overlap, as C programs that work in place make them.
+///
+/// # Safety
+/// As [`slice`], except that the values may lie in the written block.
+pub(crate) unsafe fn input<'a, T: Copy>(
+    pointer: *const T,
+    len: usize,
+    name: &'static str,
+    (out, out_len): (*const T, usize),
+) -> Result<Cow<'a, [T]>> {
+    // SAFETY: the caller's promise; where it is not the whole of it, the slice ends here.
+    let values = unsafe { slice(pointer, len, name)? };
+    let bytes = |start: usize, n: usize| start..start.saturating_add(n * size_of::<T>());
+    let (read, written) = (bytes(pointer.addr(), len), bytes(out.addr(), out_len));
+    if read.start >= written.end || written.start >= read.end {
+        return Ok(Cow::Borrowed(values));
+    }
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(len)
+        .map_err(|_| Error::Memory { what: "a copy of an array", bytes: size_of_val(values) })?;
+    copy.extend_from_slice(values);
+    Ok(Cow::Owned(copy))
+}
+
+/// Room for a value at `pointer`, which may be uninitialised.
+///
+/// # Safety
+/// A non-NULL pointer has room for a value that nothing else uses during `'a`.
+pub(crate) unsafe fn get_uninit<'a, T>(
+    pointer: *mut T,
+    name: &'static str,
+) -> Result<&'a mut MaybeUninit<T>> {
+    check(pointer, 1, name)?;
+    // SAFETY: not NULL and aligned; anything is a MaybeUninit.
+    Ok(unsafe { &mut *pointer.cast::<MaybeUninit<T>>() })
 }

@@ -192,10 +192,7 @@ pub(crate) unsafe fn text_of_ids(
             return Ok((text, false));
         }
         text.try_reserve(word.len() + 1)
-            .map_err(|_| Error::Memory {
-                what: "a text",
-                bytes: text.len(),
-            })?;
+            .map_err(|_| Error::Memory { what: "a text", bytes: text.len() })?;
         text.extend_from_slice(&b" "[..space]);
         text.extend_from_slice(word);
     }
@@ -247,11 +244,7 @@ pub(crate) unsafe fn write_text(
         output[..text.len()].copy_from_slice(&text);
         output[text.len()] = 0;
         if !complete {
-            return Err(Error::argument(
-                "max_length",
-                max_length,
-                "enough for the text",
-            ));
+            return Err(Error::argument("max_length", max_length, "enough for the text"));
         }
     }
     ffi::len(num_ids, "num_tokens").map(|_| ())

@@ -86,13 +86,7 @@ pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a m
         return Ok(&mut []);
     }
     // SAFETY: likewise.
-    unsafe {
-        ffi::slice_mut(
-            t.token_counts,
-            t.vocab_size as usize,
-            "tokenizer->token_counts",
-        )
-    }
+    unsafe { ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts") }
 }
 
 /// Runs `f` with a lookup of the tokenizer's words; nothing may change them meanwhile.
@@ -217,11 +211,7 @@ pub(crate) unsafe fn encode(
         let mut buffer = Vec::new();
         let all = texts.iter().flat_map(|text| words(text, is_blank));
         let body = all.map(|word| lookup.find(lower(word, &mut buffer)).unwrap_or(UNK));
-        let all = before
-            .iter()
-            .copied()
-            .chain(body)
-            .chain(after.iter().copied());
+        let all = before.iter().copied().chain(body).chain(after.iter().copied());
         for (place, id) in ids.as_mut_slice().iter_mut().zip(all) {
             *place = id;
         }

@@ -114,10 +114,7 @@ pub fn transform(out: &mut [f32], dim: usize) {
 pub fn apply(out: &mut [f32], matrix: &[f32], x: &[f32]) {
     let n = x.len().max(1);
     for (out, row) in out.iter_mut().zip(matrix.chunks_exact(n)) {
-        let terms = row
-            .iter()
-            .zip(x)
-            .map(|(m, x)| f64::from(*m) * f64::from(*x));
+        let terms = row.iter().zip(x).map(|(m, x)| f64::from(*m) * f64::from(*x));
         *out = terms.sum::<f64>() as f32;
     }
 }
@@ -136,11 +133,7 @@ pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
     if norm_a < 1e-8 || norm_b < 1e-8 {
         return 0.0;
     }
-    let dot: f64 = a
-        .iter()
-        .zip(b)
-        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-        .sum();
+    let dot: f64 = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
     ((dot / (norm_a * norm_b) + 1.0) / 2.0) as f32
 }
 
@@ -190,9 +183,7 @@ mod tests {
     fn the_reference_embedding() {
         let mut out = [0.0; 8];
         token(&mut out, 5, 11).unwrap();
-        let want = [
-            0.477658, 0.452176, 0.404530, 0.348186, 0.297299, 0.262623, 0.248505, 0.251771,
-        ];
+        let want = [0.477658, 0.452176, 0.404530, 0.348186, 0.297299, 0.262623, 0.248505, 0.251771];
         for (got, want) in out.iter().zip(want) {
             assert!((got - want).abs() < 1e-6f32, "{out:?}");
         }

@@ -40,7 +40,5 @@ pub fn distance(a: &[f32; 3], b: &[f32; 3]) -> f32 {
 
 pub(crate) fn squared_distance(a: &[f32; 3], b: &[f32; 3]) -> f64 {
     let pairs = a.iter().zip(b);
-    pairs
-        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
-        .sum()
+    pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }

@@ -6,11 +6,7 @@ use std::f64::consts::TAU;
 
 /// cos for even, sin for odd components.
 fn cos_sin(i: usize, angle: f64) -> f64 {
-    if i.is_multiple_of(2) {
-        angle.cos()
-    } else {
-        angle.sin()
-    }
+    if i.is_multiple_of(2) { angle.cos() } else { angle.sin() }
 }
 
 /// Fills each row of the table by `value(position, component)` and scales it to unit length.
@@ -110,27 +106,19 @@ mod tests {
     fn reference_rows() {
         near(
             &row(spiral, 16, 8, 3),
-            &[
-                0.304220, 0.396800, -0.129802, 0.482858, -0.462172, 0.190779, -0.432606, -0.250703,
-            ],
+            &[0.304220, 0.396800, -0.129802, 0.482858, -0.462172, 0.190779, -0.432606, -0.250703],
         );
         near(
             &row(clock, 16, 8, 5),
-            &[
-                -0.445789, 0.283175, 0.249268, -0.431744, -0.025952, 0.472583, -0.249268, -0.431744,
-            ],
+            &[-0.445789, 0.283175, 0.249268, -0.431744, -0.025952, 0.472583, -0.249268, -0.431744],
         );
         near(
             &row(prime, 16, 8, 4),
-            &[
-                0.512492, 0.063872, 0.453614, 0.176581, 0.436138, 0.186764, 0.460398, 0.243441,
-            ],
+            &[0.512492, 0.063872, 0.453614, 0.176581, 0.436138, 0.186764, 0.460398, 0.243441],
         );
         near(
             &row(learned, 16, 8, 1),
-            &[
-                0.841471, 0.540302, 0.099833, 0.995004, 0.010000, 0.999950, 0.001000, 1.000000,
-            ],
+            &[0.841471, 0.540302, 0.099833, 0.995004, 0.010000, 0.999950, 0.001000, 1.000000],
         );
     }
 
@@ -139,10 +127,7 @@ mod tests {
         let f = |x: f64| f64::from(x as f32);
         let tau = 2.0 * 3.14159265358979323846f64;
         let g = f(tau / 1.618033988749895f64.powi(2));
-        let list: Vec<u64> = (2..)
-            .filter(|n| (2..*n).all(|m| n % m != 0))
-            .take(s)
-            .collect();
+        let list: Vec<u64> = (2..).filter(|n| (2..*n).all(|m| n % m != 0)).take(s).collect();
         let mut all = Vec::new();
         for p in 0..s {
             let mut row = vec![0.0; d];

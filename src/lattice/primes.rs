@@ -49,11 +49,7 @@ impl Table {
                 Some(before)
             })
             .collect();
-        Self {
-            limit,
-            bits,
-            before,
-        }
+        Self { limit, bits, before }
     }
 
     /// Primes below `n`, for `n` up to the limit.
@@ -137,9 +133,7 @@ fn count_by_sieving_roots(n: u64) -> u64 {
     // large[k]: how many of 3..=n/rough[k] survive.
     let mut small: Vec<u32> = (0..s as u32).collect();
     let mut rough: Vec<u32> = (0..s as u32).map(|i| 2 * i + 1).collect();
-    let mut large: Vec<i64> = (0..s as u64)
-        .map(|i| ((n / (2 * i + 1) - 1) / 2) as i64)
-        .collect();
+    let mut large: Vec<i64> = (0..s as u64).map(|i| ((n / (2 * i + 1) - 1) / 2) as i64).collect();
     let mut skip = vec![false; root + 1];
     let mut primes = 0usize;
     for p in (3..=root).step_by(2) {
@@ -194,10 +188,8 @@ fn count_by_sieving_roots(n: u64) -> u64 {
         if e < l + 1 {
             break;
         }
-        let pairs: i64 = rough[l + 1..=e]
-            .iter()
-            .map(|&r| i64::from(small[half(m / u64::from(r))]))
-            .sum();
+        let pairs: i64 =
+            rough[l + 1..=e].iter().map(|&r| i64::from(small[half(m / u64::from(r))])).sum();
         total += pairs - (e - l) as i64 * (pc + l as i64 - 1);
     }
     (total + 1) as u64
@@ -225,24 +217,22 @@ fn from_table() -> impl Iterator<Item = u64> {
 fn beyond_table() -> impl Iterator<Item = u64> {
     /// Odd numbers in a segment: half a MiB of bytes, which stays in a second-level cache.
     const SEGMENT: u64 = 1 << 19;
-    (0..)
-        .map(|segment: u64| TABLE_LIMIT + 2 * SEGMENT * segment)
-        .flat_map(|start| {
-            let end = start + 2 * SEGMENT;
-            let mut composite = vec![false; SEGMENT as usize];
-            for p in from_or_beyond(end.isqrt()).skip(1) {
-                // The first odd multiple of p in the segment, p² at least.
-                let first = (p * p).max(start.next_multiple_of(p));
-                let first = if first % 2 == 0 { first + p } else { first };
-                for multiple in (first..end).step_by(2 * p as usize) {
-                    composite[((multiple - start) / 2) as usize] = true;
-                }
+    (0..).map(|segment: u64| TABLE_LIMIT + 2 * SEGMENT * segment).flat_map(|start| {
+        let end = start + 2 * SEGMENT;
+        let mut composite = vec![false; SEGMENT as usize];
+        for p in from_or_beyond(end.isqrt()).skip(1) {
+            // The first odd multiple of p in the segment, p² at least.
+            let first = (p * p).max(start.next_multiple_of(p));
+            let first = if first % 2 == 0 { first + p } else { first };
+            for multiple in (first..end).step_by(2 * p as usize) {
+                composite[((multiple - start) / 2) as usize] = true;
             }
-            (0..SEGMENT)
-                .zip(composite)
-                .filter(|&(_, composite)| !composite)
-                .map(move |(i, _)| start + 2 * i + 1)
-        })
+        }
+        (0..SEGMENT)
+            .zip(composite)
+            .filter(|&(_, composite)| !composite)
+            .map(move |(i, _)| start + 2 * i + 1)
+    })
 }
 
 /// The primes up to `limit`, without recursion into segments where the table has them (to 2⁴⁸).
@@ -414,10 +404,7 @@ mod tests {
         assert_eq!(first, [2, 2, 5, 7, 11, 11, 13, 23, 29, 29, 31, 37]);
         assert_eq!(of_token(1000), 7001);
         assert_eq!(of_token(50_000), 550_007);
-        assert_eq!(
-            of_token(u32::MAX),
-            at_least(u64::from(u32::MAX) * 23).unwrap()
-        );
+        assert_eq!(of_token(u32::MAX), at_least(u64::from(u32::MAX) * 23).unwrap());
         let repeats = (0..50_000u32).map(of_token).collect::<Vec<_>>();
         assert!(repeats.is_sorted());
         let same = repeats.windows(2).filter(|w| w[0] == w[1]).count();

@@ -14,11 +14,7 @@ pub fn golden_angle() -> f64 {
 fn turn(angle: f64) -> f32 {
     let reduced = angle.rem_euclid(TAU) as f32;
     // The float nearest to 2π is above it.
-    if f64::from(reduced) < TAU {
-        reduced
-    } else {
-        (TAU as f32).next_down()
-    }
+    if f64::from(reduced) < TAU { reduced } else { (TAU as f32).next_down() }
 }
 
 /// Angle and radius of `prime` on the spiral: with n primes below it the radius is √n and the
@@ -92,13 +88,8 @@ pub fn nearest_tokens(
 ) -> Result<Vec<u32>> {
     let from = map_token(id, prime)?;
     let mut found: Vec<(f64, usize, u32)> = Vec::new();
-    let memory = |bytes| Error::Memory {
-        what: "the distances",
-        bytes,
-    };
-    found
-        .try_reserve_exact(ids.len())
-        .map_err(|_| memory(ids.len()))?;
+    let memory = |bytes| Error::Memory { what: "the distances", bytes };
+    found.try_reserve_exact(ids.len()).map_err(|_| memory(ids.len()))?;
     for (index, (&other, &other_prime)) in ids.iter().zip(primes).enumerate() {
         if other != id {
             let to = map_token(other, other_prime)?;
@@ -148,10 +139,7 @@ mod tests {
             near(&[a, r], &[angle, radius]);
         }
         near(&map_token(5, 3).unwrap(), &[-0.637418, 0.678631, 1.391375]);
-        near(
-            &map_token(5, 101).unwrap(),
-            &[-4.663519, -1.516515, 4.630054],
-        );
+        near(&map_token(5, 101).unwrap(), &[-4.663519, -1.516515, 4.630054]);
         let point = clock_point(7).unwrap();
         near(&point.coords, &[-3.343745, -1.930512, 4.043770]);
         near(&[point.angle, point.radius], &[3.665191, 3.861024]);
@@ -203,12 +191,7 @@ mod tests {
             assert_eq!(nearest_tokens((9, 11), &ids, &primes, k).unwrap(), all[..k]);
         }
         // Ties go to the lower index.
-        assert_eq!(
-            nearest_tokens((5, 2), &[8, 1008], &[3, 3], 1)
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(nearest_tokens((5, 2), &[8, 1008], &[3, 3], 1).unwrap().len(), 1);
         assert!(nearest_tokens((1, 2), &[], &[], 3).unwrap().is_empty());
         assert!(nearest_tokens((1, 2), &[2], &[u64::MAX], 3).is_err());
     }

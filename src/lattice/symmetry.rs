@@ -26,8 +26,7 @@ fn negate(x: &mut [f32], count: usize) {
 }
 
 fn scale(x: &mut [f32], factor: f64) {
-    x.iter_mut()
-        .for_each(|x| *x = (f64::from(*x) * factor) as f32);
+    x.iter_mut().for_each(|x| *x = (f64::from(*x) * factor) as f32);
 }
 
 fn angle(group: u32) -> f64 {
@@ -96,10 +95,7 @@ pub fn compatibility(a: (&[f32], u32), b: (&[f32], u32)) -> crate::error::Result
         apply(&mut copy, group);
         Ok(copy)
     };
-    Ok(super::embedding::similarity(
-        &transformed(a)?,
-        &transformed(b)?,
-    ))
+    Ok(super::embedding::similarity(&transformed(a)?, &transformed(b)?))
 }
 
 /// The attention weight between two groups, taken mod 12: 1/(1 + d/2) with d the hours between
@@ -117,10 +113,7 @@ mod tests {
     fn near(got: &[f32], want: &[f64]) {
         assert_eq!(got.len(), want.len());
         for (g, w) in got.iter().zip(want) {
-            assert!(
-                (f64::from(*g) - w).abs() <= 1e-6 * w.abs().max(1.0),
-                "{got:?} {want:?}"
-            );
+            assert!((f64::from(*g) - w).abs() <= 1e-6 * w.abs().max(1.0), "{got:?} {want:?}");
         }
     }
 

@@ -31,9 +31,7 @@ pub fn gradients(values: &[f32]) -> Result<()> {
     finite("the gradients", values)?;
     let max = values.iter().fold(0f32, |max, g| max.max(g.abs()));
     if max > MAX_GRADIENT {
-        return Err(Error::State(format!(
-            "the largest gradient is {max}, above {MAX_GRADIENT}"
-        )));
+        return Err(Error::State(format!("the largest gradient is {max}, above {MAX_GRADIENT}")));
     }
     let sum: f64 = values.iter().map(|&g| f64::from(g.abs())).sum();
     let mean = sum / values.len() as f64;
@@ -49,9 +47,7 @@ pub fn gradients(values: &[f32]) -> Result<()> {
 pub fn range(values: &[f32]) -> f32 {
     let (min, max) = values
         .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), &x| {
-            (min.min(x), max.max(x))
-        });
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), &x| (min.min(x), max.max(x)));
     if min <= max { max - min } else { 0.0 }
 }
 

@@ -46,11 +46,7 @@ mod tests {
         /// Two layers, every value NaN, so that one that is not set shows.
         fn new() -> Self {
             let layer = [D * D, D * D, D * D, F * D, F, D * F, D, D, D, D, D];
-            let lens = [100 * D]
-                .into_iter()
-                .chain(layer)
-                .chain(layer)
-                .chain([16 * D]);
+            let lens = [100 * D].into_iter().chain(layer).chain(layer).chain([16 * D]);
             Self(lens.map(|len| vec![f32::NAN; len]).collect())
         }
 
@@ -72,34 +68,18 @@ mod tests {
                     w2: next(),
                     b2: Some(next()),
                 }),
-                norm1: Norm {
-                    epsilon: 1e-5,
-                    gamma: Some(next()),
-                    beta: Some(next()),
-                },
-                norm2: Norm {
-                    epsilon: 1e-5,
-                    gamma: Some(next()),
-                    beta: Some(next()),
-                },
+                norm1: Norm { epsilon: 1e-5, gamma: Some(next()), beta: Some(next()) },
+                norm2: Norm { epsilon: 1e-5, gamma: Some(next()), beta: Some(next()) },
             });
             let layers = layers.collect();
-            Params {
-                embeddings,
-                layers,
-                learned: Some(next()),
-            }
+            Params { embeddings, layers, learned: Some(next()) }
         }
     }
 
     fn moments(values: &[f32]) -> (f64, f64) {
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let variance = values
-            .iter()
-            .map(|&x| (f64::from(x) - mean).powi(2))
-            .sum::<f64>()
-            / n;
+        let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
         (mean, variance.sqrt())
     }
 
@@ -123,10 +103,7 @@ mod tests {
                 }
             };
             // 512 draws or more: the estimate's own deviation is at most 3.2 % of sigma.
-            assert!(
-                (sigma / expected - 1.0).abs() < 0.13,
-                "{kind:?} {layer}: {sigma}"
-            );
+            assert!((sigma / expected - 1.0).abs() < 0.13, "{kind:?} {layer}: {sigma}");
             assert!(mean.abs() < 0.2 * expected, "{kind:?} {layer}: mean {mean}");
         });
     }

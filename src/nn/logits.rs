@@ -64,9 +64,7 @@ fn bad_target(target: usize, vocab: usize) -> Error {
 
 /// −ln(p_target + 1e-8).
 pub fn cross_entropy(logits: &[f32], target: usize) -> Result<f64> {
-    let &logit = logits
-        .get(target)
-        .ok_or_else(|| bad_target(target, logits.len()))?;
+    let &logit = logits.get(target).ok_or_else(|| bad_target(target, logits.len()))?;
     Ok(-(Softmax::new(logits).probability(logit) + TINY).ln())
 }
 
@@ -101,11 +99,7 @@ pub fn label_smoothing(logits: &[f32], target: usize, smoothing: f32) -> Result<
     let smoothing = f64::from(smoothing);
     let share = smoothing / logits.len() as f64;
     let loss = |(i, &x): (usize, &f32)| {
-        let q = if i == target {
-            share + (1.0 - smoothing)
-        } else {
-            share
-        };
+        let q = if i == target { share + (1.0 - smoothing) } else { share };
         -q * (softmax.probability(x) + TINY).ln()
     };
     Ok(logits.iter().enumerate().map(loss).sum())
@@ -117,11 +111,7 @@ pub fn kl_divergence(logits: &[f32], distribution: &[f32]) -> f64 {
     let term = |(&x, &q): (&f32, &f32)| {
         let q = f64::from(q);
         // NaN stays visible in the sum.
-        if q <= TINY {
-            0.0
-        } else {
-            q * ((q + TINY) / (softmax.probability(x) + TINY)).ln()
-        }
+        if q <= TINY { 0.0 } else { q * ((q + TINY) / (softmax.probability(x) + TINY)).ln() }
     };
     logits.iter().zip(distribution).map(term).sum()
 }
@@ -219,8 +209,8 @@ mod tests {
                 let s = 0.1f32;
                 let smooth: f64 = (0..n)
                     .map(|i| {
-                        let q = f64::from(s) / n as f64
-                            + if i == t { 1.0 - f64::from(s) } else { 0.0 };
+                        let q =
+                            f64::from(s) / n as f64 + if i == t { 1.0 - f64::from(s) } else { 0.0 };
                         -q * (p[i] + 1e-8).ln()
                     })
                     .sum();

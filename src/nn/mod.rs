@@ -3,10 +3,10 @@
 //! Letters as in the field: B sequences of S positions, T = B·S rows, d embedding width, H heads
 //! of h components, F feed-forward width, V vocabulary. Every matrix is row-major `[out][in]`.
 
-pub mod activation;
 pub mod activations;
 pub mod backward;
 pub mod check;
+pub mod elementwise;
 pub mod forward;
 pub mod init;
 pub mod logits;

@@ -47,10 +47,7 @@ impl WordCounts {
     }
 
     fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
-        let no_memory = |bytes| Error::Memory {
-            what: "the words",
-            bytes,
-        };
+        let no_memory = |bytes| Error::Memory { what: "the words", bytes };
         let len = self.bytes.len() + word.len();
         self.bytes
             .try_reserve(word.len())
@@ -121,12 +118,10 @@ impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
         self.new.push(word, 1)?;
         let (new, hasher) = (&self.new, &self.hasher);
         let rehash = |&at: &usize| hasher.hash_one(new.word(at));
-        self.table
-            .try_reserve(1, rehash)
-            .map_err(|_| Error::Memory {
-                what: "the words",
-                bytes: new.len().saturating_mul(size_of::<usize>()),
-            })?;
+        self.table.try_reserve(1, rehash).map_err(|_| Error::Memory {
+            what: "the words",
+            bytes: new.len().saturating_mul(size_of::<usize>()),
+        })?;
         self.table.insert_unique(hash, new.len() - 1, rehash);
         Ok(())
     }

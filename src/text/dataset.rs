@@ -46,17 +46,10 @@ pub fn open(path: &Path) -> Result<Reader> {
     let count = u64::from_le_bytes(header);
     let len = usize::try_from(count).ok().filter(|_| count <= room / 4);
     let Some(len) = len else {
-        let problem = format!(
-            "says it holds {count} ids, but has room for {} only",
-            room / 4
-        );
+        let problem = format!("says it holds {count} ids, but has room for {} only", room / 4);
         return Err(Error::file(path, problem));
     };
-    Ok(Reader {
-        path: path.to_path_buf(),
-        file,
-        len,
-    })
+    Ok(Reader { path: path.to_path_buf(), file, len })
 }
 
 impl Reader {

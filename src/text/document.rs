@@ -23,10 +23,7 @@ fn is_space(byte: u8) -> bool {
 pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     out.try_reserve_exact(text.len())
-        .map_err(|_| Error::Memory {
-            what: "a document",
-            bytes: text.len(),
-        })?;
+        .map_err(|_| Error::Memory { what: "a document", bytes: text.len() })?;
     for &byte in text {
         let dropped = (cleaning.remove_punctuation && byte.is_ascii_punctuation())
             || (cleaning.remove_numbers && byte.is_ascii_digit());
@@ -35,11 +32,7 @@ pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
                 out.push(b' ');
             }
         } else if !dropped {
-            out.push(if cleaning.lowercase {
-                byte.to_ascii_lowercase()
-            } else {
-                byte
-            });
+            out.push(if cleaning.lowercase { byte.to_ascii_lowercase() } else { byte });
         }
     }
     Ok(out)
@@ -55,30 +48,18 @@ mod tests {
     use super::*;
 
     fn cleaned(text: &[u8], lowercase: bool, punctuation: bool, numbers: bool) -> Vec<u8> {
-        let cleaning = Cleaning {
-            lowercase,
-            remove_punctuation: punctuation,
-            remove_numbers: numbers,
-        };
+        let cleaning =
+            Cleaning { lowercase, remove_punctuation: punctuation, remove_numbers: numbers };
         clean(text, cleaning).unwrap()
     }
 
     #[test]
     fn each_option() {
         let text = b"  It's 4\t\n\x0B\x0C\r PM,\0ok \xC9\xE9. ";
-        assert_eq!(
-            cleaned(text, false, false, false),
-            b" It's 4 PM, ok \xC9\xE9. "
-        );
-        assert_eq!(
-            cleaned(text, true, false, false),
-            b" it's 4 pm, ok \xC9\xE9. "
-        );
+        assert_eq!(cleaned(text, false, false, false), b" It's 4 PM, ok \xC9\xE9. ");
+        assert_eq!(cleaned(text, true, false, false), b" it's 4 pm, ok \xC9\xE9. ");
         assert_eq!(cleaned(text, false, true, false), b" Its 4 PM ok \xC9\xE9 ");
-        assert_eq!(
-            cleaned(text, false, false, true),
-            b" It's PM, ok \xC9\xE9. "
-        );
+        assert_eq!(cleaned(text, false, false, true), b" It's PM, ok \xC9\xE9. ");
         assert_eq!(cleaned(b"", true, true, true), b"");
         assert_eq!(cleaned(b"a - b", false, true, false), b"a b");
     }

@@ -19,11 +19,7 @@ pub enum Rule {
 /// 31·h + byte for each byte, bytes above 127 counting as negative where `signed`.
 pub fn hash(word: &[u8], signed: bool) -> u32 {
     word.iter().fold(0u32, |h, &byte| {
-        let value = if signed {
-            i32::from(byte as i8) as u32
-        } else {
-            u32::from(byte)
-        };
+        let value = if signed { i32::from(byte as i8) as u32 } else { u32::from(byte) };
         h.wrapping_mul(31).wrapping_add(value)
     })
 }
@@ -61,13 +57,8 @@ pub fn word_ids<W: Words + ?Sized>(
     lookup: &mut Lookup<W>,
     limit: usize,
 ) -> Result<Vec<u32>> {
-    let mut encoder = Encoder {
-        lookup,
-        vocab,
-        unknown: None,
-        lowered: Vec::new(),
-        out: Vec::new(),
-    };
+    let mut encoder =
+        Encoder { lookup, vocab, unknown: None, lowered: Vec::new(), out: Vec::new() };
     let separates = match rule {
         Rule::Prompt | Rule::Marks => is_prompt_blank,
         Rule::Training => is_blank,
@@ -126,11 +117,8 @@ impl<W: Words + ?Sized> Encoder<'_, '_, W> {
     /// `<UNK>`, in whatever letter case a slot spells it; without such a slot the hash.
     fn unknown_id(&mut self, word: &[u8]) -> u32 {
         let strings = self.lookup.words();
-        let spells_unk = |&id: &u32| {
-            strings
-                .get(id)
-                .is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"))
-        };
+        let spells_unk =
+            |&id: &u32| strings.get(id).is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"));
         self.unknown
             .get_or_insert_with(|| ids(strings).find(spells_unk))
             .unwrap_or_else(|| hash_id(word, true, self.vocab))
@@ -144,9 +132,7 @@ fn find<W: Words + ?Sized>(lookup: &mut Lookup<W>, word: &[u8]) -> Option<u32> {
     if whole.is_some() || word.len() <= TOKEN_STR_LEN {
         return whole;
     }
-    lookup
-        .find(cut(word, TOKEN_STR_LEN))
-        .or_else(|| lookup.find(word.get(..TOKEN_STR_LEN)?))
+    lookup.find(cut(word, TOKEN_STR_LEN)).or_else(|| lookup.find(word.get(..TOKEN_STR_LEN)?))
 }
 
 fn push(ids: &mut Vec<u32>, id: u32) -> Result<()> {
@@ -177,25 +163,17 @@ mod tests {
         // -61·31 - 87 mod 2^32
         assert_eq!(hash(&[0xC3, 0xA9], true), (-61i32 * 31 - 87) as u32);
         // Wraps: 31^7 is more than 2^32.
-        let wide = b"zzzzzzzz"
-            .iter()
-            .fold(0u128, |h, &b| h * 31 + u128::from(b));
+        let wide = b"zzzzzzzz".iter().fold(0u128, |h, &b| h * 31 + u128::from(b));
         assert_eq!(u128::from(hash(b"zzzzzzzz", true)), wide % (1 << 32));
     }
 
     #[test]
     fn prompt_words() {
         let vocab = ["<pad>", "<unk>", "the", "The", "a\r"];
-        assert_eq!(
-            ids_of("The the THE a\r", Rule::Prompt, &vocab),
-            [3, 2, 2, 4]
-        );
+        assert_eq!(ids_of("The the THE a\r", Rule::Prompt, &vocab), [3, 2, 2, 4]);
         assert_eq!(ids_of("zebra", Rule::Prompt, &vocab), [1]);
         let plain = ["the", "a", "b"];
-        assert_eq!(
-            ids_of("é", Rule::Prompt, &plain),
-            [hash_id("é".as_bytes(), true, 3)]
-        );
+        assert_eq!(ids_of("é", Rule::Prompt, &plain), [hash_id("é".as_bytes(), true, 3)]);
     }
 
     #[test]

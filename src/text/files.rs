@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// Endings of files that are no text.
-const BINARY_EXTENSIONS: [&[u8]; 10] = [
-    b"o", b"so", b"a", b"bin", b"exe", b"dll", b"png", b"jpg", b"gif", b"pdf",
-];
+const BINARY_EXTENSIONS: [&[u8]; 10] =
+    [b"o", b"so", b"a", b"bin", b"exe", b"dll", b"png", b"jpg", b"gif", b"pdf"];
 /// How far into a file a NUL byte is looked for.
 const BINARY_PROBE: u64 = 8192;
 
@@ -28,10 +27,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(expected as usize + 1)
-        .map_err(|_| Error::Memory {
-            what: "a file",
-            bytes: expected as usize,
-        })?;
+        .map_err(|_| Error::Memory { what: "a file", bytes: expected as usize })?;
     let mut limited = file.take(limit.saturating_add(1));
     limited.read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > limit {
@@ -43,10 +39,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 /// The whole file as text: NUL bytes, which no C string can hold, become spaces.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = read(path, limit)?;
-    bytes
-        .iter_mut()
-        .filter(|b| **b == 0)
-        .for_each(|b| *b = b' ');
+    bytes.iter_mut().filter(|b| **b == 0).for_each(|b| *b = b' ');
     Ok(bytes)
 }
 
@@ -57,14 +50,13 @@ pub fn text_files(directory: &Path) -> Result<Vec<PathBuf>> {
     fs::read_dir(directory).map_err(Error::io(directory))?;
     let mut entered = HashSet::new();
     let mut found = Vec::new();
-    let walk = WalkDir::new(directory)
-        .follow_links(true)
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| match entry.metadata() {
-            Ok(m) if m.is_dir() => entered.insert((m.dev(), m.ino())),
-            _ => true,
-        });
+    let walk =
+        WalkDir::new(directory).follow_links(true).sort_by_file_name().into_iter().filter_entry(
+            |entry| match entry.metadata() {
+                Ok(m) if m.is_dir() => entered.insert((m.dev(), m.ino())),
+                _ => true,
+            },
+        );
     for entry in walk {
         let entry = match entry {
             Ok(entry) => entry,
@@ -134,16 +126,7 @@ mod tests {
     fn which_files_in_which_order() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for name in [
-            "b.txt",
-            "a/z.txt",
-            "a.txt",
-            "a-b",
-            ".hidden/x",
-            "noext",
-            "UP.O",
-            "x.o.txt",
-        ] {
+        for name in ["b.txt", "a/z.txt", "a.txt", "a-b", ".hidden/x", "noext", "UP.O", "x.o.txt"] {
             put(root, name, b"text");
         }
         for name in ["x.o", "y.pdf", ".secret", "a/lib.so", "..bin"] {
@@ -154,17 +137,7 @@ mod tests {
         // Byte order of whole paths: '-' and '.' come before '/'.
         assert_eq!(
             names(root),
-            [
-                ".hidden/x",
-                "UP.O",
-                "a-b",
-                "a.txt",
-                "a/z.txt",
-                "b.txt",
-                "empty",
-                "noext",
-                "x.o.txt"
-            ]
+            [".hidden/x", "UP.O", "a-b", "a.txt", "a/z.txt", "b.txt", "empty", "noext", "x.o.txt"]
         );
     }
 
@@ -197,12 +170,7 @@ mod tests {
         let path = dir.path().join("f");
         assert_eq!(read(&path, 5).unwrap(), b"ab\0cd");
         assert_eq!(read_text(&path, 5).unwrap(), b"ab cd");
-        assert!(
-            read(&path, 4)
-                .unwrap_err()
-                .to_string()
-                .contains("longer than 4")
-        );
+        assert!(read(&path, 4).unwrap_err().to_string().contains("longer than 4"));
         // A file that claims to be empty and never ends.
         assert!(read(Path::new("/dev/zero"), 100).is_err());
         assert!(read(dir.path(), 100).is_err());

@@ -71,17 +71,14 @@ impl WordIndex {
         };
         self.hashes.try_reserve(new).map_err(|_| no_memory())?;
         let hashes = &self.hashes;
-        self.first
-            .try_reserve(new, |&id| hashes[id as usize])
-            .map_err(|_| no_memory())?;
+        self.first.try_reserve(new, |&id| hashes[id as usize]).map_err(|_| no_memory())?;
         for id in ids(words).skip(self.hashes.len()) {
             let word = words.get(id);
             let hash = self.hash(word);
             self.hashes.push(hash);
             if word.is_some_and(|word| self.probe(words, word).is_none()) {
                 let hashes = &self.hashes;
-                self.first
-                    .insert_unique(hash, id, |&id| hashes[id as usize]);
+                self.first.insert_unique(hash, id, |&id| hashes[id as usize]);
             }
         }
         Ok(())
@@ -96,9 +93,7 @@ impl WordIndex {
     /// Whether every slot holds what it held when it was indexed.
     fn fits(&self, words: &(impl Words + ?Sized)) -> bool {
         self.hashes.len() == words.count()
-            && ids(words)
-                .zip(&self.hashes)
-                .all(|(id, &hash)| self.hash(words.get(id)) == hash)
+            && ids(words).zip(&self.hashes).all(|(id, &hash)| self.hash(words.get(id)) == hash)
     }
 }
 
@@ -120,12 +115,7 @@ impl<'a, W: Words + ?Sized> Lookup<'a, W> {
         } else {
             index.extend(words)?;
         }
-        Ok(Self {
-            index,
-            words,
-            scans: 0,
-            exact,
-        })
+        Ok(Self { index, words, scans: 0, exact })
     }
 
     /// The strings.
@@ -176,10 +166,7 @@ mod tests {
 
     impl Counted {
         fn new(words: impl Iterator<Item = String>) -> Self {
-            Self {
-                words: words.map(String::into_bytes).collect(),
-                looks: Cell::new(0),
-            }
+            Self { words: words.map(String::into_bytes).collect(), looks: Cell::new(0) }
         }
     }
 

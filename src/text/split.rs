@@ -20,8 +20,7 @@ pub fn is_mark(byte: u8) -> bool {
 
 /// The words of `text`: its longest runs without separators.
 pub fn words(text: &[u8], separates: fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
-    text.split(move |&byte| separates(byte))
-        .filter(|word| !word.is_empty())
+    text.split(move |&byte| separates(byte)).filter(|word| !word.is_empty())
 }
 
 /// Words in `text`.
@@ -85,10 +84,7 @@ mod tests {
         let split = |f| words(b" a\tb\r\nc.d  ", f).collect::<Vec<_>>();
         assert_eq!(split(is_blank), [&b"a"[..], b"b", b"c.d"]);
         assert_eq!(split(is_prompt_blank), [&b"a"[..], b"b\r", b"c.d"]);
-        assert_eq!(
-            words(b"a.,b!?", is_mark).collect::<Vec<_>>(),
-            [&b"a"[..], b"b"]
-        );
+        assert_eq!(words(b"a.,b!?", is_mark).collect::<Vec<_>>(), [&b"a"[..], b"b"]);
         assert_eq!(count_words(b""), 0);
     }
 
@@ -106,14 +102,10 @@ mod tests {
 
     #[test]
     fn special_words() {
-        for word in [
-            "<PAD>", "<unk>", "<Bos>", "<EOS>", "<mask>", "<UNK_0>", "<unk_12>",
-        ] {
+        for word in ["<PAD>", "<unk>", "<Bos>", "<EOS>", "<mask>", "<UNK_0>", "<unk_12>"] {
             assert!(is_special(word.as_bytes()), "{word}");
         }
-        for word in [
-            "<html>", "PAD", "<UNK_>", "<UNK_1x>", "<UNK_1", "", "<UNK", "<PAD> ",
-        ] {
+        for word in ["<html>", "PAD", "<UNK_>", "<UNK_1x>", "<UNK_1", "", "<UNK", "<PAD> "] {
             assert!(!is_special(word.as_bytes()), "{word}");
         }
     }
@@ -122,12 +114,7 @@ mod tests {
     fn placeholders() {
         assert!(is_placeholder(b"token_0", 0));
         assert!(is_placeholder(b"token_120", 120));
-        for (word, id) in [
-            ("token_1", 2),
-            ("token_01", 1),
-            ("token_", 0),
-            ("token_x", 0),
-        ] {
+        for (word, id) in [("token_1", 2), ("token_01", 1), ("token_", 0), ("token_x", 0)] {
             assert!(!is_placeholder(word.as_bytes(), id), "{word}");
         }
         assert!(!is_placeholder(b"token_99999999999999999999999", 1));

@@ -35,14 +35,10 @@ pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<VocabFile<'a>> {
             file.skipped += usize::from(!line.is_empty());
             continue;
         };
-        file.entries.try_reserve(1).map_err(|_| Error::Memory {
-            what: "the vocabulary",
-            bytes: text.len(),
-        })?;
-        file.entries.push(Entry {
-            word: &line[..tab],
-            count: parse_count(&line[tab + 1..]),
-        });
+        file.entries
+            .try_reserve(1)
+            .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
+        file.entries.push(Entry { word: &line[..tab], count: parse_count(&line[tab + 1..]) });
     }
     Ok(file)
 }
@@ -90,10 +86,7 @@ mod tests {
     #[test]
     fn lines() {
         assert_eq!(parsed(b"").0, []);
-        assert_eq!(
-            parsed(b"<PAD>\t0\nint\t7").0,
-            [(&b"<PAD>"[..], 0), (b"int", 7)]
-        );
+        assert_eq!(parsed(b"<PAD>\t0\nint\t7").0, [(&b"<PAD>"[..], 0), (b"int", 7)]);
         assert_eq!(parsed(b"a\tb\t3\n\t4\n").0, [(&b"a\tb"[..], 3), (b"", 4)]);
         assert_eq!(parsed(b"a\t3\r\n").0, [(&b"a"[..], 3)]);
         assert_eq!(parsed(b"no tab\n\nx\t1\n"), (vec![(&b"x"[..], 1)], 1));
@@ -109,21 +102,14 @@ mod tests {
             ("x", 0),
             ("99999999999999999999", u32::MAX),
         ] {
-            assert_eq!(
-                parsed(format!("w\t{text}\n").as_bytes()).0[0].1,
-                count,
-                "{text:?}"
-            );
+            assert_eq!(parsed(format!("w\t{text}\n").as_bytes()).0[0].1, count, "{text:?}");
         }
     }
 
     #[test]
     fn binary_files_are_refused() {
         let error = parse(Path::new("v"), b"a\t1\nb\0\t1\n").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "v: line 2 holds a NUL byte: not a vocabulary"
-        );
+        assert_eq!(error.to_string(), "v: line 2 holds a NUL byte: not a vocabulary");
     }
 
     #[test]

@@ -12,10 +12,7 @@ pub fn positions(batch: usize, seq: usize) -> Result<usize> {
     }
     let positions = product("a batch", &[batch, seq])?;
     if positions > MAX_BATCH_POSITIONS {
-        return Err(Error::Memory {
-            what: "a batch",
-            bytes: positions.saturating_mul(12),
-        });
+        return Err(Error::Memory { what: "a batch", bytes: positions.saturating_mul(12) });
     }
     Ok(positions)
 }
@@ -70,14 +67,7 @@ impl Batches {
                 return Err(Error::argument(name, 0, "1 or more"));
             }
         }
-        Ok(Self {
-            tokens,
-            positions,
-            shuffle,
-            drop_last,
-            next: 0,
-            resets: 0,
-        })
+        Ok(Self { tokens, positions, shuffle, drop_last, next: 0, resets: 0 })
     }
 
     /// Batches without padding. The last token is no input: nothing follows it.
@@ -160,9 +150,7 @@ pub fn validate(inputs: &[u32], targets: &[u32], mask: &[f32], valid: usize) -> 
         }
     }
     if real != valid {
-        return Err(Error::State(format!(
-            "num_valid_tokens is {valid}, the mask has {real}"
-        )));
+        return Err(Error::State(format!("num_valid_tokens is {valid}, the mask has {real}")));
     }
     Ok(())
 }
@@ -175,11 +163,7 @@ mod tests {
 
     fn filled(tokens: &[u32], start: usize, len: usize) -> Filled {
         let (mut inputs, mut targets, mut mask) = (vec![9; len], vec![9; len], vec![9.0; len]);
-        let batch = BatchMut {
-            inputs: &mut inputs,
-            targets: &mut targets,
-            mask: &mut mask,
-        };
+        let batch = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
         let valid = fill(tokens, start, batch);
         (inputs, targets, mask, valid)
     }
@@ -275,9 +259,6 @@ mod tests {
         assert!(!ok(&[1, 3], &[2, 0], &[1.0, 0.0], 1), "a padded input");
         assert!(!ok(&[1, 0], &[2, 3], &[1.0, 0.0], 1), "a padded target");
         assert!(!ok(&[1, 0], &[2, 0], &[1.0, 0.0], 2), "the count");
-        assert!(
-            !ok(&[1, 0], &[2, 0], &[f32::NAN, 0.0], 1),
-            "NaN is not real"
-        );
+        assert!(!ok(&[1, 0], &[2, 0], &[f32::NAN, 0.0], 1), "NaN is not real");
     }
 }

@@ -156,14 +156,7 @@ pub unsafe extern "C" fn cllm_compare_configs(a: *const CLLMConfig, b: *const CL
         // SAFETY: the caller's promise.
         let (a, b) = unsafe { (ffi::get(a, "a")?, ffi::get(b, "b")?) };
         let sizes = |c: &CLLMConfig| {
-            [
-                c.vocab_size,
-                c.embedding_dim,
-                c.num_layers,
-                c.num_heads,
-                c.ff_dim,
-                c.max_seq_len,
-            ]
+            [c.vocab_size, c.embedding_dim, c.num_layers, c.num_heads, c.ff_dim, c.max_seq_len]
         };
         Ok(c_int::from(sizes(a) == sizes(b) && a.dropout == b.dropout))
     })
@@ -185,11 +178,7 @@ pub extern "C" fn cllm_get_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_get_build_info() -> *const c_char {
     static INFO: Lazy<CString> = Lazy::new(|| {
-        let kind = if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        };
+        let kind = if cfg!(debug_assertions) { "debug" } else { "release" };
         let text = format!(
             "CLLM {} for {}-{}, {kind} build",
             env!("CARGO_PKG_VERSION"),
@@ -198,9 +187,5 @@ pub extern "C" fn cllm_get_build_info() -> *const c_char {
         );
         CString::new(text).unwrap_or_default()
     });
-    guard(
-        "cllm_get_build_info",
-        c"CLLM".as_ptr(),
-        || Ok(INFO.as_ptr()),
-    )
+    guard("cllm_get_build_info", c"CLLM".as_ptr(), || Ok(INFO.as_ptr()))
 }

@@ -16,10 +16,7 @@ unsafe fn parameter_count(m: &CLLMModel) -> Result<u64> {
     let d = views::embedding_dim(m)? as u64;
     let mut parts = vec![v.saturating_mul(d)];
     let square = d.saturating_mul(d);
-    let transforms = [
-        m.embeddings.lattice_transform,
-        m.embeddings.inverse_transform,
-    ];
+    let transforms = [m.embeddings.lattice_transform, m.embeddings.inverse_transform];
     parts.extend(transforms.iter().filter(|t| !t.is_null()).map(|_| square));
     if !m.pos_encoding.learned_positions.is_null() {
         parts.push(u64::from(m.pos_encoding.max_length).saturating_mul(d));
@@ -59,8 +56,7 @@ unsafe fn health(model: *const CLLMModel) -> Result<()> {
         }
     });
     outcome?;
-    view.spiral
-        .map_or(Ok(()), |t| check::finite("spiral positions", t))
+    view.spiral.map_or(Ok(()), |t| check::finite("spiral positions", t))
 }
 
 /// How many parameters a model has, for display: `V*D`, `D*D` for each embedding transform that

@@ -41,14 +41,9 @@ pub unsafe extern "C" fn cllm_estimate_memory(config: *const CLLMConfig) -> usiz
     guard("cllm_estimate_memory", 0, || {
         // SAFETY: the caller's promise.
         let sizes = models::sizes(unsafe { ffi::get(config, "config")? });
-        let [v, d, l, f, s] = [
-            sizes.vocab,
-            sizes.dim,
-            sizes.layers,
-            sizes.hidden,
-            sizes.max_length,
-        ]
-        .map(|n| n as u128);
+        let [v, d, l, f, s] =
+            [sizes.vocab, sizes.dim, sizes.layers, sizes.hidden, sizes.max_length]
+                .map(|n| n as u128);
         // Every factor is below 2^32 and a term has at most three of them and a small constant:
         // 128 bits hold the sum.
         let weights = v * d + l * (3 * d * d + 2 * d * f + 5 * d + f);
@@ -85,11 +80,8 @@ pub unsafe extern "C" fn cllm_print_model_info(model: *const CLLMModel) {
         if m.num_layers > 0 && !m.attention_layers.is_null() {
             // SAFETY: a model with layers has an entry for the first one.
             let a = unsafe { ffi::get(m.attention_layers, "attention_layers")? };
-            let _ = writeln!(
-                text,
-                "  Attention heads: {} of {} dimensions",
-                a.num_heads, a.head_dim
-            );
+            let _ =
+                writeln!(text, "  Attention heads: {} of {} dimensions", a.num_heads, a.head_dim);
         }
         if m.num_layers > 0 && !m.ff_layers.is_null() {
             // SAFETY: likewise.
@@ -107,12 +99,9 @@ pub unsafe extern "C" fn cllm_print_model_info(model: *const CLLMModel) {
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_reset_memory_stats() {
     guard("cllm_reset_memory_stats", (), || {
-        for counter in [
-            &MEMORY.allocations,
-            &MEMORY.releases,
-            &MEMORY.bytes_allocated,
-            &MEMORY.bytes_released,
-        ] {
+        for counter in
+            [&MEMORY.allocations, &MEMORY.releases, &MEMORY.bytes_allocated, &MEMORY.bytes_released]
+        {
             counter.store(0, Ordering::Relaxed);
         }
         Ok(())

@@ -120,9 +120,7 @@ pub unsafe extern "C" fn cllm_free_model(model: *mut CLLMModel) {
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
-    guard("cllm_create_small_model", ptr::null_mut(), || {
-        create(&preset(1000, 128, 4, 4, 512, 512))
-    })
+    guard("cllm_create_small_model", ptr::null_mut(), || create(&preset(1000, 128, 4, 4, 512, 512)))
 }
 
 /// `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width

@@ -105,9 +105,7 @@ unsafe fn weights(model: *const CLLMModel) -> Result<()> {
     if !m.weights.is_null() && m.num_weights > 0 {
         let len = usize::try_from(m.num_weights).unwrap_or(usize::MAX);
         // SAFETY: the caller's promise.
-        check::finite("weights", unsafe {
-            ffi::slice(m.weights, len, "model->weights")?
-        })?;
+        check::finite("weights", unsafe { ffi::slice(m.weights, len, "model->weights")? })?;
     }
     let mut outcome = Ok(());
     params.visit(|kind, layer, t| {
@@ -370,9 +368,7 @@ pub unsafe extern "C" fn cllm_validate_inference_output(
         check::finite("the logits", logits)?;
         let range = check::range(logits);
         if range > check::MAX_LOGIT_RANGE {
-            log::warn(&format!(
-                "cllm_validate_inference_output: the logits spread over {range}"
-            ));
+            log::warn(&format!("cllm_validate_inference_output: the logits spread over {range}"));
         }
         Ok(true)
     })
@@ -405,10 +401,7 @@ pub unsafe extern "C" fn cllm_validate_training_batch(
         }
         // SAFETY: the caller's promise.
         let (inputs, targets) = unsafe {
-            (
-                ffi::slice(input_ids, len, "input_ids")?,
-                ffi::slice(target_ids, len, "target_ids")?,
-            )
+            (ffi::slice(input_ids, len, "input_ids")?, ffi::slice(target_ids, len, "target_ids")?)
         };
         check::ids("input_ids", inputs, vocab_size)?;
         check::ids("target_ids", targets, vocab_size)?;
