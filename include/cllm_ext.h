@@ -10,4 +10,358 @@
 #include "cllm_inference.h"
 #include "cllm_training.h"
 
+/**
+ * Level of a message: a call failed.
+ */
+#define CLLM_LOG_ERROR 0
+
+/**
+ * Level of a message: a call went on, but not quite as asked.
+ */
+#define CLLM_LOG_WARNING 1
+
+/**
+ * Level of a message: worth knowing.
+ */
+#define CLLM_LOG_INFO 2
+
+/**
+ * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
+ * the call), the separating space included, and the token that they spell. Returns false to stop.
+ */
+typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t token, void *user_data);
+
+/**
+ * Receives a message of the library: its level (CLLM_LOG_…), its text (valid during the call),
+ * and the pointer that was given with the callback. Called on the thread that the message comes
+ * from, without any lock held; it may call the library.
+ */
+typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
+
+/**
+ * How far training is, after a batch.
+ */
+typedef struct CLLMProgress {
+    /**
+     * `sizeof(CLLMProgress)` of the library; fields behind it don't exist.
+     */
+    size_t struct_size;
+    /**
+     * `current_epoch`: epochs completed before this one.
+     */
+    int epoch;
+    /**
+     * `current_step`: batches trained so far, this one included.
+     */
+    int step;
+    /**
+     * Batches of this epoch done, this one included.
+     */
+    int batch;
+    /**
+     * Batches in an epoch.
+     */
+    int batches_per_epoch;
+    /**
+     * Loss of this batch, before its update, in nats per token.
+     */
+    float loss;
+    /**
+     * Learning rate of this batch.
+     */
+    float learning_rate;
+    /**
+     * L2 norm of the latest update's gradient over all parameters, before clipping.
+     */
+    float gradient_norm;
+    /**
+     * Since the loop began.
+     */
+    double tokens_per_second;
+    /**
+     * To the end of this epoch, estimated.
+     */
+    double seconds_left;
+} CLLMProgress;
+
+/**
+ * Called after each batch of the training loops, without any lock held: it may save a checkpoint
+ * of the training object. Returns false to stop the loop at this clean point.
+ */
+typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *user_data);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Mean cross-entropy and perplexity of a sequence of token ids, such as held-out text, cut into
+ * windows of `seq_len` tokens that don't see each other. Token i+1 is predicted from the tokens
+ * up to i of its window.
+ *
+ * @param tokens      `[num_tokens]`, at least 2.
+ * @param seq_len     window, at least 1; the context that the model was trained with is a good one.
+ * @param threads     0: one for each processor.
+ * @param mean_loss   nats per token; may be NULL.
+ * @param perplexity  e^mean_loss; may be NULL.
+ * @return 0; -1 on failure, with the outputs unchanged.
+ *
+ * ```c
+ * double perplexity;
+ * if (cllm_evaluate(model, ids, count, 128, 0, NULL, &perplexity) == 0)
+ *     printf("perplexity %.1f\n", perplexity);
+ * ```
+ *
+ * # Safety
+ * `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids.
+ */
+int cllm_evaluate(CLLMModel *model,
+                  const uint32_t *tokens,
+                  size_t num_tokens,
+                  int seq_len,
+                  int threads,
+                  double *mean_loss,
+                  double *perplexity);
+
+/**
+ * Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model
+ * is spelled like entry i of the tokenizer. Entries of the model beyond the tokenizer's keep
+ * `token_<id>`.
+ *
+ * @return 0; -1 if the tokenizer has more entries than the model, or on NULL (nothing changed).
+ *
+ * ```c
+ * cllm_model_set_vocab(model, tokenizer);   // before cllm_write_model: the file then has words
+ * ```
+ *
+ * # Safety
+ * Both are NULL or live.
+ */
+int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
+
+/**
+ * The same from a vocab.txt (lines `token<TAB>count` in id order).
+ *
+ * @return 0; -1 if the file can't be read or does not fit (nothing changed).
+ *
+ * # Safety
+ * `model` is NULL or live; `path` is NULL or a C string.
+ */
+int cllm_model_load_vocab(CLLMModel *model, const char *path);
+
+/**
+ * cllm_read_model for a file whose weights may be NaN or infinite, which cllm_read_model refuses.
+ * Everything else about the file is checked all the same.
+ *
+ * @return the model, to be freed with cllm_free_model; NULL on failure.
+ *
+ * # Safety
+ * `path` is NULL or a C string.
+ */
+CLLMModel *cllm_read_model_unchecked(const char *path);
+
+/**
+ * Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_set_seed(inference, 42);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_set_seed(CLLMInference *inference, uint64_t seed);
+
+/**
+ * Makes tokens that the sequence already holds less likely: positive logits are divided by
+ * `penalty`, negative ones multiplied. 1 or 0: off. The same as writing `repetition_penalty`.
+ *
+ * @return 0; -1 for NULL, a negative number or NaN.
+ *
+ * ```c
+ * cllm_set_repetition_penalty(inference, 1.2f);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_set_repetition_penalty(CLLMInference *inference, float penalty);
+
+/**
+ * Leaves out tokens less than `min_p` times as likely as the likeliest one, after top_k and top_p.
+ *
+ * @param min_p  in [0, 1]; 0: off.
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_set_min_p(inference, 0.05f);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_set_min_p(CLLMInference *inference, float min_p);
+
+/**
+ * Always takes the likeliest token (the lowest id of equals), whatever the temperature.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_set_greedy(inference, true);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_set_greedy(CLLMInference *inference, bool greedy);
+
+/**
+ * Threads for this context's forward passes; a new context uses one. The text does not depend on
+ * their number.
+ *
+ * @param threads  0: one for each processor.
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_inference_set_threads(inference, 0);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_inference_set_threads(CLLMInference *inference, int threads);
+
+/**
+ * Forgets the keys and values of earlier calls. To be called after weights were changed by hand
+ * between two calls of cllm_forward of which the second continues the first.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * model->embeddings.embeddings[7] = 0.5f;
+ * cllm_kv_cache_clear(inference);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+int cllm_kv_cache_clear(CLLMInference *inference);
+
+/**
+ * Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
+ * cllm_generate. Only the continuation is handed over, special tokens are not, and no lock is
+ * held meanwhile.
+ *
+ * @param prompt    at least one word.
+ * @param callback  gets each piece; returns false to stop.
+ * @return new tokens, the hidden and the last one included; -1 on failure.
+ *
+ * ```c
+ * static bool show(const char *piece, size_t length, uint32_t token, void *file) {
+ *     (void)token;
+ *     return fwrite(piece, 1, length, (FILE *)file) == length;
+ * }
+ * cllm_generate_stream(inference, "to be or", show, stdout);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
+ * `user_data`.
+ */
+int cllm_generate_stream(CLLMInference *inference,
+                         const char *prompt,
+                         CLLMTokenCallback callback,
+                         void *user_data);
+
+/**
+ * The library's version, as in "1.0.0". Static.
+ */
+const char *cllm_version(void);
+
+/**
+ * Why the latest failed call of this thread failed: "function: what is wrong". An empty string if
+ * none has failed. Valid until the thread's next failure; a call that succeeds leaves it.
+ *
+ * ```c
+ * CLLMModel *model = cllm_read_model("missing.cllm");
+ * if (!model) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ */
+const char *cllm_last_error(void);
+
+/**
+ * Sends all messages of the library, from any thread, to `callback` instead of stderr. For the
+ * whole process; not to be called while other threads are inside the library.
+ *
+ * @param callback   NULL: errors and warnings go to stderr again.
+ * @param user_data  handed to the callback.
+ *
+ * ```c
+ * static void to_file(int level, const char *message, void *file) {
+ *     fprintf((FILE *)file, "[%d] %s\n", level, message);
+ * }
+ * cllm_set_log_callback(to_file, log_file);
+ * ```
+ *
+ * # Safety
+ * `callback` may be called with `user_data` until another one is set.
+ */
+void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
+
+/**
+ * Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
+ */
+void cllm_set_log_silent(void);
+
+/**
+ * Has `callback` called after each batch of every training loop over this object.
+ *
+ * @param callback   NULL: none.
+ * @param user_data  handed to the callback.
+ * @return 0; -1 for an object not made by cllm_training_init.
+ *
+ * ```c
+ * static bool watch(const CLLMProgress *p, void *user_data) {
+ *     printf("step %d: loss %.3f\n", p->step, p->loss);
+ *     return p->step < *(int *)user_data;
+ * }
+ * cllm_set_progress_callback(training, watch, &last_step);
+ * ```
+ *
+ * # Safety
+ * `training` is NULL or live; `callback` may be called with `user_data` until another one is set
+ * or the object is freed.
+ */
+int cllm_set_progress_callback(CLLMTraining *training,
+                               CLLMProgressCallback callback,
+                               void *user_data);
+
+/**
+ * Trains up to `steps` batches, beginning at `training->current_batch_offset` (where a loaded
+ * checkpoint stood), never past the end of the epoch.
+ *
+ * @param steps      batches; 0 or less: to the end of the epoch.
+ * @param threads    0: one for each processor. The result is the same for any number.
+ * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
+ * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
+ *         offset 0); -1 on failure. Stops early when the progress callback says so.
+ *
+ * ```c
+ * float loss;
+ * while (cllm_train_steps(training, 100, 0, &loss) > 0)
+ *     cllm_save_checkpoint(training, "run.cllm");
+ * ```
+ *
+ * # Safety
+ * As cllm_train_epoch; `mean_loss` is NULL or writable.
+ */
+int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean_loss);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_EXT_H */

@@ -8,4 +8,26 @@
 #include <stdint.h>
 #include "cllm_training.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * cllm_train_epoch on several threads: the same batches, one update per batch, the same return
+ * value and fields, and the same bits for any number of threads.
+ *
+ * @param num_threads  0: one for each processor that is online; at most 256 are used.
+ * @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
+ *
+ * The threads belong to a pool of the library's, sleep between calls and end with the process.
+ *
+ * # Safety
+ * As cllm_train_epoch.
+ */
+float cllm_train_epoch_mt(CLLMTraining *training, int num_threads);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_TRAINING_MT_H */

@@ -261,7 +261,6 @@ pub(crate) unsafe fn free_blocks<const N: usize>(pointers: [&mut *mut f32; N]) -
     Ok(())
 }
 
-
 /// Whether a pointer lies inside the weight block of a model that the library made.
 fn inside_weights(pointer: *const f32) -> bool {
     let address = pointer.addr();

@@ -37,8 +37,8 @@ fn fill_clock(row: &mut [f32], s: u64) {
 
 /// The embedding of a point of symmetry s = prime mod 12, from the sum over k = i + 1 of
 /// 0.3·(sin(kx/10) + cos(ky/10) + sin(kz/10)) + 0.1·cos(2πks/12), scaled to unit length.
-fn fill(out: &mut [f32], clock: &[f32], coords: [f32; 3]) {
-    let point = coords.map(|x| f64::from(x) / 10.0);
+fn fill(out: &mut [f32], clock: &[f32], coords: [f64; 3]) {
+    let point = coords.map(|x| x / 10.0);
     let largest = point.iter().fold(0f64, |m, x| m.max(x.abs())) * out.len() as f64;
     if largest < 1e8 {
         add_waves(out, clock, point);
@@ -57,7 +57,7 @@ fn fill(out: &mut [f32], clock: &[f32], coords: [f32; 3]) {
 /// Writes the lattice embedding of token (`id`, `prime`) to `out`. An error, with `out`
 /// untouched, where the prime can't be counted.
 pub fn token(out: &mut [f32], id: u32, prime: u64) -> Result<()> {
-    let coords = spiral::map_token(id, prime)?;
+    let coords = spiral::precise_nth_token(id, prime, primes::count_below(prime)?);
     let mut clock = limits::filled("the clock terms", out.len())?;
     fill_clock(&mut clock, prime % 12);
     fill(out, &clock, coords);
@@ -80,8 +80,8 @@ pub fn table(table: &mut [f32], dim: usize, mut placed: impl FnMut(usize, Placed
     let rows = table.chunks_exact_mut(dim.max(1)).enumerate();
     for ((t, row), prime) in rows.zip(primes::primes()) {
         // The t-th prime has t primes below it.
+        fill(row, clock.row(prime), spiral::precise_nth_token(t as u32, prime, t as u64));
         let coords = spiral::map_nth_token(t as u32, prime, t as u64);
-        fill(row, clock.row(prime), coords);
         placed(t, Placed { prime, coords });
     }
     Ok(())
@@ -143,7 +143,14 @@ mod tests {
 
     /// The formula as the contract has it, in f64.
     fn plain(id: u32, prime: u64, dim: usize) -> Vec<f64> {
-        let coords = spiral::map_token(id, prime).unwrap().map(f64::from);
+        let n = primes::count_below(prime).unwrap() as f64;
+        let angle = TAU / GOLDEN_RATIO.powi(2) * n;
+        let theta = f64::from((TAU * f64::from(id) / 1000.0) as f32);
+        let coords = [
+            n.sqrt() * angle.cos() + 0.1 * theta.cos(),
+            n.sqrt() * angle.sin() + 0.1 * theta.sin(),
+            (prime as f64 + 1.0).ln() + 0.1 * (GOLDEN_RATIO * theta).sin(),
+        ];
         let s = (prime % 12) as f64;
         let mut out: Vec<f64> = (1..=dim)
             .map(|k| {

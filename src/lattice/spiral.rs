@@ -38,12 +38,22 @@ pub fn map_token(id: u32, prime: u64) -> Result<[f32; 3]> {
 /// [`map_token`] for a prime with `n` primes below it.
 pub fn map_nth_token(id: u32, prime: u64, n: u64) -> [f32; 3] {
     let (angle, radius) = nth_position(n);
-    let (angle, radius) = (f64::from(angle), f64::from(radius));
+    place(id, prime, f64::from(angle), f64::from(radius)).map(|x| x as f32)
+}
+
+/// The same in double precision, with an angle that was not rounded on the way: for formulas that
+/// take multiples of the coordinates, which multiply the rounding too.
+pub fn precise_nth_token(id: u32, prime: u64, n: u64) -> [f64; 3] {
+    let n = n as f64;
+    place(id, prime, TAU / (GOLDEN_RATIO * GOLDEN_RATIO) * n, n.sqrt())
+}
+
+fn place(id: u32, prime: u64, angle: f64, radius: f64) -> [f64; 3] {
     let offset = f32_of(TAU * f64::from(id) / 1000.0);
     [
-        (radius * angle.cos() + 0.1 * offset.cos()) as f32,
-        (radius * angle.sin() + 0.1 * offset.sin()) as f32,
-        ((prime as f64 + 1.0).ln() + 0.1 * (GOLDEN_RATIO * offset).sin()) as f32,
+        radius * angle.cos() + 0.1 * offset.cos(),
+        radius * angle.sin() + 0.1 * offset.sin(),
+        (prime as f64 + 1.0).ln() + 0.1 * (GOLDEN_RATIO * offset).sin(),
     ]
 }
 

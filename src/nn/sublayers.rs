@@ -34,8 +34,7 @@ pub fn attend(w: &Attention<&[f32]>, x: &[f32], n: usize, causal: bool) -> Resul
     let mut out = filled(WHAT, product(WHAT, &[n, d])?)?;
     let mut lse = filled(WHAT, product(WHAT, &[n, w.heads])?)?;
     project(&pool, w, x, n, d, &mut qkv);
-    let shape =
-        Shape { batch: 1, rows: n, base: 0, heads: w.heads, head_dim: w.head_dim, causal };
+    let shape = Shape { batch: 1, rows: n, base: 0, heads: w.heads, head_dim: w.head_dim, causal };
     let [q, k, v] = qkv_heads(&qkv, n, d);
     attention::forward(&pool, &shape, q, k, v, &mut out, Some(&mut lse));
     Ok(Attended { qkv, out, lse })
