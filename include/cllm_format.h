@@ -126,6 +126,119 @@ bool cllm_validate(const char *filename);
  */
 void cllm_free(CLLMModel *model);
 
+/**
+ * Sets a header to the library's defaults: magic "CLLM\1\0\0\0", version 1, architecture 1,
+ * vocab_size 50000, embedding_dim 768, num_layers 12, num_heads 12, context_length 2048,
+ * symmetry_order 12, golden_ratio 1.618033988749895, timestamp now; everything else 0.
+ *
+ * @param header       overwritten. NULL: nothing happens.
+ * @param model_name   cut to 255 bytes (at a character's boundary); NULL means "".
+ * @param description  cut to 1023 bytes; NULL means "".
+ *
+ * Not for the header of a model that the library made: its sizes would become wrong.
+ *
+ * # Safety
+ * `header` is NULL or a `CLLMHeader`; the strings are NULL or NUL-terminated.
+ */
+void cllm_header_init(CLLMHeader *header, const char *model_name, const char *description);
+
+/**
+ * Where a number lies on the clock of 12 hours: angle = 2 pi (prime mod 12)/12,
+ * radius = 1.618034^(log2 prime), x and y on that circle, z = ln prime/ln 1.618034.
+ *
+ * @param prime   1 or more, need not be prime. 0: every output is set to 0, an error.
+ * @param coords  `[3]` floats x, y, z; may be NULL.
+ * @param angle   radians, 0 to below 2 pi; may be NULL.
+ * @param radius  may be NULL.
+ *
+ * # Safety
+ * The outputs are NULL or have the sizes above.
+ */
+void cllm_prime_to_lattice(uint64_t prime, float *coords, float *angle, float *radius);
+
+/**
+ * The smallest prime that is n or more (not the nearest one, despite the name).
+ *
+ * @param n  any number; 2 and below give 2.
+ * @return the prime; 0, an error, above 18446744073709551557, the largest 64-bit prime.
+ *
+ * Takes microseconds for every n (the test of Miller and Rabin, which is exact for 64 bits).
+ */
+uint64_t cllm_nearest_prime(uint64_t n);
+
+/**
+ * The prime of a token: 2 for token 0, else the smallest prime from
+ * token_id * floor(ln(token_id + 1) + 1) on.
+ *
+ * @param token_id  any.
+ * @return the prime. Larger ids never give smaller primes, but neighbouring ids may share one.
+ */
+uint64_t cllm_token_to_prime(uint32_t token_id);
+
+/**
+ * Makes a token: prime_encoding = cllm_token_to_prime(token_id), lattice_coords, spiral_angle and
+ * radial_distance by cllm_prime_to_lattice() of it, symmetry_group = the prime mod 12; everything
+ * else 0.
+ *
+ * @param token      overwritten; need not be initialised. NULL: nothing happens.
+ * @param token_id   the id.
+ * @param token_str  cut to 63 bytes (at a character's boundary); NULL means "".
+ *
+ * # Safety
+ * `token` is NULL or has room for a `CLLMToken`; `token_str` is NULL or NUL-terminated.
+ */
+void cllm_token_create(CLLMToken *token, uint32_t token_id, const char *token_str);
+
+/**
+ * Makes a lattice point: coords, prime_factor = prime, symmetry_group = prime mod 12,
+ * resonance = 1/ln(prime + 1); everything else 0, the field `prime` too.
+ *
+ * @param point     overwritten; need not be initialised. NULL: nothing happens.
+ * @param point_id  the id.
+ * @param x, y, z   coordinates.
+ * @param prime     32 bits, as in the C library; 0 gives resonance 0.
+ *
+ * # Safety
+ * `point` is NULL or has room for a `CLLMLatticePoint`.
+ */
+void cllm_lattice_point_create(CLLMLatticePoint *point,
+                               uint32_t point_id,
+                               float x,
+                               float y,
+                               float z,
+                               uint32_t prime);
+
+/**
+ * Euclidean distance of two points' coords.
+ *
+ * @param p1, p2  not changed; may be the same.
+ * @return the distance; 0 for NULL.
+ *
+ * # Safety
+ * The points are NULL or `CLLMLatticePoint`s.
+ */
+float cllm_lattice_distance(const CLLMLatticePoint *p1, const CLLMLatticePoint *p2);
+
+/**
+ * Lists the first 12 points, in the order of the array, that are within `max_distance` of a point
+ * and have another point_id: sets point->neighbors and point->neighbor_count (`neighbor_ids` and
+ * `num_neighbors` are left alone).
+ *
+ * @param point         the point; may be one of `all_points`.
+ * @param all_points    `[num_points]` points.
+ * @param num_points    0: none are found; negative: an error, nothing happens.
+ * @param max_distance  inclusive; NaN finds none.
+ *
+ * NULL: nothing happens. Not the nearest 12 but the first, as in the C library.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_lattice_find_neighbors(CLLMLatticePoint *point,
+                                 CLLMLatticePoint *all_points,
+                                 int num_points,
+                                 float max_distance);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -9,69 +9,71 @@
 #include "cllm.h"
 
 /**
- * DOC
+ * A context for generating with a model: made by cllm_inference_init, freed by
+ * cllm_inference_cleanup. One thread at a time; many contexts may share a model. Generator and
+ * cache of earlier positions are private.
  */
 typedef struct CLLMInference {
     /**
-     * DOC
+     * Borrowed; must outlive the context.
      */
     CLLMModel *model;
     /**
-     * DOC
+     * Divides the logits; 0 or less: greedy. 1.0 after init.
      */
     float temperature;
     /**
-     * DOC
+     * Mass of the nucleus; outside (0, 1): no limit. 0.9 after init.
      */
     float top_p;
     /**
-     * DOC
+     * The k likeliest tokens only; 0 or less: no limit. 50 after init.
      */
     int top_k;
     /**
-     * DOC
+     * Tokens that cllm_generate adds. 50 after init.
      */
     int max_tokens;
     /**
-     * DOC
+     * Above 1: tokens of the sequence become less likely; 0 or 1: off. 0 after init.
      */
     float repetition_penalty;
     /**
-     * DOC
+     * Positions of a cache that the program installed for cllm_multi_head_attention; 0 without.
      */
     int kv_cache_size;
     /**
-     * DOC
+     * Positions in use; 0 begins a new sequence.
      */
     int kv_cache_used;
     /**
-     * DOC
+     * `[L][kv_cache_size][d]`, the program's, or NULL.
      */
     float *key_cache;
     /**
-     * DOC
+     * `[L][kv_cache_size][d]`, the program's, or NULL.
      */
     float *value_cache;
     /**
-     * DOC
+     * `[d]`: final hidden vector of the latest cllm_forward.
      */
     float *hidden_states;
     /**
-     * DOC
+     * `[V]`: logits of the latest cllm_forward.
      */
     float *logits;
 } CLLMInference;
 
 /**
- * DOC
+ * A token and its probability.
  */
 typedef struct IndexProb {
     /**
-     * DOC
+     * Token id.
      */
     int idx;
     /**
-     * DOC
+     * Probability.
      */
     float prob;
 } IndexProb;
@@ -132,6 +134,130 @@ void cllm_apply_temperature(float *logits, int vocab_size, float temperature);
  * `logits` has `vocab_size` elements.
  */
 void cllm_softmax(float *logits, int vocab_size);
+
+/**
+ * Attention over `seq_len` rows in which every row sees every row: out = softmax(q·kᵀ/√hd)·v per
+ * head, heads side by side, no output matrix. q = Wq·x and so on.
+ *
+ * @param input        `[seq_len * H*hd]`, rows of positions.
+ * @param output       the same size, overwritten; may be `input`.
+ * @param key_cache    `[seq_len * H*hd]`, receives this call's keys; may be NULL.
+ * @param value_cache  likewise the values.
+ *
+ * The matrices are H*hd × H*hd in layers of models that the library made or read; in all other
+ * layers one hd×hd block per head. NULL, missing matrices, `seq_len` <= 0: nothing happens.
+ *
+ * # Safety
+ * The arrays have the sizes above; the layer's matrices those of its layout.
+ */
+void cllm_attention_forward(AttentionLayer *layer,
+                            float *input,
+                            float *output,
+                            float *key_cache,
+                            float *value_cache,
+                            int seq_len);
+
+/**
+ * Causal attention of layer `layer_idx` of the context's model over `seq_len` rows.
+ *
+ * @param input, output  `[seq_len * d]`; may be the same.
+ *
+ * Without a KV cache the rows are the whole sequence. With one that the program installed
+ * (`key_cache`, `value_cache`: `[L][kv_cache_size][d]`) the rows continue at `kv_cache_used`:
+ * their keys and values are stored there, and row i sees everything up to itself;
+ * `kv_cache_used` grows by `seq_len` after the call for the last layer. Set it to 0 to begin a new
+ * sequence. A full cache, a bad index or NULL: nothing changes.
+ *
+ * # Safety
+ * `inference` is NULL or live; arrays and caches have the sizes above.
+ */
+void cllm_multi_head_attention(struct CLLMInference *inf,
+                               int layer_idx,
+                               float *input,
+                               float *output,
+                               int seq_len);
+
+/**
+ * Makes an attention layer with zeroed matrices of one head_dim×head_dim block per head. What the
+ * struct held is not looked at, `layer_id` is left alone. Free with cllm_attention_free.
+ *
+ * @param num_heads, head_dim  at least 1; else nothing happens. Without memory the matrices are
+ *                             NULL.
+ *
+ * # Safety
+ * `layer` is NULL or writable.
+ */
+void cllm_attention_init(AttentionLayer *layer, uint32_t num_heads, uint32_t head_dim);
+
+/**
+ * Frees the matrices of a layer from cllm_attention_init (or with matrices from malloc) and sets
+ * them NULL; the sizes stay. A layer of a model that the library made is left alone.
+ *
+ * # Safety
+ * `layer` is NULL or such a layer.
+ */
+void cllm_attention_free(AttentionLayer *layer);
+
+/**
+ * Makes a context for generating with a model.
+ *
+ * @param model  borrowed: must outlive the context. Many contexts may share a model that nobody
+ *               trains.
+ * @return the context, to be freed with cllm_inference_cleanup; NULL for NULL, a model without
+ *         sizes, or no memory. Missing matrices are reported later, by cllm_forward.
+ *
+ * Fields afterwards: temperature 1.0, top_p 0.9, top_k 50, max_tokens 50, repetition_penalty 0
+ * (off), no KV cache, `hidden_states` `[d]` and `logits` `[V]` zeroed. The generator is seeded by
+ * two draws of rand(): call srand for another sequence, or cllm_set_seed.
+ *
+ * # Safety
+ * `model` is NULL or live.
+ */
+struct CLLMInference *cllm_inference_init(CLLMModel *model);
+
+/**
+ * Frees a context with its `hidden_states` and `logits`. The model is not touched; caches that the
+ * program installed stay the program's. NULL is fine; a context that is freed already is
+ * reported. Of a context that the program made itself only the private state is dropped: its
+ * memory stays the program's.
+ *
+ * # Safety
+ * `inference` is NULL or a context that nothing uses any more.
+ */
+void cllm_inference_cleanup(struct CLLMInference *inference);
+
+/**
+ * Sets the temperature, clamped to [0.1, 2.0]. For greedy generation set top_k to 1, or write 0
+ * into the field, or call cllm_set_greedy. NaN: nothing changes.
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+void cllm_set_temperature(struct CLLMInference *inference, float temperature);
+
+/**
+ * Sets the mass of the nucleus, clamped to [0, 1]; 0 and 1: no limit. NaN: nothing changes.
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+void cllm_set_top_p(struct CLLMInference *inference, float top_p);
+
+/**
+ * Sets how many of the likeliest tokens may be drawn; 0 or less: all of them.
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+void cllm_set_top_k(struct CLLMInference *inference, int top_k);
+
+/**
+ * Sets how many tokens cllm_generate adds; 0 or less: 512.
+ *
+ * # Safety
+ * `inference` is NULL or live.
+ */
+void cllm_set_max_tokens(struct CLLMInference *inference, int max_tokens);
 
 /**
  * Copies the embedding of a token.
@@ -260,6 +386,145 @@ float cllm_embedding_norm(float *embedding, int dim);
 void cllm_normalize_embedding(float *embedding, int dim);
 
 /**
+ * output = W2·GELU(W1·input + bias1) + bias2, for one vector. A NULL bias counts as 0.
+ *
+ * @param input   `[input_dim]`.
+ * @param output  `[output_dim]`, overwritten; may be `input` where the widths agree.
+ *
+ * # Safety
+ * The arrays have the sizes above, the layer's matrices those of its widths.
+ */
+void cllm_feedforward(FeedForwardLayer *layer, float *input, float *output);
+
+/**
+ * cllm_feedforward of `data` into itself. Widths that differ: nothing happens.
+ *
+ * # Safety
+ * As cllm_feedforward.
+ */
+void cllm_feedforward_inplace(FeedForwardLayer *layer, float *data);
+
+/**
+ * cllm_feedforward of `batch_size` rows.
+ *
+ * @param input   `[batch_size * input_dim]`.
+ * @param output  `[batch_size * output_dim]`, overwritten; must not overlap `input`.
+ *
+ * # Safety
+ * As cllm_feedforward.
+ */
+void cllm_feedforward_batch(FeedForwardLayer *layer, float *input, float *output, int batch_size);
+
+/**
+ * Makes a feed-forward layer with zeroed matrices `w1 [hidden_dim * input_dim]`,
+ * `w2 [output_dim * hidden_dim]` and biases. What the struct held is not looked at, `layer_id` is
+ * left alone. Free with cllm_feedforward_free. A width of 0: nothing happens. Without memory all
+ * pointers are NULL.
+ *
+ * # Safety
+ * `layer` is NULL or writable.
+ */
+void cllm_feedforward_init(FeedForwardLayer *layer,
+                           uint32_t input_dim,
+                           uint32_t hidden_dim,
+                           uint32_t output_dim);
+
+/**
+ * Frees the four blocks of a layer from cllm_feedforward_init and sets them NULL. A layer of a
+ * model that the library made is left alone.
+ *
+ * # Safety
+ * `layer` is NULL or such a layer.
+ */
+void cllm_feedforward_free(FeedForwardLayer *layer);
+
+/**
+ * Runs `tokens` through the model: fills `inference->logits` `[V]` for the position after the last
+ * token and `inference->hidden_states` `[d]` with that position's final hidden vector.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens  at least 1. Positions beyond the model's tables share their last row.
+ *
+ * On failure (NULL, a bad id, no embedding matrix, no buffers) logits and hidden_states are
+ * unchanged and cllm_last_error says why. A call whose tokens begin with all those of the call
+ * before, and go on, costs only the new positions. That relies on unchanged weights: changes by
+ * the library are noticed, and so are tables replaced as a whole; after changing single weights
+ * by hand in between call cllm_kv_cache_clear. The public KV cache is not used.
+ *
+ * # Safety
+ * `inference` is NULL or live with buffers of V and d floats; `tokens` is NULL or holds
+ * `num_tokens` ids.
+ */
+void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tokens);
+
+/**
+ * Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
+ * min-p leave, and draws a token from them. With temperature <= 0 or top_k 1 the likeliest token
+ * (the lowest id of equals) is taken and the array becomes one-hot.
+ *
+ * @param logits `[V]`.
+ * @return the token; 0 on failure.
+ *
+ * # Safety
+ * `inference` is NULL or live; `logits` is NULL or holds V floats.
+ */
+int cllm_sample_token(struct CLLMInference *inference, float *logits);
+
+/**
+ * One draw among the k most probable tokens (ties: the lower id first).
+ *
+ * @param probs  `[vocab_size]`, unchanged; need not sum to 1.
+ * @param k      <= 0 or above vocab_size: all.
+ * @return the token; the most probable one where nothing is positive; 0 on failure.
+ *
+ * Draws by libc's rand().
+ *
+ * # Safety
+ * `probs` is NULL or holds `vocab_size` floats.
+ */
+uint32_t cllm_sample_top_k(float *probs, int vocab_size, int k);
+
+/**
+ * One draw from the smallest set of most probable tokens whose probabilities reach `p`.
+ *
+ * @param probs  `[vocab_size]`, unchanged; need not sum to 1.
+ * @param p      share of their sum; <= 0: the most probable token; >= 1: all; NaN: all.
+ * @return the token; 0 on failure.
+ *
+ * Draws by libc's rand().
+ *
+ * # Safety
+ * `probs` is NULL or holds `vocab_size` floats.
+ */
+uint32_t cllm_sample_top_p(float *probs, int vocab_size, float p);
+
+/**
+ * Continues a prompt: `output` receives the prompt's words and the generated ones, joined by
+ * spaces.
+ *
+ * @param prompt             text; must hold at least one word.
+ * @param output             `[max_output_length]` bytes, always NUL-terminated; words that don't
+ *                           fit are left out.
+ * @param max_output_length  at least 1.
+ * @return new tokens, 0 or more; -1 on NULL, a prompt without words (output then holds a sentence
+ *         that says so), or a failing forward pass.
+ *
+ * Adds up to `max_tokens` tokens, chosen as in cllm_sample_token with the temperature clamped to
+ * [0.1, 2.0] and the repetition penalty applied to all tokens of the sequence. Ends early at an
+ * `<EOS>` token of a model with words (it is not counted), or when the sequence has reached the
+ * larger of 512 and the model's context (with a warning). A sequence beyond the model's positions
+ * goes on over its last part.
+ *
+ * # Safety
+ * `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
+ * `max_output_length` bytes.
+ */
+int cllm_generate(struct CLLMInference *inference,
+                  const char *prompt,
+                  char *output,
+                  int max_output_length);
+
+/**
  * Position of a prime on the golden-angle spiral. With n = the number of primes below `prime`
  * (which need not be prime itself), radius = sqrt(n) and angle = n golden angles (2.3999631, the
  * product rounded to single precision) reduced to 0 <= angle < 2 pi.
@@ -377,6 +642,59 @@ void cllm_find_lattice_neighbors(uint32_t token_id,
                                  uint32_t num_tokens,
                                  int k,
                                  uint32_t *neighbors);
+
+/**
+ * out_i = gamma_i·(x_i − mean)/√(variance + epsilon) + beta_i over `dim` values, with the
+ * population variance. epsilon <= 0 counts as 1e-5, NULL gamma as 1, NULL beta as 0.
+ *
+ * @param input, output  `[dim]`; may be the same.
+ *
+ * # Safety
+ * The arrays and the norm's parameters hold `dim` floats.
+ */
+void cllm_layer_norm(CLLMLayerNorm *ln, float *input, float *output);
+
+/**
+ * cllm_layer_norm of `data` into itself.
+ *
+ * # Safety
+ * As cllm_layer_norm.
+ */
+void cllm_layer_norm_inplace(CLLMLayerNorm *ln, float *data);
+
+/**
+ * cllm_layer_norm of `batch_size` rows of `dim` values.
+ *
+ * # Safety
+ * As cllm_layer_norm, for that many rows.
+ */
+void cllm_layer_norm_batch(CLLMLayerNorm *ln, float *input, float *output, int batch_size);
+
+/**
+ * Makes a norm with gamma 1 and beta 0. What the struct held is not looked at, `layer_id` is left
+ * alone. Free with cllm_layer_norm_free. `dim` 0: nothing happens.
+ *
+ * # Safety
+ * `ln` is NULL or writable.
+ */
+void cllm_layer_norm_init(CLLMLayerNorm *ln, uint32_t dim, float epsilon);
+
+/**
+ * Frees gamma and beta of a norm from cllm_layer_norm_init and sets them NULL. A norm of a model
+ * that the library made is left alone.
+ *
+ * # Safety
+ * `ln` is NULL or such a norm.
+ */
+void cllm_layer_norm_free(CLLMLayerNorm *ln);
+
+/**
+ * Mean and population variance of `dim` values. NULL or `dim` 0: the outputs are unchanged.
+ *
+ * # Safety
+ * `input` is NULL or holds `dim` floats; the outputs are NULL or writable.
+ */
+void cllm_layer_norm_stats(float *input, uint32_t dim, float *mean, float *variance);
 
 /**
  * Fills `spiral_positions`: row p is cos/sin(k a) for even/odd i, with k = i/2 + 1 and a = p golden
@@ -599,6 +917,59 @@ float cllm_symmetry_compatibility(float *embedding1,
  * The arrays have the sizes above.
  */
 void cllm_generate_symmetry_attention_mask(int *symmetry_groups, int seq_len, float *mask);
+
+/**
+ * The ids of a text's words, one id per word. Words are separated by space, tab and line feed.
+ *
+ * A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). One
+ * that the model does not hold is the id of the slot that spells `<UNK>` (in any letter case).
+ * Without such a slot it is h mod vocab_size, where h starts at 0 and becomes 31 h + byte for each
+ * (signed) byte, modulo 2^32. Words over 63 bytes also match their cut form. A model without
+ * `tokens` gives one id per byte, the (signed) byte as a 64-bit number mod vocab_size, and a
+ * warning.
+ *
+ * @param inference   the context.
+ * @param text        the text.
+ * @param tokens      receives at most `max_tokens` ids.
+ * @param max_tokens  room in `tokens`.
+ * @return the number of ids written; 0 if an argument is NULL, `max_tokens` is not positive, or the
+ *         model has no ids.
+ *
+ * Takes time in proportion to the text: the words are indexed, and edits of `token_str` by the
+ * program are noticed. Several contexts may use one model at once.
+ *
+ * # Safety
+ * `inference` is NULL or a context whose model lives; `text` is NULL or a C string; `tokens` has
+ * room as said.
+ */
+int cllm_tokenize(struct CLLMInference *inference,
+                  const char *text,
+                  uint32_t *tokens,
+                  int max_tokens);
+
+/**
+ * The words of ids, joined by single spaces. Left out are ids out of range, and the words `<PAD>`,
+ * `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>` and `<UNK_digits>` in any letter case; other words in angle
+ * brackets are shown. The text ends before the first word that does not fit (recorded as an
+ * error). A model without `tokens` gives one character, id mod 128, per id, and a warning.
+ *
+ * @param inference   the context.
+ * @param tokens      `num_tokens` ids.
+ * @param num_tokens  how many; 0 gives an empty string.
+ * @param output      receives the text, always NUL-terminated.
+ * @param max_length  size of `output` in bytes. A word fits if it leaves two bytes free.
+ *
+ * If an argument is NULL or `max_length` is not positive, `output` is untouched.
+ *
+ * # Safety
+ * `inference` is NULL or a context whose model lives; `tokens` and `output` are NULL or have the
+ * sizes given.
+ */
+void cllm_detokenize(struct CLLMInference *inference,
+                     uint32_t *tokens,
+                     int num_tokens,
+                     char *output,
+                     int max_length);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -10,353 +10,355 @@
 #include "cllm.h"
 
 /**
- * DOC
+ * How to train; copied by cllm_training_init, after which the copy may be edited.
  */
 typedef struct CLLMTrainingConfig {
     /**
-     * DOC
+     * Current learning rate; the schedule overwrites it before each update.
      */
     float learning_rate;
     /**
-     * DOC
+     * B: sequences in a batch.
      */
     int batch_size;
     /**
-     * DOC
+     * Epochs of cllm_train.
      */
     int num_epochs;
     /**
-     * DOC
+     * Step at which the cosine and linear schedules reach the floor; stops no loop.
      */
     int max_steps;
     /**
-     * DOC
+     * λ of decoupled decay, for matrices; 0 or less: none.
      */
     float weight_decay;
     /**
-     * DOC
+     * Largest global norm of the gradient; 0 or less: no limit.
      */
     float gradient_clip;
     /**
-     * DOC
+     * Steps of linear warm-up; 0 or less: none.
      */
     int warmup_steps;
     /**
-     * DOC
+     * Not used.
      */
     int save_interval;
     /**
-     * DOC
+     * cllm_train writes the model every so many epochs; 0 or less: never.
      */
     int save_every;
     /**
-     * DOC
+     * Not used.
      */
     int eval_interval;
     /**
-     * DOC
+     * S: tokens in a sequence.
      */
     int sequence_length;
     /**
-     * DOC
+     * "adam" or "adamw" (the same), "sgd"; any letter case; empty or unknown: adam.
      */
     char optimizer[32];
     /**
-     * DOC
+     * "none" or empty, "cosine", "linear", "step"; others count as cosine.
      */
     char lr_scheduler[32];
     /**
-     * DOC
+     * Of the step schedule; 0 or less: 0.1.
      */
     float lr_decay_factor;
     /**
-     * DOC
+     * Of the step schedule; 0 or less: 1000.
      */
     int lr_decay_steps;
     /**
-     * DOC
+     * Floor of the schedules; 0 or less: 1e-6.
      */
     float min_lr;
     /**
-     * DOC
+     * Base of the schedules; init sets it to `learning_rate`.
      */
     float initial_learning_rate;
     /**
-     * DOC
+     * Batches whose mean gradient makes one update; 0 or less: 1.
      */
     int gradient_accumulation_steps;
     /**
-     * DOC
+     * Not 0: `master_weights` is kept. Arithmetic stays binary32.
      */
     int use_mixed_precision;
     /**
-     * DOC
+     * Initial `current_loss_scale`; 0 or less: 1024.
      */
     float loss_scale;
     /**
-     * DOC
+     * Not used.
      */
     float loss_scale_growth;
     /**
-     * DOC
+     * Not used.
      */
     float loss_scale_backoff;
     /**
-     * DOC
+     * Not used.
      */
     int loss_scale_window;
 } CLLMTrainingConfig;
 
 /**
- * DOC
+ * Gradients of the attention matrices of one layer, `[H*hd][H*hd]` floats each.
  */
 typedef struct CLLMAttentionGradients {
     /**
-     * DOC
+     * Of Wq.
      */
     float *query_lattice;
     /**
-     * DOC
+     * Of Wk.
      */
     float *key_lattice;
     /**
-     * DOC
+     * Of Wv.
      */
     float *value_lattice;
 } CLLMAttentionGradients;
 
 /**
- * DOC
+ * Gradients of a feed-forward layer.
  */
 typedef struct CLLMFeedForwardGradients {
     /**
-     * DOC
+     * Of W1, `[F][in]`.
      */
     float *w1_lattice;
     /**
-     * DOC
+     * Of W2, `[out][F]`.
      */
     float *w2_lattice;
     /**
-     * DOC
+     * Of b1, `[F]`.
      */
     float *bias1;
     /**
-     * DOC
+     * Of b2, `[out]`.
      */
     float *bias2;
 } CLLMFeedForwardGradients;
 
 /**
- * DOC
+ * Gradients of the norm before attention of one layer, `[dim]` each.
  */
 typedef struct CLLMLayerNormGradients {
     /**
-     * DOC
+     * Of gamma.
      */
     float *gamma;
     /**
-     * DOC
+     * Of beta.
      */
     float *beta;
 } CLLMLayerNormGradients;
 
 /**
- * DOC
+ * What attention computed for the last sequence of the latest cllm_forward_training.
  */
 typedef struct CLLMAttentionCache {
     /**
-     * DOC
+     * `[H][S][S]`, masked entries 0.
      */
     float *attention_weights;
     /**
-     * DOC
+     * `[S][d]`.
      */
     float *queries;
     /**
-     * DOC
+     * `[S][d]`.
      */
     float *keys;
     /**
-     * DOC
+     * `[S][d]`.
      */
     float *values;
     /**
-     * DOC
+     * `[H][S][S]`, masked entries 0.
      */
     float *scores;
 } CLLMAttentionCache;
 
 /**
- * DOC
+ * A training run over a model: made by cllm_training_init, freed by cllm_training_free. T = B*S. Every
+ * buffer is a block of malloc of its own, which a program may free and replace by its own. Moments
+ * of all parameters but the embeddings are private. One thread at a time.
  */
 typedef struct CLLMTraining {
     /**
-     * DOC
+     * Borrowed.
      */
     CLLMModel *model;
     /**
-     * DOC
+     * Copy of the configuration.
      */
     struct CLLMTrainingConfig config;
     /**
-     * DOC
+     * Training text; the program's, never freed by the library.
      */
     uint32_t *tokens;
     /**
-     * DOC
+     * Length of `tokens`.
      */
     size_t num_tokens;
     /**
-     * DOC
+     * Epochs completed.
      */
     int current_epoch;
     /**
-     * DOC
+     * Batches trained by the loops.
      */
     int current_step;
     /**
-     * DOC
+     * Smallest batch loss so far; 1e9 at first.
      */
     float best_loss;
     /**
-     * DOC
+     * Loss of the latest batch.
      */
     float current_loss;
     /**
-     * DOC
+     * Time of init.
      */
     time_t start_time;
     /**
-     * DOC
+     * Batches in the open accumulation window.
      */
     int accumulation_step;
     /**
-     * DOC
+     * Copy of `model->weights` after each update, or NULL.
      */
     float *master_weights;
     /**
-     * DOC
+     * NULL.
      */
     uint16_t *fp16_activations;
     /**
-     * DOC
+     * NULL.
      */
     uint16_t *fp16_gradients;
     /**
-     * DOC
+     * As configured; constant.
      */
     float current_loss_scale;
     /**
-     * DOC
+     * 0.
      */
     int loss_scale_steps;
     /**
-     * DOC
+     * Set by cllm_load_training_data, or by the program.
      */
     int total_batches;
     /**
-     * DOC
+     * Where the next batch begins in `tokens`.
      */
     int current_batch_offset;
     /**
-     * DOC
+     * `[V][d]`: gradient of the embeddings.
      */
     float *gradients;
     /**
-     * DOC
+     * `[2][V][d]`: first, then second moments of the embeddings.
      */
     float *optimizer_state;
     /**
-     * DOC
+     * One for each layer; their pointers are NULL where the model had no attention at init.
      */
     struct CLLMAttentionGradients *attention_grads;
     /**
-     * DOC
+     * One for each layer; their pointers are NULL where the model had no feed-forward at init.
      */
     struct CLLMFeedForwardGradients *ff_grads;
     /**
-     * DOC
+     * One for each layer; their pointers are NULL where the model had no norms at init.
      */
     struct CLLMLayerNormGradients *ln_grads;
     /**
-     * DOC
+     * `[T][d]` scratch.
      */
     float *backward_embeddings;
     /**
-     * DOC
+     * `[T][d]`: after a backward pass the gradient of the input embeddings.
      */
     float *backward_grad_output;
     /**
-     * DOC
+     * `[d]` scratch.
      */
     float *backward_layer_input;
     /**
-     * DOC
+     * `[d]` scratch.
      */
     float *backward_layer_grad;
     /**
-     * DOC
+     * `[d]` scratch.
      */
     float *backward_temp_grad;
     /**
-     * DOC
+     * T*d.
      */
     size_t backward_buffer_size;
     /**
-     * DOC
+     * `[T][d]`, written by cllm_compute_loss.
      */
     float *cached_input_embeddings;
     /**
-     * DOC
+     * `[T][d]`, written by cllm_compute_loss.
      */
     float *cached_target_embeddings;
     /**
-     * DOC
+     * T that the buffers hold.
      */
     int cached_batch_size;
     /**
-     * DOC
+     * `[T][d]`: residual stream before layer 0.
      */
     float *input_embeddings;
     /**
-     * DOC
+     * `[L]` of `[T][d]`: residual stream entering each layer.
      */
     float **layer_inputs;
     /**
-     * DOC
+     * `[L]` of `[T][d]`: attention before its residual add.
      */
     float **attention_outputs;
     /**
-     * DOC
+     * `[L]` of `[T][d]`: feed-forward before its residual add.
      */
     float **ff_outputs;
     /**
-     * DOC
+     * `[L]` of `[T][d]`: residual stream leaving each layer.
      */
     float **layer_outputs;
     /**
-     * DOC
+     * `[L]` of `[T][F]`: GELU's results.
      */
     float **ff_hidden;
     /**
-     * DOC
+     * `[T][d]`: what multiplies the embedding matrix.
      */
     float *final_hidden;
     /**
-     * DOC
+     * `[T][V]`.
      */
     float *logits;
     /**
-     * DOC
+     * One for each layer, or NULL in a model without attention.
      */
     struct CLLMAttentionCache *attention_cache;
     /**
-     * DOC
+     * S that the buffers hold.
      */
     int cached_seq_len;
     /**
-     * DOC
+     * 0: cllm_forward_training leaves `attention_cache` alone. 1 at first.
      */
     int store_attention_weights;
 } CLLMTraining;
@@ -364,6 +366,55 @@ typedef struct CLLMTraining {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Writes a checkpoint: the model file `filename` and the state file `filename.state`, which alone
+ * suffices to resume: all parameters, moments, open accumulators and counters, bit for bit.
+ *
+ * @return 0; -1 on failure: a file that stood there before is then still the old one.
+ *
+ * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
+ * state file last.
+ *
+ * # Safety
+ * `training` is NULL or live; `filename` is NULL or a C string.
+ */
+int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
+
+/**
+ * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
+ * `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
+ * not changed. The model must have the shape that it had then. Training goes on bit for bit as if
+ * it had not been interrupted, for any number of threads.
+ *
+ * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
+ *
+ * A state file of the original library restores its four numbers, the moments of the embeddings
+ * if they are all there, and the weights of the model file beside it if that matches.
+ *
+ * # Safety
+ * `training` is NULL or live; `filename` is NULL or a C string.
+ */
+int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
+
+/**
+ * Appends the tokens of a text file to `training->tokens`.
+ *
+ * With a vocabulary (`model->tokens`): words between spaces, newlines, tabs and carriage returns;
+ * a word's id is that of the first token with this string, otherwise a hash of its bytes modulo
+ * the vocabulary size. Without one: a token per byte except line ends, byte modulo V.
+ *
+ * @return tokens appended, 0 or more; -1 for NULL, an unreadable file, one above 100 MiB, or no
+ *         memory (nothing changed).
+ *
+ * Afterwards `total_batches` = num_tokens/(B*S), rounded down (0 where B*S is not positive).
+ * `tokens` may move; a block that the program set is copied, not freed. The block that the
+ * library allocates here is the program's to free(), also after cllm_training_free.
+ *
+ * # Safety
+ * `training` is NULL or live, `tokens` holds `num_tokens` ids; `filename` is NULL or a C string.
+ */
+int cllm_load_training_data(struct CLLMTraining *training, const char *filename);
 
 /**
  * Scales the gradients to length `max_norm` if their Euclidean norm exceeds it.
@@ -478,6 +529,189 @@ int cllm_check_gradients_valid(float *gradients, size_t size);
  * The arrays have `size` elements.
  */
 void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t size, float decay);
+
+/**
+ * Gradient of cllm_layer_norm for one vector of `dim` values.
+ *
+ * @param input        `[dim]`, what the norm was given.
+ * @param grad_output  `[dim]`.
+ * @param grad_input   `[dim]`, overwritten; may be `grad_output`.
+ * @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
+ *
+ * # Safety
+ * The arrays have the sizes above.
+ */
+void cllm_layer_norm_backward(CLLMLayerNorm *ln,
+                              float *input,
+                              float *grad_output,
+                              float *grad_input,
+                              float *grad_gamma,
+                              float *grad_beta);
+
+/**
+ * Gradient of cllm_feedforward for one vector.
+ *
+ * @param input        `[input_dim]`.
+ * @param hidden       `[hidden_dim]`, GELU(W1·input + bias1), or NULL to have it computed.
+ * @param grad_output  `[output_dim]`.
+ * @param grad_input   `[input_dim]`, overwritten; may be NULL.
+ * @param grad_w1, grad_w2, grad_b1, grad_b2  in the shapes of the parameters, added to; each may
+ *                     be NULL.
+ *
+ * # Safety
+ * The arrays have the sizes above and don't overlap.
+ */
+void cllm_feedforward_backward(FeedForwardLayer *layer,
+                               float *input,
+                               float *hidden,
+                               float *grad_output,
+                               float *grad_input,
+                               float *grad_w1,
+                               float *grad_w2,
+                               float *grad_b1,
+                               float *grad_b2);
+
+/**
+ * Gradient of causal attention (without norm and residual) over `seq_len` rows.
+ *
+ * @param input, grad_output  `[seq_len * H*hd]`.
+ * @param grad_input          the same size, overwritten; may be NULL.
+ * @param grad_query_weights, grad_key_weights, grad_value_weights
+ *                            in the shape of the layer's matrices, added to; each may be NULL.
+ *
+ * # Safety
+ * The arrays have the sizes above and don't overlap.
+ */
+void cllm_attention_backward(AttentionLayer *layer,
+                             float *input,
+                             float *grad_output,
+                             float *grad_input,
+                             float *grad_query_weights,
+                             float *grad_key_weights,
+                             float *grad_value_weights,
+                             int seq_len);
+
+/**
+ * grad_embeddings[ids[i]] += grad_output[i] for `batch_size` rows; ids that are not below
+ * `embeddings->vocab_size` are skipped.
+ *
+ * @param token_ids        `[batch_size]`.
+ * @param grad_output      `[batch_size * embedding_dim]`.
+ * @param grad_embeddings  `[vocab_size * embedding_dim]`.
+ *
+ * # Safety
+ * The arrays have the sizes above and don't overlap.
+ */
+void cllm_embedding_backward(Embeddings *embeddings,
+                             uint32_t *token_ids,
+                             float *grad_output,
+                             float *grad_embeddings,
+                             int batch_size);
+
+/**
+ * Gradient through one whole layer (norms, attention, feed-forward, residuals) over one sequence.
+ *
+ * @param input        `[seq_len * d]`, the residual stream entering the layer.
+ * @param grad_output  `[seq_len * d]`, gradient of what leaves it.
+ * @param grad_input   the same size, overwritten; may be `grad_output`.
+ *
+ * The gradients of the layer's parameters are added to the training object's buffers, public and
+ * private. Activations are recomputed; those of the latest forward pass stay.
+ *
+ * # Safety
+ * `training` is NULL or live; the arrays have the sizes above.
+ */
+void cllm_transformer_layer_backward(struct CLLMTraining *training,
+                                     int layer_idx,
+                                     float *input,
+                                     float *grad_output,
+                                     float *grad_input,
+                                     int seq_len);
+
+/**
+ * Makes a training object for a model.
+ *
+ * @param model   borrowed: not copied, not freed, must outlive the object. Its sizes must not
+ *                change; its pointers are read again at every call.
+ * @param config  copied; `initial_learning_rate` of the copy becomes `learning_rate`. `batch_size`
+ *                and `sequence_length` of 0 are accepted, but no batch can be trained then.
+ * @return the object, to be freed with cllm_training_free; NULL for NULL arguments, negative
+ *         sizes, a model without sizes, or no memory.
+ *
+ * All public buffers are separate blocks of malloc: a program may free one and put its own in its
+ * place. Moments of all parameters but the embeddings, and open accumulators, are private.
+ *
+ * # Safety
+ * `model` and `config` are NULL or point to live structs; the model's non-NULL pointers hold what
+ * its sizes say.
+ */
+struct CLLMTraining *cllm_training_init(CLLMModel *model, struct CLLMTrainingConfig *config);
+
+/**
+ * Frees a training object and every buffer that its public fields point to now, except `model`
+ * and `tokens`. NULL is fine. An object that the program made itself is left alone, with a
+ * message; so is one that is freed already.
+ *
+ * # Safety
+ * `training` is NULL or came from cllm_training_init; nothing uses it any more.
+ */
+void cllm_training_free(struct CLLMTraining *training);
+
+/**
+ * The same as cllm_training_free.
+ *
+ * # Safety
+ * As cllm_training_free.
+ */
+void cllm_training_cleanup(struct CLLMTraining *training);
+
+/**
+ * Copies the next contiguous batch: for sequence b and position s, input = tokens[i] and target =
+ * tokens[i+1] with i = offset + b*S + s.
+ *
+ * @param input_tokens, target_tokens `[B*S]`, overwritten.
+ * @return B*S; 0 at the end of the epoch (`current_batch_offset` becomes 0, `current_epoch` grows
+ *         by 1), without tokens (nothing changes) or for a batch shape that is not positive;
+ *         -1 for NULL.
+ *
+ * An epoch from offset 0 has floor((num_tokens − 1)/(B*S)) batches. Nothing is shuffled. Works on
+ * objects that a program made itself.
+ *
+ * # Safety
+ * `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
+ */
+int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32_t *target_tokens);
+
+/**
+ * One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
+ * backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
+ * same result bit for bit.
+ *
+ * @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
+ *         batch fits or on failure.
+ *
+ * Afterwards `current_step` has grown by the number of batches and `current_epoch` by 1,
+ * `current_loss` is that of the last batch, `best_loss` the smallest so far,
+ * `current_batch_offset` 0; the gradient buffers hold the latest gradient. `max_steps` stops
+ * nothing. A batch whose gradient is not finite makes no update. The public activation buffers
+ * are not written.
+ *
+ * # Safety
+ * `training` is NULL or live, its `tokens` hold `num_tokens` ids; one thread at a time.
+ */
+float cllm_train_epoch(struct CLLMTraining *training);
+
+/**
+ * `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
+ * `config.save_every` of them (<= 0: never) the model is written to
+ * `checkpoint_epoch_<number>.cllm` in the working directory.
+ *
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, or a failed write.
+ *
+ * # Safety
+ * As cllm_train_epoch.
+ */
+int cllm_train(struct CLLMTraining *training);
 
 /**
  * Cross-entropy of one row: -ln(p_target + 1e-8), p = softmax(logits); at most 18.42.
@@ -616,6 +850,86 @@ float cllm_compute_top_k_accuracy(float *logits,
                                   int k);
 
 /**
+ * Forward pass of B sequences of S tokens (B, S of `training->config`). Fills the public
+ * activation buffers, the attention cache if `store_attention_weights` is set, and `logits`.
+ *
+ * @param input_tokens `[B*S]` ids; one that is not below the vocabulary size contributes a zero
+ *                     embedding.
+ * @return 0.0 always, also on failure (buffers then unchanged, cllm_last_error says why).
+ *
+ * If B or S grew since init the buffers grow first, and the public pointers change.
+ *
+ * # Safety
+ * `training` is NULL or live and used by one thread; `input_tokens` is NULL or holds B*S ids.
+ */
+float cllm_forward_training(struct CLLMTraining *training, uint32_t *input_tokens);
+
+/**
+ * Mean loss −ln softmax(logits)[target] of `training->logits`, over the targets below the
+ * vocabulary size; 0 if there are none.
+ *
+ * @param target_tokens `[B*S]` ids.
+ * @return the loss in nats per token; 0.0 on failure. Before any forward pass the logits are
+ *         zero and the loss is ln V.
+ *
+ * # Safety
+ * `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
+ */
+float cllm_compute_loss_training(struct CLLMTraining *training, uint32_t *target_tokens);
+
+/**
+ * Exact gradients of the mean loss of the latest cllm_forward_training, for every parameter.
+ * The public gradient buffers (and the private ones of second norms and learned positions) are
+ * set, whatever they held. `backward_grad_output` receives the gradient of the input embeddings.
+ *
+ * @param target_tokens `[B*S]` ids; one that is not below the vocabulary size does not count.
+ *
+ * Without a forward pass over a batch of this size since the last update or epoch, the gradients
+ * become zero and a message is recorded.
+ *
+ * # Safety
+ * `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
+ */
+void cllm_backward_training(struct CLLMTraining *training, uint32_t *target_tokens);
+
+/**
+ * Mean loss of the model over `num_tokens` positions, cut into sequences of
+ * `config.sequence_length` (the last may be shorter). Also copies the embedding rows of the first
+ * positions into `cached_input_embeddings` and `cached_target_embeddings`. Weights, logits and
+ * gradients are not touched.
+ *
+ * @return nats per token; 0.0 on failure or for `num_tokens` <= 0.
+ *
+ * # Safety
+ * `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
+ */
+float cllm_compute_loss(struct CLLMTraining *training,
+                        uint32_t *input_tokens,
+                        uint32_t *target_tokens,
+                        int num_tokens);
+
+/**
+ * cllm_forward_training and cllm_backward_training of the first B*S tokens. With fewer tokens
+ * all gradients become zero.
+ *
+ * # Safety
+ * `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
+ */
+void cllm_backward(struct CLLMTraining *training,
+                   uint32_t *input_tokens,
+                   uint32_t *target_tokens,
+                   int num_tokens);
+
+/**
+ * Zeroes every gradient, public and private. Moments, open accumulators and `accumulation_step`
+ * stay. NULL: nothing happens.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+void cllm_zero_all_gradients(struct CLLMTraining *training);
+
+/**
  * Sets `training->config.learning_rate` from `training->current_step` by the configured schedule.
  *
  * With base = `initial_learning_rate`, m = `min_lr` (1e-6 where it is not positive), w =
@@ -701,6 +1015,56 @@ float cllm_get_learning_rate_polynomial(struct CLLMTraining *training, float pow
  * `training` is NULL or a `CLLMTraining`.
  */
 void cllm_print_lr_schedule(struct CLLMTraining *training);
+
+/**
+ * Zeroes all moments and the update count; allocates `optimizer_state` where it is NULL.
+ *
+ * @return 0, or -1.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+int cllm_adam_init(struct CLLMTraining *training);
+
+/**
+ * One AdamW update now, from the gradients as they are (β₁ 0.9, β₂ 0.999, ε 1e-8, decoupled
+ * decay of matrices by `config.weight_decay`, clipping by `config.gradient_clip`). Gradients are
+ * not cleared, `current_step` is not changed, accumulation is not looked at.
+ *
+ * @param learning_rate the rate of this update.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+void cllm_adam_step(struct CLLMTraining *training, float learning_rate);
+
+/**
+ * One step of momentum descent: velocity ← μ·velocity − lr·g; w ← w + velocity, for all
+ * parameters, with decay and clipping as in cllm_adam_step. The velocity of the embeddings is the
+ * first half of `optimizer_state`.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+void cllm_sgd_momentum_step(struct CLLMTraining *training, float learning_rate, float momentum);
+
+/**
+ * Adds the gradients to the accumulation window of `config.gradient_accumulation_steps` calls;
+ * when it is full, applies the update of `config.optimizer` at `config.learning_rate` from their
+ * mean, and zeroes all gradient buffers.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+void cllm_optimizer_step(struct CLLMTraining *training);
+
+/**
+ * As cllm_optimizer_step, but always Adam, and the gradients stay as applied.
+ *
+ * # Safety
+ * `training` is NULL or live.
+ */
+void cllm_optimizer_step_adam(struct CLLMTraining *training);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -2,9 +2,9 @@
 
 use super::training::threads_or_all;
 use crate::capi::cllm::CLLMModel;
-use crate::capi::model_file;
 use crate::capi::cllm_tokenizer::CLLMTokenizer;
 use crate::capi::ffi::{self, guard};
+use crate::capi::model_file;
 use crate::capi::{model_words, tokenizer_words, views};
 use crate::error::{Error, Result};
 use crate::runtime::pool::Pool;

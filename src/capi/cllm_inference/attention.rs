@@ -235,4 +235,3 @@ pub unsafe extern "C" fn cllm_attention_free(layer: *mut AttentionLayer) {
         unsafe { free_blocks(matrices) }
     });
 }
-

@@ -177,4 +177,3 @@ pub unsafe extern "C" fn cllm_feedforward_free(layer: *mut FeedForwardLayer) {
         }
     });
 }
-

@@ -180,7 +180,7 @@ impl Generation {
         unsafe {
             let context = ffi::get(inference, "inference")?;
             let sequence =
-                model_words::ids_of_text(context.model, prompt, Rule::Prompt, usize::MAX)?;
+                model_words::ids_of_text(context.model, prompt, Rule::Inference, usize::MAX)?;
             if sequence.is_empty() {
                 return Err(Error::argument("prompt", "empty", "at least one word"));
             }

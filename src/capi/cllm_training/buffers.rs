@@ -6,11 +6,11 @@ use super::*;
 use crate::capi::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use crate::capi::ffi::{self, CArray};
 use crate::error::Result;
+use crate::kernels::attention::row_weights;
+use crate::kernels::vector::add_assign;
 use crate::limits::product;
 use crate::nn::model::Model;
 use crate::nn::rows::linear;
-use crate::kernels::attention::row_weights;
-use crate::kernels::vector::add_assign;
 
 const WHAT: &str = "the training buffers";
 
@@ -210,11 +210,15 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
         for l in 0..layers {
             if !t.attention_grads.is_null() {
                 let g = &*t.attention_grads.add(l);
-                [g.query_lattice, g.key_lattice, g.value_lattice].into_iter().for_each(|block| ffi::free(block));
+                [g.query_lattice, g.key_lattice, g.value_lattice]
+                    .into_iter()
+                    .for_each(|block| ffi::free(block));
             }
             if !t.ff_grads.is_null() {
                 let g = &*t.ff_grads.add(l);
-                [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2].into_iter().for_each(|block| ffi::free(block));
+                [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2]
+                    .into_iter()
+                    .for_each(|block| ffi::free(block));
             }
             if !t.ln_grads.is_null() {
                 let g = &*t.ln_grads.add(l);

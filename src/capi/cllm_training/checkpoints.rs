@@ -1,8 +1,8 @@
 //! Checkpoints: a model file for other readers, and a state file that alone suffices to resume.
 
+use super::CLLMTraining;
 use super::buffers::copy_master_weights;
 use super::state::{TrainingState, with};
-use super::CLLMTraining;
 use crate::capi::cllm::CLLMModel;
 use crate::capi::ffi::{self, guard};
 use crate::capi::views::{self, Plan, Raw, kind_name, weights_changed};
@@ -45,9 +45,11 @@ pub(crate) unsafe fn save_state(
         let weights = views::read(plan.params.clone())?;
         let moments = match t.optimizer_state.is_null() {
             true => None,
-            false => {
-                Some(ffi::slice(t.optimizer_state, 2 * plan.params.embeddings.len, "optimizer_state")?)
-            }
+            false => Some(ffi::slice(
+                t.optimizer_state,
+                2 * plan.params.embeddings.len,
+                "optimizer_state",
+            )?),
         };
         (plan, weights, moments)
     };
@@ -130,7 +132,7 @@ pub(crate) unsafe fn restore_state(
         {
             values.copy_to(ffi::slice_mut(raw.pointer, raw.len, "spiral_positions")?)?;
         }
-        let slots = &mut state.slots.iter_mut();
+        let mut slots = state.slots.iter_mut();
         views::write(plan.params)?.try_map(|kind, layer, w| {
             let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
             let fill = |what: &str, out: &mut [f32]| -> Result<()> {
@@ -151,6 +153,7 @@ pub(crate) unsafe fn restore_state(
                 fill("m2", &mut slot.moment2)
             }
         })?;
+        drop(slots);
         state.updates = saved.u64("updates").map_err(at)?;
         state.skipped = saved.u64("skipped").map_err(at)?;
         state.gradient_norm = saved.f64("gradient_norm").map_err(at)?;
@@ -252,10 +255,7 @@ pub(crate) unsafe fn weights_from_file(
 
 /// The arrays of a file beside those of the model; `None` unless all of the model's are there in
 /// their lengths.
-fn matching<'a>(
-    from: &Params<&'a [f32]>,
-    to: &Params<Raw>,
-) -> Option<Vec<(&'a [f32], Raw)>> {
+fn matching<'a>(from: &Params<&'a [f32]>, to: &Params<Raw>) -> Option<Vec<(&'a [f32], Raw)>> {
     let mut available = Vec::new();
     from.visit(|kind, layer, t| available.push((kind, layer, *t)));
     to.tensors()

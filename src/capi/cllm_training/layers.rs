@@ -148,7 +148,11 @@ pub unsafe extern "C" fn cllm_attention_backward(
             let dout = ffi::slice(grad_output, rows, "grad_output")?;
             let len = w.qkv[0].len();
             let given = [grad_query_weights, grad_key_weights, grad_value_weights];
-            let mut own = [filled("a gradient", len)?, filled("a gradient", len)?, filled("a gradient", len)?];
+            let mut own = [
+                filled("a gradient", len)?,
+                filled("a gradient", len)?,
+                filled("a gradient", len)?,
+            ];
             let mut grads = Attention {
                 heads: w.heads,
                 head_dim: w.head_dim,
@@ -258,8 +262,7 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
                 layer_forward(&pool, &one, x, &mut activations);
                 let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
                 layer_backward(&pool, layer, a, d, 1, n, &mut grads.layers[l], &mut scratch, 1.0);
-                ffi::slice_mut(grad_input, len, "grad_input")?
-                    .copy_from_slice(&scratch.dx[..len]);
+                ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&scratch.dx[..len]);
                 Ok(())
             })
         }

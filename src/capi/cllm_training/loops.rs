@@ -4,8 +4,8 @@ use super::schedule::schedule;
 use super::state::{TrainingState, batch_shape, with};
 use super::{CLLMTraining, passes, updates};
 use crate::capi::cllm_ext::CLLMProgress;
-use crate::capi::model_file::write_model;
 use crate::capi::ffi::{self, guard, report};
+use crate::capi::model_file::write_model;
 use crate::error::{Error, Result};
 use crate::nn::loss::Targets;
 use crate::runtime::pool::Pool;
@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// Where the next batch lies in the token array, or that the epoch is over.
 enum Next {
-    Batch { first: usize, rows: usize, batch: usize, positions: usize },
+    Batch { first: usize, rows: usize, batch: usize },
     End,
 }
 
@@ -37,7 +37,7 @@ fn next_batch(t: &mut CLLMTraining) -> Result<Next> {
     match after.and_then(|end| c_int::try_from(end).ok()) {
         Some(end) => {
             t.current_batch_offset = end;
-            Ok(Next::Batch { first, rows, batch, positions })
+            Ok(Next::Batch { first, rows, batch })
         }
         None => {
             t.current_batch_offset = 0;

@@ -150,8 +150,11 @@ impl TrainingState {
             unsafe {
                 let gradient = gradient(training, layers, kind, layer, weights.len(), slot)?;
                 let (moment1, moment2) = if kind == Kind::Embeddings {
-                    let both =
-                        ffi::slice_mut(training.optimizer_state, 2 * embeddings, "optimizer_state")?;
+                    let both = ffi::slice_mut(
+                        training.optimizer_state,
+                        2 * embeddings,
+                        "optimizer_state",
+                    )?;
                     both.split_at_mut(embeddings)
                 } else {
                     slot.reserve_moments()?;
@@ -166,11 +169,13 @@ impl TrainingState {
 }
 
 /// `optimizer_state` of 2·V·d zeroed floats where there is none.
-pub(crate) fn reserve_optimizer_state(training: &mut CLLMTraining, embeddings: usize) -> Result<()> {
+pub(crate) fn reserve_optimizer_state(
+    training: &mut CLLMTraining,
+    embeddings: usize,
+) -> Result<()> {
     if training.optimizer_state.is_null() {
         let len = crate::limits::product("the optimizer's state", &[2, embeddings])?;
-        training.optimizer_state =
-            ffi::CArray::zeroed("the optimizer's state", len)?.into_raw();
+        training.optimizer_state = ffi::CArray::zeroed("the optimizer's state", len)?.into_raw();
     }
     Ok(())
 }

@@ -167,7 +167,9 @@ pub unsafe extern "C" fn cllm_adam_step(training: *mut CLLMTraining, learning_ra
     guard("cllm_adam_step", (), || {
         finite(learning_rate, "learning_rate")?;
         // SAFETY: the caller's promise.
-        unsafe { with(training, |t, state| apply(t, state, Rule::Adam { updates: 0 }, learning_rate)) }
+        unsafe {
+            with(training, |t, state| apply(t, state, Rule::Adam { updates: 0 }, learning_rate))
+        }
     });
 }
 
