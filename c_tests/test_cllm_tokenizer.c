@@ -143,6 +143,9 @@ static void decode_edges(void) {
     text = cllm_tokenizer_decode(NULL, ids, 8);
     CHECK(text && !*text);
     free(text);
+    text = cllm_tokenizer_decode(t, ids, UINT32_MAX);
+    CHECK(text && !*text);
+    free(text);
     text = cllm_tokenizer_decode(t, NULL, 8);
     CHECK(text && !*text);
     free(text);

@@ -319,6 +319,7 @@ static void detokenize(void) {
     cllm_detokenize(NULL, ids, 9, out, 64);
     cllm_detokenize(&inf, NULL, 9, out, 64);
     cllm_detokenize(&inf, ids, 9, NULL, 64);
+    cllm_detokenize(&inf, ids, INT32_MAX, out, 64);
     CHECK(strcmp(out, "same") == 0);
     cllm_detokenize(&inf, ids, 0, out, 64);
     CHECK(out[0] == 0);

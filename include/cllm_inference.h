@@ -955,7 +955,7 @@ int cllm_tokenize(struct CLLMInference *inference,
  *
  * @param inference   the context.
  * @param tokens      `num_tokens` ids.
- * @param num_tokens  how many; 0 gives an empty string.
+ * @param num_tokens  how many, at most 2^28; 0 gives an empty string.
  * @param output      receives the text, always NUL-terminated.
  * @param max_length  size of `output` in bytes. A word fits if it leaves two bytes free.
  *

@@ -115,15 +115,17 @@ uint32_t *cllm_tokenizer_encode(struct CLLMTokenizer *tokenizer,
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param tokens      `num_tokens` ids.
- * @param num_tokens  how many.
+ * @param num_tokens  how many, at most 2^28.
  * @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
  *         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
- *         is empty if an argument is NULL or `num_tokens` is 0; NULL only if there is no memory.
+ *         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
  *
  * # Safety
  * As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
  */
-char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer, uint32_t *tokens, uint32_t num_tokens);
+char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer,
+                            uint32_t *tokens,
+                            uint32_t num_tokens);
 
 /**
  * Adds the words of a text: each occurrence is counted, new words get ids in order of appearance

@@ -58,7 +58,7 @@ int cllm_tokenize_with_vocab(CLLMModel *model, const char *text, uint32_t *token
  *
  * @param model       the model.
  * @param tokens      `num_tokens` ids.
- * @param num_tokens  how many; 0 gives an empty string.
+ * @param num_tokens  how many, at most 2^28; 0 gives an empty string.
  * @param output      receives the text, always NUL-terminated.
  * @param max_length  size of `output` in bytes. A word fits if it leaves two bytes free.
  *

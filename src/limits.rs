@@ -21,6 +21,9 @@ pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
 pub const MAX_TEXT_BYTES: u64 = 1 << 30;
 /// Words of a tokenizer, whose arrays are made at their full size: 768 MiB of pointers and counts.
 pub const MAX_TOKENIZER_WORDS: u32 = 1 << 26;
+/// Ids in one array that a program passes to be decoded: a gigabyte of them is a wrong number, and
+/// reading that far would leave the program's memory.
+pub const MAX_DECODED_IDS: usize = 1 << 28;
 /// Threads in one pool: more than any machine that this library was tried on, and few enough
 /// that a wild argument can't exhaust the process's thread limit.
 pub const MAX_THREADS: usize = 256;

@@ -3,7 +3,7 @@
 use super::ffi::{self, CArray, guard, zeroable};
 use super::tokenizer_words::{self, TOKENIZERS};
 use crate::error::{Error, Result};
-use crate::limits::{MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
+use crate::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
 use crate::runtime::log;
 use crate::text::count::Keep;
 use crate::text::index::Words;
@@ -218,10 +218,10 @@ unsafe fn encode(
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param tokens      `num_tokens` ids.
-/// @param num_tokens  how many.
+/// @param num_tokens  how many, at most 2^28.
 /// @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
 ///         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
-///         is empty if an argument is NULL or `num_tokens` is 0; NULL only if there is no memory.
+///         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
 ///
 /// # Safety
 /// As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
@@ -234,6 +234,9 @@ pub unsafe extern "C" fn cllm_tokenizer_decode(
     let text = guard("cllm_tokenizer_decode", None, || {
         if num_tokens == 0 {
             return Ok(None);
+        }
+        if num_tokens as usize > MAX_DECODED_IDS {
+            return Err(Error::argument("num_tokens", num_tokens, "at most 2^28"));
         }
         // SAFETY: the caller's promise.
         let (strings, ids) = unsafe {

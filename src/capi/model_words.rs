@@ -6,7 +6,7 @@ use super::ffi::{self, CArray};
 use super::registry::{Registry, lock};
 use super::views::{self, MODELS};
 use crate::error::{Error, Result};
-use crate::limits::TOKEN_STR_LEN;
+use crate::limits::{MAX_DECODED_IDS, TOKEN_STR_LEN};
 use crate::runtime::log;
 use crate::text::encode::{byte_ids, word_ids};
 use crate::text::index::{Lookup, WordIndex, Words};
@@ -236,7 +236,11 @@ pub(crate) unsafe fn write_text(
     let room = ffi::positive(max_length, "max_length")?;
     // SAFETY: the caller's promise, for the whole body.
     unsafe {
-        let ids = ffi::slice(ids, num_ids.max(0) as usize, "tokens")?;
+        let count = num_ids.max(0) as usize;
+        if count > MAX_DECODED_IDS {
+            return Err(Error::argument("num_tokens", count, "at most 2^28"));
+        }
+        let ids = ffi::slice(ids, count, "tokens")?;
         ffi::slice_mut(output, 0, "output")?;
         let (text, complete) = text_of_ids(model, ids, room, hide_specials)?;
         // Only what is written is looked at as a slice: the rest may be uninitialised.

@@ -24,14 +24,17 @@ pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     out.try_reserve_exact(text.len())
         .map_err(|_| Error::Memory { what: "a document", bytes: text.len() })?;
+    let mut after_space = false;
     for &byte in text {
         let dropped = (cleaning.remove_punctuation && byte.is_ascii_punctuation())
             || (cleaning.remove_numbers && byte.is_ascii_digit());
         if is_space(byte) {
-            if out.last() != Some(&b' ') {
+            if !after_space {
                 out.push(b' ');
             }
+            after_space = true;
         } else if !dropped {
+            after_space = false;
             out.push(if cleaning.lowercase { byte.to_ascii_lowercase() } else { byte });
         }
     }

@@ -50,7 +50,7 @@ pub unsafe extern "C" fn cllm_tokenize(
 ///
 /// @param inference   the context.
 /// @param tokens      `num_tokens` ids.
-/// @param num_tokens  how many; 0 gives an empty string.
+/// @param num_tokens  how many, at most 2^28; 0 gives an empty string.
 /// @param output      receives the text, always NUL-terminated.
 /// @param max_length  size of `output` in bytes. A word fits if it leaves two bytes free.
 ///
