@@ -505,16 +505,27 @@ fn damaged_files_are_refused() {
     let path = dir.path().join("m.cllm");
     Model::create(config(2, 2, 1, 1, 2, 2)).write(&path);
     let file = fs::read(&path).unwrap();
-    let refused = |bytes: &[u8]| {
-        fs::write(&path, bytes).unwrap();
+    let refused_now = || {
         let read = Model::read(&path).is_none();
         assert_eq!(read, !unsafe { cllm_validate(c(&path).as_ptr()) });
         read
     };
+    let refused = |bytes: &[u8]| {
+        // A new file each time: to overwrite an old one waits for the disk.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        refused_now()
+    };
+    let refused_at_every_length = |bytes: &[u8], step: usize| {
+        fs::write(&path, bytes).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for len in (0..bytes.len()).rev().filter(|len| len % step == 0 || *len < 1700) {
+            file.set_len(len as u64).unwrap();
+            assert!(refused_now(), "{len} bytes");
+        }
+    };
     assert!(!refused(&file));
-    for len in 0..file.len() {
-        assert!(refused(&file[..len]), "{len} bytes");
-    }
+    refused_at_every_length(&file, 1);
     for i in 0..file.len() {
         let mut damaged = file.clone();
         damaged[i] ^= 0xFF;
@@ -523,9 +534,7 @@ fn damaged_files_are_refused() {
 
     // A file of the original has no checksums. Cut anywhere it is refused all the same.
     let v1 = fs::read(data("v1/minimal/final_model.cllm")).unwrap();
-    for len in (0..v1.len()).rev().step_by(4).chain(0..1700) {
-        assert!(refused(&v1[..len]), "{len} bytes of v1");
-    }
+    refused_at_every_length(&v1, 4);
     for i in (0..1576).chain([1576, v1.len() - 1]) {
         let mut damaged = v1.clone();
         damaged[i] ^= 0x55;
