@@ -91,7 +91,7 @@ static void defects(void) {
     CLOSE(prime_sqrt(1e-6), 1e-3);
     CLOSE(prime_sqrt(1e9), sqrt(1e9));
     CLOSEF(prime_sqrtf(1e-6f), sqrt((double)1e-6f));
-    CLOSE(prime_pow(10000, 0.5), 100);
+    CLOSE(prime_pow(10000, 0.5), 100.0);
     CLOSE(prime_acos(0.5), M_PI / 3);
     CLOSE(prime_atan(1), M_PI / 4);
     CLOSE(prime_tanh(-1), tanh(-1));
