@@ -3,6 +3,7 @@
 #include <limits.h>
 
 #include "cllm_inference.h"
+#include "cllm_utils.h"
 #include "harness.h"
 
 #define TAU 6.283185307179586476925
@@ -529,6 +530,33 @@ static void activations(void) {
     CHECK_NEAR(t[0], 10, 1e-5);
 }
 
+/* What was freed is refused, not read. */
+static void stale(void) {
+    CLLMConfig config = {10, 4, 1, 1, 8, 16, 0};
+    CLLMModel *model = cllm_create_model(&config);
+    CLLMInference *inf = cllm_inference_init(model);
+    float x[10] = {0}, want[10];
+    cllm_get_embedding(inf, 3, x);
+    CHECK(memcmp(x, model->embeddings.embeddings + 12, 4 * sizeof(float)) == 0);
+    float *spiral = model->pos_encoding.spiral_positions;
+    cllm_generate_all_positional_encodings(model);
+    CHECK(model->pos_encoding.spiral_positions == spiral && spiral[0] != 0);
+    cllm_generate_lattice_embeddings(model);
+    CHECK_NEAR(cllm_embedding_norm(model->embeddings.embeddings + 36, 4), 1, 1e-6);
+    memcpy(want, x, sizeof x);
+    CLLMInference own = context_of(model);
+    cllm_inference_cleanup(inf);
+    cllm_get_embedding(inf, 3, x);
+    cllm_apply_positional_encoding(inf, x, 3);
+    cllm_free_model(model);
+    cllm_get_embedding(&own, 3, x);
+    cllm_project_to_vocab(&own, x, x + 4);
+    cllm_apply_positional_encoding_complete(&own, x, 3);
+    cllm_generate_lattice_embeddings(model);
+    cllm_generate_all_positional_encodings(model);
+    CHECK(memcmp(x, want, sizeof x) == 0);
+}
+
 static void softmax(void) {
     float x[3] = {0, -1, -20};
     cllm_softmax(x, 3); /* DEFECT: (0.0013, 0.0005, 0.998) */
@@ -573,5 +601,6 @@ int main(void) {
     RUN(symmetry);
     RUN(activations);
     RUN(softmax);
+    RUN(stale);
     return harness_report();
 }
