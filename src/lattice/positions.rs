@@ -125,17 +125,18 @@ mod tests {
     /// The four formulas once more, literally, in f64.
     fn plain(kind: usize, s: usize, d: usize) -> Vec<f64> {
         let f = |x: f64| f64::from(x as f32);
-        let tau = 2.0 * 3.14159265358979323846f64;
-        let g = f(tau / 1.618033988749895f64.powi(2));
-        let list: Vec<u64> = (2..).filter(|n| (2..*n).all(|m| n % m != 0)).take(s).collect();
+        let tau = 2.0 * std::f64::consts::PI;
+        let g = f(tau / ((1.0 + 5f64.sqrt()) / 2.0).powi(2));
+        let list: Vec<u64> =
+            (2..).filter(|&n: &u64| (2..n).all(|m| !n.is_multiple_of(m))).take(s).collect();
         let mut all = Vec::new();
         for p in 0..s {
             let mut row = vec![0.0; d];
-            for i in 0..d {
+            for (i, x) in row.iter_mut().enumerate() {
                 let k = (i / 2 + 1) as f64;
                 let wave = |a: f64| if i % 2 == 0 { a.cos() } else { a.sin() };
                 let q = list[p];
-                row[i] = match kind {
+                *x = match kind {
                     0 => wave(f(k * f(g * p as f64))) * (1.0 + 0.1 * (p as f64).sqrt()),
                     1 => {
                         wave(f(k * f(tau * (p % 12) as f64 / 12.0)))

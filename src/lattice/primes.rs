@@ -223,7 +223,7 @@ fn beyond_table() -> impl Iterator<Item = u64> {
         for p in from_or_beyond(end.isqrt()).skip(1) {
             // The first odd multiple of p in the segment, p² at least.
             let first = (p * p).max(start.next_multiple_of(p));
-            let first = if first % 2 == 0 { first + p } else { first };
+            let first = if first.is_multiple_of(2) { first + p } else { first };
             for multiple in (first..end).step_by(2 * p as usize) {
                 composite[((multiple - start) / 2) as usize] = true;
             }
@@ -246,21 +246,25 @@ pub fn nth(n: u64) -> Option<u64> {
     primes().nth(rest)
 }
 
-/// Whether `n` is prime: the test of Miller and Rabin with the first twelve primes as bases,
-/// which decides every 64-bit number (Sorenson and Webster, 2015).
+/// Whether `n` is prime: the test of Miller and Rabin with bases that decide every number below
+/// 4 759 123 141 (Jaeschke, 1993) and every 64-bit number (Sorenson and Webster, 2015).
 pub fn is_prime(n: u64) -> bool {
     const BASES: [u64; 12] = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37];
     if n < 2 {
         return false;
     }
     for p in BASES {
-        if n % p == 0 {
+        if n.is_multiple_of(p) {
             return n == p;
         }
     }
     let twos = (n - 1).trailing_zeros();
     let odd = (n - 1) >> twos;
-    BASES.into_iter().all(|base| {
+    let bases: &[u64] = if n < 4_759_123_141 { &[2, 7, 61] } else { &BASES };
+    bases.iter().all(|&base| {
+        if n == base {
+            return true;
+        }
         let mut x = power(base, odd, n);
         if x == 1 || x == n - 1 {
             return true;
@@ -273,6 +277,9 @@ pub fn is_prime(n: u64) -> bool {
 }
 
 fn multiply(a: u64, b: u64, modulus: u64) -> u64 {
+    if modulus <= 1 << 32 {
+        return a * b % modulus;
+    }
     (u128::from(a) * u128::from(b) % u128::from(modulus)) as u64
 }
 
@@ -313,7 +320,7 @@ mod tests {
     use super::*;
 
     fn by_division(n: u64) -> bool {
-        n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| n % d != 0)
+        n >= 2 && (2..).take_while(|d| d * d <= n).all(|d| !n.is_multiple_of(d))
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Embedding vectors of tokens and logits of hidden vectors.
 
 use super::CLLMInference;
+use super::context::check_live;
 use crate::capi::cllm::CLLMModel;
 use crate::capi::ffi::{self, guard};
 use crate::capi::views;
@@ -29,6 +30,20 @@ impl Matrix<'_> {
     }
 }
 
+/// The model of a context; an error where either is NULL or freed.
+///
+/// # Safety
+/// `inference` is NULL or a `CLLMInference` whose model is NULL or a `CLLMModel`.
+pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a CLLMModel> {
+    check_live(inference)?;
+    // SAFETY: the caller's promise; freed objects of the library are found out before.
+    unsafe {
+        let model = ffi::get(inference, "inference")?.model;
+        views::MODELS.find(model)?;
+        ffi::get(model, "model")
+    }
+}
+
 /// The matrix of a context's model. Only the public field `model` is used, so the context may be
 /// the program's own.
 ///
@@ -38,7 +53,7 @@ impl Matrix<'_> {
 unsafe fn matrix<'a>(inference: *const CLLMInference) -> Result<Matrix<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
-        let model: &CLLMModel = ffi::get(ffi::get(inference, "inference")?.model, "model")?;
+        let model = model_of(inference)?;
         let (vocab, dim) = (views::vocab_size(model)?, views::embedding_dim(model)?);
         let e = &model.embeddings;
         let square = product("a lattice transform", &[dim, dim])?;

@@ -104,6 +104,7 @@ pub unsafe extern "C" fn cllm_generate_lattice_embedding(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel) {
     guard("cllm_generate_lattice_embeddings", (), || {
+        views::MODELS.find(model)?;
         // SAFETY: the caller's promise.
         unsafe {
             let m = ffi::get(model, "model")?;

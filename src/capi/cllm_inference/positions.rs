@@ -1,6 +1,7 @@
 //! Positional encodings: filling the four tables, adding them to a vector.
 
 use super::CLLMInference;
+use super::embedding::model_of;
 use crate::capi::cllm::{CLLMModel, PositionalEncoding};
 use crate::capi::ffi::{self, CArray, guard};
 use crate::capi::views;
@@ -127,6 +128,7 @@ pub unsafe extern "C" fn cllm_initialize_learned_encoding(pos_enc: *mut Position
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cllm_generate_all_positional_encodings(model: *mut CLLMModel) {
     guard("cllm_generate_all_positional_encodings", (), || {
+        views::MODELS.find(model)?;
         // SAFETY: the caller's promise.
         let pe = &mut unsafe { ffi::get_mut(model, "model")? }.pos_encoding;
         let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
@@ -193,7 +195,7 @@ unsafe fn fitting<'a>(
     inference: *const CLLMInference,
 ) -> Result<(&'a PositionalEncoding, usize, usize)> {
     // SAFETY: the caller's promise.
-    let model = unsafe { ffi::get(ffi::get(inference, "inference")?.model, "model")? };
+    let model = unsafe { model_of(inference)? };
     let dim = views::embedding_dim(model)?;
     let pe = &model.pos_encoding;
     let width = pe.embedding_dim as usize;

@@ -6,12 +6,9 @@ use crate::lattice::{embedding, symmetry};
 use crate::limits::product;
 use std::ffi::c_int;
 
-/// A group that the transforms know; others change nothing, like 0.
+/// A group for the transforms, which ignore those from 12 on.
 fn group(symmetry_group: c_int) -> u32 {
-    match u32::try_from(symmetry_group) {
-        Ok(group @ 0..12) => group,
-        _ => 0,
-    }
+    u32::try_from(symmetry_group).unwrap_or(0)
 }
 
 /// A vector to transform.

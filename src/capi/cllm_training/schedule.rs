@@ -1,8 +1,10 @@
 //! Learning rates. These read and write public fields only, so they work on a `CLLMTraining` that
 //! the program made itself.
 
+use super::state::TRAININGS;
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::capi::ffi::{self, guard};
+use crate::error::Result;
 use crate::train::schedule::{self, Kind, Schedule};
 use std::ffi::c_int;
 use std::fmt::Write;
@@ -37,6 +39,16 @@ fn step(training: &CLLMTraining) -> u32 {
     u32::try_from(training.current_step).unwrap_or(0)
 }
 
+/// A training object to read; an error where it is NULL or freed.
+///
+/// # Safety
+/// As [`ffi::get`].
+unsafe fn live<'a>(training: *const CLLMTraining) -> Result<&'a CLLMTraining> {
+    TRAININGS.find(training)?;
+    // SAFETY: the caller's promise.
+    unsafe { ffi::get(training, "training") }
+}
+
 /// Sets `training->config.learning_rate` from `training->current_step` by the configured schedule.
 ///
 /// With base = `initial_learning_rate`, m = `min_lr` (1e-6 where it is not positive), w =
@@ -57,6 +69,7 @@ fn step(training: &CLLMTraining) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cllm_update_learning_rate(training: *mut CLLMTraining) {
     guard("cllm_update_learning_rate", (), || {
+        TRAININGS.find(training)?;
         // SAFETY: the caller's promise.
         let training = unsafe { ffi::get_mut(training, "training")? };
         training.config.learning_rate = schedule(&training.config).rate(step(training));
@@ -75,7 +88,7 @@ pub unsafe extern "C" fn cllm_update_learning_rate(training: *mut CLLMTraining) 
 pub unsafe extern "C" fn cllm_get_learning_rate(training: *mut CLLMTraining) -> f32 {
     guard("cllm_get_learning_rate", 0.0, || {
         // SAFETY: the caller's promise.
-        Ok(unsafe { ffi::get(training, "training")? }.config.learning_rate)
+        Ok(unsafe { live(training)? }.config.learning_rate)
     })
 }
 
@@ -101,7 +114,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_step_decay(
     guard("cllm_get_learning_rate_step_decay", 0.0, || {
         // SAFETY: the caller's promise.
         let (training, steps): (_, &[c_int]) = unsafe {
-            let training = ffi::get(training, "training")?;
+            let training = live(training)?;
             match ffi::len(num_decay_steps, "num_decay_steps")? {
                 0 => (training, &[]),
                 n => (training, ffi::slice(decay_steps, n, "decay_steps")?),
@@ -128,7 +141,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_exponential(
 ) -> f32 {
     guard("cllm_get_learning_rate_exponential", 0.0, || {
         // SAFETY: the caller's promise.
-        let training = unsafe { ffi::get(training, "training")? };
+        let training = unsafe { live(training)? };
         let base = training.config.initial_learning_rate;
         Ok(schedule::exponential(base, step(training), decay_rate))
     })
@@ -150,7 +163,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 ) -> f32 {
     guard("cllm_get_learning_rate_polynomial", 0.0, || {
         // SAFETY: the caller's promise.
-        let training = unsafe { ffi::get(training, "training")? };
+        let training = unsafe { live(training)? };
         let config = &training.config;
         let end = u32::try_from(config.max_steps).unwrap_or(0);
         let base = config.initial_learning_rate;
@@ -170,7 +183,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 pub unsafe extern "C" fn cllm_print_lr_schedule(training: *mut CLLMTraining) {
     guard("cllm_print_lr_schedule", (), || {
         // SAFETY: the caller's promise.
-        let config = unsafe { ffi::get(training, "training")? }.config;
+        let config = unsafe { live(training)? }.config;
         ffi::print(&describe(&schedule(&config)));
         Ok(())
     });

@@ -1,0 +1,73 @@
+/* prime_types.h: constants, and that it goes together with <math.h> and its sister header. */
+#include "prime_types.h"
+#include "prime_float_math.h"
+#include "harness.h"
+
+#include <math.h>
+
+/* Integers are usable where the compiler needs a constant. */
+_Static_assert(MAX_BIGINT_DIGITS == 1024, "MAX_BIGINT_DIGITS");
+_Static_assert(MAX_MATRIX_SIZE == 256, "MAX_MATRIX_SIZE");
+_Static_assert(MAX_HYPERDIM == 64, "MAX_HYPERDIM");
+_Static_assert(DEFAULT_ABACUS_CAPACITY == 1000, "DEFAULT_ABACUS_CAPACITY");
+_Static_assert(SYMMETRY_ORDER == 12, "SYMMETRY_ORDER");
+_Static_assert(EINSTEIN_LAMBDA_NUMERATOR == 3, "EINSTEIN_LAMBDA_NUMERATOR");
+_Static_assert(EINSTEIN_LAMBDA_DENOMINATOR == 144000, "EINSTEIN_LAMBDA_DENOMINATOR");
+_Static_assert(VECTOR_CULMINATION == 144000, "VECTOR_CULMINATION");
+_Static_assert(TWIN_PRIME_LOWER == 143999, "TWIN_PRIME_LOWER");
+_Static_assert(TWIN_PRIME_UPPER == 144001, "TWIN_PRIME_UPPER");
+_Static_assert(PI_DUST_NUMERATOR == 355, "PI_DUST_NUMERATOR");
+_Static_assert(PI_DUST_DENOMINATOR == 113, "PI_DUST_DENOMINATOR");
+_Static_assert(CYMATIC_BASE_432 == 432, "CYMATIC_BASE_432");
+_Static_assert(CYMATIC_DNA_528 == 528, "CYMATIC_DNA_528");
+_Static_assert(CYMATIC_TRANSFORM_639 == 639, "CYMATIC_TRANSFORM_639");
+_Static_assert(CYMATIC_AWAKEN_741 == 741, "CYMATIC_AWAKEN_741");
+_Static_assert(CYMATIC_INTUITION_852 == 852, "CYMATIC_INTUITION_852");
+_Static_assert(CYMATIC_SPIRIT_963 == 963, "CYMATIC_SPIRIT_963");
+_Static_assert(GAMMA_BURST_FREQUENCY == 40, "GAMMA_BURST_FREQUENCY");
+_Static_assert(SAROS_CYCLE == 223, "SAROS_CYCLE");
+_Static_assert(METONIC_CYCLE == 235, "METONIC_CYCLE");
+_Static_assert(METONIC_YEARS == 19, "METONIC_YEARS");
+_Static_assert(CROWN_DAYS == 31, "CROWN_DAYS");
+_Static_assert(SOLAR_RAYS == 7, "SOLAR_RAYS");
+_Static_assert(ZODIAC_DIVISIONS == 12, "ZODIAC_DIVISIONS");
+_Static_assert(SQUARE_CIRCLE_MAP == 361, "SQUARE_CIRCLE_MAP");
+_Static_assert(CIRCLE_DEGREES == 360, "CIRCLE_DEGREES");
+_Static_assert(CLOCK_POSITIONS == 12, "CLOCK_POSITIONS");
+_Static_assert(BOUNDARY_PRIME == 143999, "BOUNDARY_PRIME");
+_Static_assert(NUM_SMALL_PRIMES == 18, "NUM_SMALL_PRIMES");
+_Static_assert(NUM_PHI_FREQS == 12, "NUM_PHI_FREQS");
+_Static_assert(NUM_VIABLE_RESIDUES == 8, "NUM_VIABLE_RESIDUES");
+_Static_assert(NUM_QR_ALLOW == 2, "NUM_QR_ALLOW");
+_Static_assert(NUM_CRNS_FREQ == 6, "NUM_CRNS_FREQ");
+_Static_assert(NUM_VEDIC_TRIPLES == 6, "NUM_VEDIC_TRIPLES");
+_Static_assert(CLOCK_MOD == 12, "CLOCK_MOD");
+_Static_assert(EXT_CLOCK_MOD == 30, "EXT_CLOCK_MOD");
+_Static_assert(EMBED_DIM == 15, "EMBED_DIM");
+_Static_assert(PHI_NUM == 89, "PHI_NUM");
+_Static_assert(PHI_DEN == 55, "PHI_DEN");
+_Static_assert(RAINBOW_LAYERS == 12, "RAINBOW_LAYERS");
+_Static_assert(DEFAULT_PRECISION_BITS == 256, "DEFAULT_PRECISION_BITS");
+_Static_assert(MAX_PRECISION_BITS == 4096, "MAX_PRECISION_BITS");
+_Static_assert(FIXED_POINT_BITS_DEFAULT == 64, "FIXED_POINT_BITS_DEFAULT");
+_Static_assert(DUST_GUARD_BITS_STD == 64, "DUST_GUARD_BITS_STD");
+_Static_assert(DUST_GUARD_BITS_MIN == 32, "DUST_GUARD_BITS_MIN");
+_Static_assert(DUST_GUARD_BITS_MAX == 128, "DUST_GUARD_BITS_MAX");
+
+int main(void) {
+    CHECK(GOLDEN_RATIO == 1.618033988749895);
+    CHECK(PHI == 1.618033988749895);
+    CHECK(PI == 3.14159265358979323846);
+    CHECK(PRIME_PI == 3.14159265358979323846);
+    CHECK(LATTICE_PI == 3.14159265358979323846);
+    CHECK(LATTICE_PHI == 1.618033988749895);
+    CHECK(LATTICE_SQRT5 == 2.23606797749979);
+    CHECK(SCHUMANN_RESONANCE == 7.83);
+    CHECK(GROWTH_FACTOR == 1.618033988749895);
+    CHECK(M_PI == 3.14159265358979323846);
+    CHECK(M_LN2 == 0.69314718055994530942);
+    CHECK(M_LN10 == 2.30258509299404568402);
+    int digits[MAX_HYPERDIM] = {0};
+    CHECK(sizeof digits == 64 * sizeof(int));
+    return harness_report();
+}
