@@ -158,8 +158,7 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
     let (mut sum, mut trained, mut number) = (0.0, 0usize, 0);
     let began = Instant::now();
     loop {
-        let arrays =
-            BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
+        let arrays = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
         // SAFETY: the caller's promise.
         let Some(valid) = (unsafe { lock(&iterator).next(arrays)? }) else { break };
         number += 1;

@@ -21,11 +21,7 @@ const PREFIX: usize = 40;
 ///
 /// # Safety
 /// As [`save_state`].
-pub(crate) unsafe fn save(
-    t: &CLLMTraining,
-    state: &mut TrainingState,
-    path: &Path,
-) -> Result<()> {
+pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut prefix = [0; PREFIX];
     prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());

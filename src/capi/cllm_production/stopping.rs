@@ -102,9 +102,8 @@ pub unsafe extern "C" fn step_lr_scheduler(
     guard("step_lr_scheduler", (), || {
         TRAININGS.find(training)?;
         // SAFETY: the caller's promise.
-        let (scheduler, training) = unsafe {
-            (ffi::get_mut(scheduler, "scheduler")?, ffi::get_mut(training, "training")?)
-        };
+        let (scheduler, training) =
+            unsafe { (ffi::get_mut(scheduler, "scheduler")?, ffi::get_mut(training, "training")?) };
         scheduler.inner.advance();
         let rate = scheduler.inner.rate();
         training.config.learning_rate = rate;
