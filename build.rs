@@ -102,7 +102,7 @@ const HEADERS: &[Header] = &[
     Header {
         name: "cllm_ext",
         system: STD,
-        local: &["cllm.h", "cllm_inference.h", "cllm_training.h"],
+        local: &["cllm.h", "cllm_inference.h", "cllm_training.h", "cllm_tokenizer.h"],
         after_includes: "",
     },
 ];

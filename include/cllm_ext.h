@@ -9,6 +9,7 @@
 #include "cllm.h"
 #include "cllm_inference.h"
 #include "cllm_training.h"
+#include "cllm_tokenizer.h"
 
 /**
  * Level of a message: a call failed.

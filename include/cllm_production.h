@@ -8,4 +8,229 @@
 #include <stdint.h>
 #include "cllm_training.h"
 
+/**
+ * The best loss so far and the patience left; made by `create_early_stopping`. One block of
+ * malloc, to be released with `free()`.
+ */
+typedef struct EarlyStoppingState EarlyStoppingState;
+
+/**
+ * A learning rate schedule and where it stands; made by `create_lr_scheduler`. One block of
+ * malloc, to be released with `free()`.
+ */
+typedef struct LRScheduler LRScheduler;
+
+/**
+ * Records of epochs; made by `create_training_metrics`.
+ */
+typedef struct TrainingMetrics TrainingMetrics;
+
+/**
+ * A text to evaluate a model on; made by `create_validation_set`.
+ */
+typedef struct ValidationSet ValidationSet;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Writes a checkpoint: the model file `filepath.model`, and `filepath`, which alone suffices to
+ * resume: all parameters, moments, open accumulators and counters, bit for bit. Models that the
+ * program assembled are saved too.
+ *
+ * @param training from cllm_training_init.
+ * @param filepath name of the state file.
+ * @return 0; -1 on any failure: a file that stood there before is then still the old one.
+ *
+ * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
+ * state file last. Its first 40 bytes are those of the original library.
+ *
+ * # Safety
+ * `training` is NULL or live; `filepath` is NULL or a C string.
+ */
+int save_checkpoint(CLLMTraining *training, const char *filepath);
+
+/**
+ * Restores a checkpoint of `save_checkpoint`: epoch, step, current and best loss, learning rate,
+ * and everything else that training needs to go on as if it had not been interrupted. Weights
+ * are copied into the model's arrays: `training->model` and all pointers stay valid. The model
+ * must have the shape that it had then.
+ *
+ * @param training from cllm_training_init.
+ * @param filepath name of the state file; `filepath.model` is not needed, except for a file of
+ *                 the original library, which holds the counters and the learning rate only.
+ * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
+ *
+ * # Safety
+ * `training` is NULL or live; `filepath` is NULL or a C string.
+ */
+int load_checkpoint(CLLMTraining *training, const char *filepath);
+
+/**
+ * Limits the L2 norm over all gradients of a training object, those of its public buffers and
+ * the private ones of second norms and learned positions: if it exceeds max_norm, all are scaled
+ * by max_norm/norm. For programs that run the steps of training themselves; the training loops
+ * clip by `config.gradient_clip`.
+ *
+ * @param training from cllm_training_init; nothing happens for NULL or another object.
+ * @param max_norm above 0; nothing happens otherwise, nor if the norm is not finite.
+ *
+ * # Safety
+ * `training` is NULL or live and used by one thread; its model's arrays hold what its sizes say.
+ */
+void clip_gradients(CLLMTraining *training, float max_norm);
+
+/**
+ * Makes room for the records of epochs.
+ *
+ * @param capacity most records that it takes, 0 or more; memory is taken as they come.
+ * @return the metrics; free them with free_training_metrics. NULL if capacity is negative.
+ */
+struct TrainingMetrics *create_training_metrics(int capacity);
+
+/**
+ * Appends a record; one beyond the capacity is left out silently.
+ *
+ * @param epoch      its number.
+ * @param train_loss mean training loss.
+ * @param val_loss   validation loss; infinite where there was none.
+ * @param lr         learning rate.
+ *
+ * # Safety
+ * `metrics` is NULL or from create_training_metrics.
+ */
+void record_metrics(struct TrainingMetrics *metrics,
+                    int epoch,
+                    float train_loss,
+                    float val_loss,
+                    float lr);
+
+/**
+ * Writes the records as a CSV file, replacing one that stands there: the line
+ * `epoch,train_loss,val_loss,learning_rate`, then for each record its numbers as
+ * `%d,%.6f,%.6f,%.6f` (infinite as `inf`). A failure is recorded; the old file is then still
+ * there.
+ *
+ * # Safety
+ * `metrics` is NULL or from create_training_metrics; `filepath` is NULL or a C string.
+ */
+void save_metrics_csv(struct TrainingMetrics *metrics, const char *filepath);
+
+/**
+ * Frees metrics.
+ *
+ * @param metrics NULL is fine. A second free is reported and does nothing.
+ *
+ * # Safety
+ * `metrics` is NULL or from create_training_metrics, and nothing uses it any more.
+ */
+void free_training_metrics(struct TrainingMetrics *metrics);
+
+/**
+ * Starts watching a loss.
+ *
+ * @param initial_loss the loss to beat; infinite for none.
+ * @param patience     checks in a row without improvement after which to stop.
+ * @return the state, one block that the program releases with `free()`; NULL without memory.
+ */
+struct EarlyStoppingState *create_early_stopping(float initial_loss, int patience);
+
+/**
+ * Takes note of a validation loss. It improves if it is below the best one by more than a
+ * thousandth of that one's magnitude (any finite loss, where the best is infinite); NaN never
+ * does. An improvement becomes the best loss and starts the count anew.
+ *
+ * @return 1 if `patience` checks in a row did not improve, and at every later one that does not;
+ *         otherwise 0, also if state is NULL.
+ *
+ * # Safety
+ * `state` is NULL or from create_early_stopping and not freed.
+ */
+int check_early_stopping(struct EarlyStoppingState *state, float val_loss);
+
+/**
+ * Makes a schedule: with lr = initial_lr and step s, s < warmup_steps gives
+ * `lr * s / warmup_steps`; from there half a cosine wave
+ * `0.01*lr + 0.99*lr * (1 + cos(pi * (s - warmup_steps) / (total_steps - warmup_steps))) / 2`
+ * down to `0.01*lr` at total_steps, where it stays; also `0.01*lr` after the warm-up where
+ * total_steps <= warmup_steps.
+ *
+ * @param initial_lr   the highest rate.
+ * @param warmup_steps steps of the warm-up; 0 or less: none.
+ * @param total_steps  steps of the whole schedule.
+ * @return the scheduler, one block that the program releases with `free()`; NULL without memory.
+ */
+struct LRScheduler *create_lr_scheduler(float initial_lr, int warmup_steps, int total_steps);
+
+/**
+ * The learning rate at the scheduler's step; before the first `step_lr_scheduler` initial_lr.
+ *
+ * @return the rate; 0.001 if scheduler is NULL.
+ *
+ * # Safety
+ * `scheduler` is NULL or from create_lr_scheduler and not freed.
+ */
+float get_learning_rate(struct LRScheduler *scheduler);
+
+/**
+ * Takes a step and sets `training->config.learning_rate` to the new rate; also
+ * `config.initial_learning_rate`, from which the training loops compute theirs, so that they keep
+ * it (a schedule named in `config.lr_scheduler` then works on top of it).
+ *
+ * @param scheduler the scheduler; NULL: nothing happens.
+ * @param training  any training object, also one that the program made; NULL: nothing happens.
+ *
+ * # Safety
+ * `scheduler` is NULL or from create_lr_scheduler and not freed; `training` is NULL or points to a
+ * `CLLMTraining` that no other thread uses.
+ */
+void step_lr_scheduler(struct LRScheduler *scheduler, CLLMTraining *training);
+
+/**
+ * Reads a text file for evaluation. Its words become ids when it is evaluated, by the rule of
+ * cllm_load_training_data for the model in use, so that one set serves models of different
+ * vocabularies.
+ *
+ * @param filepath   a text file, at most 100 MiB.
+ * @param batch_size sequences of a batch, 1 or more.
+ * @param seq_len    tokens of a sequence, 1 or more.
+ * @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
+ *         directory, a size is not positive, or there is no memory.
+ *
+ * # Safety
+ * `filepath` is NULL or a C string.
+ */
+struct ValidationSet *create_validation_set(const char *filepath, int batch_size, int seq_len);
+
+/**
+ * Frees a validation set.
+ *
+ * @param val_set NULL is fine. A second free is reported and does nothing.
+ *
+ * # Safety
+ * `val_set` is NULL or from create_validation_set, and nothing uses it any more.
+ */
+void free_validation_set(struct ValidationSet *val_set);
+
+/**
+ * Mean loss of the training object's model on a validation set, in nats per token: over batches
+ * of the set's own sizes at offsets 0, q, 2q, … (q = batch_size*seq_len) as long as each input
+ * has a target, weighted equally. Weights, gradients, moments, counters and activation buffers
+ * stay as they are.
+ *
+ * @param training any training object, also one that the program made: only its `model` is used.
+ * @param val_set  the set.
+ * @return the loss; infinite on NULL, if not even one batch fits, or on other errors.
+ *
+ * # Safety
+ * `training` is NULL or points to a `CLLMTraining` whose model's arrays hold what its sizes say;
+ * nothing changes the model meanwhile.
+ */
+float evaluate_validation(CLLMTraining *training, struct ValidationSet *val_set);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_PRODUCTION_H */

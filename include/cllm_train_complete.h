@@ -9,97 +9,163 @@
 #include "cllm_training.h"
 
 /**
- * DOC
+ * Settings of a whole run. Flags are 0 or not 0. Strings are read during the call only.
  */
 typedef struct CompleteTrainingConfig {
     /**
-     * DOC
+     * Passes over the tokens, 0 to 1000000.
      */
     int num_epochs;
     /**
-     * DOC
+     * Sequences of a batch; 0 or less: that of the training object.
      */
     int batch_size;
     /**
-     * DOC
+     * Tokens of a sequence; 0 or less: that of the training object.
      */
     int sequence_length;
     /**
-     * DOC
+     * Learning rate, the highest one of a schedule; 0 or less: that of the training object.
      */
     float learning_rate;
     /**
-     * DOC
+     * Threads; 0 or less: one for each processor. Has no effect on the result.
      */
     int num_threads;
     /**
-     * DOC
+     * Accepted without effect: a model keeps its shape.
      */
     int use_lll;
     /**
-     * DOC
+     * Width that `use_lll` asks for; without effect.
      */
     int lll_target_dim;
     /**
-     * DOC
+     * Accepted without effect.
      */
     int use_advanced_crystalline;
     /**
-     * DOC
+     * Warm up over `warmup_epochs`, then a cosine down to 1 % at the last batch.
      */
     int use_lr_schedule;
     /**
-     * DOC
+     * Epochs of the warm-up; 0 or less: none.
      */
     int warmup_epochs;
     /**
-     * DOC
+     * Limit the gradient's norm to `grad_clip_norm` during the run.
      */
     int use_grad_clip;
     /**
-     * DOC
+     * Largest L2 norm of the gradient over all parameters; 0 or less: no limit.
      */
     float grad_clip_norm;
     /**
-     * DOC
+     * Evaluate `val_data_path`; set to 0 by the run if that can't be read.
      */
     int use_validation;
     /**
-     * DOC
+     * A text file; the program's.
      */
     const char *val_data_path;
     /**
-     * DOC
+     * Epochs from one evaluation to the next; 0 or less: never.
      */
     int val_interval;
     /**
-     * DOC
+     * End the run when the validation loss no longer falls; needs validation.
      */
     int use_early_stopping;
     /**
-     * DOC
+     * Evaluations in a row without improvement after which to end.
      */
     int early_stop_patience;
     /**
-     * DOC
+     * Write checkpoints into `checkpoint_dir`.
      */
     int use_checkpoints;
     /**
-     * DOC
+     * A folder, made with its parents where it is missing; NULL: no checkpoints. The program's.
      */
     const char *checkpoint_dir;
     /**
-     * DOC
+     * Epochs from one checkpoint to the next; 0 or less: no checkpoint.
      */
     int checkpoint_interval;
     /**
-     * DOC
+     * Write the record of the run to `metrics_path`.
      */
     int use_metrics;
     /**
-     * DOC
+     * A file, replaced at the end of the run; NULL: none. The program's.
      */
     const char *metrics_path;
 } CompleteTrainingConfig;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The default settings of a run: 100 epochs, batches of 4 sequences of 32 tokens, learning rate
+ * 0.001 with a schedule (5 warm-up epochs), clipping at 1.0, validation on
+ * `data/training/validation.txt` every 5 epochs, early stopping after 10 evaluations without
+ * improvement, a checkpoint in `checkpoints` every 10 epochs, metrics in `training_metrics.csv`,
+ * and a thread for each processor but one.
+ *
+ * @return the settings; their strings are static.
+ */
+struct CompleteTrainingConfig create_default_complete_config(void);
+
+/**
+ * Trains for `config->num_epochs` epochs over `training->tokens`, as cllm_train_epoch does,
+ * with everything around it:
+ *
+ * - batch size, sequence length and learning rate of `config`, where positive, and clipping,
+ *   apply to `training->config` during the run. At the end it has its old values back, but for
+ *   `learning_rate`, which stays that of the last batch.
+ * - use_lr_schedule: a linear warm-up over warmup_epochs, then a cosine from the learning rate to
+ *   1 % of it at the last batch, batch by batch, counted from the start of the run. Without it,
+ *   the schedule of `training->config` applies.
+ * - use_validation: after every val_interval epochs the mean loss on val_data_path, as
+ *   evaluate_validation computes it. A file that can't be read sets `config->use_validation` to 0.
+ * - use_early_stopping: ends the run after early_stop_patience evaluations in a row that do not
+ *   improve the validation loss by a thousandth; that epoch is recorded and saved like the others.
+ * - use_checkpoints: `<checkpoint_dir>/checkpoint_epoch_<n>.ckpt` after every
+ *   checkpoint_interval epochs and `<checkpoint_dir>/final_checkpoint.ckpt` at the end, for
+ *   load_checkpoint. The folder is made.
+ * - use_metrics: one record for each epoch, numbered from 1, validation loss `inf` where it was not
+ *   run, written to metrics_path as save_metrics_csv does.
+ *
+ * `current_epoch` is set to the epoch's index before each epoch. A progress callback that returns
+ * false ends the run after the record and the checkpoint of its epoch.
+ *
+ * @param training from cllm_training_init, with tokens.
+ * @param config   the settings; only `use_validation` may be changed.
+ * @return 0; -1 on NULL, a number of epochs outside 0 to 1000000, no tokens, or if a checkpoint or the
+ *         metrics could not be written: training is then completed all the same.
+ *
+ * # Safety
+ * As cllm_train_epoch; `config` is NULL or points to settings whose strings are NULL or C strings.
+ */
+int train_complete(CLLMTraining *training,
+                   struct CompleteTrainingConfig *config);
+
+/**
+ * train_complete with the default settings, except for the number of epochs, and batch size,
+ * sequence length and learning rate, which are those of `training->config`. Writes into
+ * `checkpoints` and `training_metrics.csv` of the working directory.
+ *
+ * @param num_epochs 0 to 1000000.
+ * @return as train_complete.
+ *
+ * # Safety
+ * As cllm_train_epoch.
+ */
+int train_quick(CLLMTraining *training, int num_epochs);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
 
 #endif  /* CLLM_TRAIN_COMPLETE_H */

@@ -8,4 +8,62 @@
 #include <stdint.h>
 #include "cllm_training.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * How many threads training should use: the processors that are online, less one; at least 1.
+ */
+int cllm_get_optimal_thread_count(void);
+
+/**
+ * Starts the pool that `cllm_train_epoch_parallel` uses. A pool that is there already ends first.
+ *
+ * @param thread_count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
+ * @return the number of threads; -1 if they can't be started: there is no pool then.
+ *
+ * Threads: any. The results of training do not depend on the number.
+ */
+int cllm_init_thread_pool(int thread_count);
+
+/**
+ * Ends the pool and waits for its threads. An epoch that is running on it finishes first, on its
+ * own thread. Without a pool nothing happens.
+ *
+ * Threads: any.
+ */
+void cllm_cleanup_thread_pool(void);
+
+/**
+ * `cllm_train_epoch` on the pool, which is started with cllm_get_optimal_thread_count() threads
+ * if there is none, and stays. Same batches, same return value, same fields, same bits.
+ *
+ * @return mean of the batch losses; 0.0 for NULL, an object that cllm_training_init did not
+ *         make, or no batch.
+ *
+ * Threads: different objects on different models may be trained at once; they share the pool.
+ *
+ * # Safety
+ * As cllm_train_epoch.
+ */
+float cllm_train_epoch_parallel(CLLMTraining *training);
+
+/**
+ * Threads of the pool; 0 if there is none.
+ */
+int cllm_get_thread_count(void);
+
+/**
+ * The same as `cllm_init_thread_pool`.
+ *
+ * @param count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
+ * @return the number of threads; -1 if they can't be started: there is no pool then.
+ */
+int cllm_set_thread_count(int count);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_TRAINING_PARALLEL_H */

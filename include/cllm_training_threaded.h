@@ -9,4 +9,115 @@
 #include "cllm_training.h"
 #include "cllm_batch.h"
 
+/**
+ * Trains a training object on the batches of an iterator; made by `threaded_training_create`.
+ */
+typedef struct ThreadedTrainingSystem ThreadedTrainingSystem;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Makes a system that trains `training` on the batches of `batch_iterator` with several threads.
+ *
+ * @param training       borrowed; its `model` must not be NULL. Of an object that
+ *                       cllm_training_init did not make, epochs return 0.0.
+ * @param batch_iterator borrowed.
+ * @param num_threads    workers ("spheres" 0 to n-1), any number; 0 or less:
+ *                       cllm_get_optimal_thread_count(). No more than 256 threads are started,
+ *                       the others share them. Results don't depend on it.
+ * @return the system; free it with threaded_training_free before the other two. NULL if one of
+ *         them or `training->model` is NULL, or there is no memory.
+ *
+ * # Safety
+ * `training` is NULL or points to a `CLLMTraining`; `batch_iterator` is NULL or an iterator.
+ */
+struct ThreadedTrainingSystem *threaded_training_create(CLLMTraining *training,
+                                                        CLLMBatchIterator *batch_iterator,
+                                                        int num_threads);
+
+/**
+ * Frees a system; neither its training object nor its iterator.
+ *
+ * @param system the system; NULL is fine. A second free is reported and does nothing.
+ *
+ * # Safety
+ * `system` is NULL or a system that nothing uses any more.
+ */
+void threaded_training_free(struct ThreadedTrainingSystem *system);
+
+/**
+ * Resets the iterator and trains on all its batches: for each, forward pass, loss over the
+ * positions that the mask counts, backward pass, learning rate, update. All threads work inside
+ * the batch: there is one update per batch, and the result does not depend on their number.
+ *
+ * The batches have the iterator's sizes, which may differ from the configuration's. With the
+ * same sizes and drop_last the result is that of cllm_train_epoch bit for bit.
+ *
+ * @return mean of the batch losses in nats per token; 0.0 if there is none, or on errors (system
+ *         NULL, training object or iterator freed or not the library's).
+ *
+ * Sets `current_step`, `current_loss`, `best_loss`, `config.learning_rate` per batch and
+ * `current_epoch` at the end; not `current_batch_offset`.
+ *
+ * # Safety
+ * `system` is NULL or a system; its training object, model and iterator, and the iterator's
+ * tokens, are still there, and no other thread uses them.
+ */
+float threaded_train_epoch(struct ThreadedTrainingSystem *system);
+
+/**
+ * Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
+ * nothing.
+ *
+ * # Safety
+ * `system` is NULL or a system.
+ */
+void threaded_training_print_stats(struct ThreadedTrainingSystem *system);
+
+/**
+ * What is booked on one worker: batch k of an epoch (from 0) belongs to worker k mod n.
+ *
+ * @param sphere_id         0 to n-1.
+ * @param batches_processed receives the number of batches since the system was made; may be NULL.
+ * @param avg_loss          receives their mean loss, 0 without any; may be NULL.
+ * @return 0; -1 if system is NULL or sphere_id out of range: the outputs are then untouched.
+ *
+ * Threads: may be called while an epoch runs.
+ *
+ * # Safety
+ * `system` is NULL or a system; the outputs are NULL or writable.
+ */
+int threaded_training_get_sphere_stats(struct ThreadedTrainingSystem *system,
+                                       int sphere_id,
+                                       int *batches_processed,
+                                       float *avg_loss);
+
+/**
+ * L2 norm, over all parameters, of the gradient of the latest update, before clipping.
+ *
+ * @return the norm; 0 before the first update, and if system is NULL.
+ *
+ * Threads: may be called while an epoch runs.
+ *
+ * # Safety
+ * `system` is NULL or a system.
+ */
+float threaded_training_get_gradient_norm(struct ThreadedTrainingSystem *system);
+
+/**
+ * The number of workers.
+ *
+ * @return n; 0 if system is NULL.
+ *
+ * # Safety
+ * `system` is NULL or a system.
+ */
+int threaded_training_get_num_workers(struct ThreadedTrainingSystem *system);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
 #endif  /* CLLM_TRAINING_THREADED_H */

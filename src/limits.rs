@@ -31,6 +31,8 @@ pub const MAX_THREADS: usize = 256;
 pub const TOKEN_STR_LEN: usize = 63;
 /// Tokens that generation looks back on when a model has no position table: the original's 512.
 pub const DEFAULT_CONTEXT: usize = 512;
+/// Epochs of one `train_complete`: no run is that long, and a wild number must not start one.
+pub const MAX_EPOCHS: usize = 1_000_000;
 /// Positions of one batch (batch size times sequence length). A batch is computed at once, so a
 /// larger one could not be used anyway: its arrays alone would take over 3 GB.
 pub const MAX_BATCH_POSITIONS: usize = 1 << 28;

@@ -138,6 +138,11 @@ impl IteratorState {
         (self.batch_size as usize, self.seq_len as usize)
     }
 
+    /// How many batches a walk has.
+    pub(crate) fn count(&self) -> usize {
+        self.batches.count()
+    }
+
     /// Back to the first batch.
     pub(crate) fn reset(&mut self) {
         self.batches.reset();

@@ -40,6 +40,11 @@ impl Metrics {
         Ok(())
     }
 
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// As comma-separated values, numbers as C's `%.6f` writes them.
     pub fn csv(&self) -> String {
         let mut text = String::from("epoch,train_loss,val_loss,learning_rate\n");

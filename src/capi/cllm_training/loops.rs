@@ -1,9 +1,9 @@
 //! Batches and epochs.
 
 use super::schedule::schedule;
-use super::state::{TrainingState, batch_shape, with};
+use super::state::{TrainingState, UserData, batch_shape, with};
 use super::{CLLMTraining, passes, updates};
-use crate::capi::cllm_ext::CLLMProgress;
+use crate::capi::cllm_ext::{CLLMProgress, CLLMProgressCallback};
 use crate::capi::ffi::{self, guard, report};
 use crate::capi::model_file::write_model;
 use crate::error::{Error, Result};
@@ -122,6 +122,8 @@ pub(crate) unsafe fn train_batch(
 pub(crate) struct Ran {
     pub batches: usize,
     pub loss_sum: f64,
+    /// The progress callback ended it.
+    pub stopped: bool,
 }
 
 impl Ran {
@@ -141,6 +143,20 @@ pub(crate) unsafe fn run(
     pool: &Arc<Pool>,
     limit: Option<usize>,
 ) -> Result<Ran> {
+    // SAFETY: the caller's promise.
+    unsafe { run_prepared(training, pool, limit, |_| {}) }
+}
+
+/// [`run`] with something to do before each batch.
+///
+/// # Safety
+/// As [`run`].
+pub(crate) unsafe fn run_prepared(
+    training: *mut CLLMTraining,
+    pool: &Arc<Pool>,
+    limit: Option<usize>,
+    mut prepare: impl FnMut(&mut CLLMTraining),
+) -> Result<Ran> {
     let began = Instant::now();
     let mut ran = Ran::default();
     while limit.is_none_or(|limit| ran.batches < limit) {
@@ -153,6 +169,7 @@ pub(crate) unsafe fn run(
                 };
                 let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
                 let (input, targets) = (&tokens[first..first + rows], &tokens[first + 1..]);
+                prepare(t);
                 let outside = std::mem::replace(&mut state.pool, Arc::clone(pool));
                 let targets = Targets::all(&targets[..rows]);
                 let loss = train_batch(t, state, input, targets, batch);
@@ -161,33 +178,45 @@ pub(crate) unsafe fn run(
                     t.current_batch_offset = before;
                 }
                 let loss = loss?;
-                Ok(Some((loss, state.progress, progress(t, state, rows, first, loss))))
+                let (done, all) = (first / rows + 1, (t.num_tokens - 1) / rows);
+                Ok(Some((loss, state.progress, progress(t, state, rows, done, all, loss))))
             })?
         };
-        let Some((loss, callback, mut progress)) = step else { break };
+        let Some((loss, callback, progress)) = step else { break };
         ran.batches += 1;
         ran.loss_sum += f64::from(loss);
-        if let Some((callback, user_data)) = callback {
-            let seconds = began.elapsed().as_secs_f64();
-            let each = seconds / ran.batches as f64;
-            let left = progress.batches_per_epoch.saturating_sub(progress.batch);
-            progress.tokens_per_second = progress.tokens_per_second / each.max(1e-9);
-            progress.seconds_left = each * f64::from(left);
-            // SAFETY: the program set the callback and its pointer for this call.
-            if !callback.is_none_or(|call| unsafe { call(&progress, user_data.0) }) {
-                break;
-            }
+        if !tell(callback, progress, began, ran.batches) {
+            ran.stopped = true;
+            break;
         }
     }
     Ok(ran)
 }
 
-/// Progress after a batch; `tokens_per_second` still holds the tokens of one batch.
-fn progress(
+/// Tells the program how far a loop is that began at `began` and did `batches` batches, if it
+/// wants to know; whether to go on. To be called without any lock held.
+pub(crate) fn tell(
+    callback: Option<(CLLMProgressCallback, UserData)>,
+    mut progress: CLLMProgress,
+    began: Instant,
+    batches: usize,
+) -> bool {
+    let Some((Some(call), user_data)) = callback else { return true };
+    let each = began.elapsed().as_secs_f64() / batches.max(1) as f64;
+    let left = progress.batches_per_epoch.saturating_sub(progress.batch);
+    progress.tokens_per_second /= each.max(1e-9);
+    progress.seconds_left = each * f64::from(left);
+    // SAFETY: the program set the callback and its pointer for this call.
+    unsafe { call(&progress, user_data.0) }
+}
+
+/// Progress after batch `done` of `all`; `tokens_per_second` still holds the tokens of one batch.
+pub(crate) fn progress(
     t: &CLLMTraining,
     state: &TrainingState,
     rows: usize,
-    first: usize,
+    done: usize,
+    all: usize,
     loss: f32,
 ) -> CLLMProgress {
     let narrow = |n: usize| c_int::try_from(n).unwrap_or(c_int::MAX);
@@ -195,8 +224,8 @@ fn progress(
         struct_size: size_of::<CLLMProgress>(),
         epoch: t.current_epoch,
         step: t.current_step,
-        batch: narrow(first / rows + 1),
-        batches_per_epoch: narrow((t.num_tokens - 1) / rows),
+        batch: narrow(done),
+        batches_per_epoch: narrow(all),
         loss,
         learning_rate: t.config.learning_rate,
         gradient_norm: state.gradient_norm as f32,
