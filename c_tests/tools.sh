@@ -178,9 +178,6 @@ if [ -w /dev/full ]; then
     check test $? -eq 1
     check complains "standard output"
 fi
-run "loss that is no number" 1 train_model text "${small[@]}" --learning-rate 100 --clip 0 \
-    --epochs 40 --warmup 0 --schedule none --checkpoint-dir wild --weight-decay 50
-check absent wild/final_model.cllm
 
 # ---- train_model: going on where a run stood ----
 long=("${small[@]}" --epochs 3 --learning-rate 0.01 --threads 2 --quiet)
