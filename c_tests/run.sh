@@ -22,7 +22,8 @@ valgrind)
     parts=(harness abi tools)
     # Its CPU knows no AVX-512.
     export CLLM_SIMD=avx2
-    wrapper=(valgrind --quiet --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=9)
+    wrapper=(valgrind --quiet --leak-check=full --show-leak-kinds=definite
+        --errors-for-leak-kinds=definite --error-exitcode=9)
     ;;
 asan)
     parts=(harness abi tools)

@@ -227,14 +227,14 @@ static void train(Run *run) {
         if (interrupted) {
             leave_interrupted(run);
         }
-        if (trained == 0) {
-            if (training->current_epoch <= epoch) {
-                fail("training made no progress at step %d", training->current_step);
-            }
-            report_epoch(run, training->current_epoch, true);
-        } else if (run->options->save_every > 0 &&
-                   training->current_step % run->options->save_every == 0) {
+        if (trained > 0 && run->options->save_every > 0 &&
+            training->current_step % run->options->save_every == 0) {
             free(save_checkpoint_here(run));
+        }
+        if (training->current_epoch > epoch) {
+            report_epoch(run, training->current_epoch, true);
+        } else if (trained == 0) {
+            fail("training made no progress at step %d", training->current_step);
         }
     }
     if (run->epoch_batches > 0) {

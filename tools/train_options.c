@@ -21,7 +21,7 @@ static const char help[] =
     "  --batch-size N       sequences per step (16)\n"
     "  --learning-rate X    highest learning rate (0.001)\n"
     "  --warmup N           steps of linear warm-up (a tenth of all steps, at most 1000)\n"
-    "  --schedule NAME      none, cosine, linear or step, after the warm-up (cosine)\n"
+    "  --schedule NAME      none, cosine, linear or step, after the warm-up (none)\n"
     "  --weight-decay X     AdamW's decay of the weight matrices (0.01)\n"
     "  --clip X             largest norm of the gradient, 0 = no limit (1.0)\n"
     "  --val-fraction X     last part of the words, held out to measure loss and perplexity\n"
@@ -84,7 +84,7 @@ Options parse_options(int argc, char **argv) {
     Options o = {
         .vocab_size = 10000, .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
         .epochs = 5, .batch_size = 16, .warmup = -1, .learning_rate = 0.001, .weight_decay = 0.01,
-        .clip = 1.0, .seed = 42, .schedule = "cosine", .checkpoint_dir = "checkpoints",
+        .clip = 1.0, .seed = 42, .schedule = "none", .checkpoint_dir = "checkpoints",
     };
     const int most = INT_MAX;
     opterr = 0;
