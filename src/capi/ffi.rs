@@ -276,13 +276,6 @@ pub(crate) unsafe fn free<T>(pointer: *mut T) {
     unsafe { libc::free(pointer) };
 }
 
-/// A NUL-terminated copy that C frees with `free()`.
-pub(crate) fn c_string(bytes: &[u8]) -> Result<*mut c_char> {
-    let mut copy = CArray::<u8>::zeroed("a string", bytes.len() + 1)?;
-    copy.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
-    Ok(copy.into_raw().cast())
-}
-
 /// The bytes of a fixed `char[]` field up to its NUL, or all of it.
 pub(crate) fn field_bytes(field: &[c_char]) -> &[u8] {
     // SAFETY: c_char and u8 have one size and alignment and no invalid values.

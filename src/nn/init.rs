@@ -3,23 +3,29 @@
 use super::model::{Kind, Params};
 use crate::runtime::rng::{Rng, fill_normal};
 
-/// Standard deviation of a new matrix: GPT-2's ("Language Models are Unsupervised Multitask
-/// Learners", 2.3, and its published code).
-pub const SIGMA: f32 = 0.02;
+/// Standard deviation of a new matrix in a model of width d. GPT-2 ("Language Models are
+/// Unsupervised Multitask Learners", 2.3, and its published code) uses 0.02 at its smallest width,
+/// 768; for other widths it is scaled by 1/√d, so that a map of a normalised vector always begins
+/// with the same variance.
+pub fn sigma(d: usize) -> f32 {
+    0.02 * (768.0 / d.max(1) as f32).sqrt()
+}
 
-/// Sets every parameter of `params` to a start from which training goes well.
+/// Sets every parameter of `params`, of a model of width `d`, to a start from which training goes
+/// well.
 ///
-/// E, P, Wq, Wk and W1 are drawn from N(0, 0.02²). What is added to the residual stream, of
-/// which there are two summands for each of the L layers, is drawn from N(0, 0.02²/2L), so that
-/// the stream's variance at the output does not grow with the depth. In GPT-2 those are W2 and
-/// attention's output matrix; this model has no output matrix, Wv writes to the stream itself,
+/// E, P, Wq, Wk and W1 are drawn from N(0, σ²) with [`sigma`]. What is added to the residual
+/// stream, of which there are two summands for each of the L layers, is drawn from N(0, σ²/2L), so
+/// that the stream's variance at the output does not grow with the depth. In GPT-2 those are W2
+/// and attention's output matrix; this model has no output matrix, Wv writes to the stream itself,
 /// so Wv takes its place. Biases are 0, norms start as gamma 1 and beta 0.
-pub fn initialize(params: Params<&mut [f32]>, rng: &mut Rng) {
+pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
     let sublayers = 2 * params.layers.len().max(1);
-    let residual = SIGMA / (sublayers as f32).sqrt();
+    let sigma = sigma(d);
+    let residual = sigma / (sublayers as f32).sqrt();
     params.map(|kind, _, t| match kind {
         Kind::Embeddings | Kind::Learned | Kind::Query | Kind::Key | Kind::W1 => {
-            fill_normal(rng, t, SIGMA);
+            fill_normal(rng, t, sigma);
         }
         Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
         Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
@@ -82,14 +88,16 @@ mod tests {
 
     #[test]
     fn scales_are_gpt2s() {
+        assert_eq!(sigma(768), 0.02);
+        let full = f64::from(sigma(D));
         let mut buffers = Buffers::new();
-        initialize(buffers.params(), &mut seeded(7));
-        let residual = 0.02 / 4f64.sqrt();
+        initialize(buffers.params(), D, &mut seeded(7));
+        let residual = full / 4f64.sqrt();
         buffers.params().visit(|kind, layer, t| {
             let (mean, sigma) = moments(t);
             let expected = match kind {
                 Kind::Value | Kind::W2 => residual,
-                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 | Kind::Learned => 0.02,
+                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 | Kind::Learned => full,
                 Kind::Gamma1 | Kind::Gamma2 => {
                     assert!(t.iter().all(|&x| x == 1.0), "{kind:?} {layer}");
                     return;
@@ -108,9 +116,9 @@ mod tests {
     #[test]
     fn a_seed_means_the_same_weights() {
         let (mut a, mut b, mut c) = (Buffers::new(), Buffers::new(), Buffers::new());
-        initialize(a.params(), &mut seeded(1));
-        initialize(b.params(), &mut seeded(1));
-        initialize(c.params(), &mut seeded(2));
+        initialize(a.params(), D, &mut seeded(1));
+        initialize(b.params(), D, &mut seeded(1));
+        initialize(c.params(), D, &mut seeded(2));
         assert_eq!(a.0, b.0);
         assert_ne!(a.0[0], c.0[0]);
         assert_ne!(a.0[1], a.0[2], "Q and K must differ");

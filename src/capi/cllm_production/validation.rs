@@ -2,15 +2,16 @@
 
 use super::{VALIDATION_SETS, Validation, ValidationSet};
 use crate::capi::cllm_training::CLLMTraining;
-use crate::capi::cllm_training::data::read_text;
 use crate::capi::cllm_training::state::TRAININGS;
 use crate::capi::ffi::{self, CArray, guard};
 use crate::capi::model_words::{self, Rule};
 use crate::capi::registry::lock;
 use crate::capi::views;
 use crate::error::{Error, Result};
+use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::limits::product;
 use crate::runtime::pool::Pool;
+use crate::text::files::read_text;
 use crate::train::workspace::Workspace;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
@@ -22,7 +23,7 @@ impl Validation {
     pub(crate) fn read(path: &Path, batch_size: c_int, seq_len: c_int) -> Result<Self> {
         let batch_size = ffi::positive(batch_size, "batch_size")?;
         let seq_len = ffi::positive(seq_len, "seq_len")?;
-        Ok(Self { text: read_text(path)?, batch_size, seq_len })
+        Ok(Self { text: read_text(path, MAX_DOCUMENT_BYTES)?, batch_size, seq_len })
     }
 
     /// Mean loss of the batches, each weighted equally; an error if there is none.

@@ -5,12 +5,10 @@ use super::state::{self, batch_shape};
 use crate::capi::ffi::{self, CArray, guard};
 use crate::capi::model_words::{self, Rule};
 use crate::capi::registry::lock;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::text::files::read_text;
 use std::ffi::{c_char, c_int};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
 /// Appends the tokens of a text file to `training->tokens`.
 ///
@@ -37,7 +35,7 @@ pub unsafe extern "C" fn cllm_load_training_data(
         // SAFETY: the caller's promise.
         unsafe {
             let t = ffi::get_mut(training, "training")?;
-            let text = read_text(ffi::path(filename, "filename")?)?;
+            let text = read_text(ffi::path(filename, "filename")?, MAX_DOCUMENT_BYTES)?;
             let ids = model_words::ids_of_text(t.model, &text, Rule::Training, usize::MAX)?;
             let appended = c_int::try_from(ids.len())
                 .map_err(|_| Error::argument("the file's tokens", ids.len(), "below 2^31"))?;
@@ -68,15 +66,4 @@ pub unsafe extern "C" fn cllm_load_training_data(
 fn total_batches(t: &CLLMTraining) -> c_int {
     let rows = batch_shape(&t.config).ok().and_then(|(b, s)| b.checked_mul(s));
     rows.map_or(0, |rows| c_int::try_from(t.num_tokens / rows).unwrap_or(c_int::MAX))
-}
-
-/// The bytes of a text file, up to the size that the data loader takes.
-pub(crate) fn read_text(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let mut text = Vec::new();
-    file.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut text).map_err(Error::io(path))?;
-    if text.len() as u64 > MAX_DOCUMENT_BYTES {
-        return Err(Error::file(path, format!("larger than {MAX_DOCUMENT_BYTES} bytes")));
-    }
-    Ok(text)
 }

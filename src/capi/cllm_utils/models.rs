@@ -47,8 +47,11 @@ const LARGE: CLLMConfig = preset(50_000, 1024, 12, 16, 4096, 2048);
 /// As [`views::plan`]; nothing else uses the weights meanwhile, and no two of its arrays overlap.
 pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<()> {
     // SAFETY: the caller's promise.
-    let params = unsafe { views::write(views::plan(model)?.params)? };
-    init::initialize(params, rng);
+    let (params, dim) = unsafe {
+        let plan = views::plan(model)?;
+        (views::write(plan.params)?, plan.dim)
+    };
+    init::initialize(params, dim, rng);
     views::weights_changed(model);
     Ok(())
 }
