@@ -35,6 +35,12 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     Ok(draft.keep())
 }
 
+/// Whether the file at `path` is a model file of this library, not of the original's.
+pub(crate) fn has_extension(path: &Path) -> Result<bool> {
+    let (file, len) = format::open(path)?;
+    Ok(Reader::open(file, len).map_err(Problem::at(path))?.has_extension())
+}
+
 /// Whether the file at `path` is one that [`read_model`] reads.
 pub(crate) fn check(path: &Path) -> Result<()> {
     let (file, len) = format::open(path)?;

@@ -54,7 +54,7 @@ pub fn argmax(values: &[f32]) -> usize {
 /// Lowers the logits of tokens that the sequence already holds: positive ones are divided,
 /// negative ones multiplied (Keskar et al., "CTRL", 2019).
 pub fn penalise(logits: &mut [f32], sequence: &[u32], penalty: f32) {
-    if !(penalty > 0.0) || penalty == 1.0 {
+    if penalty.is_nan() || penalty <= 0.0 || penalty == 1.0 {
         return;
     }
     for (i, &id) in sequence.iter().enumerate() {

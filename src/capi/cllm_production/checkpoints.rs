@@ -2,7 +2,7 @@
 
 use crate::capi::cllm_training::CLLMTraining;
 use crate::capi::cllm_training::checkpoints::{
-    original_moments, restore_state, save_state, weights_from_file, with_suffix,
+    check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
 };
 use crate::capi::cllm_training::state::{TrainingState, with};
 use crate::capi::ffi::{self, guard};
@@ -53,7 +53,9 @@ unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> 
         if container::has_block(&file, PREFIX) {
             restore_state(t, state, &file, PREFIX, path)?;
         } else if file.len() == PREFIX {
-            weights_from_file(t, state, &with_suffix(path, ".model"))?;
+            let model = with_suffix(path, ".model");
+            check_original(&[], &model, path)?;
+            weights_from_file(t, state, &model)?;
             // Nothing else is known of that run: its moments start anew.
             t.current_step = 0;
             original_moments(t, state, &[])?;

@@ -267,6 +267,15 @@ fn matching<'a>(from: &Params<&'a [f32]>, to: &Params<Raw>) -> Option<Vec<(&'a [
         .collect()
 }
 
+/// Refuses a file without our block unless it can be the original's: `rest` follows the counters.
+/// Beside a model file of ours it is one of ours that was cut.
+pub(crate) fn check_original(rest: &[u8], model: &Path, path: &Path) -> Result<()> {
+    if !rest.len().is_multiple_of(8) || model_file::has_extension(model).unwrap_or(false) {
+        return Err(Error::file(path, "not a checkpoint: no block behind its counters"));
+    }
+    Ok(())
+}
+
 /// Moments of the embeddings from a file of the original: two halves of V·d floats each. Other
 /// moments become zero, and so does the open window.
 ///
@@ -367,8 +376,8 @@ pub unsafe extern "C" fn cllm_load_checkpoint(
                 let ours = container::has_block(&file, PREFIX);
                 if ours {
                     restore_state(t, state, &file, PREFIX, &path)?;
-                } else if !(file.len() - PREFIX).is_multiple_of(8) {
-                    return Err(Error::file(&path, "not a checkpoint: no block at byte 16"));
+                } else {
+                    check_original(&file[PREFIX..], name, &path)?;
                 }
                 t.current_epoch = c_int::from_le_bytes(epoch);
                 t.current_step = c_int::from_le_bytes(step);
