@@ -24,6 +24,15 @@ type Pools = HashMap<(u32, usize), Arc<Pool>>;
 /// copies of the threads don't run, to start its own.
 static POOLS: Lazy<Mutex<Pools>> = Lazy::new(Mutex::default);
 
+/// What a forked child has of a pool of its parent's.
+struct Orphan(
+    #[expect(dead_code, reason = "only kept")] Option<rayon::ThreadPool>,
+    #[expect(dead_code, reason = "only kept")] Vec<JoinHandle<()>>,
+);
+
+/// All of those: never used, never freed.
+static ORPHANS: Mutex<Vec<Orphan>> = Mutex::new(Vec::new());
+
 impl Pool {
     /// Runs everything on the calling thread.
     pub const fn serial() -> Self {
@@ -164,8 +173,10 @@ impl Drop for Pool {
                 let _ = handle.join();
             }
         } else {
-            // The threads are the parent's; nobody here could end them.
-            std::mem::forget((self.inner.take(), std::mem::take(&mut self.handles)));
+            // The threads are the parent's: nobody here could end them, and what they shared
+            // may have been locked when the process was forked.
+            let parents = Orphan(self.inner.take(), std::mem::take(&mut self.handles));
+            ORPHANS.lock().unwrap_or_else(PoisonError::into_inner).push(parents);
         }
     }
 }

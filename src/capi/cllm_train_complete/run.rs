@@ -146,11 +146,11 @@ unsafe fn epochs(
     record: &mut Metrics,
 ) -> Result<()> {
     let mut unwritten = Ok(());
-    if let Some(folder) = &settings.checkpoints {
-        if let Err(source) = fs::create_dir_all(folder) {
-            unwritten = Err(Error::Io { path: folder.clone(), source });
-            settings.checkpoints = None;
-        }
+    if let Some(folder) = &settings.checkpoints
+        && let Err(source) = fs::create_dir_all(folder)
+    {
+        unwritten = Err(Error::Io { path: folder.clone(), source });
+        settings.checkpoints = None;
     }
     // SAFETY: the caller's promise, here and below.
     let rates = unsafe { with(training, |t, _| Ok(schedule(t, settings)))? };
