@@ -168,7 +168,7 @@ static void ids_fit_every_model(void) {
     free(own.embeddings.embeddings);
     CLLMModel *m;
     t = prepare(&m);
-    CHECK_NEAR(evaluate_validation(t, v), log(23.0), 0.3);
+    CHECK_NEAR(evaluate_validation(t, v), log(23.0), 0.6);
     finish(t, m);
     free_validation_set(v);
 }

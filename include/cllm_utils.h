@@ -182,10 +182,11 @@ void cllm_print_memory_stats(void);
  * `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
  * query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
  * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
- * other weight pointers of the model point into it. Matrices are drawn from N(0, 0.02²), those
- * that write to the residual stream (value, w2) from N(0, 0.02²/2L); biases are 0, gamma 1,
- * beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and prime positions are 0
- * until `cllm_generate_all_positional_encodings`. Token i has the string `token_<i>`.
+ * other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
+ * drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
+ * biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, σ²); spiral, clock and
+ * prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
+ * `token_<i>`.
  *
  * @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
  *               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
