@@ -5,6 +5,7 @@ use crate::capi::cllm_utils::memory::{LAYER_BYTES, mib};
 use crate::capi::ffi::{self, guard};
 use crate::capi::views;
 use crate::error::Result;
+use crate::lattice;
 use crate::limits::product;
 use crate::nn::check;
 use std::ffi::c_int;
@@ -153,17 +154,13 @@ pub unsafe extern "C" fn cllm_apply_inverse_lattice_transform(
 ) {
     guard("cllm_apply_inverse_lattice_transform", (), || {
         let n = ffi::positive(dim, "dim")?;
-        let len = product("the transform", &[n, n])?;
-        // SAFETY: the caller's promise.
-        let (vector, matrix) = unsafe {
-            (
-                ffi::slice_mut(vector, n, "vector")?,
-                ffi::slice(inverse_transform, len, "inverse_transform")?,
-            )
-        };
-        let row = |row: &[f32]| row.iter().zip(&*vector).map(|(t, v)| t * v).sum();
-        let out: Vec<f32> = matrix.chunks_exact(n).map(row).collect();
-        vector.copy_from_slice(&out);
-        Ok(())
+        let square = product("inverse_transform", &[n, n])?;
+        // SAFETY: the caller's promise; a transform that overlaps the vector is a copy.
+        unsafe {
+            let transform =
+                ffi::input(inverse_transform, square, "inverse_transform", (vector, n))?;
+            let x = ffi::slice_mut(vector, n, "vector")?;
+            lattice::embedding::apply_in_place(&transform, x)
+        }
     });
 }

@@ -86,9 +86,11 @@ pub unsafe extern "C" fn cllm_validate_model(model: *mut c_void) -> c_int {
     })
 }
 
+/// Whether the parts that a complete model has are there.
+///
 /// # Safety
 /// As [`cllm_validate_model`].
-unsafe fn complete(model: *const CLLMModel) -> Result<()> {
+pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     MODELS.find(model)?;
     // SAFETY: the caller's promise.
     let m = unsafe { ffi::get(model, "model")? };

@@ -5,12 +5,13 @@ use super::buffers::copy_master_weights;
 use super::state::{TrainingState, with};
 use crate::capi::cllm::CLLMModel;
 use crate::capi::ffi::{self, guard};
+use crate::capi::registry::lock;
 use crate::capi::views::{self, Plan, Raw, kind_name, weights_changed};
 use crate::capi::{model_file, owned};
 use crate::error::{Error, Result};
 use crate::format::{Problem, atomic, state as container};
 use crate::limits::grow;
-use crate::nn::model::{Kind, Params};
+use crate::nn::model::{AttentionLayout, Kind, Params};
 use std::ffi::{OsString, c_char, c_int};
 use std::path::{Path, PathBuf};
 
@@ -240,11 +241,17 @@ pub(crate) unsafe fn weights_from_file(
         }
     }
     let draft = Draft(model_file::read_model(path, false)?);
-    // SAFETY: the caller's promise; the draft is a model of the library's.
+    if let Some(record) = views::MODELS.find(draft.0)? {
+        // Such a file holds d×d floats of each attention matrix, whatever its layout uses of them.
+        lock(&record).layout = AttentionLayout::Full;
+    }
+    // SAFETY: the caller's promise; the draft is a model of the library's, with room for that.
     unsafe {
-        let from = views::read(views::plan(draft.0)?.params)?;
+        let file = views::plan(draft.0)?;
+        let from = views::read(file.params.clone())?;
         let plan = state.plan(t)?;
         let pairs = matching(&from, &plan.params)
+            .filter(|_| file.dim == plan.dim)
             .ok_or_else(|| Error::file(path, "the model has another shape"))?;
         for (values, raw) in pairs {
             ffi::slice_mut(raw.pointer, raw.len, "a weight array")?.copy_from_slice(values);
@@ -254,15 +261,24 @@ pub(crate) unsafe fn weights_from_file(
 }
 
 /// The arrays of a file beside those of the model; `None` unless all of the model's are there in
-/// their lengths.
+/// their lengths. Files of the original have neither norms nor positions: the model's stay. Of an
+/// attention matrix a model with blocks per head takes as much as it has.
 fn matching<'a>(from: &Params<&'a [f32]>, to: &Params<Raw>) -> Option<Vec<(&'a [f32], Raw)>> {
+    use Kind::{Beta1, Beta2, Gamma1, Gamma2, Key, Learned, Query, Value};
+    if from.layers.len() != to.layers.len() {
+        return None;
+    }
     let mut available = Vec::new();
     from.visit(|kind, layer, t| available.push((kind, layer, *t)));
+    let stored = |kind: Kind| !matches!(kind, Gamma1 | Beta1 | Gamma2 | Beta2 | Learned);
     to.tensors()
         .into_iter()
+        .filter(|(kind, ..)| stored(*kind))
         .map(|(kind, layer, raw)| {
-            let same = |t: &&(Kind, usize, &[f32])| (t.0, t.1, t.2.len()) == (kind, layer, raw.len);
-            available.iter().find(same).map(|t| (t.2, *raw))
+            let (.., values) = available.iter().find(|t| (t.0, t.1) == (kind, layer))?;
+            let cut = matches!(kind, Query | Key | Value);
+            let fits = values.len() == raw.len || (cut && values.len() > raw.len);
+            values.get(..raw.len).filter(|_| fits).map(|values| (values, *raw))
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 //! not stands in the error message.
 
 use crate::capi::cllm::*;
+use crate::capi::cllm_format::files::complete;
 use crate::capi::ffi::{self, guard};
 use crate::capi::registry::lock;
 use crate::capi::views::{self, MODELS};
@@ -24,47 +25,10 @@ unsafe fn layers<'a, T>(array: *const T, count: usize, name: &'static str) -> Re
     unsafe { ffi::slice(array, count, name) }
 }
 
-/// Whether the parts that a complete model has are there.
-///
-/// # Safety
-/// Non-NULL layer arrays of the model have `num_layers` entries.
-pub(crate) unsafe fn structure(m: &CLLMModel) -> Result<()> {
-    views::vocab_size(m)?;
-    views::embedding_dim(m)?;
-    if m.num_layers == 0 {
-        return Err(Error::argument("model->num_layers", 0, "1 or more"));
-    }
-    if m.embeddings.embeddings.is_null() {
-        return Err(Error::Null("model->embeddings.embeddings"));
-    }
-    let count = m.num_layers as usize;
-    // SAFETY: the caller's promise.
-    let (attention, ff) = unsafe {
-        layers(m.layer_norms, count, "model->layer_norms")?;
-        (
-            layers(m.attention_layers, count, "model->attention_layers")?,
-            layers(m.ff_layers, count, "model->ff_layers")?,
-        )
-    };
-    for (l, (a, f)) in attention.iter().zip(ff).enumerate() {
-        let parts = [
-            ("query_lattice", a.query_lattice),
-            ("key_lattice", a.key_lattice),
-            ("value_lattice", a.value_lattice),
-            ("w1_lattice", f.w1_lattice),
-            ("w2_lattice", f.w2_lattice),
-        ];
-        if let Some((name, _)) = parts.iter().find(|(_, pointer)| pointer.is_null()) {
-            return Err(Error::shape(format!("{name} of layer {l} is NULL")));
-        }
-    }
-    Ok(())
-}
-
 /// Whether the widths of every layer fit the model's.
 ///
 /// # Safety
-/// As [`structure`].
+/// Non-NULL layer arrays of the model have `num_layers` entries.
 unsafe fn consistency(m: &CLLMModel) -> Result<()> {
     let d = views::embedding_dim(m)? as u64;
     let count = m.num_layers as usize;
@@ -279,7 +243,7 @@ pub unsafe extern "C" fn cllm_comprehensive_validation(model: *const CLLMModel) 
         // SAFETY: the caller's promise.
         unsafe {
             let m = ffi::get(model, "model")?;
-            structure(m)?;
+            complete(model)?;
             consistency(m)?;
             weights(model)?;
             layer_norms(model)?;
