@@ -150,10 +150,13 @@ static char *save_checkpoint_here(Run *run) {
     return path;
 }
 
-/* The line of an epoch; `complete` is false where --max-steps cut it. */
+/* The line of an epoch; `complete` is false where --max-steps cut it. Of an epoch that was resumed
+ * in its middle, the average is that of the rest. */
 static void report_epoch(Run *run, int epoch, bool complete) {
     double loss = run->epoch_batches > 0 ? run->epoch_loss / run->epoch_batches : NAN;
     bool trained = run->epoch_batches > 0; /* not so if a resumed checkpoint stood at its end */
+    bool rest = run->first_step % run->batches_per_epoch != 0 &&
+                run->first_step / run->batches_per_epoch == epoch - 1;
     progress_clear(&run->bar);
     run->epoch_loss = 0;
     run->epoch_batches = 0;
@@ -173,6 +176,9 @@ static void report_epoch(Run *run, int epoch, bool complete) {
             fail("can't evaluate the held-out words: %s", library_error());
         }
         printf(", Validation Loss = %.4f, Perplexity = %.2f", mean, perplexity);
+    }
+    if (trained && rest) {
+        printf(" (average from step %d on)", run->first_step + 1);
     }
     printf("%s\n", complete ? "" : " (cut by --max-steps)");
     fflush(stdout);

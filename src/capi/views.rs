@@ -5,7 +5,7 @@ use super::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use super::ffi;
 use super::registry::{Registry, lock};
 use crate::error::{Error, Result};
-use crate::limits::product;
+use crate::limits::{MAX_LAYERS, product};
 use crate::nn::model::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Model, Norm, Params,
 };
@@ -142,6 +142,9 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let vocab = vocab_size(m)?;
     let dim = embedding_dim(m)?;
     let count = m.num_layers as usize;
+    if count as u64 > MAX_LAYERS {
+        return Err(Error::argument("model->num_layers", count, "at most 65536"));
+    }
     let (model_layout, second_norms, attention) = match &record {
         Some(record) => {
             let record = lock(record);

@@ -14,7 +14,7 @@ pub fn sigma(d: usize) -> f32 {
 /// Sets every parameter of `params`, of a model of width `d`, to a start from which training goes
 /// well.
 ///
-/// E, P, Wq, Wk and W1 are drawn from N(0, σ²) with [`sigma`]. What is added to the residual
+/// E, Wq, Wk and W1 are drawn from N(0, σ²) with [`sigma`], P from N(0, 0.02²). What is added to the residual
 /// stream, of which there are two summands for each of the L layers, is drawn from N(0, σ²/2L), so
 /// that the stream's variance at the output does not grow with the depth. In GPT-2 those are W2
 /// and attention's output matrix; this model has no output matrix, Wv writes to the stream itself,
@@ -24,9 +24,8 @@ pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
     let sigma = sigma(d);
     let residual = sigma / (sublayers as f32).sqrt();
     params.map(|kind, _, t| match kind {
-        Kind::Embeddings | Kind::Learned | Kind::Query | Kind::Key | Kind::W1 => {
-            fill_normal(rng, t, sigma);
-        }
+        Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => fill_normal(rng, t, sigma),
+        Kind::Learned => fill_normal(rng, t, 0.02),
         Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
         Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
         Kind::Bias1 | Kind::Bias2 | Kind::Beta1 | Kind::Beta2 => t.fill(0.0),
@@ -97,7 +96,8 @@ mod tests {
             let (mean, sigma) = moments(t);
             let expected = match kind {
                 Kind::Value | Kind::W2 => residual,
-                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 | Kind::Learned => full,
+                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => full,
+                Kind::Learned => 0.02,
                 Kind::Gamma1 | Kind::Gamma2 => {
                     assert!(t.iter().all(|&x| x == 1.0), "{kind:?} {layer}");
                     return;
