@@ -184,7 +184,7 @@ void cllm_print_memory_stats(void);
  * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
  * other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
  * drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
- * biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, σ²); spiral, clock and
+ * biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and
  * prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
  * `token_<i>`.
  *
