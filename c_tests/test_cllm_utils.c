@@ -99,7 +99,7 @@ static void presets_have_their_sizes(void) {
     CHECK_NEAR(deviation(m->ff_layers[3].w1_lattice, 65536), sigma, 0.015 * sigma);
     CHECK_NEAR(deviation(m->ff_layers[3].w2_lattice, 65536), residual, 0.015 * residual);
     CHECK(deviation(m->ff_layers[3].bias1, 512) == 0 && deviation(m->ff_layers[0].bias2, 128) == 0);
-    CHECK_NEAR(deviation(m->pos_encoding.learned_positions, 65536), sigma, 0.015 * sigma);
+    CHECK_NEAR(deviation(m->pos_encoding.learned_positions, 65536), 0.02, 0.0003);
     cllm_free_model(m);
     /* The two large ones take 0.6 and 0.8 GB; their sizes are checked through the estimate. */
 }
