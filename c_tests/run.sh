@@ -221,7 +221,21 @@ part_readme() {
         echo "README.md: the C example does not say that its model is missing" >&2
         bad=$((bad + 1))
     fi
-    count "README example" "$good" "$bad"
+    # The longer example is a part of a program: it must compile.
+    {
+        printf '#include <%s.h>\n' stdio stdlib cllm_data_loader cllm_training_mt cllm_utils \
+            cllm_format cllm_ext
+        echo 'int main(void) {'
+        awk '/^```C$/ { inside = 1; next } /^```$/ && inside { exit } inside' README.md
+        echo 'return 0; }'
+    } > "$dir/training.c"
+    if grep -q cllm_train_epoch_mt "$dir/training.c" &&
+        build_c "$dir/training" "$dir/training.c" -lcllm; then
+        good=$((good + 1))
+    else
+        bad=$((bad + 1))
+    fi
+    count "README examples" "$good" "$bad"
 }
 
 # The tools on small inputs; in the other modes, the tools themselves are what is checked.
