@@ -82,7 +82,7 @@ part_rust() {
     local status
     # The library's messages about failures that are meant to happen stay in the log.
     cargo test --quiet --no-fail-fast 2>&1 | tee "$out/cargo.log" |
-        grep -vE '^(running [0-9]+ tests?|\.*|cllm: .*)$'
+        grep -vE '^(running [0-9]+ tests?|\.*|\.*cllm: .*)$'
     status=${PIPESTATUS[0]}
     local good bad
     good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")
