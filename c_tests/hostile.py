@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from hostile_rules import (EMPTY_IS_FINE, ERRORS, FILES, LONG_WORK, NOT_SIZES, NUMBERS,
-                           NUMBERS_OF, OPTIONAL, PRINTS, REFUSED, RELEASES, SHARED, SIZES, WORK)
+                           NUMBERS_OF, OPTIONAL, PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES, WORK)
 
 OBJECTS = {
     "CLLMModel*": "model", "CLLMInference*": "inference", "CLLMTraining*": "training",
@@ -205,7 +205,9 @@ def number_cases(writer, function, has_array):
             checks = []
             refused = value in REFUSED.get(key, [])
             empty = size and value in NOT_POSITIVE and key not in EMPTY_IS_FINE
-            if refused or (empty and value != "0"):
+            if refused and name in QUIET:
+                checks = failure(function)[1:]
+            elif refused or (empty and value != "0"):
                 checks = failure(function)
             elif empty:
                 # Nothing to do may be an error or not; nothing is written either way.
@@ -279,7 +281,10 @@ def one_field(writer, function, struct, access, const):
         restore = "%s = kept;" % target
         if pointer:
             # A program's pointer that the library replaced is the object's now.
-            restore = "if (!%s) %s = kept; else release(kept);" % (target, target)
+            replaced = "release(kept);"
+            if (struct, field) == ("CLLMTraining", "tokens"):
+                replaced = "release(%s); %s = kept;" % (target, target)
+            restore = "if (!%s) %s = kept; else { %s }" % (target, target, replaced)
         writer.lines.append("        " + restore)
         writer.end()
 

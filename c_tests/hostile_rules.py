@@ -58,6 +58,8 @@ LONG_WORK = {
 
 # Pointers that may be NULL: the call works without them, or says so by printing.
 OPTIONAL = {
+    ("cllm_attention_free", "layer"), ("cllm_feedforward_free", "layer"),
+    ("cllm_layer_norm_free", "ln"), ("cllm_zero_all_gradients", "training"),
     ("cllm_attention_forward", "key_cache"), ("cllm_attention_forward", "value_cache"),
     ("cllm_layer_norm_backward", "grad_input"), ("cllm_layer_norm_backward", "grad_gamma"),
     ("cllm_layer_norm_backward", "grad_beta"),
@@ -127,7 +129,12 @@ EMPTY_IS_FINE = {
     ("cllm_validate_training_batch", "seq_length"), ("simd_matrix_vector_multiply", "n"),
     ("simd_matrix_multiply", "n"), ("simd_matrix_multiply_transposed", "n"),
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
+    ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
+    ("cllm_tokenizer_decode", "num_tokens"),
 }
+
+# Numbers with which a function does nothing, without an error.
+QUIET = {"max_norm", "clip_value"}
 
 # Further numbers that must be refused: function, parameter, values.
 REFUSED = {
@@ -157,10 +164,10 @@ REFUSED = {
     ("cllm_benchmark_inference_batch", "num_iterations"): ["0", "-1", "INT_MIN"],
     ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN"],
     ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN"],
-    ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0"],
-    ("cllm_set_min_p", "min_p"): ["NAN", "-1.0", "INFINITY"],
-    ("cllm_apply_gradient_clipping", "max_norm"): ["0.0", "-1.0", "NAN"],
-    ("cllm_clip_gradients_by_value", "clip_value"): ["0.0", "-1.0", "NAN"],
+    ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
+    ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
+    ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],
+    ("cllm_clip_gradients_by_value", "clip_value"): ["0.0f", "-1.0f", "NAN"],
     ("cllm_nearest_prime", "n"): ["UINT64_MAX"],
 }
 

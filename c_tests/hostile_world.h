@@ -116,7 +116,12 @@ BUFFER(ids, uint32_t, 5 + i % 7)
 BUFFER(halves, uint16_t, 0x3c00 + i)
 BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
-BUFFER(chars, char, 'x')
+
+static char *chars(void) {
+    static const char init[4096] = "xxxxxxxx";
+    return buffer(init, sizeof init);
+}
+
 
 static const char *const WORDS[] = {"the", "cat", "sat", "on", "a", "mat", "and", "dog"};
 
