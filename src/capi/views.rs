@@ -74,6 +74,16 @@ pub(crate) struct Plan {
     pub params: Params<Raw>,
 }
 
+/// A model that the library has not freed, its own or the program's.
+///
+/// # Safety
+/// As [`ffi::get`].
+pub(crate) unsafe fn live<'a>(model: *const CLLMModel) -> Result<&'a CLLMModel> {
+    MODELS.find(model)?;
+    // SAFETY: the caller's promise.
+    unsafe { ffi::get(model, "model") }
+}
+
 /// V of a model: the smaller non-zero one of its two fields.
 pub(crate) fn vocab_size(model: &CLLMModel) -> Result<usize> {
     let rows = u64::from(model.embeddings.vocab_size);

@@ -74,7 +74,7 @@ unsafe fn health(model: *const CLLMModel) -> Result<()> {
 pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u64 {
     guard("cllm_get_parameter_count", 0, || {
         // SAFETY: the caller's promise.
-        unsafe { parameter_count(ffi::get(model, "model")?) }
+        unsafe { parameter_count(views::live(model)?) }
     })
 }
 
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
     guard("cllm_get_memory_usage", 0, || {
         // SAFETY: the caller's promise.
         unsafe {
-            let m = ffi::get(model, "model")?;
+            let m = views::live(model)?;
             Ok(memory_usage(m, parameter_count(m)?))
         }
     })
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
 pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
     guard("cllm_print_model_stats", (), || {
         // SAFETY: the caller's promise.
-        let m = unsafe { ffi::get(model, "model")? };
+        let m = unsafe { views::live(model)? };
         // SAFETY: likewise.
         let parameters = unsafe { parameter_count(m)? };
         ffi::print(&format!(

@@ -1,7 +1,7 @@
 //! The twelve symmetry groups.
 
 use crate::capi::ffi::{self, guard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lattice::{embedding, symmetry};
 use crate::limits::product;
 use std::ffi::c_int;
@@ -9,6 +9,14 @@ use std::ffi::c_int;
 /// A group for the transforms, which ignore those from 12 on.
 fn group(symmetry_group: c_int) -> u32 {
     u32::try_from(symmetry_group).unwrap_or(0)
+}
+
+/// A group that there is.
+fn known_group(symmetry_group: c_int) -> Result<u32> {
+    match symmetry_group {
+        0..12 => Ok(group(symmetry_group)),
+        _ => Err(Error::argument("symmetry_group", symmetry_group, "0 to 11")),
+    }
 }
 
 /// A vector to transform.
@@ -37,7 +45,7 @@ pub extern "C" fn cllm_compute_symmetry_group(prime: u64) -> u32 {
 /// 3, 9: R, then a scale of 1.1; 6: the first two components change their signs.
 ///
 /// @param embedding       `[dim]` floats, changed in place.
-/// @param symmetry_group  0..11; others: nothing happens.
+/// @param symmetry_group  0..11; others: nothing happens, and a message.
 /// @param dim             NULL or dim <= 0: nothing happens.
 ///
 /// # Safety
@@ -50,7 +58,7 @@ pub unsafe extern "C" fn cllm_apply_symmetry_transform(
 ) {
     guard("cllm_apply_symmetry_transform", (), || {
         // SAFETY: the caller's promise.
-        symmetry::apply(unsafe { vector(embedding, dim)? }, group(symmetry_group));
+        symmetry::apply(unsafe { vector(embedding, dim)? }, known_group(symmetry_group)?);
         Ok(())
     });
 }
@@ -58,7 +66,7 @@ pub unsafe extern "C" fn cllm_apply_symmetry_transform(
 /// Undoes cllm_apply_symmetry_transform().
 ///
 /// @param embedding       `[dim]` floats, changed in place.
-/// @param symmetry_group  0..11; others: nothing happens.
+/// @param symmetry_group  0..11; others: nothing happens, and a message.
 /// @param dim             NULL or dim <= 0: nothing happens.
 ///
 /// # Safety
@@ -71,7 +79,7 @@ pub unsafe extern "C" fn cllm_apply_inverse_symmetry_transform(
 ) {
     guard("cllm_apply_inverse_symmetry_transform", (), || {
         // SAFETY: the caller's promise.
-        symmetry::apply_inverse(unsafe { vector(embedding, dim)? }, group(symmetry_group));
+        symmetry::apply_inverse(unsafe { vector(embedding, dim)? }, known_group(symmetry_group)?);
         Ok(())
     });
 }

@@ -1,6 +1,6 @@
 //! Text to ids and ids to text, by the words of a context's model.
 
-use super::CLLMInference;
+use super::{CLLMInference, context};
 use crate::capi::ffi::{self, guard};
 use crate::capi::model_words::{self, Rule};
 use std::ffi::{c_char, c_int};
@@ -35,6 +35,7 @@ pub unsafe extern "C" fn cllm_tokenize(
     max_tokens: c_int,
 ) -> c_int {
     guard("cllm_tokenize", 0, || {
+        context::check_live(inference)?;
         // SAFETY: the caller's promise.
         unsafe {
             let model = ffi::get(inference.cast_const(), "inference")?.model;
@@ -68,6 +69,7 @@ pub unsafe extern "C" fn cllm_detokenize(
     max_length: c_int,
 ) {
     guard("cllm_detokenize", (), || {
+        context::check_live(inference)?;
         // SAFETY: the caller's promise.
         unsafe {
             let model = ffi::get(inference.cast_const(), "inference")?.model;

@@ -5,7 +5,7 @@ use super::state::{LayerRoom, TrainingState};
 use super::*;
 use crate::capi::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use crate::capi::ffi::{self, CArray};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernels::attention::row_weights;
 use crate::kernels::vector::add_assign;
 use crate::limits::product;
@@ -132,6 +132,18 @@ fn per_layer_tables(t: &mut CLLMTraining) -> [&mut *mut *mut f32; 5] {
     ]
 }
 
+/// Where a table keeps the buffer of a layer; an error where the program took the table away.
+///
+/// # Safety
+/// A non-NULL table has more than `layer` entries.
+unsafe fn entry(table: *mut *mut f32, layer: usize) -> Result<*mut *mut f32> {
+    if table.is_null() {
+        return Err(Error::Null("a table of activations"));
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { table.add(layer) })
+}
+
 fn row_buffers(t: &mut CLLMTraining) -> [&mut *mut f32; 6] {
     [
         &mut t.backward_embeddings,
@@ -175,10 +187,10 @@ pub(super) unsafe fn resize(
         // SAFETY: the tables have an entry for each layer.
         unsafe {
             for table in [t.layer_inputs, t.attention_outputs, t.ff_outputs, t.layer_outputs] {
-                renew(&mut *table.add(l), width)?;
+                renew(&mut *entry(table, l)?, width)?;
             }
             let hidden = product(WHAT, &[rows, state.layers[l].hidden])?;
-            renew(&mut *t.ff_hidden.add(l), hidden)?;
+            renew(&mut *entry(t.ff_hidden, l)?, hidden)?;
             if !t.attention_cache.is_null() {
                 let cache = &mut *t.attention_cache.add(l);
                 let each = product(WHAT, &[positions, d])?;
@@ -289,17 +301,18 @@ pub(super) unsafe fn publish(
         fill(t.final_hidden, &activations.normed[..n * d])?;
         for (l, layer) in model.params.layers.iter().enumerate() {
             let a = &activations.layers[l];
-            fill(*t.layer_inputs.add(l), stream(l))?;
-            fill(*t.layer_outputs.add(l), stream(l + 1))?;
-            let attended = ffi::slice_mut(*t.attention_outputs.add(l), n * d, "attention_outputs")?;
+            fill(*entry(t.layer_inputs, l)?, stream(l))?;
+            fill(*entry(t.layer_outputs, l)?, stream(l + 1))?;
+            let attended = *entry(t.attention_outputs, l)?;
+            let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
                 Some(_) => attended.copy_from_slice(&a.attended[..n * d]),
                 None => attended.fill(0.0),
             }
-            let out = ffi::slice_mut(*t.ff_outputs.add(l), n * d, "ff_outputs")?;
+            let out = ffi::slice_mut(*entry(t.ff_outputs, l)?, n * d, "ff_outputs")?;
             match &layer.feed_forward {
                 Some(ff) if ff.hidden <= state.layers[l].hidden => {
-                    fill(*t.ff_hidden.add(l), &a.hidden[..n * ff.hidden])?;
+                    fill(*entry(t.ff_hidden, l)?, &a.hidden[..n * ff.hidden])?;
                     linear(pool, out, &a.hidden, ff.w2, n, ff.hidden, d);
                     if let Some(b2) = ff.b2 {
                         out.chunks_exact_mut(d).for_each(|row| add_assign(row, b2));

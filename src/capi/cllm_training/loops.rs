@@ -71,8 +71,10 @@ pub unsafe extern "C" fn cllm_get_batch(
             Err(Error::Null("training, input_tokens or target_tokens"))
         });
     }
+    if let Err(stale) = super::state::TRAININGS.find(training) {
+        return guard("cllm_get_batch", -1, || Err(stale));
+    }
     guard("cllm_get_batch", 0, || {
-        super::state::TRAININGS.find(training)?;
         // SAFETY: the caller's promise.
         unsafe {
             let t = ffi::get_mut(training, "training")?;

@@ -279,15 +279,15 @@ pub unsafe extern "C" fn cllm_backward(
                 let (batch, positions) = batch_shape(&t.config)?;
                 let rows = crate::limits::product("the batch", &[batch, positions])?;
                 let n = ffi::len(num_tokens, "num_tokens")?;
-                let input = ffi::slice(input_tokens, n, "input_tokens")?;
-                let targets = ffi::slice(target_tokens, n, "target_tokens")?;
+                let input = ffi::slice(input_tokens, n.min(rows), "input_tokens")?;
+                let targets = ffi::slice(target_tokens, n.min(rows), "target_tokens")?;
                 if n < rows {
                     let plan = state.plan(t)?;
                     state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
                     return Ok(());
                 }
-                forward(t, state, &input[..rows], batch, positions)?;
-                backward(t, state, &targets[..rows], batch)
+                forward(t, state, input, batch, positions)?;
+                backward(t, state, targets, batch)
             })
         }
     });

@@ -225,7 +225,7 @@ pub unsafe extern "C" fn cllm_validate_layer_norms(model: *const CLLMModel) -> b
 pub unsafe extern "C" fn cllm_validate_positional_encodings(model: *const CLLMModel) -> bool {
     guard("cllm_validate_positional_encodings", false, || {
         // SAFETY: the caller's promise.
-        unsafe { positions(ffi::get(model, "model")?)? };
+        unsafe { positions(views::live(model)?)? };
         Ok(true)
     })
 }
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn cllm_comprehensive_validation(model: *const CLLMModel) 
     guard("cllm_comprehensive_validation", false, || {
         // SAFETY: the caller's promise.
         unsafe {
-            let m = ffi::get(model, "model")?;
+            let m = views::live(model)?;
             complete(model)?;
             consistency(m)?;
             weights(model)?;
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn cllm_gradient_check_weight(
     let _ = epsilon;
     guard("cllm_gradient_check_weight", false, || {
         // SAFETY: the caller's promise.
-        let m = unsafe { ffi::get(model, "model")? };
+        let m = unsafe { views::live(model)? };
         let len = usize::try_from(m.num_weights).unwrap_or(usize::MAX);
         // SAFETY: likewise.
         let weights = unsafe { ffi::slice(m.weights, len, "model->weights")? };
@@ -300,9 +300,7 @@ pub unsafe extern "C" fn cllm_validate_gradients(
     num_gradients: usize,
 ) -> bool {
     guard("cllm_validate_gradients", false, || {
-        if model.is_null() {
-            return Err(Error::Null("model"));
-        }
+        views::MODELS.find(model)?;
         // SAFETY: the caller's promise.
         check::gradients(unsafe { ffi::slice(gradients, num_gradients, "gradients")? })?;
         Ok(true)
