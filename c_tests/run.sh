@@ -63,7 +63,9 @@ run_program() {
         echo "$name: no checks ran" >&2
         bad=1
     fi
-    [ "$bad" -ne 0 ] && tail -n 40 "$out/errors" >&2
+    if [ "$bad" -ne 0 ]; then # the failed checks, or else whatever came last
+        grep -E '^c_tests/[a-z_0-9]+\.[ch]:[0-9]+: ' "$out/errors" >&2 || tail -n 40 "$out/errors" >&2
+    fi
     count "$name" "$good" "$bad"
 }
 
