@@ -71,7 +71,7 @@ static void created_model_has_the_layout(void) {
         sum += fabs(p->learned_positions[i]);
     }
     /* E|x| of N(0, sigma^2) is 0.8 sigma */
-    double share = sum / (6 * d) / (0.02 * sqrt(768.0 / 8));
+    double share = sum / (6 * d) / 0.02;
     CHECK(share > 0.5 && share < 1.1);
     cllm_free_model(m);
 }
