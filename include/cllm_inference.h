@@ -835,7 +835,7 @@ uint32_t cllm_compute_symmetry_group(uint64_t prime);
  * 3, 9: R, then a scale of 1.1; 6: the first two components change their signs.
  *
  * @param embedding       `[dim]` floats, changed in place.
- * @param symmetry_group  0..11; others: nothing happens.
+ * @param symmetry_group  0..11; others: nothing happens, and a message.
  * @param dim             NULL or dim <= 0: nothing happens.
  *
  * # Safety
@@ -847,7 +847,7 @@ void cllm_apply_symmetry_transform(float *embedding, int symmetry_group, int dim
  * Undoes cllm_apply_symmetry_transform().
  *
  * @param embedding       `[dim]` floats, changed in place.
- * @param symmetry_group  0..11; others: nothing happens.
+ * @param symmetry_group  0..11; others: nothing happens, and a message.
  * @param dim             NULL or dim <= 0: nothing happens.
  *
  * # Safety
