@@ -137,17 +137,19 @@ static void everything(void) {
     c.val_data_path = other;
     c.val_interval = 1;
     c.checkpoint_dir = folder;
-    c.checkpoint_interval = 0;
+    c.checkpoint_interval = 2;
     c.metrics_path = metrics;
     CHECK(train_complete(t, &c) == 0);
     CHECK(access(metrics, F_OK) == 0);
     remove(metrics);
     remove(other);
-    snprintf(other, sizeof other, "%s/final_checkpoint.ckpt", folder);
-    CHECK(access(other, F_OK) == 0);
-    remove(other);
-    snprintf(other, sizeof other, "%s/final_checkpoint.ckpt.model", folder);
-    remove(other);
+    static const char *const files[] = {"final_checkpoint.ckpt", "checkpoint_epoch_2.ckpt"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(other, sizeof other, "%s/%s", folder, files[i]);
+        CHECK(remove(other) == 0);
+        snprintf(other, sizeof other, "%s/%s.model", folder, files[i]);
+        CHECK(remove(other) == 0);
+    }
     CHECK(cllm_write_model(model, path) == 0);
     CLLMModel *read = cllm_read_model(path);
     CLLMInference *inference = cllm_inference_init(read);
@@ -163,6 +165,7 @@ static void everything(void) {
 }
 
 int main(void) {
+    srand(1);
     RUN(everything);
     return harness_report();
 }
