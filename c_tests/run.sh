@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan] [part...]
-# Parts of plain: rust harness abi headers symbols link readme tools. The other modes run
-# harness, abi and tools. The last line is the total; exit status 1 if anything failed.
+# Parts of plain: rust harness hostile abi headers symbols link readme tools. The other modes run
+# harness, hostile, abi and tools. The last line is the total; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
@@ -17,16 +17,19 @@ strict=(-Wall -Wextra -Werror)
 sanitize=()
 wrapper=()
 case $mode in
-plain) parts=(rust harness abi headers symbols link readme tools) ;;
+plain)
+    parts=(rust harness hostile abi headers symbols link readme tools)
+    export CLLM_TEST_LARGE=1
+    ;;
 valgrind)
-    parts=(harness abi tools)
+    parts=(harness hostile abi tools)
     # Its CPU knows no AVX-512.
     export CLLM_SIMD=avx2
     wrapper=(valgrind --quiet --leak-check=full --show-leak-kinds=definite
         --errors-for-leak-kinds=definite --error-exitcode=9)
     ;;
 asan)
-    parts=(harness abi tools)
+    parts=(harness hostile abi tools)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
@@ -50,7 +53,7 @@ count() {
 # "N passed, N failed". A crash or a report of valgrind or a sanitizer is one failure more.
 run_program() {
     local name=$1 status good=0 bad=0
-    timeout 600 "${wrapper[@]}" "$2" > "$out/log" 2> "$out/errors"
+    timeout "${limit:-600}" "${wrapper[@]}" "$2" > "$out/log" 2> "$out/errors"
     status=$?
     if [[ $(tail -n 1 "$out/log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         good=${BASH_REMATCH[1]}
@@ -104,6 +107,36 @@ part_harness() {
             count "$name" 0 1
         fi
     done
+}
+
+# Every exported function with hostile arguments; see hostile.py.
+part_hostile() {
+    local flags=(-O0) sanitizers=("${sanitize[@]}")
+    [ "$mode" = asan ] && sanitizers=(-g1 -fsanitize=address,undefined -fno-sanitize-recover=all)
+    if ! python3 c_tests/hostile.py "$out/hostile.c" > "$out/log" 2>&1 ||
+        ! "$CC" -std=gnu11 "${strict[@]}" "${flags[@]}" "${sanitizers[@]}" -Iinclude -Ic_tests \
+            "$out/hostile.c" -o "$out/hostile" -L. -lcllm -lm -lpthread "-Wl,-rpath,$PWD" \
+            > "$out/log" 2>&1; then
+        head -n 40 "$out/log" >&2
+        count hostile 0 1
+        return
+    fi
+    # Fields that lie about the program's own memory make it leak: no leaks are looked for here.
+    case $mode in
+    asan)
+        export ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=1536:detect_leaks=0
+        export HOSTILE_MEGABYTES=0 HOSTILE_SECONDS=120
+        ;;
+    valgrind)
+        export HOSTILE_MEGABYTES=4096 HOSTILE_SECONDS=300
+        export HOSTILE_SKIP=cllm_create_medium_model,cllm_create_large_model
+        ;;
+    esac
+    local wrapper=("${wrapper[@]/--leak-check=full/--leak-check=no}") limit=1500
+    [ "$mode" = valgrind ] && limit=3600
+    run_program hostile "$out/hostile"
+    sed -n '/hostile calls/p' "$out/log"
+    unset ASAN_OPTIONS HOSTILE_MEGABYTES HOSTILE_SECONDS HOSTILE_SKIP
 }
 
 # The recorded interface: layouts and prototypes when compiled, functions when linked.
@@ -187,6 +220,13 @@ part_link() {
         good=1
     else
         bad=1
+    fi
+    # An old program in a folder beside include/, without -Iinclude for its own headers.
+    if build_c "$out/old_program" c_tests/test_old_program.c -lcllm -lcrystalline -lalgorithms &&
+        "$out/old_program" > "$out/log"; then
+        good=$((good + 1))
+    else
+        bad=$((bad + 1))
     fi
     native=(-lpthread -lm -ldl)
     if "$CC" -std=c11 "${strict[@]}" -Iinclude c_tests/link_check.c libcllm.a "${native[@]}" \

@@ -101,7 +101,17 @@ static void presets_have_their_sizes(void) {
     CHECK(deviation(m->ff_layers[3].bias1, 512) == 0 && deviation(m->ff_layers[0].bias2, 128) == 0);
     CHECK_NEAR(deviation(m->pos_encoding.learned_positions, 65536), 0.02, 0.0003);
     cllm_free_model(m);
-    /* The two large ones take 0.6 and 0.8 GB; their sizes are checked through the estimate. */
+    if (!getenv("CLLM_TEST_LARGE")) return; /* the others take 0.6 and 0.8 GB, and seconds */
+    m = cllm_create_medium_model();
+    CHECK(m && m->num_weights == 143548416 && m->vocab_size == 50000 && m->num_layers == 8);
+    CHECK(m->embedding_dim == 1024 && m->attention_layers[7].num_heads == 8);
+    CHECK(m->ff_layers[7].hidden_dim == 4096 && m->pos_encoding.max_length == 1024);
+    cllm_free_model(m);
+    m = cllm_create_large_model();
+    CHECK(m && m->num_weights == 189722624 && m->vocab_size == 50000 && m->num_layers == 12);
+    CHECK(m->embedding_dim == 1024 && m->attention_layers[11].num_heads == 16);
+    CHECK(m->ff_layers[11].hidden_dim == 4096 && m->pos_encoding.max_length == 2048);
+    cllm_free_model(m);
 }
 
 static void srand_makes_models_reproducible(void) {

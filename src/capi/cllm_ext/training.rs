@@ -69,10 +69,10 @@ pub unsafe extern "C" fn cllm_train_steps(
 ) -> c_int {
     guard("cllm_train_steps", -1, || {
         let pool = Pool::shared(threads_or_all(threads)?)?;
-        let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0);
+        let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
         // SAFETY: the caller's promise.
         unsafe {
-            let ran = loops::run(training, &pool, limit)?;
+            let ran = loops::run(training, &pool, Some(limit))?;
             if !mean_loss.is_null() {
                 *ffi::get_mut(mean_loss, "mean_loss")? = ran.mean();
             }

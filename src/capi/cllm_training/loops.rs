@@ -20,6 +20,14 @@ enum Next {
     End,
 }
 
+/// Whether [`next_batch`] would give a batch.
+fn batch_left(t: &CLLMTraining) -> bool {
+    let rows = batch_shape(&t.config).ok().and_then(|(b, s)| b.checked_mul(s));
+    let first = usize::try_from(t.current_batch_offset).ok();
+    let end = rows.zip(first).and_then(|(rows, first)| first.checked_add(rows));
+    end.is_some_and(|end| end < t.num_tokens && c_int::try_from(end).is_ok())
+}
+
 /// The next contiguous batch. At the end of the data the epoch ends: offset 0, `current_epoch`
 /// + 1. An error changes nothing, except that a negative offset becomes 0.
 fn next_batch(t: &mut CLLMTraining) -> Result<Next> {
@@ -136,7 +144,8 @@ impl Ran {
 }
 
 /// Trains batches from `current_batch_offset` on, to the end of the epoch, or `limit` of them, or
-/// until the progress callback says stop. No lock is held while the callback runs.
+/// until the progress callback says stop. No lock is held while the callback runs. With a limit
+/// the epoch ends only in a call that finds no batch left.
 ///
 /// # Safety
 /// As [`with`]; `tokens` holds `num_tokens` ids.
@@ -166,6 +175,9 @@ pub(crate) unsafe fn run_prepared(
         let step = unsafe {
             with(training, |t, state| {
                 let before = t.current_batch_offset;
+                if limit.is_some() && ran.batches > 0 && !batch_left(t) {
+                    return Ok(None);
+                }
                 let Next::Batch { first, rows, batch, .. } = next_batch(t)? else {
                     return Ok(None);
                 };

@@ -1,0 +1,180 @@
+//! Reads the sources and headers: every exported function is guarded under its own name, nothing
+//! public is without documentation, and every exported function is called by a C harness.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The functions of a source file: name, whether exported, and the text of the body.
+fn functions(source: &str) -> Vec<(String, bool, String)> {
+    let lines: Vec<&str> = source.lines().collect();
+    let mut found = Vec::new();
+    for (i, line) in lines.iter().enumerate() {
+        let Some((before, after)) = line.split_once("fn ") else { continue };
+        let declares = ["", "pub ", "unsafe ", "pub(crate) ", "pub(super) "];
+        let prefix = before.trim_start();
+        let exported = prefix.contains("extern \"C\"") && prefix.starts_with("pub");
+        let plain = prefix.split_inclusive(' ').all(|w| declares.contains(&w));
+        if !(exported || plain) {
+            continue;
+        }
+        let name: String =
+            after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        // The body ends at the first closing brace with the indentation of the declaration.
+        let indent = line.len() - line.trim_start().len();
+        let end = format!("{}}}", " ".repeat(indent));
+        let body: Vec<&str> =
+            lines[i..].iter().take_while(|l| **l != end).copied().collect();
+        found.push((name, exported, body.join("\n")));
+    }
+    found
+}
+
+/// Without failure paths: they hand out a static string, or the error itself.
+const NOTHING_TO_GUARD: &[&str] =
+    &["cllm_version", "cllm_last_error"];
+
+fn calls(body: &str, name: &str) -> bool {
+    body.match_indices(name).any(|(at, _)| {
+        let before = body[..at].chars().next_back();
+        let after = &body[at + name.len()..];
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            && (after.starts_with('(') || after.starts_with("!("))
+    })
+}
+
+#[test]
+fn every_exported_function_is_guarded() {
+    let mut helpers: BTreeSet<String> = BTreeSet::from(["guard".to_string()]);
+    let mut all = Vec::new();
+    for path in files(&root().join("src/capi"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (name, exported, body) in functions(&text) {
+            all.push((path.clone(), name, exported, body));
+        }
+    }
+    // Local helpers that go through the guard: `configure(...)` and its like.
+    for (_, name, exported, body) in &all {
+        if !exported && calls(body, "guard") && body.lines().count() <= 30 {
+            helpers.insert(name.clone());
+        }
+    }
+    let mut seen = BTreeMap::new();
+    let mut bad = Vec::new();
+    for (path, name, exported, body) in &all {
+        if !exported || name.is_empty() {
+            continue;
+        }
+        seen.insert(name.clone(), path.clone());
+        let guarded = helpers.iter().any(|helper| calls(body, helper));
+        if !guarded && !NOTHING_TO_GUARD.contains(&name.as_str()) {
+            bad.push(format!("{}: {name} is not guarded", path.display()));
+        }
+        // Messages carry the right name.
+        for (at, _) in body.match_indices("guard(\"") {
+            let named = body[at + 7..].split('"').next().unwrap_or_default();
+            if named != name {
+                bad.push(format!("{}: {name} reports as {named}", path.display()));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    assert!(seen.len() >= 250, "only {} exported functions found", seen.len());
+}
+
+#[test]
+fn nothing_in_the_headers_is_undocumented() {
+    let mut bad = Vec::new();
+    let mut items = 0;
+    for path in files(&root().join("include"), "h") {
+        let text = fs::read_to_string(&path).unwrap();
+        if text.lines().any(|l| matches!(l.trim(), "* DOC" | "/* DOC */" | "/// DOC" | "/** DOC */")) {
+            bad.push(format!("{}: a placeholder", path.display()));
+        }
+        let (mut documented, mut in_struct, mut in_comment, mut open) = (false, false, false, false);
+        for (number, line) in text.lines().enumerate() {
+            let trimmed = line.trim();
+            if in_comment || trimmed.starts_with("/*") {
+                in_comment = !trimmed.ends_with("*/");
+                documented = !in_comment && !trimmed.starts_with("/* Generated");
+                continue;
+            }
+            if trimmed.is_empty() {
+                continue;
+            }
+            let field = in_struct && !trimmed.starts_with('}');
+            let define = trimmed.starts_with("#define ") && !trimmed.ends_with("_H");
+            let starts = line.starts_with(|c: char| c.is_ascii_alphabetic());
+            let declares = starts && !trimmed.starts_with("extern \"C\"");
+            if !open && (field || define || declares) {
+                items += 1;
+                if !documented {
+                    bad.push(format!("{}:{}: {trimmed}", path.display(), number + 1));
+                }
+            }
+            // A prototype may go on over several lines.
+            open = (declares || field || open)
+                && !(trimmed.ends_with(';') || trimmed.ends_with('{') || trimmed.ends_with('}'));
+            if trimmed.starts_with("typedef struct") && trimmed.ends_with('{') {
+                in_struct = true;
+            }
+            if trimmed.starts_with('}') {
+                in_struct = false;
+            }
+            // An include guard around a define belongs to the define.
+            if !trimmed.starts_with("#if") {
+                documented = false;
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{} items:\n{}", bad.len(), bad.join("\n"));
+    assert!(items > 600, "only {items} items found");
+}
+
+#[test]
+fn no_placeholder_is_left_in_the_sources() {
+    for path in files(&root().join("src"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["/// DOC\n", "todo!(", "unimplemented!("] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_exported_function_has_a_harness() {
+    let exported = fs::read_to_string(root().join("c_tests/exported.txt")).unwrap();
+    let described = fs::read_to_string(root().join("c_tests/functions.json")).unwrap();
+    let described: Vec<serde_json::Value> = serde_json::from_str(&described).unwrap();
+    let described: BTreeSet<&str> = described.iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(described, exported.lines().collect(), "functions.json and exported.txt");
+
+    let mut harnesses = String::new();
+    for path in files(&root().join("c_tests"), "c") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // A declaration of the same name is not a call.
+        if name.starts_with("test_") && name != "test_clashes.c" {
+            harnesses += &fs::read_to_string(&path).unwrap();
+        }
+    }
+    let missing: Vec<&str> = exported.lines().filter(|name| !calls(&harnesses, name)).collect();
+    assert!(missing.is_empty(), "without a call in c_tests/: {missing:?}");
+}
