@@ -347,9 +347,8 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * @param steps      batches; 0 or less: to the end of the epoch.
  * @param threads    0: one for each processor. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
- * @return batches trained; -1 on failure. A call that finds no further batch ends the epoch
- *         (`current_epoch` + 1, offset 0), whether it trained some before (then fewer than
- *         `steps`) or none (then 0). Stops early when the progress callback says so.
+ * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
+ *         offset 0); -1 on failure. Stops early when the progress callback says so.
  *
  * ```c
  * float loss;
