@@ -361,6 +361,24 @@ int cllm_set_progress_callback(CLLMTraining *training,
  */
 int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean_loss);
 
+/**
+ * How many updates were left out because a gradient was NaN or infinite. Such an update changes
+ * neither weights nor moments; the next batch begins afresh. A checkpoint keeps the number.
+ *
+ * @param training  made by cllm_training_init.
+ * @return the number since the object was made, or since the start of the run that it was
+ *         restored from; -1 for anything else than such an object.
+ *
+ * ```c
+ * if (cllm_skipped_updates(training) > 10)
+ *     fputs("the learning rate is too high\n", stderr);
+ * ```
+ *
+ * # Safety
+ * `training` is NULL or was made by cllm_training_init.
+ */
+int64_t cllm_skipped_updates(const CLLMTraining *training);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -64,6 +64,12 @@ impl Pool {
         self.inner.is_none() || self.process == std::process::id()
     }
 
+    /// The threads, if they run in this process. A forked child works on its own thread with the
+    /// objects that it got from its parent: slower, and with the same results.
+    fn threads_here(&self) -> Option<&rayon::ThreadPool> {
+        self.inner.as_ref().filter(|_| self.is_ours())
+    }
+
     /// The process's pool of `threads` threads, started when first asked for.
     pub fn shared(threads: usize) -> Result<Arc<Self>> {
         let threads = threads.clamp(1, MAX_THREADS);
@@ -90,7 +96,7 @@ impl Pool {
     /// Runs `work` inside the pool. A caller wraps a whole step in this, so that the steps's many
     /// small loops don't each pay for entering.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.inner {
+        match self.threads_here() {
             Some(pool) => pool.install(work),
             None => work(),
         }
@@ -98,7 +104,7 @@ impl Pool {
 
     /// `work(i)` for each i below `tasks`.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync + Send) {
-        match &self.inner {
+        match self.threads_here() {
             Some(pool) if tasks > 1 => {
                 pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(work));
             }
@@ -112,7 +118,7 @@ impl Pool {
         (a, len): (&mut [A], usize),
         work: impl Fn(usize, &mut [A]) + Sync + Send,
     ) {
-        match &self.inner {
+        match self.threads_here() {
             Some(pool) if a.len() > len => pool.install(|| {
                 let chunks = a.par_chunks_mut(len).with_max_len(1).enumerate();
                 chunks.for_each(|(i, a)| work(i, a));
@@ -128,7 +134,7 @@ impl Pool {
         (b, b_len): (&mut [B], usize),
         work: impl Fn(usize, &mut [A], &mut [B]) + Sync + Send,
     ) {
-        match &self.inner {
+        match self.threads_here() {
             Some(pool) if a.len() > a_len => pool.install(|| {
                 let chunks = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
                 let chunks = chunks.with_max_len(1).enumerate();
@@ -149,7 +155,7 @@ impl Pool {
         (c, c_len): (&mut [C], usize),
         work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync + Send,
     ) {
-        match &self.inner {
+        match self.threads_here() {
             Some(pool) if a.len() > a_len => pool.install(|| {
                 let chunks = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
                 let chunks = chunks.zip(c.par_chunks_mut(c_len)).with_max_len(1).enumerate();

@@ -3,8 +3,9 @@
 use super::CLLMProgressCallback;
 use crate::capi::cllm_training::CLLMTraining;
 use crate::capi::cllm_training::loops;
-use crate::capi::cllm_training::state::{UserData, with};
+use crate::capi::cllm_training::state::{self, UserData, with};
 use crate::capi::ffi::{self, guard};
+use crate::capi::registry::lock;
 use crate::runtime::pool::Pool;
 use std::ffi::{c_int, c_void};
 
@@ -77,6 +78,29 @@ pub unsafe extern "C" fn cllm_train_steps(
             }
             Ok(c_int::try_from(ran.batches).unwrap_or(c_int::MAX))
         }
+    })
+}
+
+/// How many updates were left out because a gradient was NaN or infinite. Such an update changes
+/// neither weights nor moments; the next batch begins afresh. A checkpoint keeps the number.
+///
+/// @param training  made by cllm_training_init.
+/// @return the number since the object was made, or since the start of the run that it was
+///         restored from; -1 for anything else than such an object.
+///
+/// ```c
+/// if (cllm_skipped_updates(training) > 10)
+///     fputs("the learning rate is too high\n", stderr);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or was made by cllm_training_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_skipped_updates(training: *const CLLMTraining) -> i64 {
+    guard("cllm_skipped_updates", -1, || {
+        let state = state::state(training)?;
+        let skipped = lock(&state).skipped;
+        Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
     })
 }
 

@@ -1,0 +1,265 @@
+//! What a fuzz target does with its input: shared by `fuzz/` and by the test that replays seeds
+//! and mutations. Each body goes through the C functions, as a program would; a panic, a wrong
+//! value or a report of a sanitizer is a finding.
+
+use cllm::capi::cllm::{CLLMConfig, CLLMModel};
+use cllm::capi::cllm_data_loader::*;
+use cllm::capi::cllm_ext::library::{cllm_last_error, cllm_set_log_silent};
+use cllm::capi::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::capi::cllm_inference::context::{
+    cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens,
+};
+use cllm::capi::cllm_inference::generation::cllm_generate;
+use cllm::capi::cllm_production::checkpoints::load_checkpoint;
+use cllm::capi::cllm_tokenizer::*;
+use cllm::capi::cllm_training::checkpoints::cllm_load_checkpoint;
+use cllm::capi::cllm_training::lifecycle::cllm_training_init;
+use cllm::capi::cllm_training::{CLLMTraining, CLLMTrainingConfig};
+use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::capi::cllm_vocab_builder::cllm_tokenize_with_vocab;
+use std::ffi::{CStr, CString, c_char};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The names of the targets, and their bodies.
+pub const TARGETS: [(&str, fn(&[u8])); 5] =
+    [("model", model), ("state", state), ("vocab", vocab), ("dataset", dataset), ("text", text)];
+
+/// A folder in memory that this thread's inputs stand in.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        // SAFETY: sets a flag.
+        unsafe { cllm_set_log_silent() };
+        let base = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
+        let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
+        let id = format!("cllm-fuzz-{}-{:?}", std::process::id(), std::thread::current().id());
+        let folder = base.join(id);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn name(&self, name: &str) -> CString {
+        CString::new(self.0.join(name).to_str().unwrap()).unwrap()
+    }
+
+    fn put(&self, name: &str, data: &[u8]) -> CString {
+        File::create(self.0.join(name)).unwrap().write_all(data).unwrap();
+        self.name(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A model and a training object that checkpoints are loaded into.
+pub struct Trainee {
+    pub model: *mut CLLMModel,
+    pub training: *mut CLLMTraining,
+    pub tokens: Vec<u32>,
+}
+
+impl Trainee {
+    pub fn new() -> Self {
+        let config = CLLMConfig {
+            vocab_size: 6,
+            embedding_dim: 4,
+            num_layers: 1,
+            num_heads: 2,
+            ff_dim: 3,
+            max_seq_len: 4,
+            dropout: 0.0,
+        };
+        // SAFETY: all-zero is a configuration; the functions get live objects.
+        unsafe {
+            let model = cllm_create_model(&config);
+            let mut config: CLLMTrainingConfig = std::mem::zeroed();
+            config.learning_rate = 0.01;
+            config.batch_size = 1;
+            config.sequence_length = 4;
+            config.gradient_accumulation_steps = 2;
+            let training = cllm_training_init(model, &mut config);
+            assert!(!training.is_null());
+            let tokens: Vec<u32> = (0..40).map(|i| i % 6).collect();
+            (*training).tokens = tokens.as_ptr().cast_mut();
+            (*training).num_tokens = tokens.len();
+            Self { model, training, tokens }
+        }
+    }
+
+    fn weights(&self) -> Vec<u32> {
+        // SAFETY: the model is live.
+        unsafe {
+            let m = &*self.model;
+            let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
+            weights.iter().map(|w| w.to_bits()).collect()
+        }
+    }
+}
+
+thread_local! {
+    static FOLDER: Folder = Folder::new();
+    static TRAINEE: Trainee = Trainee::new();
+}
+
+fn assert_explained() {
+    // SAFETY: valid until this thread's next failure.
+    let text = unsafe { CStr::from_ptr(cllm_last_error()) };
+    assert!(!text.to_bytes().is_empty());
+    assert!(!text.to_bytes().windows(14).any(|w| w == b"internal error"), "{text:?}");
+}
+
+/// A model file is refused with a reason, or gives a model that can be asked for text.
+pub fn model(data: &[u8]) {
+    FOLDER.with(|folder| {
+        let path = folder.put("model", data);
+        // SAFETY: the functions get what the others returned.
+        unsafe {
+            let model = cllm_read_model(path.as_ptr());
+            if model.is_null() {
+                return assert_explained();
+            }
+            let m = &*model;
+            let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
+            assert!(weights.iter().all(|w| w.is_finite()));
+            assert!(4 * weights.len() < 4 * data.len() + 65536, "{} weights", weights.len());
+            let context = cllm_inference_init(model);
+            assert!(!context.is_null());
+            if m.num_layers < 20 {
+                cllm_set_max_tokens(context, 3);
+                let mut out = [0 as c_char; 256];
+                cllm_generate(context, c"token_1 token_2".as_ptr(), out.as_mut_ptr(), 256);
+                assert!(out.contains(&0));
+            }
+            cllm_inference_cleanup(context);
+            cllm_free_model(model);
+        }
+    });
+}
+
+/// A checkpoint is refused and changes nothing, or becomes the weights of the training object.
+pub fn state(data: &[u8]) {
+    FOLDER.with(|folder| {
+        TRAINEE.with(|trainee| {
+            folder.put("run.state", data);
+            let (run, alone) = (folder.name("run"), folder.name("run.state"));
+            let before = trainee.weights();
+            // SAFETY: live objects.
+            unsafe {
+                if !folder.0.join("run").exists() {
+                    assert_eq!(cllm_write_model(trainee.model, run.as_ptr()), 0);
+                }
+                let loaded = cllm_load_checkpoint(trainee.training, run.as_ptr()) == 0
+                    || load_checkpoint(trainee.training, alone.as_ptr()) == 0;
+                if loaded {
+                    return;
+                }
+                assert_explained();
+            }
+            assert!(before == trainee.weights(), "a refused checkpoint changed weights");
+        });
+    });
+}
+
+/// A vocabulary loads into an empty tokenizer, or not; what loaded can encode and decode.
+pub fn vocab(data: &[u8]) {
+    FOLDER.with(|folder| {
+        let path = folder.put("vocab.txt", data);
+        // SAFETY: the functions get what the others returned.
+        unsafe {
+            let tokenizer = cllm_create_tokenizer(64);
+            if cllm_load_vocab(tokenizer, path.as_ptr()) != 1 {
+                assert_explained();
+            }
+            assert!(cllm_get_vocab_size(tokenizer) <= 64);
+            encode_and_decode(tokenizer, c"a b some words\n of text");
+            cllm_free_tokenizer(tokenizer);
+        }
+    });
+}
+
+/// # Safety
+/// The tokenizer is live.
+unsafe fn encode_and_decode(tokenizer: *mut CLLMTokenizer, text: &CStr) {
+    let mut count = 0;
+    // SAFETY: the caller's promise; the arrays are ours to free.
+    unsafe {
+        let ids = cllm_tokenizer_encode(tokenizer, text.as_ptr(), &mut count);
+        assert!(count as usize <= text.to_bytes().len() + 1);
+        if ids.is_null() {
+            return;
+        }
+        for id in std::slice::from_raw_parts(ids, count as usize) {
+            assert!(*id < cllm_get_vocab_size(tokenizer).max(5));
+        }
+        let back = cllm_tokenizer_decode(tokenizer, ids, count);
+        if !back.is_null() {
+            libc_free(back.cast());
+        }
+        libc_free(ids.cast());
+    }
+}
+
+unsafe extern "C" {
+    #[link_name = "free"]
+    fn libc_free(pointer: *mut std::ffi::c_void);
+}
+
+/// A data set is refused, or holds no more ids than its file has room for.
+pub fn dataset(data: &[u8]) {
+    FOLDER.with(|folder| {
+        let path = folder.put("dataset.bin", data);
+        // SAFETY: the functions get what the others returned.
+        unsafe {
+            let set = cllm_token_dataset_load(path.as_ptr());
+            if set.is_null() {
+                return assert_explained();
+            }
+            let n = (*set).num_tokens;
+            assert!(8 + 4 * n <= data.len());
+            for (i, bytes) in data[8..8 + 4 * n].chunks_exact(4).enumerate() {
+                assert_eq!((*(*set).tokens.add(i)).to_le_bytes(), bytes);
+            }
+            cllm_token_dataset_free(set);
+        }
+    });
+}
+
+/// Text of any bytes: learnt, encoded, decoded, read as a file of documents.
+pub fn text(data: &[u8]) {
+    let end = data.iter().position(|&b| b == 0).unwrap_or(data.len());
+    let line = CString::new(&data[..end]).unwrap();
+    FOLDER.with(|folder| {
+        let path = folder.put("text", data);
+        // SAFETY: the functions get what the others returned.
+        unsafe {
+            let tokenizer = cllm_create_tokenizer(200);
+            cllm_build_vocab(tokenizer, line.as_ptr());
+            encode_and_decode(tokenizer, &line);
+            let loader = cllm_data_loader_create(tokenizer);
+            assert!(!loader.is_null());
+            if cllm_data_loader_load_file(loader, path.as_ptr()) > 0 {
+                cllm_data_loader_build_vocab(loader);
+                let set = cllm_data_loader_create_dataset(loader);
+                if !set.is_null() {
+                    assert!((*set).num_tokens <= 2 * data.len() + 4);
+                    cllm_token_dataset_free(set);
+                }
+            }
+            cllm_data_loader_free(loader);
+            cllm_free_tokenizer(tokenizer);
+            TRAINEE.with(|trainee| {
+                let mut ids = [u32::MAX; 50];
+                let n = cllm_tokenize_with_vocab(trainee.model, line.as_ptr(), ids.as_mut_ptr(), 50);
+                assert!((0..=50).contains(&n));
+                assert!(ids[..n as usize].iter().all(|&id| id < 6));
+                assert!(ids[n as usize..].iter().all(|&id| id == u32::MAX));
+            });
+        }
+    });
+}
