@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan] [part...]
-# Parts of plain: rust harness abi headers symbols link readme tools. The other modes run
+# Parts of plain: rust harness abi headers symbols link readme tools examples docs install. The other modes run
 # harness, abi and tools. The last line is the total; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -17,7 +17,7 @@ strict=(-Wall -Wextra -Werror)
 sanitize=()
 wrapper=()
 case $mode in
-plain) parts=(rust harness abi headers symbols link readme tools) ;;
+plain) parts=(rust harness abi headers symbols link readme tools examples docs install) ;;
 valgrind)
     parts=(harness abi tools)
     # Its CPU knows no AVX-512.
@@ -247,6 +247,20 @@ part_tools() {
         count "tools" 0 1
     fi
 }
+
+# part_script NAME SCRIPT: one whose last line is "N passed, N failed".
+part_script() {
+    timeout 900 bash "$2" > "$out/$1.log"
+    if [[ $(tail -n 1 "$out/$1.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        count "$1" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+    else
+        count "$1" 0 1
+    fi
+}
+
+part_examples() { part_script examples c_tests/examples.sh; }
+part_docs() { part_script docs c_tests/docs.sh; }
+part_install() { part_script install c_tests/install.sh; }
 
 for part in "${parts[@]}"; do
     if ! declare -F "part_$part" > /dev/null; then
