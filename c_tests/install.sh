@@ -144,8 +144,8 @@ fi
 # ---- Manual pages ----
 if command -v man > /dev/null; then
     for page in "$prefix"/share/man/man1/*.1; do
-        check "man $(basename "$page")" bash -c "man --warnings -E ascii -l '$page' 2>&1 > man.txt | tee man.err;
-            test ! -s man.err && grep -q NAME man.txt"
+        check "man $(basename "$page")" bash -c "man --warnings -E ascii -M '$prefix/share/man' \
+            $(basename "$page" .1) 2>&1 > man.txt | tee man.err; test ! -s man.err && grep -q NAME man.txt"
     done
 else
     skip "formatting of the manual pages" "man is not installed"

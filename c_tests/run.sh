@@ -250,7 +250,7 @@ part_tools() {
 
 # part_script NAME SCRIPT: one whose last line is "N passed, N failed".
 part_script() {
-    timeout 900 bash "$2" > "$out/$1.log"
+    timeout 900 "$2" > "$out/$1.log"
     if [[ $(tail -n 1 "$out/$1.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         count "$1" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
     else
@@ -259,7 +259,7 @@ part_script() {
 }
 
 part_examples() { part_script examples c_tests/examples.sh; }
-part_docs() { part_script docs c_tests/docs.sh; }
+part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
 
 for part in "${parts[@]}"; do

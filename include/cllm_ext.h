@@ -145,6 +145,11 @@ int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
  *
  * @return 0; -1 if the file can't be read or does not fit (nothing changed).
  *
+ * ```c
+ * if (cllm_model_load_vocab(model, "vocab.txt") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
  * # Safety
  * `model` is NULL or live; `path` is NULL or a C string.
  */
@@ -155,6 +160,12 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
  * Everything else about the file is checked all the same.
  *
  * @return the model, to be freed with cllm_free_model; NULL on failure.
+ *
+ * ```c
+ * CLLMModel *broken = cllm_read_model_unchecked("diverged.cllm");
+ * if (!cllm_check_model_health(broken)) puts("some weights are NaN or infinite");
+ * cllm_free_model(broken);
+ * ```
  *
  * # Safety
  * `path` is NULL or a C string.
@@ -303,6 +314,10 @@ int cllm_continue_stream(CLLMInference *inference, CLLMTokenCallback callback, v
 
 /**
  * The library's version, as in "1.0.0". Static.
+ *
+ * ```c
+ * printf("cllm %s\n", cllm_version());
+ * ```
  */
 const char *cllm_version(void);
 
@@ -338,6 +353,10 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 
 /**
  * Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
+ *
+ * ```c
+ * cllm_set_log_silent();
+ * ```
  */
 void cllm_set_log_silent(void);
 
