@@ -10,6 +10,9 @@ TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
 TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
                tools/cllm_tokenize tools/cllm_vocab_build
 
+# install and uninstall
+include packaging/install.mk
+
 .PHONY: all lib headers test test-valgrind test-asan bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
@@ -67,4 +70,4 @@ clean:
 
 help:
 	@echo 'make                library, linker scripts and tools'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link readme tools. The other modes run
-# harness, hostile, abi and tools. The last line is the total; exit status 1 if anything failed.
+# Parts of plain: rust harness hostile abi headers symbols link readme tools examples docs install.
+# The other modes run harness, hostile, abi and tools. The last line is the total; exit status 1 if
+# anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
@@ -18,7 +19,7 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools)
+    parts=(rust harness hostile abi headers symbols link readme tools examples docs install)
     export CLLM_TEST_LARGE=1
     ;;
 valgrind)
@@ -305,6 +306,20 @@ part_tools() {
         count "tools" 0 1
     fi
 }
+
+# part_script NAME SCRIPT: one whose last line is "N passed, N failed".
+part_script() {
+    timeout 900 "$2" > "$out/$1.log"
+    if [[ $(tail -n 1 "$out/$1.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        count "$1" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
+    else
+        count "$1" 0 1
+    fi
+}
+
+part_examples() { part_script examples c_tests/examples.sh; }
+part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
+part_install() { part_script install c_tests/install.sh; }
 
 for part in "${parts[@]}"; do
     if ! declare -F "part_$part" > /dev/null; then

@@ -145,6 +145,11 @@ int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
  *
  * @return 0; -1 if the file can't be read or does not fit (nothing changed).
  *
+ * ```c
+ * if (cllm_model_load_vocab(model, "vocab.txt") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
  * # Safety
  * `model` is NULL or live; `path` is NULL or a C string.
  */
@@ -155,6 +160,12 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
  * Everything else about the file is checked all the same.
  *
  * @return the model, to be freed with cllm_free_model; NULL on failure.
+ *
+ * ```c
+ * CLLMModel *broken = cllm_read_model_unchecked("diverged.cllm");
+ * if (!cllm_check_model_health(broken)) puts("some weights are NaN or infinite");
+ * cllm_free_model(broken);
+ * ```
  *
  * # Safety
  * `path` is NULL or a C string.
@@ -278,7 +289,35 @@ int cllm_generate_stream(CLLMInference *inference,
                          void *user_data);
 
 /**
+ * Goes on with the sequence of the context's latest generation by up to `max_tokens` tokens,
+ * handed over as by cllm_generate_stream: n tokens and then m are the same text as n + m at once.
+ * The latest generation is that of the latest cllm_generate, cllm_generate_stream or
+ * cllm_continue_stream, or the one of a restored state.
+ *
+ * @param callback  gets each piece; returns false to stop.
+ * @return new tokens, the hidden and the last one included; -1 on failure, also where nothing was
+ *         generated yet.
+ *
+ * ```c
+ * static bool show(const char *piece, size_t length, uint32_t token, void *file) {
+ *     (void)token;
+ *     return fwrite(piece, 1, length, (FILE *)file) == length;
+ * }
+ * cllm_generate_stream(inference, "to be or", show, stdout);
+ * cllm_continue_stream(inference, show, stdout);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `callback` may be called with `user_data`.
+ */
+int cllm_continue_stream(CLLMInference *inference, CLLMTokenCallback callback, void *user_data);
+
+/**
  * The library's version, as in "1.0.0". Static.
+ *
+ * ```c
+ * printf("cllm %s\n", cllm_version());
+ * ```
  */
 const char *cllm_version(void);
 
@@ -314,8 +353,84 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 
 /**
  * Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
+ *
+ * ```c
+ * cllm_set_log_silent();
+ * ```
  */
 void cllm_set_log_silent(void);
+
+/**
+ * Saves where a context stands, in memory: settings, generator, the sequence of the latest
+ * generation, and the cached keys and values. A context of the same model that gets it goes on
+ * exactly as this one would. Not part of it: threads, the fields `logits` and `hidden_states`,
+ * and a cache that the program installed.
+ *
+ * @param state  receives a block of `*size` bytes, the caller's to free().
+ * @param size   receives its size: about 8 L d bytes for each cached token.
+ * @return 0; -1 on failure, with the outputs unchanged.
+ *
+ * ```c
+ * uint8_t *state;
+ * size_t size;
+ * if (cllm_inference_get_state(inference, &state, &size) == 0) {
+ *     cllm_inference_set_state(other, state, size);   // both go on alike from here
+ *     free(state);
+ * }
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `state` and `size` are NULL or writable.
+ */
+int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *size);
+
+/**
+ * Restores what cllm_inference_get_state saved, in any context of the same model, also in another
+ * process: the model may have been written and read in between.
+ *
+ * @param state  `[size]` bytes, not kept.
+ * @return 0; -1 where the bytes are damaged or were saved with other weights: nothing has changed
+ *         then.
+ *
+ * ```c
+ * if (cllm_inference_set_state(inference, state, size) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `state` is NULL or holds `size` bytes.
+ */
+int cllm_inference_set_state(CLLMInference *inference, const uint8_t *state, size_t size);
+
+/**
+ * cllm_inference_get_state into a file, which appears whole or not at all.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_inference_save_state(inference, "chat.state");
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `path` is NULL or a C string.
+ */
+int cllm_inference_save_state(CLLMInference *inference, const char *path);
+
+/**
+ * cllm_inference_set_state from a file of cllm_inference_save_state.
+ *
+ * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights:
+ *         nothing has changed then.
+ *
+ * ```c
+ * if (cllm_inference_load_state(inference, "chat.state") == 0)
+ *     cllm_continue_stream(inference, show, stdout);
+ * ```
+ *
+ * # Safety
+ * `inference` is NULL or live; `path` is NULL or a C string.
+ */
+int cllm_inference_load_state(CLLMInference *inference, const char *path);
 
 /**
  * Has `callback` called after each batch of every training loop over this object.

@@ -3,19 +3,19 @@
 use super::Problem;
 
 /// Takes values from the front of a slice.
-pub(super) struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     what: &'static str,
     rest: &'a [u8],
 }
 
 impl<'a> Parser<'a> {
     /// `what` names the bytes in messages.
-    pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
         Self { what, rest: bytes }
     }
 
     /// The next `n` bytes.
-    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Problem> {
         let (head, tail) = self
             .rest
             .split_at_checked(n)
@@ -25,29 +25,29 @@ impl<'a> Parser<'a> {
     }
 
     /// The next `N` bytes.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Problem> {
+    pub(crate) fn u32(&mut self) -> Result<u32, Problem> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, Problem> {
+    pub(crate) fn u64(&mut self) -> Result<u64, Problem> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(super) fn f32(&mut self) -> Result<f32, Problem> {
+    pub(crate) fn f32(&mut self) -> Result<f32, Problem> {
         self.array().map(f32::from_le_bytes)
     }
 
-    pub(super) fn f64(&mut self) -> Result<f64, Problem> {
+    pub(crate) fn f64(&mut self) -> Result<f64, Problem> {
         self.array().map(f64::from_le_bytes)
     }
 
-    pub(super) fn f32s<const N: usize>(&mut self) -> Result<[f32; N], Problem> {
+    pub(crate) fn f32s<const N: usize>(&mut self) -> Result<[f32; N], Problem> {
         let mut values = [0.0; N];
         for x in &mut values {
             *x = self.f32()?;
@@ -55,7 +55,7 @@ impl<'a> Parser<'a> {
         Ok(values)
     }
 
-    pub(super) fn u32s<const N: usize>(&mut self) -> Result<[u32; N], Problem> {
+    pub(crate) fn u32s<const N: usize>(&mut self) -> Result<[u32; N], Problem> {
         let mut values = [0; N];
         for x in &mut values {
             *x = self.u32()?;
@@ -63,12 +63,12 @@ impl<'a> Parser<'a> {
         Ok(values)
     }
 
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
     /// Nothing may be left over.
-    pub(super) fn end(self) -> Result<(), Problem> {
+    pub(crate) fn end(self) -> Result<(), Problem> {
         if self.rest.is_empty() {
             return Ok(());
         }
@@ -77,7 +77,7 @@ impl<'a> Parser<'a> {
 }
 
 /// `values` as bytes, into the front of `buffer`, which is long enough; that part of it.
-pub(super) fn floats_to_bytes<'b>(values: &[f32], buffer: &'b mut [u8]) -> &'b [u8] {
+pub(crate) fn floats_to_bytes<'b>(values: &[f32], buffer: &'b mut [u8]) -> &'b [u8] {
     for (slot, x) in buffer.chunks_exact_mut(4).zip(values) {
         slot.copy_from_slice(&x.to_le_bytes());
     }
@@ -85,7 +85,7 @@ pub(super) fn floats_to_bytes<'b>(values: &[f32], buffer: &'b mut [u8]) -> &'b [
 }
 
 /// Fills `values` from `bytes`.
-pub(super) fn bytes_to_floats(bytes: &[u8], values: &mut [f32]) {
+pub(crate) fn bytes_to_floats(bytes: &[u8], values: &mut [f32]) {
     for (x, four) in values.iter_mut().zip(bytes.chunks_exact(4)) {
         *x = f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
     }

@@ -6,7 +6,7 @@
 //! [`Destination`] names, so that neither saving nor loading needs a second copy of a model.
 
 pub mod atomic;
-mod bytes;
+pub(crate) mod bytes;
 mod extras;
 mod header;
 mod read;

@@ -1,6 +1,6 @@
 //! Keys and values of the positions already processed, so that a new token costs one position.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::product;
 use crate::nn::model::Model;
 
@@ -27,6 +27,31 @@ impl KvCache {
     /// Forgets the positions from `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+    }
+
+    /// Keys, then values, of each layer: `[len][d]` each.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &[f32]> {
+        let n = self.len * self.dim;
+        self.layers.iter().flat_map(move |(keys, values)| [&keys[..n], &values[..n]])
+    }
+
+    /// Makes `len` positions of `model` the content; `fill` gets each table that
+    /// [`KvCache::tables`] gives, in its order.
+    pub(crate) fn restore<E: From<Error>>(
+        &mut self,
+        model: &Model,
+        len: usize,
+        mut fill: impl FnMut(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.len = 0;
+        self.reserve(model, len)?;
+        let n = len * self.dim;
+        for (keys, values) in &mut self.layers {
+            fill(&mut keys[..n])?;
+            fill(&mut values[..n])?;
+        }
+        self.len = len;
+        Ok(())
     }
 
     /// Makes room for `more` positions of `model`.

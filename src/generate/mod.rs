@@ -3,3 +3,4 @@
 pub mod cache;
 pub mod sampler;
 pub mod session;
+pub mod state;

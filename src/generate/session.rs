@@ -32,6 +32,17 @@ impl Session {
         &self.tokens
     }
 
+    /// The cached tokens and their tables, unless the weights have changed since: `stamp` is what
+    /// they are now.
+    pub(crate) fn content(&self, stamp: u64) -> Option<(&[u32], &KvCache)> {
+        (stamp == self.stamp && !self.tokens.is_empty()).then_some((&self.tokens, &self.cache))
+    }
+
+    /// A session whose cache was filled when the weights were as `stamp` says.
+    pub(crate) fn with_content(tokens: Vec<u32>, cache: KvCache, stamp: u64) -> Self {
+        Self { cache, tokens, stamp, ..Self::default() }
+    }
+
     /// Makes `tokens` the sequence and leaves its last position's hidden vector (n) and logits in
     /// `hidden` and `logits`. Where the cached sequence is a proper prefix, only the rest is
     /// computed, provided that `stamp`, which stands for the state of the weights, is that of the

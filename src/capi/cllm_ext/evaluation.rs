@@ -95,6 +95,11 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
 ///
 /// @return 0; -1 if the file can't be read or does not fit (nothing changed).
 ///
+/// ```c
+/// if (cllm_model_load_vocab(model, "vocab.txt") != 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
 /// # Safety
 /// `model` is NULL or live; `path` is NULL or a C string.
 #[unsafe(no_mangle)]
@@ -134,6 +139,12 @@ unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()>
 /// Everything else about the file is checked all the same.
 ///
 /// @return the model, to be freed with cllm_free_model; NULL on failure.
+///
+/// ```c
+/// CLLMModel *broken = cllm_read_model_unchecked("diverged.cllm");
+/// if (!cllm_check_model_health(broken)) puts("some weights are NaN or infinite");
+/// cllm_free_model(broken);
+/// ```
 ///
 /// # Safety
 /// `path` is NULL or a C string.

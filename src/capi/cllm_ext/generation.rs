@@ -180,22 +180,68 @@ pub unsafe extern "C" fn cllm_generate_stream(
     user_data: *mut c_void,
 ) -> c_int {
     guard("cllm_generate_stream", -1, || {
-        let callback = callback.ok_or(Error::Null("callback"))?;
         // SAFETY: the caller's promise.
         unsafe {
-            let mut generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
-            while let Some(token) = generation.next()? {
-                let model = ffi::get(inference, "inference")?.model;
-                let word = model_words::word_of(model, token)?;
-                if model_words::is_special(&word) {
-                    continue;
-                }
-                let piece = [b" ", &word[..]].concat();
-                if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
-                    break;
-                }
-            }
-            Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
+            let generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
+            stream(inference, generation, callback, user_data)
         }
     })
+}
+
+/// Goes on with the sequence of the context's latest generation by up to `max_tokens` tokens,
+/// handed over as by cllm_generate_stream: n tokens and then m are the same text as n + m at once.
+/// The latest generation is that of the latest cllm_generate, cllm_generate_stream or
+/// cllm_continue_stream, or the one of a restored state.
+///
+/// @param callback  gets each piece; returns false to stop.
+/// @return new tokens, the hidden and the last one included; -1 on failure, also where nothing was
+///         generated yet.
+///
+/// ```c
+/// static bool show(const char *piece, size_t length, uint32_t token, void *file) {
+///     (void)token;
+///     return fwrite(piece, 1, length, (FILE *)file) == length;
+/// }
+/// cllm_generate_stream(inference, "to be or", show, stdout);
+/// cllm_continue_stream(inference, show, stdout);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live; `callback` may be called with `user_data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_continue_stream(
+    inference: *mut CLLMInference,
+    callback: CLLMTokenCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    guard("cllm_continue_stream", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe { stream(inference, Generation::resume(inference)?, callback, user_data) }
+    })
+}
+
+/// # Safety
+/// As [`cllm_generate_stream`].
+unsafe fn stream(
+    inference: *mut CLLMInference,
+    mut generation: Generation,
+    callback: CLLMTokenCallback,
+    user_data: *mut c_void,
+) -> Result<c_int> {
+    let callback = callback.ok_or(Error::Null("callback"))?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while let Some(token) = generation.next()? {
+            let model = ffi::get(inference, "inference")?.model;
+            let word = model_words::word_of(model, token)?;
+            if model_words::is_special(&word) {
+                continue;
+            }
+            let piece = [b" ", &word[..]].concat();
+            if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
+                break;
+            }
+        }
+    }
+    Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
 }

@@ -8,6 +8,10 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
 /// The library's version, as in "1.0.0". Static.
+///
+/// ```c
+/// printf("cllm %s\n", cllm_version());
+/// ```
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_version() -> *const c_char {
     const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
@@ -61,6 +65,10 @@ pub unsafe extern "C" fn cllm_set_log_callback(callback: CLLMLogCallback, user_d
 }
 
 /// Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
+///
+/// ```c
+/// cllm_set_log_silent();
+/// ```
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_set_log_silent() {
     guard("cllm_set_log_silent", (), || {

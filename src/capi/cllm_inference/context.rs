@@ -20,6 +20,8 @@ pub(crate) struct ContextState {
     pub pool: Arc<Pool>,
     pub min_p: f32,
     pub greedy: bool,
+    /// Prompt and continuation of the latest generation.
+    pub sequence: Vec<u32>,
     /// V and d that the context's own buffers were made for; `None` in a context that the program
     /// made itself.
     pub made_for: Option<(usize, usize)>,
@@ -35,6 +37,7 @@ fn new_state(made_for: Option<(usize, usize)>) -> Result<ContextState> {
         pool: Pool::shared(1)?,
         min_p: 0.0,
         greedy: false,
+        sequence: Vec::new(),
         made_for,
     })
 }

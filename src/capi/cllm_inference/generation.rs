@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::generate::sampler::{self, Settings};
 use crate::generate::session::Session;
 use crate::limits::DEFAULT_CONTEXT;
+use crate::nn::model::Model;
 use crate::runtime::log;
 use crate::runtime::rng;
 use rand::RngExt;
@@ -63,12 +64,17 @@ unsafe fn forward(inference: *mut CLLMInference, tokens: &[u32]) -> Result<()> {
         }
         let hidden = ffi::slice_mut(context.hidden_states, model.dim, "hidden_states")?;
         let logits = ffi::slice_mut(context.logits, model.vocab, "logits")?;
-        let stamp = views::weights_version(context.model)
-            ^ model.fingerprint()
-            ^ (context.model.addr() as u64).rotate_left(32);
+        let stamp = stamp(context, &model);
         let ContextState { session, pool, .. } = state;
         session.run(&Arc::clone(pool), &model, stamp, tokens, hidden, logits)
     }
+}
+
+/// Stands for the present state of the weights of the context's model.
+pub(crate) fn stamp(context: &CLLMInference, model: &Model) -> u64 {
+    views::weights_version(context.model)
+        ^ model.fingerprint()
+        ^ (context.model.addr() as u64).rotate_left(32)
 }
 
 /// The settings of a context for one draw.
@@ -184,6 +190,31 @@ impl Generation {
             if sequence.is_empty() {
                 return Err(Error::argument("prompt", "empty", "at least one word"));
             }
+            lock(&*context::state(inference)?).sequence.clone_from(&sequence);
+            Self::over(inference, sequence)
+        }
+    }
+
+    /// Goes on with the sequence of the context's latest generation.
+    ///
+    /// # Safety
+    /// As [`Generation::begin`].
+    pub(crate) unsafe fn resume(inference: *mut CLLMInference) -> Result<Self> {
+        context::check_live(inference)?;
+        let sequence = lock(&*context::state(inference)?).sequence.clone();
+        if sequence.is_empty() {
+            return Err(Error::State("the context has no generation to go on with".into()));
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::over(inference, sequence) }
+    }
+
+    /// # Safety
+    /// As [`Generation::begin`].
+    unsafe fn over(inference: *mut CLLMInference, sequence: Vec<u32>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let context = ffi::get(inference, "inference")?;
             let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
             let mut limit = positions.max(DEFAULT_CONTEXT);
             let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
@@ -242,6 +273,7 @@ impl Generation {
                 return Ok(None);
             }
             self.sequence.push(token);
+            state.sequence.push(token);
             self.made += 1;
             Ok(Some(token))
         }

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Builds and runs everything in examples/ against the built tree. The last line is
+# "N passed, N failed"; reasons on stderr.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+tree=$PWD
+CC=${CC:-cc}
+CXX=${CXX:-c++}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+ran=" "
+
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" > "$work/log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "examples: $name: failed: $*" >&2
+        tail -n 20 "$work/log" >&2
+    fi
+}
+
+# run NAME STATUS ARGUMENTS...: builds examples/NAME and runs it; output in $work/stdout, stderr.
+run() {
+    local name=$1 want=$2 program status
+    shift 2
+    program=$work/$(echo "${name%.*}" | tr / _)
+    if [[ $ran != *" $name "* ]]; then
+        ran+="$name "
+        case $name in
+        *.c) check "$name builds" "$CC" -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+            "examples/$name" -L. -lcllm -lpthread -lm "-Wl,-rpath,$tree" -o "$program" ;;
+        *.cpp) check "$name builds" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+            "examples/$name" -L. -lcllm "-Wl,-rpath,$tree" -o "$program" ;;
+        esac
+    fi
+    case $name in
+    *.py) timeout 60 env CLLM_LIBRARY="$tree/libcllm.so.1" PYTHONDONTWRITEBYTECODE=1 \
+        python3 "examples/$name" "$@" > "$work/stdout" 2> "$work/stderr" ;;
+    *) timeout 60 "$program" "$@" > "$work/stdout" 2> "$work/stderr" ;;
+    esac
+    status=$?
+    check "$name $*: status $status, wanted $want: $(head -c 300 "$work/stderr")" test "$status" -eq "$want"
+}
+says() { grep -qE -- "$1" "$work/stdout" || { cat "$work/stdout"; false; }; }
+complains() { grep -qE -- "$1" "$work/stderr" || { cat "$work/stderr"; false; }; }
+quiet() { ! grep . "$work/stderr"; }
+
+model=$work/cats.cllm
+run c/train_from_memory.c 2
+run c/train_from_memory.c 0 "$model"
+check "the loss falls" says '^step [0-9]+: loss 0\.0'
+check "the model speaks" says '^the cat (sat|saw|ran) '
+check "the model is there" test -s "$model"
+check "nothing on stderr" quiet
+
+run c/generate.c 2
+run c/generate.c 0 "$model" "the dog"
+check "continues" says '^the dog [a-z.]+ '
+cp "$work/stdout" "$work/first"
+run c/generate.c 0 "$model" "the dog"
+check "the same seed, the same text" cmp "$work/first" "$work/stdout"
+run c/generate.c 1 "$work/missing.cllm" "the dog"
+check "says what is missing" complains 'missing\.cllm'
+
+run c/stream.c 2
+run c/stream.c 0 "$model" "the dog" "$work/stream.state"
+check "streams" says '^the dog [a-z.]+ [a-z.]+'
+check "keeps its state" test -s "$work/stream.state"
+check "nothing on stderr" quiet
+run c/stream.c 1 "$model" "the dog" "$work/no/folder/state"
+check "says why" complains 'no/folder'
+
+printf 'the dog sat on the mat . the zebra ran to the dog .' > "$work/held_out.txt"
+printf 'the dog sat on the mat . the cat ran from the log .' > "$work/known.txt"
+tools/cllm_vocab_build "$work/known.txt" -o "$work/vocab.txt" > /dev/null 2>&1
+run c/evaluate.c 2
+tools/train_model "$work/known.txt" --quiet --batch-size 1 --seq-len 4 --embed-dim 16 \
+    --num-layers 1 --num-heads 1 --epochs 1 --checkpoint-dir "$work/run" > /dev/null
+run c/evaluate.c 0 "$work/run/final_model.cllm" "$work/run/vocab.txt" "$work/held_out.txt"
+check "counts and evaluates" says '^14 words, 2 unknown: loss [0-9.]+ nats per word, perplexity [0-9.]+$'
+
+run c/hand_made_model.c 0
+check "one season after the other" says '^spring summer autumn winter$'
+check "the logits are as computed by hand" says '^summer -> autumn \(logits 2\.0 8\.0 16\.0 0\.0\)$'
+
+run c/log_callback.c 0
+check "logs" says '^\[error\] cllm_read_model: there-is-no-such-file'
+check "remembers" says '^last error: cllm_read_model: nor-this-one'
+check "nothing on stderr" quiet
+
+run c/threads.c 0 "$model" "the cat"
+check "eight texts" test "$(grep -c '(seed [0-3]): the cat ' "$work/stdout")" -eq 8
+
+run cpp/generate.cpp 2
+run cpp/generate.cpp 0 "$model" "the cat"
+check "continues" says '^the cat [a-z.]+ '
+run cpp/generate.cpp 1 "$work/missing.cllm" "the cat"
+check "an error is an exception with its reason" complains '^cllm_read_model: .*missing\.cllm'
+run cpp/train.cpp 0 "$work/numbers.cllm"
+check "trains" says '^one two three four five six seven eight nine ten'
+check "exceptions of callbacks come back" says '^thrown in a callback: enough$'
+
+if command -v python3 > /dev/null; then
+    run python/cllm.py 1
+    run python/cllm.py 0 "$model" "the cat"
+    check "continues" says '^the cat [a-z.]+ '
+    run python/cllm.py 1 "$work/missing.cllm" "the cat"
+    check "an error is an exception with its reason" complains '^cllm_read_model: .*missing\.cllm'
+    cat > "$work/train.py" <<PYTHON
+import ctypes, sys
+sys.path.insert(0, "$tree/examples/python")
+import cllm
+assert ctypes.sizeof(cllm.TrainingConfig) == 148, ctypes.sizeof(cllm.TrainingConfig)
+text = "red orange yellow green blue violet . " * 12
+words = cllm.Tokenizer(text)
+model = cllm.Model(config=cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1,
+                                      num_heads=2, ff_dim=64, max_seq_len=16))
+cllm.check(cllm.lib.cllm_model_set_vocab(model.pointer, words.pointer))
+loss = cllm.train(model, words.encode(text), epochs=40)
+assert 0 < loss < 0.5, loss
+inference = cllm.Inference(model, greedy=True, max_tokens=3)
+print(inference.generate("red orange"))
+try:
+    inference.stream("red", lambda piece: 1 / 0)
+except ZeroDivisionError:
+    print("raised in a callback")
+try:
+    cllm.Model("$work/missing.cllm")
+except cllm.Error as error:
+    print(error)
+PYTHON
+    CLLM_LIBRARY=$tree/libcllm.so.1 PYTHONDONTWRITEBYTECODE=1 timeout 60 \
+        python3 "$work/train.py" > "$work/stdout" 2> "$work/stderr"
+    check "the Python module trains: $(tail -n 1 "$work/stderr")" says '^ yellow green blue$'
+    check "exceptions of callbacks come back" says '^raised in a callback$'
+else
+    echo "examples: Python left out: python3 is not installed" >&2
+    ran+="python/cllm.py "
+fi
+
+# Nothing lies around that is not tried here, and the page names everything.
+for file in examples/*/*; do
+    name=${file#examples/}
+    check "$name is tried" bash -c "[[ '$ran' == *' $name '* ]]"
+    check "$name is on the page" grep -qF "($name)" examples/README.md
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

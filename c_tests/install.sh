@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Installs into a scratch folder and uses what is there as a stranger would: pkg-config, CMake,
+# C++, the tools, the manual pages. The last line is "N passed, N failed"; reasons on stderr.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+tree=$PWD
+CC=${CC:-cc}
+CXX=${CXX:-c++}
+unset LD_LIBRARY_PATH PKG_CONFIG_PATH MAKEFLAGS MFLAGS MAKELEVEL
+
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p;/^version/q' Cargo.toml)
+passed=0
+failed=0
+
+# check NAME COMMAND...: its exit status decides; what it prints is shown if it fails.
+check() {
+    local name=$1
+    shift
+    if "$@" > "$work/log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "install: $name: failed: $*" >&2
+        tail -n 20 "$work/log" >&2
+    fi
+}
+
+skip() { echo "install: $1 left out: $2" >&2; }
+files() { (cd "$1" && find . ! -type d | sort); }
+same() { [ "$1" = "$2" ] || { printf 'wanted: %s\nfound:  %s\n' "$1" "$2"; false; }; }
+
+prefix=$work/prefix
+make_install() { make --no-print-directory "$@" > "$work/make.log" 2>&1 || { tail "$work/make.log"; false; }; }
+
+# ---- What is installed ----
+check "make install" make_install install PREFIX="$prefix"
+lib=$prefix/lib
+check "library" test -f "$lib/libcllm.so.$version"
+check "soname link" same "libcllm.so.$version" "$(readlink "$lib/libcllm.so.1")"
+check "link for linking" same libcllm.so.1 "$(readlink "$lib/libcllm.so")"
+check "static library" test -f "$lib/libcllm.a"
+check "headers" same "$(cd include && ls)" "$(ls "$prefix/include")"
+for file in man/*.1; do
+    check "page $file" test -f "$prefix/share/man/man1/$(basename "$file")"
+done
+for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build; do
+    check "$tool runs" "$prefix/bin/$tool" --help
+done
+check "tools use the installed library" bash -c \
+    "ldd '$prefix/bin/cllm_tokenize' | grep -qF \"$prefix/\""
+check "nothing of the source tree in the files for other programs" bash -c \
+    "! grep -rlF '$tree' '$prefix/lib/pkgconfig' '$prefix/lib/cmake' '$prefix/include'"
+
+# ---- A model to work with ----
+printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 7 8 > "$work/text"
+check "train_model" "$prefix/bin/train_model" "$work/text" --quiet --batch-size 2 --seq-len 8 \
+    --embed-dim 16 --num-layers 1 --num-heads 2 --epochs 4 --learning-rate 0.01 --threads 1 \
+    --checkpoint-dir "$work/checkpoints"
+model=$work/checkpoints/final_model.cllm
+cd "$work" || exit 1 # nothing of the source tree is used from here on, but the examples
+cp -r "$tree/examples" "$work/examples"
+
+continues() { # continues COMMAND...: its output begins with the prompt and goes on
+    local text
+    text=$("$@") || return
+    echo "$text"
+    [[ $text == *"the cat "?* ]]
+}
+
+# ---- pkg-config ----
+if command -v pkg-config > /dev/null; then
+    export PKG_CONFIG_PATH=$lib/pkgconfig
+    check "version of cllm.pc" same "$version" "$(pkg-config --modversion cllm)"
+    # shellcheck disable=SC2046
+    check "pkg-config, shared: compile" "$CC" -std=c11 -Wall -Werror examples/c/generate.c \
+        $(pkg-config --cflags --libs cllm) -o shared
+    check "pkg-config, shared: run" continues env LD_LIBRARY_PATH="$lib" ./shared "$model" "the cat"
+    check "pkg-config, shared: is shared" bash -c 'readelf -d shared | grep -qF "[libcllm.so.1]"'
+    # shellcheck disable=SC2046
+    check "pkg-config, static: compile" "$CC" -std=c11 -Wall -Werror examples/c/generate.c \
+        $(pkg-config --cflags --libs cllm-static) -o static
+    check "pkg-config, static: run" continues ./static "$model" "the cat"
+    check "pkg-config, static: is static" bash -c '! readelf -d static | grep -qF libcllm'
+    # --static of cllm.pc where only the static library is installed
+    mkdir only_static && cp "$lib/libcllm.a" only_static
+    # shellcheck disable=SC2046
+    check "pkg-config --static: compile" "$CC" -std=c11 examples/c/generate.c -Lonly_static \
+        $(pkg-config --static --cflags --libs cllm | sed "s|-L$lib ||") -o static2
+    check "pkg-config --static: run" continues ./static2 "$model" "the cat"
+    # The whole tree moved elsewhere
+    cp -a "$prefix" "$work/moved"
+    check "moved prefix" same "-I$work/moved/include -L$work/moved/lib -lcllm" \
+        "$(pkg-config --define-variable=prefix="$work/moved" --cflags --libs cllm | sed 's/ *$//')"
+    rm -rf "$work/moved"
+    # What rustc says that a static library of this crate needs
+    native=$(cd "$tree" && echo 'pub fn f() {}' > "$work/empty.rs" && rustc --crate-type staticlib \
+        --print native-static-libs -o "$work/empty.a" "$work/empty.rs" 2>&1 |
+        sed -n 's/^note: native-static-libs: //p')
+    check "rustc names native libraries" test -n "$native"
+    check "Libs.private is what rustc says" same "$native" \
+        "$(sed -n 's/^Libs.private: //p' "$lib/pkgconfig/cllm.pc")"
+else
+    skip "pkg-config" "it is not installed"
+fi
+
+# ---- C++ ----
+check "C++: compile" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror "-I$prefix/include" \
+    examples/cpp/generate.cpp "-L$lib" -lcllm "-Wl,-rpath,$lib" -o cpp
+check "C++: run" continues ./cpp "$model" "the cat"
+cpp_error() { ! ./cpp "$work/missing.cllm" "the cat" > cpp.out 2> cpp.err && grep -q missing.cllm cpp.err; }
+check "C++: an error is an exception" cpp_error
+
+# ---- CMake ----
+if command -v cmake > /dev/null; then
+    mkdir -p cmake_project
+    cp examples/c/generate.c examples/cpp/generate.cpp cmake_project
+    cat > cmake_project/CMakeLists.txt <<'CMAKE'
+cmake_minimum_required(VERSION 3.10)
+project(example C CXX)
+find_package(cllm 1.0 CONFIG REQUIRED)
+add_executable(shared generate.c)
+target_link_libraries(shared PRIVATE cllm::cllm)
+add_executable(static generate.c)
+target_link_libraries(static PRIVATE cllm::cllm-static)
+add_executable(cpp generate.cpp)
+set_target_properties(cpp PROPERTIES CXX_STANDARD 17)
+target_link_libraries(cpp PRIVATE cllm::cllm)
+CMAKE
+    check "CMake: configure" cmake -S cmake_project -B cmake_build -DCMAKE_PREFIX_PATH="$prefix"
+    check "CMake: build" cmake --build cmake_build
+    for program in shared static cpp; do
+        check "CMake: $program runs" continues "cmake_build/$program" "$model" "the cat"
+    done
+    sed -i 's/cllm 1.0/cllm 2.0/' cmake_project/CMakeLists.txt
+    refused() { ! cmake -S cmake_project -B cmake_build2 -DCMAKE_PREFIX_PATH="$prefix"; }
+    check "CMake: another major version is refused" refused
+else
+    skip "the CMake package" "cmake is not installed"
+fi
+
+# ---- Manual pages ----
+if command -v man > /dev/null; then
+    for page in "$prefix"/share/man/man1/*.1; do
+        check "man $(basename "$page")" bash -c "man --warnings -E ascii -M '$prefix/share/man' \
+            $(basename "$page" .1) 2>&1 > man.txt | tee man.err; test ! -s man.err && grep -q NAME man.txt"
+    done
+else
+    skip "formatting of the manual pages" "man is not installed"
+fi
+
+# ---- uninstall; DESTDIR and other folders ----
+cd "$tree" || exit 1
+unset PKG_CONFIG_PATH
+touch "$prefix/lib/libother.so"
+check "make uninstall" make_install uninstall PREFIX="$prefix"
+check "uninstall leaves nothing but others' files" same ./lib/libother.so "$(files "$prefix")"
+stage=$work/stage
+other=(DESTDIR="$stage" PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/cllm)
+check "make install-compat with DESTDIR" make_install install-compat "${other[@]}"
+check "DESTDIR: library" test -f "$stage/usr/lib/x86_64-linux-gnu/libcllm.so.$version"
+check "DESTDIR: linker scripts" test -f "$stage/usr/lib/x86_64-linux-gnu/libalgorithms.so"
+check "DESTDIR: header" test -f "$stage/usr/include/cllm/cllm.h"
+check "DESTDIR: tools find the library" "$stage/usr/bin/cllm_tokenize" --help
+check "DESTDIR is not in the files" bash -c \
+    "! grep -rlF '$stage' '$stage/usr/lib/x86_64-linux-gnu/pkgconfig' '$stage/usr/lib/x86_64-linux-gnu/cmake'"
+check "DESTDIR: cllm.pc" grep -qxF 'includedir=${prefix}/include/cllm' \
+    "$stage/usr/lib/x86_64-linux-gnu/pkgconfig/cllm.pc"
+check "make uninstall with DESTDIR" make_install uninstall "${other[@]}"
+check "DESTDIR is empty again" same "" "$(files "$stage")"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

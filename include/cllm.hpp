@@ -1,0 +1,345 @@
+#ifndef CLLM_HPP
+#define CLLM_HPP
+
+/**
+ * cllm for C++17: objects that free themselves, errors as exceptions, callbacks as std::function.
+ * Header-only and optional: it calls the C functions, whose headers say all the rest. Nothing is
+ * thrown through the C library: what a callback throws is kept and thrown again on this side.
+ *
+ *     cllm::Model model = cllm::Model::read("model.cllm");
+ *     cllm::Inference inference(model);
+ *     inference.seed(42);
+ *     std::cout << inference.generate("once upon a") << '\n';
+ *
+ * Objects can be moved; a Model can also be copied: copies are the same model, which is freed with
+ * the last of them, so an Inference or a Training never outlives its model. get() is the C object,
+ * for functions that have no wrapper here. One object, one thread at a time.
+ */
+
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cllm.h"
+#include "cllm_ext.h"
+#include "cllm_format.h"
+#include "cllm_inference.h"
+#include "cllm_tokenizer.h"
+#include "cllm_training.h"
+#include "cllm_training_mt.h"
+#include "cllm_utils.h"
+
+namespace cllm {
+
+/** A call failed; what() is the text of cllm_last_error(). */
+class Error : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/** The version of the library that is running, as in "1.0.0". */
+inline std::string version() { return cllm_version(); }
+
+namespace detail {
+
+[[noreturn]] inline void fail() { throw Error(cllm_last_error()); }
+
+/** For functions that return 0, or -1 on failure. */
+inline void check(int result) {
+    if (result != 0) fail();
+}
+
+/** For functions that return an object, or NULL on failure. */
+template <class T>
+T *check(T *object) {
+    if (object == nullptr) fail();
+    return object;
+}
+
+template <class T, void (*release)(T *)>
+struct Release {
+    void operator()(T *object) const { release(object); }
+};
+
+struct Free {
+    void operator()(void *block) const { std::free(block); }
+};
+
+/** A function of the program and what it threw, while C calls it. */
+template <class Function>
+struct Callback {
+    Function function;
+    std::exception_ptr thrown;
+
+    /** Calls the function; false (stop) where it throws. */
+    template <class... Arguments>
+    bool operator()(const Arguments &...arguments) noexcept {
+        try {
+            return function(arguments...);
+        } catch (...) {
+            thrown = std::current_exception();
+            return false;
+        }
+    }
+
+    void rethrow() {
+        if (thrown) std::rethrow_exception(std::exchange(thrown, nullptr));
+    }
+};
+
+using LogFunction = std::function<void(int, std::string_view)>;
+
+inline LogFunction &log_function() {
+    static LogFunction function;
+    return function;
+}
+
+inline void to_log(int level, const char *message, void *) noexcept {
+    try {
+        log_function()(level, message);
+    } catch (...) {
+        // A message that can't be shown is no reason to fail.
+    }
+}
+
+} // namespace detail
+
+/**
+ * Sends the library's messages (level CLLM_LOG_..., text) to `function` instead of stderr; an empty
+ * one brings stderr back. For the whole process; not while other threads are inside the library.
+ */
+inline void log_to(std::function<void(int, std::string_view)> function) {
+    cllm_set_log_callback(nullptr, nullptr);
+    detail::log_function() = std::move(function);
+    if (detail::log_function()) cllm_set_log_callback(detail::to_log, nullptr);
+}
+
+/** Drops the library's messages; exceptions tell what failed. */
+inline void log_nothing() { cllm_set_log_silent(); }
+
+/** A vocabulary. */
+class Tokenizer {
+public:
+    /** An empty one that takes up to `max_words`. */
+    explicit Tokenizer(std::uint32_t max_words = 10000)
+        : tokenizer_(detail::check(cllm_create_tokenizer(max_words))) {}
+
+    /** The words of a vocab.txt. */
+    static Tokenizer load(const std::string &path, std::uint32_t max_words = 1000000) {
+        Tokenizer tokenizer(max_words);
+        if (cllm_load_vocab(tokenizer.get(), path.c_str()) != 1) detail::fail();
+        return tokenizer;
+    }
+
+    void save(const std::string &path) const {
+        if (cllm_save_vocab(get(), path.c_str()) != 1) detail::fail();
+    }
+
+    /** Adds the words of a text. */
+    void build(const std::string &text) { cllm_build_vocab(get(), text.c_str()); }
+
+    std::vector<std::uint32_t> encode(const std::string &text) const {
+        std::uint32_t count = 0;
+        std::unique_ptr<std::uint32_t, detail::Free> ids(
+            detail::check(cllm_tokenizer_encode(get(), text.c_str(), &count)));
+        return {ids.get(), ids.get() + count};
+    }
+
+    std::string decode(std::vector<std::uint32_t> ids) const {
+        std::unique_ptr<char, detail::Free> text(detail::check(
+            cllm_tokenizer_decode(get(), ids.data(), static_cast<std::uint32_t>(ids.size()))));
+        return text.get();
+    }
+
+    std::uint32_t size() const { return cllm_get_vocab_size(get()); }
+    std::string word(std::uint32_t id) const { return cllm_get_token_string(get(), id); }
+    CLLMTokenizer *get() const { return tokenizer_.get(); }
+
+private:
+    std::unique_ptr<CLLMTokenizer, detail::Release<CLLMTokenizer, cllm_free_tokenizer>> tokenizer_;
+};
+
+/** What Model::evaluate() found. */
+struct Evaluation {
+    double mean_loss;  ///< nats per token
+    double perplexity; ///< e^mean_loss
+};
+
+/** A model; copies are the same model. */
+class Model {
+public:
+    /** A new one with random weights: srand() makes them reproducible. */
+    explicit Model(const CLLMConfig &sizes) : Model(cllm_create_model(&sizes)) {}
+    /** Takes over a model of the C functions; an Error where it is NULL. */
+    explicit Model(CLLMModel *model) : model_(detail::check(model), cllm_free_model) {}
+
+    static Model read(const std::string &path) { return Model(cllm_read_model(path.c_str())); }
+    void write(const std::string &path) const {
+        detail::check(cllm_write_model(get(), path.c_str()));
+    }
+
+    /** Gives the model its words, which travel with its file. */
+    void set_vocab(const Tokenizer &tokenizer) {
+        detail::check(cllm_model_set_vocab(get(), tokenizer.get()));
+    }
+    void load_vocab(const std::string &path) {
+        detail::check(cllm_model_load_vocab(get(), path.c_str()));
+    }
+
+    /** Loss and perplexity of held-out ids in windows of `length`; threads 0: all processors. */
+    Evaluation evaluate(const std::vector<std::uint32_t> &ids, int length, int threads = 0) const {
+        Evaluation found{};
+        detail::check(cllm_evaluate(get(), ids.data(), ids.size(), length, threads,
+                                    &found.mean_loss, &found.perplexity));
+        return found;
+    }
+
+    CLLMModel *get() const { return model_.get(); }
+
+private:
+    std::shared_ptr<CLLMModel> model_;
+};
+
+/** A context that generates text. */
+class Inference {
+public:
+    explicit Inference(Model model)
+        : model_(std::move(model)), inference_(detail::check(cllm_inference_init(model_.get()))) {}
+
+    void seed(std::uint64_t seed) { detail::check(cllm_set_seed(get(), seed)); }
+    void greedy(bool on = true) { detail::check(cllm_set_greedy(get(), on)); }
+    void temperature(float value) { cllm_set_temperature(get(), value); }
+    void top_k(int value) { cllm_set_top_k(get(), value); }
+    void top_p(float value) { cllm_set_top_p(get(), value); }
+    void min_p(float value) { detail::check(cllm_set_min_p(get(), value)); }
+    void repetition_penalty(float value) {
+        detail::check(cllm_set_repetition_penalty(get(), value));
+    }
+    /** Tokens that generate(), stream() and go_on() add at most. */
+    void max_tokens(int value) { cllm_set_max_tokens(get(), value); }
+    void threads(int count) { detail::check(cllm_inference_set_threads(get(), count)); }
+
+    /** The continuation of a prompt, without the prompt. */
+    std::string generate(const std::string &prompt) {
+        std::string text;
+        stream(prompt, [&](std::string_view piece) {
+            text += piece;
+            return true;
+        });
+        return text;
+    }
+
+    /** Hands each new word to `callback`, which returns false to stop; how many tokens came. */
+    int stream(const std::string &prompt, std::function<bool(std::string_view)> callback) {
+        return run(std::move(callback), [&](CLLMTokenCallback to, void *user_data) {
+            return cllm_generate_stream(get(), prompt.c_str(), to, user_data);
+        });
+    }
+
+    /** Goes on where the latest generation, or a restored state, stands. */
+    int go_on(std::function<bool(std::string_view)> callback) {
+        return run(std::move(callback), [&](CLLMTokenCallback to, void *user_data) {
+            return cllm_continue_stream(get(), to, user_data);
+        });
+    }
+
+    /** Settings, generator and sequence: see cllm_inference_get_state(). */
+    std::vector<unsigned char> state() const {
+        unsigned char *bytes = nullptr;
+        std::size_t size = 0;
+        detail::check(cllm_inference_get_state(get(), &bytes, &size));
+        std::unique_ptr<unsigned char, detail::Free> owner(bytes);
+        return {bytes, bytes + size};
+    }
+    void restore(const std::vector<unsigned char> &state) {
+        detail::check(cllm_inference_set_state(get(), state.data(), state.size()));
+    }
+
+    CLLMInference *get() const { return inference_.get(); }
+
+private:
+    using Pieces = detail::Callback<std::function<bool(std::string_view)>>;
+
+    static bool piece(const char *text, std::size_t length, std::uint32_t, void *callback) noexcept {
+        return (*static_cast<Pieces *>(callback))(std::string_view(text, length));
+    }
+
+    template <class Call>
+    int run(std::function<bool(std::string_view)> function, Call call) {
+        Pieces pieces{std::move(function), nullptr};
+        int made = call(&Inference::piece, &pieces);
+        pieces.rethrow();
+        if (made < 0) detail::fail();
+        return made;
+    }
+
+    Model model_; // outlives the context: members are destroyed from the last to the first
+    std::unique_ptr<CLLMInference, detail::Release<CLLMInference, cllm_inference_cleanup>> inference_;
+};
+
+/** A training run over a model. */
+class Training {
+public:
+    /** Trains `model` on `ids`, which the object keeps. */
+    Training(Model model, CLLMTrainingConfig config, std::vector<std::uint32_t> ids)
+        : model_(std::move(model)), ids_(std::move(ids)), watch_(new Watch),
+          training_(detail::check(cllm_training_init(model_.get(), &config))) {
+        training_->tokens = ids_.data();
+        training_->num_tokens = ids_.size();
+    }
+
+    /** Called after each batch; returns false to stop. An empty function: nothing is called. */
+    void on_progress(std::function<bool(const CLLMProgress &)> callback) {
+        watch_->function = std::move(callback);
+        CLLMProgressCallback to = watch_->function ? &Training::progress : nullptr;
+        detail::check(cllm_set_progress_callback(get(), to, watch_.get()));
+    }
+
+    /** One pass over the ids: the mean loss. Threads 0: all processors; same result for any. */
+    float epoch(int threads = 0) {
+        get()->current_batch_offset = 0;
+        float loss = 0;
+        steps(0, threads, &loss);
+        return loss;
+    }
+
+    /** Up to `count` batches, to the end of the epoch at most; how many: 0 at the epoch's end. */
+    int steps(int count, int threads = 0, float *mean_loss = nullptr) {
+        int ran = cllm_train_steps(get(), count, threads, mean_loss);
+        watch_->rethrow();
+        if (ran < 0) detail::fail();
+        return ran;
+    }
+
+    void save(const std::string &path) const {
+        detail::check(cllm_save_checkpoint(get(), path.c_str()));
+    }
+    void resume(const std::string &path) {
+        detail::check(cllm_load_checkpoint(get(), path.c_str()));
+    }
+
+    CLLMTraining *get() const { return training_.get(); }
+
+private:
+    using Watch = detail::Callback<std::function<bool(const CLLMProgress &)>>;
+
+    static bool progress(const CLLMProgress *progress, void *watch) noexcept {
+        return (*static_cast<Watch *>(watch))(*progress);
+    }
+
+    Model model_;
+    std::vector<std::uint32_t> ids_;
+    std::unique_ptr<Watch> watch_; // at one address, wherever the object is moved
+    std::unique_ptr<CLLMTraining, detail::Release<CLLMTraining, cllm_training_free>> training_;
+};
+
+} // namespace cllm
+
+#endif /* CLLM_HPP */

@@ -1,0 +1,69 @@
+# make install, install-compat, uninstall: where things go when the library is installed.
+#   make install PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu DESTDIR=/tmp/package
+# Included from the Makefile.
+.DEFAULT_GOAL := all
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+CMAKEDIR   ?= $(LIBDIR)/cmake/cllm
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+INSTALL    ?= install
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' Cargo.toml)
+# What a program needs besides libcllm.a; c_tests/install.sh compares it with what rustc says.
+NATIVE_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+
+# Installed tools find the library in the usual places beside bin/; elsewhere ldconfig helps.
+TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_64-linux-gnu'
+
+MAN_PAGES   := $(wildcard man/*.1)
+COMPLETIONS := $(wildcard packaging/bash/*)
+
+relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
+# Paths below the prefix are written as ${prefix}/..., so that pkg-config can move the whole tree.
+pc_path = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call pc_path,$(LIBDIR))|g' \
+    -e 's|@INCLUDEDIR@|$(call pc_path,$(INCLUDEDIR))|g' -e 's|@VERSION@|$(VERSION)|g' \
+    -e 's|@NATIVE_LIBS@|$(NATIVE_LIBS)|g' \
+    -e 's|@RELATIVE_LIBDIR@|$(call relative,$(CMAKEDIR),$(LIBDIR))|g' \
+    -e 's|@RELATIVE_INCLUDEDIR@|$(call relative,$(CMAKEDIR),$(INCLUDEDIR))|g'
+
+.PHONY: install install-compat uninstall
+
+install: all ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)' \
+	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)'
+	$(INSTALL) -m 755 libcllm.so '$(DESTDIR)$(LIBDIR)/libcllm.so.$(VERSION)'
+	ln -sf libcllm.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libcllm.so.1'
+	ln -sf libcllm.so.1 '$(DESTDIR)$(LIBDIR)/libcllm.so'
+	$(INSTALL) -m 644 libcllm.a '$(DESTDIR)$(LIBDIR)'
+	$(INSTALL) -m 644 include/*.h include/*.hpp '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
+	$(if $(MAN_PAGES),$(INSTALL) -m 644 $(MAN_PAGES) '$(DESTDIR)$(MANDIR)/man1')
+	$(if $(COMPLETIONS),$(INSTALL) -d '$(DESTDIR)$(BASHCOMPDIR)')
+	$(if $(COMPLETIONS),$(INSTALL) -m 644 $(COMPLETIONS) '$(DESTDIR)$(BASHCOMPDIR)')
+	for file in cllm.pc cllm-static.pc; do \
+	    $(fill) packaging/$$file.in > '$(DESTDIR)$(PKGCONFIGDIR)'/$$file || exit 1; \
+	    chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)'/$$file; \
+	done
+	for file in cllmConfig.cmake cllmConfigVersion.cmake; do \
+	    $(fill) packaging/$$file.in > '$(DESTDIR)$(CMAKEDIR)'/$$file || exit 1; \
+	    chmod 644 '$(DESTDIR)$(CMAKEDIR)'/$$file; \
+	done
+
+install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms)
+	$(INSTALL) -m 644 libcrystalline.so libalgorithms.so '$(DESTDIR)$(LIBDIR)'
+
+uninstall: ## removes what install and install-compat put there
+	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 libcllm.so.$(VERSION) \
+	    libcllm.a libcrystalline.so libalgorithms.so || true
+	rm -f $(foreach file,$(notdir $(wildcard include/*.h include/*.hpp)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
+	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
+	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
+	rm -f $(foreach file,$(notdir $(COMPLETIONS)),'$(DESTDIR)$(BASHCOMPDIR)/$(file)')
+	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
+	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
+	rmdir '$(DESTDIR)$(CMAKEDIR)' 2> /dev/null || true
