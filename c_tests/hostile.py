@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from hostile_rules import (EMPTY_IS_FINE, ERRORS, FILES, LONG_WORK, NOT_SIZES, NUMBERS,
-                           NUMBERS_OF, OPTIONAL, PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES, WORK)
+                           NUMBERS_OF, OPTIONAL, PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES)
 
 OBJECTS = {
     "CLLMModel*": "model", "CLLMInference*": "inference", "CLLMTraining*": "training",
@@ -192,9 +192,6 @@ def number_cases(writer, function, has_array):
             continue
         key = (function["name"], name)
         for value in HOSTILE[kind]:
-            if name in WORK and value == "INT_MAX":
-                writer.skip(function, name, value, WORK[name])
-                continue
             if LONG_WORK.get(key) and value not in NOT_POSITIVE:
                 writer.skip(function, name, value, LONG_WORK[key])
                 continue
@@ -219,7 +216,7 @@ def number_cases(writer, function, has_array):
         changes = {}
         for kind, name in numbers:
             if which == "largest":
-                if (is_size(function, name, kind, has_array) or name in WORK
+                if (is_size(function, name, kind, has_array)
                         or LONG_WORK.get((function["name"], name))):
                     continue
                 changes[name] = HOSTILE[kind][-1] if kind not in ("int",) else "INT_MAX"
@@ -324,9 +321,7 @@ def stale_cases(writer, function):
                                         for k, _ in function["params"]):
             continue
         before = ["%s(w.%s);" % (STALE[kind], field), "w.%s = NULL;" % field]
-        checks = []
-        if function["name"] not in PRINTS:
-            checks = failure(function)
+        checks = [] if (function["name"], name) in OPTIONAL else failure(function)
         writer.call(function, {}, name + " freed before", checks, before, stale=True)
         writer.end()
     # An object whose model was freed under it.

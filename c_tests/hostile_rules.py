@@ -44,16 +44,9 @@ NOT_SIZES = {
     ("cllm_evaluate", "seq_len"): "a window, cut to the text",
     ("cllm_benchmark_inference_batch", "batch_size"): "every row reads the same ids",
 }
-# Sizes without an array in the prototype.
-WORK = {
-    "num_iterations": "asks for that much work",
-    "duration_seconds": "asks to wait that long",
-}
-# Values whose work is proportional to them, without any array: refused or done, never endless.
+# Sizes without an array: work is proportional to them, and a run may take half a minute.
 LONG_WORK = {
     ("cllm_benchmark_inference_batch", "batch_size"): "asks for that much work",
-    ("cllm_benchmark_forward_pass", "batch_size"): None,
-    ("cllm_benchmark_training_step", "batch_size"): None,
 }
 
 # Pointers that may be NULL: the call works without them, or says so by printing.
@@ -81,6 +74,7 @@ OPTIONAL = {
     ("cllm_evaluate", "mean_loss"), ("cllm_evaluate", "perplexity"),
     ("cllm_train_steps", "mean_loss"),
     ("cllm_generate_stream", "user_data"),
+    ("cllm_profile_memory", "model"),
     ("cllm_set_log_callback", "callback"), ("cllm_set_log_callback", "user_data"),
     ("cllm_set_progress_callback", "callback"), ("cllm_set_progress_callback", "user_data"),
 }
@@ -149,6 +143,7 @@ REFUSED = {
     ("cllm_train_epoch_mt", "num_threads"): ["-1", "INT_MIN"],
     ("threaded_training_get_sphere_stats", "sphere_id"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_gradient_check_weight", "weight_idx"): ["SIZE_MAX"],
+    ("cllm_profile_memory", "duration_seconds"): ["INT_MAX"],
     ("cllm_tokenize", "max_tokens"): ["0", "-1", "INT_MIN"],
     ("cllm_tokenize_with_vocab", "max_tokens"): ["0", "-1", "INT_MIN"],
     ("cllm_generate", "max_output_length"): ["0", "-1", "INT_MIN"],
@@ -160,10 +155,10 @@ REFUSED = {
     ("cllm_apply_positional_encoding", "position"): ["-1", "INT_MIN"],
     ("cllm_apply_positional_encoding_complete", "position"): ["-1", "INT_MIN"],
     ("cllm_compute_top_k_accuracy", "k"): ["0", "-1", "INT_MIN"],
-    ("cllm_benchmark_inference_single", "num_iterations"): ["0", "-1", "INT_MIN"],
-    ("cllm_benchmark_inference_batch", "num_iterations"): ["0", "-1", "INT_MIN"],
-    ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN"],
-    ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN"],
+    ("cllm_benchmark_inference_single", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_benchmark_inference_batch", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
     ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],

@@ -47,7 +47,7 @@ typedef struct {
 } Shared;
 
 static Shared *shared;
-static unsigned seconds = 20;
+static unsigned seconds = 60;
 
 /* --- objects -------------------------------------------------------------------------------- */
 

@@ -368,6 +368,7 @@ pub unsafe extern "C" fn cllm_create_batch_from_tokens(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cllm_batch_print_stats(batch: *mut CLLMBatch) {
     guard("cllm_batch_print_stats", (), || {
+        BATCHES.find(batch)?;
         // SAFETY: the caller's promise.
         let b = unsafe { ffi::get(batch, "batch")? };
         let total = u64::from(b.batch_size) * u64::from(b.seq_len);

@@ -3,6 +3,7 @@
 use super::cllm::CLLMModel;
 use super::ffi::{self, guard};
 use super::model_words::{self, Rule, Unused};
+use super::views;
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::text::count::{Counter, Keep};
@@ -34,7 +35,7 @@ pub unsafe extern "C" fn cllm_build_vocabulary_from_file(
     guard(NAME, -1, || {
         // SAFETY: the caller's promise.
         let (slots, path) = unsafe {
-            let slots = model_words::slots(ffi::get(model, "model")?)?;
+            let slots = model_words::slots(views::live(model)?)?;
             (slots, ffi::path(filename, "filename")?)
         };
         let text = files::read_text(path, MAX_TEXT_BYTES)?;

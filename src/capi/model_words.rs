@@ -94,7 +94,7 @@ impl Words for Strings<'_> {
 pub(crate) unsafe fn strings<'a>(model: *const CLLMModel) -> Result<Option<Strings<'a>>> {
     let long = long_strings(model)?;
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe { views::live(model)? };
     if m.tokens.is_null() {
         return Ok(None);
     }
@@ -144,7 +144,7 @@ pub(crate) unsafe fn ids_of_text(
     // SAFETY: the caller's promise, here and for `vocab`.
     let strings = unsafe { strings(model)? };
     // SAFETY: likewise.
-    let vocab = views::vocab_size(unsafe { ffi::get(model, "model")? })?;
+    let vocab = views::vocab_size(unsafe { views::live(model)? })?;
     let Some(strings) = strings else {
         if rule == Rule::WithVocab {
             return Err(Error::Null("model->tokens"));

@@ -123,7 +123,7 @@ pub unsafe extern "C" fn cllm_model_load_vocab(
 unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()> {
     // SAFETY: the caller's promise.
     unsafe {
-        let vocab = views::vocab_size(ffi::get(model, "model")?)?;
+        let vocab = views::vocab_size(views::live(model)?)?;
         if words.len() > vocab {
             return Err(Error::shape(format!(
                 "the vocabulary has {} entries, the model {vocab}",

@@ -93,7 +93,7 @@ pub unsafe extern "C" fn cllm_validate_model(model: *mut c_void) -> c_int {
 pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     MODELS.find(model)?;
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe { views::live(model)? };
     views::vocab_size(m)?;
     views::embedding_dim(m)?;
     let count = m.num_layers as usize;

@@ -73,7 +73,7 @@ pub unsafe extern "C" fn cllm_inference_init(model: *mut CLLMModel) -> *mut CLLM
     guard("cllm_inference_init", std::ptr::null_mut(), || {
         views::MODELS.find(model)?;
         // SAFETY: the caller's promise.
-        let m = unsafe { ffi::get(model, "model")? };
+        let m = unsafe { views::live(model)? };
         let (vocab, dim) = (views::vocab_size(m)?, views::embedding_dim(m)?);
         let mut context = CArray::<CLLMInference>::zeroed("the context", 1)?;
         let hidden_states = CArray::<f32>::zeroed("the hidden vector", dim)?;

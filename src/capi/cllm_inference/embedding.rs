@@ -40,7 +40,7 @@ pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a
     unsafe {
         let model = ffi::get(inference, "inference")?.model;
         views::MODELS.find(model)?;
-        ffi::get(model, "model")
+        views::live(model)
     }
 }
 

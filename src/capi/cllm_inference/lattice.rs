@@ -107,7 +107,7 @@ pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel)
         views::MODELS.find(model)?;
         // SAFETY: the caller's promise.
         unsafe {
-            let m = ffi::get(model, "model")?;
+            let m = views::live(model)?;
             let dim = views::embedding_dim(m)?;
             let rows = match m.embeddings.vocab_size {
                 0 => views::vocab_size(m)?,

@@ -46,7 +46,7 @@ pub(crate) unsafe fn init(
 ) -> Result<*mut CLLMTraining> {
     views::MODELS.find(model)?;
     // SAFETY: the caller's promise.
-    let (m, config) = unsafe { (ffi::get(model, "model")?, *ffi::get(config, "config")?) };
+    let (m, config) = unsafe { (views::live(model)?, *ffi::get(config, "config")?) };
     let batch = ffi::len(config.batch_size, "config.batch_size")?;
     let positions = ffi::len(config.sequence_length, "config.sequence_length")?;
     let (vocab, dim) = (views::vocab_size(m)?, views::embedding_dim(m)?);

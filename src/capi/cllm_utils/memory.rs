@@ -3,6 +3,7 @@
 use super::models;
 use crate::capi::cllm::*;
 use crate::capi::ffi::{self, MEMORY, guard};
+use crate::capi::views;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -71,7 +72,7 @@ pub unsafe extern "C" fn cllm_print_model_info(model: *const CLLMModel) {
             return Ok(());
         }
         // SAFETY: the caller's promise.
-        let m = unsafe { ffi::get(model, "model")? };
+        let m = unsafe { views::live(model)? };
         let mut text = format!(
             "Model information:\n  Version: {}\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
              Layers: {}\n  Weights: {}\n",

@@ -168,11 +168,7 @@ pub unsafe extern "C" fn cllm_generate_performance_report(
     guard("cllm_generate_performance_report", (), || {
         // SAFETY: the caller's promise.
         let (m, view, path) = unsafe {
-            (
-                ffi::get(model, "model")?,
-                views::model(model)?,
-                ffi::path(output_file, "output_file")?,
-            )
+            (views::live(model)?, views::model(model)?, ffi::path(output_file, "output_file")?)
         };
         let text = report(m, &view)?;
         std::fs::write(path, text).map_err(Error::io(path))

@@ -63,7 +63,7 @@ unsafe fn consistency(m: &CLLMModel) -> Result<()> {
 unsafe fn weights(model: *const CLLMModel) -> Result<()> {
     // SAFETY: the caller's promise.
     let (m, params) = unsafe {
-        let m = ffi::get(model, "model")?;
+        let m = views::live(model)?;
         (m, views::read(views::plan(model)?.params)?)
     };
     if !m.weights.is_null() && m.num_weights > 0 {
@@ -90,7 +90,7 @@ unsafe fn layer_norms(model: *const CLLMModel) -> Result<()> {
     let record = MODELS.find(model)?;
     let second_norms = record.is_some_and(|record| lock(&record).second_norms);
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe { views::live(model)? };
     let d = views::embedding_dim(m)?;
     let count = m.num_layers as usize * if second_norms { 2 } else { 1 };
     // SAFETY: the library's record says how many norms there are; without one it is L.
@@ -381,7 +381,7 @@ pub unsafe extern "C" fn cllm_validate_training_batch(
 pub unsafe extern "C" fn cllm_validate_model_consistency(model: *const CLLMModel) -> bool {
     guard("cllm_validate_model_consistency", false, || {
         // SAFETY: the caller's promise.
-        unsafe { consistency(ffi::get(model, "model")?)? };
+        unsafe { consistency(views::live(model)?)? };
         Ok(true)
     })
 }

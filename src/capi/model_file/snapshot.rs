@@ -37,7 +37,7 @@ impl Snapshot<'_> {
         // SAFETY: the caller's promise.
         let mut plan = unsafe { views::plan_incomplete(model)? };
         // SAFETY: likewise.
-        let m = unsafe { ffi::get(model, "model")? };
+        let m = unsafe { views::live(model)? };
         let second_norms = MODELS.find(model)?.is_some_and(|r| lock(&r).second_norms);
         let has_embeddings = !plan.params.embeddings.pointer.is_null();
         if !has_embeddings {
@@ -147,7 +147,7 @@ fn widen(m: &CLLMModel, plan: &mut Plan) {
 /// As [`super::write_model`].
 unsafe fn empty_feed_forward(model: *const CLLMModel) -> Result<Vec<bool>> {
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe { views::live(model)? };
     if MODELS.find(model)?.is_none() || m.ff_layers.is_null() {
         return Ok(Vec::new());
     }
@@ -260,7 +260,7 @@ fn header(m: &CLLMModel, shape: &Shape) -> Header {
 /// As [`super::write_model`].
 unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe { views::live(model)? };
     let mut extras = Extras::default();
     if !m.tokens.is_null() {
         // SAFETY: likewise.
