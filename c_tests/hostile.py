@@ -27,7 +27,8 @@ OBJECTS = {
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
          "cllm_layer_norm_init": "raw_norm"}
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
-          "int*": "ints", "uint64_t*": "primes", "char*": "chars", "float[3]": "floats"}
+          "int*": "ints", "uint64_t*": "primes", "char*": "chars", "float[3]": "floats",
+          "uint8_t**": "blocks", "uint8_t*": "bytes", "size_t*": "sizes"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress"}
 # How to release what a function returns.
@@ -69,7 +70,7 @@ def is_number(kind):
 
 
 def is_size(function, name, kind, has_array):
-    if (function["name"], name) in NOT_SIZES or kind in ("float", "double"):
+    if (function["name"], name) in NOT_SIZES or kind not in HOSTILE or kind in ("float", "double"):
         return False
     return has_array and name in SIZES
 

@@ -73,7 +73,7 @@ OPTIONAL = {
     ("threaded_training_get_sphere_stats", "avg_loss"),
     ("cllm_evaluate", "mean_loss"), ("cllm_evaluate", "perplexity"),
     ("cllm_train_steps", "mean_loss"),
-    ("cllm_generate_stream", "user_data"),
+    ("cllm_generate_stream", "user_data"), ("cllm_continue_stream", "user_data"),
     ("cllm_profile_memory", "model"),
     ("cllm_set_log_callback", "callback"), ("cllm_set_log_callback", "user_data"),
     ("cllm_set_progress_callback", "callback"), ("cllm_set_progress_callback", "user_data"),
@@ -108,7 +108,9 @@ ERRORS = {
         "cllm_evaluate", "cllm_model_set_vocab", "cllm_model_load_vocab", "cllm_set_seed",
         "cllm_set_repetition_penalty", "cllm_set_min_p", "cllm_set_greedy",
         "cllm_inference_set_threads", "cllm_kv_cache_clear", "cllm_generate_stream",
-        "cllm_set_progress_callback", "cllm_train_steps",
+        "cllm_set_progress_callback", "cllm_train_steps", "cllm_continue_stream",
+        "cllm_inference_get_state", "cllm_inference_set_state", "cllm_inference_save_state",
+        "cllm_inference_load_state", "cllm_skipped_updates",
     ], "r == -1"),
     "cllm_find_token": "r == 1", "cllm_add_token": "r == 1",
     "cllm_get_token_string": "strcmp(r, \"<UNK>\") == 0",
@@ -179,7 +181,8 @@ FILES = {
     "save_checkpoint": "out.pckpt", "load_checkpoint": "training.pckpt",
     "cllm_generate_performance_report": "out.md",
     "cllm_build_vocabulary_from_file": "text.txt", "create_validation_set": "text.txt",
-    "save_metrics_csv": "out.csv",
+    "save_metrics_csv": "out.csv", "cllm_inference_save_state": "out.state",
+    "cllm_inference_load_state": "context.state",
 }
 
 # Pointer and number fields of the public structs: each is set to NULL or to hostile numbers in

@@ -116,6 +116,8 @@ BUFFER(ids, uint32_t, 5 + i % 7)
 BUFFER(halves, uint16_t, 0x3c00 + i)
 BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
+BUFFER(bytes, uint8_t, 3 * i)
+BUFFER(sizes, size_t, i)
 
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
@@ -322,7 +324,14 @@ static void free_arrays(float *a, float *b, float *c, float *d) {
     free(d);
 }
 
+/* Where a function may leave a block of the program's. */
+static uint8_t *block;
+
+static uint8_t **blocks(void) { return &block; }
+
 static void world_drop(void) {
+    free(block);
+    block = NULL;
     threaded_training_free(w.system);
     cllm_batch_iterator_free(w.iterator);
     if (w.training) {
@@ -419,6 +428,9 @@ static void write_files(void) {
     cllm_write_model(model(), "model.cllm");
     cllm_save_checkpoint(training(), "training.ckpt");
     save_checkpoint(training(), "training.pckpt");
+    char generated[99];
+    cllm_generate(inference(), "the cat", generated, sizeof generated);
+    cllm_inference_save_state(inference(), "context.state");
     world_drop();
 }
 

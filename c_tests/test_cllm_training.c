@@ -524,6 +524,7 @@ static void optimizers(void) {
     t->gradients[3] = NAN;
     cllm_adam_step(t, 0.01f);
     CHECK(m->embeddings.embeddings[0] == kept && t->optimizer_state[7] == 0);
+    CHECK(cllm_skipped_updates(t) == 1 && cllm_skipped_updates(NULL) == -1);
     cllm_adam_step(NULL, 0.01f);
 
     /* Momentum, of all parameters. */
