@@ -60,9 +60,8 @@ pub fn plain_product(threads: i32) -> f64 {
     MATRICES.with_borrow_mut(|matrices| {
         let make = |i: usize| Array2::from_shape_fn((N, N), |(r, c)| ((r * 7 + c * i) % 13) as f32);
         let [a, b, c] = matrices.get_or_insert_with(|| [make(3), make(5), make(0)]);
-        let mut run = || {
-            seconds(|| pool.install(|| matmul(&pool, c.view_mut(), a.view(), b.view(), 0.0)))
-        };
+        let mut run =
+            || seconds(|| pool.install(|| matmul(&pool, c.view_mut(), a.view(), b.view(), 0.0)));
         let best = (0..3).map(|_| run()).fold(f64::INFINITY, f64::min);
         2.0 * (N as f64).powi(3) / best
     })
@@ -84,7 +83,9 @@ pub fn bandwidth(threads: i32) -> f64 {
                 std::thread::scope(|scope| {
                     for part in block.chunks(LEN / threads as usize) {
                         scope.spawn(|| {
-                            black_box(part.chunks(1 << 12).map(cllm::kernels::vector::sum).sum::<f32>())
+                            black_box(
+                                part.chunks(1 << 12).map(cllm::kernels::vector::sum).sum::<f32>(),
+                            )
                         });
                     }
                 });
@@ -115,7 +116,9 @@ impl Tiny {
         let status = Command::new(&self.program)
             .current_dir(self.folder.path())
             .args(["tiny.txt"])
-            .args("--batch-size 2 --seq-len 8 --embed-dim 32 --num-layers 1 --num-heads 1".split(' '))
+            .args(
+                "--batch-size 2 --seq-len 8 --embed-dim 32 --num-layers 1 --num-heads 1".split(' '),
+            )
             .args("--threads 1 --learning-rate 0.01 --epochs 14 --checkpoint-dir out".split(' '))
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,6 +1,6 @@
 //! Matrix products: the one door to the product library.
 
-use super::vector::rows_dot;
+use super::vector::dot;
 use crate::runtime::pool::Pool;
 use gemm::{Parallelism, gemm};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -126,9 +126,14 @@ pub fn matvec(pool: &Pool, out: &mut [f32], w: &[f32], x: &[f32]) {
         out.fill(0.0);
         return;
     }
+    let rows = |out: &mut [f32], w: &[f32]| {
+        for (o, row) in out.iter_mut().zip(w.chunks_exact(n)) {
+            *o = dot(row, x);
+        }
+    };
     if out.len() * n < TASK_WORK / 4 {
-        return rows_dot(out, w, x);
+        return rows(out, w);
     }
-    let rows = (TASK / n).next_multiple_of(4).max(4);
-    pool.chunks((out, rows), |task, out| rows_dot(out, &w[task * rows * n..], x));
+    let count = (TASK / n).max(1);
+    pool.chunks((out, count), |task, out| rows(out, &w[task * count * n..]));
 }

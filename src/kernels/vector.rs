@@ -22,54 +22,6 @@ simd! {
     }
 }
 
-/// Partial sums for each of the rows that [`rows_dot`] reads at once.
-const ROW_LANES: usize = 32;
-
-simd! {
-    /// out_o = w_o·x for the rows w_o, each as long as x. Four rows at a time: more streams keep
-    /// more of the memory's bandwidth busy.
-    pub fn rows_dot(out: &mut [f32], w: &[f32], x: &[f32]) {
-        let n = x.len();
-        if n == 0 {
-            return out.fill(0.0);
-        }
-        let whole = n / ROW_LANES * ROW_LANES;
-        let (quads, single) = out.as_chunks_mut::<4>();
-        let (w_quads, w_single) = w.split_at(4 * n * quads.len());
-        for (out, w) in quads.iter_mut().zip(w_quads.chunks_exact(4 * n)) {
-            let rows: [&[f32]; 4] = std::array::from_fn(|r| &w[r * n..(r + 1) * n]);
-            let mut lanes = [[0f32; ROW_LANES]; 4];
-            let mut i = 0;
-            while i < whole {
-                let x = &x[i..i + ROW_LANES];
-                for (lanes, row) in lanes.iter_mut().zip(rows) {
-                    let row = &row[i..i + ROW_LANES];
-                    for c in 0..ROW_LANES {
-                        lanes[c] = fma::<FMA>(row[c], x[c], lanes[c]);
-                    }
-                }
-                i += ROW_LANES;
-            }
-            for ((out, mut lanes), row) in out.iter_mut().zip(lanes).zip(rows) {
-                for (lane, (w, x)) in lanes.iter_mut().zip(row[whole..].iter().zip(&x[whole..])) {
-                    *lane = fma::<FMA>(*w, *x, *lane);
-                }
-                let mut width = ROW_LANES / 2;
-                while width > 0 {
-                    for c in 0..width {
-                        lanes[c] += lanes[c + width];
-                    }
-                    width /= 2;
-                }
-                *out = lanes[0];
-            }
-        }
-        for (out, row) in single.iter_mut().zip(w_single.chunks_exact(n)) {
-            *out = sum_by(n, |i| row[i] * x[i]);
-        }
-    }
-}
-
 simd! {
     /// Σ x_i.
     pub fn sum(x: &[f32]) -> f32 {
