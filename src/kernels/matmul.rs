@@ -5,19 +5,21 @@ use crate::runtime::pool::Pool;
 use gemm::{Parallelism, gemm};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-/// Rows of the result that one task computes. Fixed, so that the cut, and with it every bit of
-/// the result, depends on the shape alone.
-const TASK_ROWS: usize = 256;
+/// Columns of the result that the product library computes at once.
+const PANEL: usize = 64;
+
+/// Tasks that a large product is cut into.
+const TASKS: usize = 8;
 
 /// Work below which a product is not worth handing to other threads, in multiply-adds.
 const TASK_WORK: usize = 1 << 18;
 
 struct Shared(*mut f32);
-// SAFETY: tasks write disjoint rows of the matrix behind the pointer.
+// SAFETY: tasks write disjoint parts of the matrix behind the pointer.
 unsafe impl Sync for Shared {}
 
 impl Shared {
-    fn row(&self, offset: isize) -> *mut f32 {
+    fn at(&self, offset: isize) -> *mut f32 {
         self.0.wrapping_offset(offset)
     }
 }
@@ -48,22 +50,23 @@ pub fn matmul(
     let out_strides = strides(out.strides());
     let (a_strides, b_strides) = (strides(a.strides()), strides(b.strides()));
     let target = Shared(out.as_mut_ptr());
-    let product = |first: usize, rows: usize| {
-        // SAFETY: rows first..first+rows of `out` and `a` and all of `b` lie inside their views,
-        // whose strides these are; no other task touches these rows of `out`.
+    let part = |first: usize, rows: usize, column: usize, columns: usize| {
+        let (first, column) = (first as isize, column as isize);
+        // SAFETY: the rows of `out` and `a` and the columns of `out` and `b` lie inside their
+        // views, whose strides these are; no other task touches this part of `out`.
         unsafe {
             gemm(
                 rows,
-                n,
+                columns,
                 k,
-                target.row(first as isize * out_strides.0),
+                target.at(first * out_strides.0 + column * out_strides.1),
                 out_strides.1,
                 out_strides.0,
                 beta != 0.0,
-                a.as_ptr().wrapping_offset(first as isize * a_strides.0),
+                a.as_ptr().wrapping_offset(first * a_strides.0),
                 a_strides.1,
                 a_strides.0,
-                b.as_ptr(),
+                b.as_ptr().wrapping_offset(column * b_strides.1),
                 b_strides.1,
                 b_strides.0,
                 1.0,
@@ -75,13 +78,36 @@ pub fn matmul(
             );
         }
     };
-    let work = m.saturating_mul(n).saturating_mul(k);
-    if work < TASK_WORK {
-        product(0, m);
+    if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
+        part(0, m, 0, n);
         return;
     }
-    let rows = if m >= 2 * TASK_ROWS { TASK_ROWS } else { m.div_ceil(2).next_multiple_of(8) };
-    pool.for_each(m.div_ceil(rows), |task| product(task * rows, rows.min(m - task * rows)));
+    let (row_parts, column_parts) = cut(m, n, a_strides.1 != 1);
+    let rows = m.div_ceil(row_parts).next_multiple_of(6);
+    let panels = n.div_ceil(PANEL);
+    pool.for_each(row_parts * column_parts, |task| {
+        let (i, j) = (task / column_parts, task % column_parts);
+        let first = (i * rows).min(m);
+        let column = j * panels / column_parts * PANEL;
+        let end = n.min((j + 1) * panels / column_parts * PANEL);
+        if first < m && column < end {
+            part(first, rows.min(m - first), column, end - column);
+        }
+    });
+}
+
+/// Into how many parts the rows and the columns of a product are cut. It depends on the shape
+/// alone, and with it every bit of the result. Cutting columns shares the packing of the right
+/// matrix among the tasks, while the left one is read where it lies; cutting rows would pack the
+/// right one once for each task. `benches/README.md` has the measurements.
+fn cut(m: usize, n: usize, a_is_transposed: bool) -> (usize, usize) {
+    let panels = n.div_ceil(PANEL);
+    match (a_is_transposed, panels) {
+        (true, _) if m > 2 * n => (if m >= 2048 { TASKS } else { 4 }, 1),
+        (true, 4..) => (1, 4),
+        (false, 4..) => (1, panels.min(TASKS)),
+        _ => (4 / panels.max(1), panels),
+    }
 }
 
 fn strides(strides: &[isize]) -> (isize, isize) {
@@ -93,21 +119,21 @@ fn strides(strides: &[isize]) -> (isize, isize) {
 
 /// out_o = w_o · x for the rows w_o of a row-major matrix `[out.len()][x.len()]`.
 pub fn matvec(pool: &Pool, out: &mut [f32], w: &[f32], x: &[f32]) {
-    /// Rows of one task: about 64 KiB of weights at 512 columns.
-    const ROWS: usize = 32;
+    /// Floats of the rows of one task, about: 128 KiB.
+    const TASK: usize = 1 << 15;
     let n = x.len();
     if n == 0 {
         out.fill(0.0);
         return;
     }
-    let rows = |first: usize, out: &mut [f32]| {
-        for (o, row) in out.iter_mut().zip(w[first * n..].chunks_exact(n)) {
+    let rows = |out: &mut [f32], w: &[f32]| {
+        for (o, row) in out.iter_mut().zip(w.chunks_exact(n)) {
             *o = dot(row, x);
         }
     };
-    if out.len() * n < TASK_WORK {
-        rows(0, out);
-    } else {
-        pool.chunks((out, ROWS), |task, out| rows(task * ROWS, out));
+    if out.len() * n < TASK_WORK / 4 {
+        return rows(out, w);
     }
+    let count = (TASK / n).max(1);
+    pool.chunks((out, count), |task, out| rows(out, &w[task * count * n..]));
 }

@@ -16,6 +16,7 @@ pub mod gelu;
 mod math;
 pub mod matmul;
 pub mod norm;
+pub(crate) mod team;
 pub mod vector;
 pub mod waves;
 

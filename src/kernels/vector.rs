@@ -1,6 +1,6 @@
 //! Vectors: products, sums, scaling.
 
-use super::math::{LANES, fma, fold};
+use super::math::{LANES, fma, fold, sum_by};
 
 simd! {
     /// Σ a_i·b_i over the shorter length.
@@ -19,6 +19,14 @@ simd! {
             lanes[i] = fma::<FMA>(*a, *b, lanes[i]);
         }
         fold(lanes, |a, b| a + b)
+    }
+}
+
+simd! {
+    /// Σ x_i.
+    pub fn sum(x: &[f32]) -> f32 {
+        let _ = FMA;
+        sum_by(x.len(), |i| x[i])
     }
 }
 

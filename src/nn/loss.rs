@@ -9,8 +9,8 @@ use crate::kernels::matmul::matmul;
 use crate::limits::{grow, product};
 use crate::runtime::pool::Pool;
 
-/// Logits that one chunk holds, about: 4 MiB, to stay near the second-level cache.
-const CHUNK_LOGITS: usize = 1 << 20;
+/// Logits that one chunk holds, about: 8 MiB. Fewer rows would pack the output matrix more often.
+const CHUNK_LOGITS: usize = 1 << 21;
 
 /// Which positions count, and what comes next there.
 #[derive(Clone, Copy, Debug)]

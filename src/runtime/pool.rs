@@ -2,9 +2,9 @@
 //! function that takes a [`Pool`] returns the same bits for any of them.
 
 use crate::error::{Error, Result};
+use crate::kernels::team::Team;
 use crate::limits::MAX_THREADS;
 use once_cell::sync::Lazy;
-use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 /// A fixed number of threads of the library's own.
 pub struct Pool {
     threads: usize,
-    inner: Option<rayon::ThreadPool>,
+    inner: Option<Team>,
     /// The process that started them; a forked child has no copies that run.
     process: u32,
     handles: Vec<JoinHandle<()>>,
@@ -26,7 +26,7 @@ static POOLS: Lazy<Mutex<Pools>> = Lazy::new(Mutex::default);
 
 /// What a forked child has of a pool of its parent's.
 struct Orphan(
-    #[expect(dead_code, reason = "only kept")] Option<rayon::ThreadPool>,
+    #[expect(dead_code, reason = "only kept")] Option<Team>,
     #[expect(dead_code, reason = "only kept")] Vec<JoinHandle<()>>,
 );
 
@@ -45,18 +45,19 @@ impl Pool {
         if threads == 1 {
             return Ok(Self::serial());
         }
-        let mut handles = Vec::new();
-        let inner = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .spawn_handler(|worker| {
-                let name = format!("cllm-{}", worker.index());
-                let body = || worker.run();
-                handles.push(thread::Builder::new().name(name).spawn(body)?);
-                Ok(())
-            })
-            .build()
-            .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;
-        Ok(Self { threads, inner: Some(inner), process: std::process::id(), handles })
+        let (team, shared) = Team::new(threads <= Self::online());
+        let mut pool =
+            Self { threads, inner: Some(team), process: std::process::id(), handles: Vec::new() };
+        // The calling thread is one of them.
+        for index in 1..threads {
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name(format!("cllm-{index}"));
+            let handle = thread
+                .spawn(move || shared.work())
+                .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;
+            pool.handles.push(handle);
+        }
+        Ok(pool)
     }
 
     /// Whether this process started the threads.
@@ -66,7 +67,7 @@ impl Pool {
 
     /// The threads, if they run in this process. A forked child works on its own thread with the
     /// objects that it got from its parent: slower, and with the same results.
-    fn threads_here(&self) -> Option<&rayon::ThreadPool> {
+    fn threads_here(&self) -> Option<&Team> {
         self.inner.as_ref().filter(|_| self.is_ours())
     }
 
@@ -93,21 +94,19 @@ impl Pool {
         self.threads
     }
 
-    /// Runs `work` inside the pool. A caller wraps a whole step in this, so that the steps's many
-    /// small loops don't each pay for entering.
-    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Runs `work`, whose loops follow each other closely: the threads stay awake in between. A
+    /// caller wraps a whole step in this.
+    pub fn install<R>(&self, work: impl FnOnce() -> R) -> R {
         match self.threads_here() {
-            Some(pool) => pool.install(work),
+            Some(team) => team.step(work),
             None => work(),
         }
     }
 
     /// `work(i)` for each i below `tasks`.
-    pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync + Send) {
+    pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
         match self.threads_here() {
-            Some(pool) if tasks > 1 => {
-                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(work));
-            }
+            Some(team) if tasks > 1 => team.for_each(tasks, &work),
             _ => (0..tasks).for_each(work),
         }
     }
@@ -116,13 +115,10 @@ impl Pool {
     pub fn chunks<A: Send>(
         &self,
         (a, len): (&mut [A], usize),
-        work: impl Fn(usize, &mut [A]) + Sync + Send,
+        work: impl Fn(usize, &mut [A]) + Sync,
     ) {
         match self.threads_here() {
-            Some(pool) if a.len() > len => pool.install(|| {
-                let chunks = a.par_chunks_mut(len).with_max_len(1).enumerate();
-                chunks.for_each(|(i, a)| work(i, a));
-            }),
+            Some(team) if a.len() > len => team.chunks((a, len), work),
             _ => a.chunks_mut(len).enumerate().for_each(|(i, a)| work(i, a)),
         }
     }
@@ -132,14 +128,10 @@ impl Pool {
         &self,
         (a, a_len): (&mut [A], usize),
         (b, b_len): (&mut [B], usize),
-        work: impl Fn(usize, &mut [A], &mut [B]) + Sync + Send,
+        work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
     ) {
         match self.threads_here() {
-            Some(pool) if a.len() > a_len => pool.install(|| {
-                let chunks = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
-                let chunks = chunks.with_max_len(1).enumerate();
-                chunks.for_each(|(i, (a, b))| work(i, a, b));
-            }),
+            Some(team) if a.len() > a_len => team.chunks2((a, a_len), (b, b_len), work),
             _ => {
                 let chunks = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).enumerate();
                 chunks.for_each(|(i, (a, b))| work(i, a, b));
@@ -153,14 +145,12 @@ impl Pool {
         (a, a_len): (&mut [A], usize),
         (b, b_len): (&mut [B], usize),
         (c, c_len): (&mut [C], usize),
-        work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync + Send,
+        work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
     ) {
         match self.threads_here() {
-            Some(pool) if a.len() > a_len => pool.install(|| {
-                let chunks = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
-                let chunks = chunks.zip(c.par_chunks_mut(c_len)).with_max_len(1).enumerate();
-                chunks.for_each(|(i, ((a, b), c))| work(i, a, b, c));
-            }),
+            Some(team) if a.len() > a_len => {
+                team.chunks3((a, a_len), (b, b_len), (c, c_len), work);
+            }
             _ => {
                 let chunks = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).zip(c.chunks_mut(c_len));
                 chunks.enumerate().for_each(|(i, ((a, b), c))| work(i, a, b, c));
@@ -172,8 +162,9 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.is_ours() {
-            // Tells the threads to end once their work is done.
-            self.inner = None;
+            if let Some(team) = self.inner.take() {
+                team.stop();
+            }
             for handle in self.handles.drain(..) {
                 // A panic in a worker was reported where its work was waited for.
                 let _ = handle.join();
@@ -207,5 +198,40 @@ mod tests {
         }
         assert_eq!(Pool::start(0).unwrap().threads(), 1);
         assert_eq!(Pool::start(usize::MAX).unwrap().threads(), MAX_THREADS);
+    }
+
+    #[test]
+    fn loops_inside_loops_and_from_several_threads() {
+        let pool = Pool::start(3).unwrap();
+        let count = AtomicUsize::new(0);
+        let work = || {
+            pool.install(|| {
+                for _ in 0..50 {
+                    pool.for_each(7, |_| {
+                        pool.for_each(5, |_| {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                }
+            });
+        };
+        thread::scope(|scope| {
+            (0..4).for_each(|_| {
+                scope.spawn(work);
+            });
+        });
+        assert_eq!(count.into_inner(), 4 * 50 * 35);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::start(2).unwrap();
+        for _ in 0..20 {
+            let run = || pool.for_each(10, |i| assert_ne!(i, 5, "on purpose"));
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+            let mut values = [1u32; 100];
+            pool.chunks((&mut values, 7), |i, chunk| chunk.fill(i as u32));
+            assert_eq!((values[6], values[7], values[99]), (0, 1, 14));
+        }
     }
 }

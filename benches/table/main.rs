@@ -1,0 +1,177 @@
+//! The table of `make bench`: the whole library, through its C interface, at the shapes that
+//! `benches/README.md` explains. `cargo bench --bench table -- S decoding` runs the parts named.
+
+mod measure;
+mod shapes;
+
+use measure::{Row, bandwidth, median, plain_product, seconds};
+use shapes::{Generation, SHAPES, Shape, Training};
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    if let Some(name) = wanted.first().and_then(|w| w.strip_prefix("child-memory-")) {
+        return train_and_report(name);
+    }
+    let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
+    println!("{}, {:?}", measure::processor(), cllm::kernels::level());
+    println!("{}", Row::HEAD);
+    for shape in &SHAPES[..2] {
+        if on(shape.name) {
+            (1..=2).for_each(|threads| training(shape, threads));
+        }
+    }
+    let d = &SHAPES[2];
+    if on("decoding") {
+        (1..=2).for_each(|threads| decoding(d, threads));
+    }
+    if on("prefill") {
+        (1..=2).for_each(|threads| prefill(d, threads));
+    }
+    if on("scaling") {
+        scaling();
+    }
+    if on("latency") {
+        latency();
+    }
+    if on("memory") {
+        SHAPES[..2].iter().for_each(memory);
+    }
+}
+
+/// Rounds whose median counts; each measures the work and its yardstick one after the other.
+const ROUNDS: usize = 7;
+
+fn training(shape: &Shape, threads: i32) {
+    let mut run = Training::new(shape);
+    run.steps(2, threads);
+    let steps = (shape.rows() * 40).div_ceil(shape.rows() * shape.layers * 4).max(2) as i32;
+    let (mut rates, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let product = plain_product(threads);
+        let time = seconds(|| run.steps(steps, threads)) / f64::from(steps);
+        rates.push(shape.rows() as f64 / time);
+        plain.push(product);
+        ratios.push(shape.training_flops() * shape.rows() as f64 / time / product);
+    }
+    let rate = median(&mut rates);
+    Row {
+        what: format!("training {}", shape.name),
+        threads,
+        tokens: rate,
+        work: format!("{:6.1} GFLOP/s", rate * shape.training_flops() / 1e9),
+        limit: format!("{:6.1} GFLOP/s", median(&mut plain) / 1e9),
+        ratio: median(&mut ratios),
+    }
+    .print();
+}
+
+fn decoding(shape: &Shape, threads: i32) {
+    let mut run = Generation::new(shape, threads);
+    let bytes = shape.weight_bytes() as f64;
+    for context in [16, 128, 500] {
+        let (mut rates, mut reads, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let read = bandwidth(threads);
+            run.prefill(context);
+            let time = seconds(|| run.decode(8)) / 8.0;
+            rates.push(1.0 / time);
+            reads.push(read);
+            ratios.push(bytes / time / read);
+        }
+        let rate = median(&mut rates);
+        Row {
+            what: format!("decoding {}, context {context}", shape.name),
+            threads,
+            tokens: rate,
+            work: format!("{:6.2} GB/s", rate * bytes / 1e9),
+            limit: format!("{:6.2} GB/s", median(&mut reads) / 1e9),
+            ratio: median(&mut ratios),
+        }
+        .print();
+    }
+}
+
+fn prefill(shape: &Shape, threads: i32) {
+    const ROWS: usize = 256;
+    let mut run = Generation::new(shape, threads);
+    let flops = shape.prefill_flops(ROWS);
+    run.prefill(ROWS);
+    let (mut rates, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let product = plain_product(threads);
+        let time = seconds(|| run.prefill(ROWS));
+        rates.push(ROWS as f64 / time);
+        plain.push(product);
+        ratios.push(flops / time / product);
+    }
+    let rate = median(&mut rates);
+    Row {
+        what: format!("prefill {}, {ROWS} tokens", shape.name),
+        threads,
+        tokens: rate,
+        work: format!("{:6.1} GFLOP/s", rate * flops / ROWS as f64 / 1e9),
+        limit: format!("{:6.1} GFLOP/s", median(&mut plain) / 1e9),
+        ratio: median(&mut ratios),
+    }
+    .print();
+}
+
+/// Cost of a token in training as batch and depth grow, around shape S.
+fn scaling() {
+    println!("\ntraining cost per token, shape S, 1 thread");
+    for batch in [2, 4, 8, 16, 32] {
+        cost(&Shape { batch, ..SHAPES[0] }, &format!("batch {batch}"));
+    }
+    for layers in [1, 2, 4, 8] {
+        cost(&Shape { layers, ..SHAPES[0] }, &format!("{layers} layers"));
+    }
+}
+
+fn cost(shape: &Shape, what: &str) {
+    let mut run = Training::new(shape);
+    run.steps(1, 1);
+    let steps = (16 / shape.batch).max(1) as i32;
+    let mut times: Vec<f64> =
+        (0..ROUNDS).map(|_| seconds(|| run.steps(steps, 1)) / f64::from(steps)).collect();
+    println!("  {what:<12}{:8.2} µs", 1e6 * median(&mut times) / shape.rows() as f64);
+}
+
+/// The program of `tools/` that a user runs, from its start to its end.
+fn latency() {
+    let Some(command) = measure::tiny_command() else {
+        println!("\ntiny: tools/train_model is not built; `make` builds it");
+        return;
+    };
+    let mut times: Vec<f64> = (0..15).map(|_| seconds(|| command.run())).collect();
+    let best = times.iter().copied().fold(f64::INFINITY, f64::min);
+    println!(
+        "\ntiny, whole process of 28 steps and both saves: {:.1} ms (least {:.1})",
+        1e3 * median(&mut times),
+        1e3 * best
+    );
+}
+
+/// What a child of [`memory`] does: the last line is the peak in bytes, less what the process held
+/// before.
+fn train_and_report(name: &str) {
+    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else { return };
+    let Ok(before) = cllm::runtime::memory::resident() else { return };
+    Training::new(shape).steps(3, 2);
+    if let Ok(after) = cllm::runtime::memory::resident() {
+        println!("{}", after.peak - before.current);
+    }
+}
+
+fn memory(shape: &Shape) {
+    match measure::peak_of_training(shape.name) {
+        Some(peak) => println!(
+            "\nmemory of training {}: peak {:.1} MB; weights, gradients, moments and activations \
+             need {:.1} MB: {:.2} times",
+            shape.name,
+            peak / 1e6,
+            shape.needed_bytes() / 1e6,
+            peak / shape.needed_bytes()
+        ),
+        None => println!("\nmemory of training {}: not known on this system", shape.name),
+    }
+}

@@ -1,0 +1,135 @@
+//! Clocks, yardsticks and the lines of the table.
+
+use cllm::kernels::matmul::matmul;
+use cllm::runtime::pool::Pool;
+use ndarray::Array2;
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+pub fn seconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One line.
+pub struct Row {
+    pub what: String,
+    pub threads: i32,
+    pub tokens: f64,
+    pub work: String,
+    pub limit: String,
+    pub ratio: f64,
+}
+
+impl Row {
+    pub const HEAD: &str =
+        "what                         threads   tokens/s   achieved         limit            share";
+
+    pub fn print(&self) {
+        let Self { what, threads, tokens, work, limit, ratio } = self;
+        println!(
+            "{what:<28} {threads:7} {tokens:10.1}   {work:<16} {limit:<16} {:4.0} %",
+            100.0 * ratio
+        );
+    }
+}
+
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1));
+    format!("{}, {} online", name.unwrap_or("unknown processor"), Pool::online())
+}
+
+/// Operations per second of a product of two 2048×2048 matrices by the library's kernel, the best
+/// of three.
+pub fn plain_product(threads: i32) -> f64 {
+    const N: usize = 2048;
+    thread_local! {
+        static MATRICES: RefCell<Option<[Array2<f32>; 3]>> = const { RefCell::new(None) };
+    }
+    let pool = Pool::shared(threads as usize).expect("threads");
+    MATRICES.with_borrow_mut(|matrices| {
+        let make = |i: usize| Array2::from_shape_fn((N, N), |(r, c)| ((r * 7 + c * i) % 13) as f32);
+        let [a, b, c] = matrices.get_or_insert_with(|| [make(3), make(5), make(0)]);
+        let mut run =
+            || seconds(|| pool.install(|| matmul(&pool, c.view_mut(), a.view(), b.view(), 0.0)));
+        let best = (0..3).map(|_| run()).fold(f64::INFINITY, f64::min);
+        2.0 * (N as f64).powi(3) / best
+    })
+}
+
+/// Bytes per second that `threads` threads read from memory together: sums over a block of the
+/// size of D's weights, the best of three.
+pub fn bandwidth(threads: i32) -> f64 {
+    const LEN: usize = 100 << 20;
+    thread_local! {
+        static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    }
+    BLOCK.with_borrow_mut(|block| {
+        if block.is_empty() {
+            block.resize(LEN, 1.0);
+        }
+        let run = || {
+            seconds(|| {
+                std::thread::scope(|scope| {
+                    for part in block.chunks(LEN / threads as usize) {
+                        scope.spawn(|| {
+                            black_box(
+                                part.chunks(1 << 12).map(cllm::kernels::vector::sum).sum::<f32>(),
+                            )
+                        });
+                    }
+                });
+            })
+        };
+        let best = (0..3).map(|_| run()).fold(f64::INFINITY, f64::min);
+        4.0 * LEN as f64 / best
+    })
+}
+
+/// The training tool on the smallest example.
+pub struct Tiny {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+pub fn tiny_command() -> Option<Tiny> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let program = root.join("tools/train_model");
+    let data = root.join("benches/table/tiny.txt");
+    let folder = tempfile::tempdir().ok()?;
+    std::fs::copy(data, folder.path().join("tiny.txt")).ok()?;
+    program.exists().then_some(Tiny { program, folder })
+}
+
+impl Tiny {
+    pub fn run(&self) {
+        let status = Command::new(&self.program)
+            .current_dir(self.folder.path())
+            .args(["tiny.txt"])
+            .args(
+                "--batch-size 2 --seq-len 8 --embed-dim 32 --num-layers 1 --num-heads 1".split(' '),
+            )
+            .args("--threads 1 --learning-rate 0.01 --epochs 14 --checkpoint-dir out".split(' '))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.is_ok_and(|s| s.success()), "tools/train_model failed");
+    }
+}
+
+/// Most memory of a process of its own that trains the shape, less what it holds before.
+pub fn peak_of_training(shape: &str) -> Option<f64> {
+    let this = std::env::current_exe().ok()?;
+    let output = Command::new(this).arg(format!("child-memory-{shape}")).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.lines().last()?.trim().parse().ok()
+}
