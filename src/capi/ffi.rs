@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::runtime::fault;
 use crate::runtime::log::{self, Level};
 use crate::text::split::cut;
 use std::borrow::Cow;
@@ -25,7 +26,8 @@ thread_local! {
 pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() -> Result<T>) -> T {
     quiet_panics();
     DEPTH.set(DEPTH.get() + 1);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(body));
+    let body = AssertUnwindSafe(|| fault::point("the call").and_then(|()| body()));
+    let outcome = panic::catch_unwind(body);
     DEPTH.set(DEPTH.get() - 1);
     match outcome {
         Ok(Ok(value)) => value,
@@ -216,6 +218,7 @@ impl<T: Zeroable> CArray<T> {
     /// `len` zeroed values; a block is made even for none, so that the pointer is not NULL.
     pub(crate) fn zeroed(what: &'static str, len: usize) -> Result<Self> {
         let bytes = limits::product(what, &[len.max(1), size_of::<T>()])?;
+        fault::point(what)?;
         // SAFETY: calloc has no preconditions.
         let pointer = unsafe { libc::calloc(1, bytes) }.cast::<T>();
         if pointer.is_null() {

@@ -31,8 +31,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        // SAFETY: sets a flag.
-        unsafe { cllm_set_log_silent() };
+        cllm_set_log_silent();
         let base = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
         let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let id = format!("cllm-fuzz-{}-{:?}", std::process::id(), std::thread::current().id());
