@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::runtime::fault;
 use crate::runtime::log::{self, Level};
+use crate::runtime::pool;
 use crate::text::split::cut;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -60,13 +61,16 @@ pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.with(|last| last.borrow().as_ptr())
 }
 
-/// Panics inside a guarded call are reported by the guard, not printed by Rust's hook.
+/// Panics inside a guarded call, and in the threads that work for it, are reported by the guard,
+/// not printed by Rust's hook.
 fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if DEPTH.get() == 0 {
+            let thread = std::thread::current();
+            let ours = thread.name().is_some_and(|name| name.starts_with(pool::THREAD_NAME));
+            if DEPTH.get() == 0 && !ours {
                 previous(info);
             }
         }));

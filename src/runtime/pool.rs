@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+/// How the names of the threads begin.
+pub const THREAD_NAME: &str = "cllm-";
+
 /// A fixed number of threads of the library's own.
 pub struct Pool {
     threads: usize,
@@ -49,7 +52,7 @@ impl Pool {
         let inner = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .spawn_handler(|worker| {
-                let name = format!("cllm-{}", worker.index());
+                let name = format!("{THREAD_NAME}{}", worker.index());
                 let body = || worker.run();
                 handles.push(thread::Builder::new().name(name).spawn(body)?);
                 Ok(())
