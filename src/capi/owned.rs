@@ -212,8 +212,7 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
         // The library's own arrays are as long as they were made, whatever the fields say now.
         let ours = made_by_library && m.attention_layers.addr() == attention.0;
         let count = if ours { attention.1 } else { m.num_layers as usize };
-        let floats =
-            if m.weights.addr() == weights.0 { weights.1 } else { m.num_weights as usize };
+        let floats = if m.weights.addr() == weights.0 { weights.1 } else { m.num_weights as usize };
         let block = m.weights.addr()..m.weights.addr().saturating_add(floats.saturating_mul(4));
         let mut seen = HashSet::new();
         let mut release = |pointer: *mut f32| {

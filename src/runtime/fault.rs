@@ -10,9 +10,9 @@ pub(crate) fn point(_what: &'static str) -> Result<()> {
 }
 
 #[cfg(feature = "fault-injection")]
-pub use on::{Fault, arm, disarm};
-#[cfg(feature = "fault-injection")]
 pub(crate) use on::point;
+#[cfg(feature = "fault-injection")]
+pub use on::{Fault, arm, disarm};
 
 #[cfg(feature = "fault-injection")]
 mod on {
