@@ -13,7 +13,7 @@ TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -53,6 +53,9 @@ test-valgrind: all ## C harnesses and tools under valgrind
 
 test-asan: all ## C harnesses and tools built with AddressSanitizer and UBSan
 	c_tests/run.sh asan
+
+test-reliability: all ## kills, hostile files, injected faults, fuzzing: within ten minutes
+	c_tests/run.sh reliability
 
 bench: ## timings
 	$(CARGO) bench

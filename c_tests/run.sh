@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
-# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link readme tools examples docs install.
-# The other modes run harness, hostile, abi and tools. The last line is the total; exit status 1 if
+# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability] [part...]
+# Parts of plain: rust harness hostile abi headers symbols link readme tools examples docs install
+# survival. valgrind and asan run harness, hostile, abi and tools; reliability runs survival in its
+# long version, resume, faults, replay and fuzz. The last line is the total; exit status 1 if
 # anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -19,9 +20,10 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools examples docs install)
+    parts=(rust harness hostile abi headers symbols link readme tools examples docs install survival)
     export CLLM_TEST_LARGE=1
     ;;
+reliability) parts=(survival resume faults replay fuzz) ;;
 valgrind)
     parts=(harness hostile abi tools)
     # Its CPU knows no AVX-512.
@@ -34,7 +36,7 @@ asan)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
-    echo "usage: $0 [plain|valgrind|asan] [part...]" >&2
+    echo "usage: $0 [plain|valgrind|asan|reliability] [part...]" >&2
     exit 2
     ;;
 esac
@@ -50,11 +52,11 @@ count() {
     printf '%-34s %6d passed, %d failed\n' "$1" "$2" "$3"
 }
 
-# run_program NAME PROGRAM: shows what it prints to stderr; its last line of output is
+# run_program NAME PROGRAM [ARGUMENT...]: shows what it prints to stderr; its last line of output is
 # "N passed, N failed". A crash or a report of valgrind or a sanitizer is one failure more.
 run_program() {
     local name=$1 status good=0 bad=0
-    timeout "${limit:-600}" "${wrapper[@]}" "$2" > "$out/log" 2> "$out/errors"
+    timeout "${limit:-600}" "${wrapper[@]}" "${@:2}" > "$out/log" 2> "$out/errors"
     status=$?
     if [[ $(tail -n 1 "$out/log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         good=${BASH_REMATCH[1]}
@@ -320,6 +322,58 @@ part_script() {
 part_examples() { part_script examples c_tests/examples.sh; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
+# Kills, hostile files, threads and misuse; a few kills in plain, 500 in reliability.
+part_survival() {
+    local name arguments kills=25
+    [ "$mode" = reliability ] && kills=500
+    for name in crash hostile stress; do
+        arguments=()
+        [ "$name" = crash ] && arguments=("$kills")
+        if build_c "$out/survival_$name" "c_tests/reliability/$name.c" -lcllm; then
+            run_program "survival: $name" "$out/survival_$name" "${arguments[@]}"
+            [ "$mode" = reliability ] && sed 's/^/    /' "$out/errors"
+        else
+            count "survival: $name" 0 1
+        fi
+    done
+}
+
+# train_model, killed at random moments and resumed.
+part_resume() {
+    run_program "resume after SIGKILL" bash c_tests/reliability/resume.sh tools 12
+}
+
+# cargo_test NAME ARGUMENT...
+cargo_test() {
+    local name=$1 status=0
+    cargo test "${@:2}" > "$out/cargo.log" 2>&1 || status=1
+    [ "$status" -ne 0 ] && tail -n 40 "$out/cargo.log" >&2
+    grep -E '^(model|state|vocab|dataset|text): |faults injected' "$out/cargo.log" | sed 's/^/    /'
+    count "$name" "$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")" $status
+}
+
+# An injected failure at every point; in a folder of its own, so that no library is replaced.
+part_faults() {
+    cargo_test "injected faults" --target-dir target/faults --features fault-injection \
+        --test faults -- --nocapture
+}
+
+part_replay() {
+    CLLM_MUTATIONS=20000 cargo_test "seeds and mutations" --test fuzz_replay -- --nocapture
+}
+
+# Twenty seconds of libFuzzer for each target, where the toolchain can build them.
+part_fuzz() {
+    local status
+    fuzz/run.sh 20 > "$out/fuzz.log" 2>&1
+    status=$?
+    if [ "$status" -eq 77 ]; then
+        echo "fuzz targets: the toolchain can't build them" >&2
+        return
+    fi
+    grep -E 'executions|FINDING' "$out/fuzz.log" | sed 's/^/    /'
+    count "fuzz targets" "$(grep -c 'no finding' "$out/fuzz.log")" $status
+}
 
 for part in "${parts[@]}"; do
     if ! declare -F "part_$part" > /dev/null; then
@@ -328,5 +382,6 @@ for part in "${parts[@]}"; do
     fi
     "part_$part"
 done
-printf 'total (%s): %d passed, %d failed\n' "$mode" "$passed" "$failed"
+[ "$mode" = reliability ] || printf 'total (%s): ' "$mode"
+printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

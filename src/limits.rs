@@ -1,6 +1,7 @@
 //! Every limit of the library, each with its reason.
 
 use crate::error::{Error, Result};
+use crate::runtime::fault;
 
 /// Vocabulary entries in a file: the bound of the original reader.
 pub const MAX_FILE_VOCAB: u64 = 1_000_000;
@@ -48,6 +49,7 @@ pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {
 
 /// A vector of `len` default values; an error instead of an abort when there is no memory.
 pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<T>> {
+    fault::point(what)?;
     let mut vec = Vec::new();
     vec.try_reserve_exact(len)
         .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
@@ -58,6 +60,7 @@ pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<
 /// Makes `vec` hold at least `len` values; what it held may be overwritten by later use.
 pub fn grow<T: Clone + Default>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()> {
     if vec.len() < len {
+        fault::point(what)?;
         vec.try_reserve_exact(len - vec.len())
             .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
         vec.resize(len, T::default());

@@ -21,6 +21,7 @@
 #include "cllm_production.h"
 #include "cllm_tokenizer.h"
 #include "cllm_training.h"
+#include "cllm_training_mt.h"
 #include "cllm_utils.h"
 #include "harness.h"
 

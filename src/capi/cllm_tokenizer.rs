@@ -62,15 +62,24 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
         };
         let t = t.into_raw();
         TOKENIZERS.insert(t, Default::default());
+        let draft = Draft(t);
         // SAFETY: the tokenizer was just made, with room for at least five words.
-        let filled = unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0))) };
-        if let Err(error) = filled {
-            // SAFETY: likewise, and nobody else has seen it.
-            unsafe { release(t)? };
-            return Err(error);
-        }
+        unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
+        std::mem::forget(draft);
         Ok(t)
     })
+}
+
+/// A tokenizer in the making, that goes if it is not finished.
+struct Draft(*mut CLLMTokenizer);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // SAFETY: it was just made, and nobody else has seen it.
+        if let Err(error) = unsafe { release(self.0) } {
+            ffi::report("cllm_create_tokenizer", &error.to_string());
+        }
+    }
 }
 
 /// Releases a tokenizer with its words and arrays.

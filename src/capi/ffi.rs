@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::runtime::fault;
 use crate::runtime::log::{self, Level};
+use crate::runtime::pool;
 use crate::text::split::cut;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -25,7 +27,8 @@ thread_local! {
 pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() -> Result<T>) -> T {
     quiet_panics();
     DEPTH.set(DEPTH.get() + 1);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(body));
+    let body = AssertUnwindSafe(|| fault::point("the call").and_then(|()| body()));
+    let outcome = panic::catch_unwind(body);
     DEPTH.set(DEPTH.get() - 1);
     match outcome {
         Ok(Ok(value)) => value,
@@ -58,13 +61,16 @@ pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.with(|last| last.borrow().as_ptr())
 }
 
-/// Panics inside a guarded call are reported by the guard, not printed by Rust's hook.
+/// Panics inside a guarded call, and in the threads that work for it, are reported by the guard,
+/// not printed by Rust's hook.
 fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if DEPTH.get() == 0 {
+            let thread = std::thread::current();
+            let ours = thread.name().is_some_and(|name| name.starts_with(pool::THREAD_NAME));
+            if DEPTH.get() == 0 && !ours {
                 previous(info);
             }
         }));
@@ -216,6 +222,7 @@ impl<T: Zeroable> CArray<T> {
     /// `len` zeroed values; a block is made even for none, so that the pointer is not NULL.
     pub(crate) fn zeroed(what: &'static str, len: usize) -> Result<Self> {
         let bytes = limits::product(what, &[len.max(1), size_of::<T>()])?;
+        fault::point(what)?;
         // SAFETY: calloc has no preconditions.
         let pointer = unsafe { libc::calloc(1, bytes) }.cast::<T>();
         if pointer.is_null() {

@@ -38,3 +38,11 @@ pub mod cllm_utils;
 pub mod cllm_vocab_builder;
 pub mod prime_float_math;
 pub mod prime_types;
+
+/// Blocks that the library gave to C and that are not freed, for the test of injected faults.
+#[cfg(feature = "fault-injection")]
+pub fn blocks_of_c() -> i64 {
+    use std::sync::atomic::Ordering::SeqCst;
+    let memory = &ffi::MEMORY;
+    memory.allocations.load(SeqCst) as i64 - memory.releases.load(SeqCst) as i64
+}

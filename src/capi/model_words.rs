@@ -94,7 +94,10 @@ impl Words for Strings<'_> {
 pub(crate) unsafe fn strings<'a>(model: *const CLLMModel) -> Result<Option<Strings<'a>>> {
     let long = long_strings(model)?;
     // SAFETY: the caller's promise.
-    let m = unsafe { views::live(model)? };
+    let m = unsafe {
+        views::check_sizes(model)?;
+        views::live(model)?
+    };
     if m.tokens.is_null() {
         return Ok(None);
     }

@@ -5,7 +5,7 @@ use super::cllm::*;
 use super::ffi::{self, CArray};
 use super::model_words;
 use super::registry::lock;
-use super::views::{self, MODELS, ModelRecord};
+use super::views::{self, Built, MODELS, ModelRecord};
 use crate::error::{Error, Result};
 use crate::limits::product;
 use crate::nn::model::{AttentionLayout, DEFAULT_EPSILON};
@@ -170,6 +170,16 @@ pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
         second_norms: sizes.second_norms,
         attention: (m.attention_layers.addr(), layers),
         weights: (m.weights.addr(), num_weights),
+        built: Built {
+            vocab,
+            dim: d,
+            layers,
+            max_length,
+            tables: [
+                m.pos_encoding.spiral_positions.addr(),
+                m.pos_encoding.learned_positions.addr(),
+            ],
+        },
         version: views::new_version(),
         long_strings: Arc::default(),
     };
@@ -191,14 +201,19 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
     MODELS.remove(model);
     model_words::forget(model);
     let made_by_library = record.is_some();
-    let second_norms = record.is_some_and(|r| lock(&r).second_norms);
+    let (second_norms, weights, attention) = record.map_or((false, (0, 0), (0, 0)), |record| {
+        let record = lock(&record);
+        (record.second_norms, record.weights, record.attention)
+    });
 
     // SAFETY: the caller's promise, for all that is read here.
     unsafe {
         let m = ffi::get(model, "model")?;
-        let count = m.num_layers as usize;
-        let block = m.weights.addr()
-            ..m.weights.addr().saturating_add((m.num_weights as usize).saturating_mul(4));
+        // The library's own arrays are as long as they were made, whatever the fields say now.
+        let ours = made_by_library && m.attention_layers.addr() == attention.0;
+        let count = if ours { attention.1 } else { m.num_layers as usize };
+        let floats = if m.weights.addr() == weights.0 { weights.1 } else { m.num_weights as usize };
+        let block = m.weights.addr()..m.weights.addr().saturating_add(floats.saturating_mul(4));
         let mut seen = HashSet::new();
         let mut release = |pointer: *mut f32| {
             if !pointer.is_null() && !block.contains(&pointer.addr()) && seen.insert(pointer.addr())

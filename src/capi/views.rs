@@ -23,10 +23,23 @@ pub(crate) struct ModelRecord {
     pub attention: (usize, usize),
     /// Address and length of the weight block.
     pub weights: (usize, usize),
+    /// The sizes that the arrays were made for.
+    pub built: Built,
     /// Changes whenever the library changes the weights.
     pub version: u64,
     /// Strings too long for `token_str`, whole, by id.
     pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
+}
+
+/// What the arrays of a model have room for, as long as the program has not replaced them.
+#[derive(Clone, Copy)]
+pub(crate) struct Built {
+    pub vocab: usize,
+    pub dim: usize,
+    pub layers: usize,
+    pub max_length: usize,
+    /// Addresses of the spiral and the learned position table.
+    pub tables: [usize; 2],
 }
 
 /// The models that the library made.
@@ -115,6 +128,44 @@ pub(crate) fn embedding_dim(model: &CLLMModel) -> Result<usize> {
     usize::try_from(dim).map_err(|_| Error::argument("model->embedding_dim", dim, "an array size"))
 }
 
+/// Refuses a model of the library's whose size fields promise more than its arrays hold. Arrays
+/// that the program put in their places are the program's to know.
+///
+/// # Safety
+/// `model` is NULL or points to a `CLLMModel`.
+pub(crate) unsafe fn check_sizes(model: *const CLLMModel) -> Result<()> {
+    let Some(record) = MODELS.find(model)? else { return Ok(()) };
+    let (built, attention, weights) = {
+        let record = lock(&record);
+        (record.built, record.attention, record.weights)
+    };
+    // SAFETY: the caller's promise.
+    let m = unsafe { ffi::get(model, "model")? };
+    let changed = |what: &str, now: usize, then: usize| {
+        Err(Error::shape(format!("model->{what} is {now}, but the model was made with {then}")))
+    };
+    if m.embeddings.embeddings.addr() == weights.0 {
+        let (vocab, dim) = (vocab_size(m)?, embedding_dim(m)?);
+        if vocab > built.vocab {
+            return changed("vocab_size", vocab, built.vocab);
+        }
+        if dim != built.dim {
+            return changed("embedding_dim", dim, built.dim);
+        }
+    }
+    let layers = m.num_layers as usize;
+    if m.attention_layers.addr() == attention.0 && layers > built.layers {
+        return changed("num_layers", layers, built.layers);
+    }
+    let p = &m.pos_encoding;
+    let (positions, tables) = (p.max_length as usize, [p.spiral_positions, p.learned_positions]);
+    let ours = tables.iter().zip(built.tables).any(|(table, made)| table.addr() == made);
+    if ours && positions > built.max_length {
+        return changed("pos_encoding.max_length", positions, built.max_length);
+    }
+    Ok(())
+}
+
 /// The layout of one layer's matrices: full where the layer belongs to a model of the library's,
 /// per head elsewhere.
 pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout {
@@ -148,7 +199,10 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
 pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let record = MODELS.find(model)?;
     // SAFETY: the caller's promise.
-    let m = unsafe { ffi::get(model, "model")? };
+    let m = unsafe {
+        check_sizes(model)?;
+        ffi::get(model, "model")?
+    };
     let vocab = vocab_size(m)?;
     let dim = embedding_dim(m)?;
     let count = m.num_layers as usize;

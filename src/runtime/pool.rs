@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+/// How the names of the threads begin.
+pub const THREAD_NAME: &str = "cllm-";
+
 /// A fixed number of threads of the library's own.
 pub struct Pool {
     threads: usize,
@@ -51,7 +54,7 @@ impl Pool {
         // The calling thread is one of them.
         for index in 1..threads {
             let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new().name(format!("cllm-{index}"));
+            let thread = thread::Builder::new().name(format!("{THREAD_NAME}{index}"));
             let handle = thread
                 .spawn(move || shared.work())
                 .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;

@@ -31,8 +31,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        // SAFETY: sets a flag.
-        unsafe { cllm_set_log_silent() };
+        cllm_set_log_silent();
         let base = Some(Path::new("/dev/shm")).filter(|p| p.is_dir());
         let base = base.map_or_else(std::env::temp_dir, Path::to_path_buf);
         let id = format!("cllm-fuzz-{}-{:?}", std::process::id(), std::thread::current().id());
@@ -61,7 +60,7 @@ impl Drop for Folder {
 pub struct Trainee {
     pub model: *mut CLLMModel,
     pub training: *mut CLLMTraining,
-    pub tokens: Vec<u32>,
+    _tokens: Vec<u32>,
 }
 
 impl Trainee {
@@ -88,7 +87,7 @@ impl Trainee {
             let tokens: Vec<u32> = (0..40).map(|i| i % 6).collect();
             (*training).tokens = tokens.as_ptr().cast_mut();
             (*training).num_tokens = tokens.len();
-            Self { model, training, tokens }
+            Self { model, training, _tokens: tokens }
         }
     }
 
@@ -255,7 +254,8 @@ pub fn text(data: &[u8]) {
             cllm_free_tokenizer(tokenizer);
             TRAINEE.with(|trainee| {
                 let mut ids = [u32::MAX; 50];
-                let n = cllm_tokenize_with_vocab(trainee.model, line.as_ptr(), ids.as_mut_ptr(), 50);
+                let n =
+                    cllm_tokenize_with_vocab(trainee.model, line.as_ptr(), ids.as_mut_ptr(), 50);
                 assert!((0..=50).contains(&n));
                 assert!(ids[..n as usize].iter().all(|&id| id < 6));
                 assert!(ids[n as usize..].iter().all(|&id| id == u32::MAX));

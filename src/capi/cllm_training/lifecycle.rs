@@ -57,8 +57,9 @@ pub(crate) unsafe fn init(
     let layers = unsafe { buffers::layer_rooms(m)? };
     warn_unknown_optimizer(&config);
 
-    let mut training = CArray::<CLLMTraining>::zeroed("the training object", 1)?;
-    let t = &mut training.as_mut_slice()[0];
+    let training = CArray::<CLLMTraining>::zeroed("the training object", 1)?;
+    let mut draft = Draft { training: Some(training), layers: layers.len() };
+    let t = draft.object().ok_or(Error::Null("training"))?;
     t.model = model;
     t.config = config;
     t.config.initial_learning_rate = config.learning_rate;
@@ -84,17 +85,34 @@ pub(crate) unsafe fn init(
         partials: Vec::new(),
         pool: Pool::shared(1)?,
     };
-    let made = crate::limits::product("the batch", &[batch, positions])
-        // SAFETY: the object is new: its buffers are NULL or just made.
-        .and_then(|rows| unsafe { buffers::make(t, m, &mut state, rows, positions) });
-    if let Err(error) = made {
-        // SAFETY: likewise.
-        unsafe { buffers::release(t, state.layers.len()) };
-        return Err(error);
-    }
-    let training = training.into_raw();
+    let rows = crate::limits::product("the batch", &[batch, positions])?;
+    // SAFETY: the object is new: its buffers are NULL or just made.
+    unsafe { buffers::make(t, m, &mut state, rows, positions)? };
+    let training = draft.training.take().ok_or(Error::Null("training"))?.into_raw();
     TRAININGS.insert(training, state);
     Ok(training)
+}
+
+/// An object in the making: its buffers go with it, unless it was taken out whole.
+struct Draft {
+    training: Option<CArray<CLLMTraining>>,
+    layers: usize,
+}
+
+impl Draft {
+    fn object(&mut self) -> Option<&mut CLLMTraining> {
+        self.training.as_mut()?.as_mut_slice().first_mut()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let layers = self.layers;
+        if let Some(training) = self.object() {
+            // SAFETY: every buffer of the new object is NULL or was just made.
+            unsafe { buffers::release(training, layers) };
+        }
+    }
 }
 
 fn warn_unknown_optimizer(config: &CLLMTrainingConfig) {

@@ -114,9 +114,12 @@ pub(crate) unsafe fn train_batch(
         let loss = passes::loss_and_gradients(t, state, tokens, targets, batch)?;
         t.config.learning_rate = schedule(&t.config).rate(t.current_step.max(0) as u32);
         let rule = updates::configured_rule(&t.config);
-        if let Err(error) = updates::accumulate_and_apply(t, state, rule) {
+        match updates::accumulate_and_apply(t, state, rule) {
             // A gradient that is not finite costs its update, not the run.
-            report("training", &error.to_string());
+            Err(error @ Error::State(_)) => report("training", &error.to_string()),
+            done => {
+                done?;
+            }
         }
         t.current_step = t.current_step.saturating_add(1);
         t.current_loss = loss;

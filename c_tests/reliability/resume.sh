@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Kills train_model at random moments, again and again, resuming from its latest checkpoint each
+# time, until it ends: the model is the one of a run that nothing interrupted, bit for bit.
+# Usage: resume.sh TOOLS KILLS
+set -u
+tools=$(cd "$1" && pwd)
+kills=$2
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+passed=0
+failed=0
+check() {
+    if "$@"; then passed=$((passed + 1)); else
+        failed=$((failed + 1))
+        echo "resume.sh: failed: $*" >&2
+    fi
+}
+
+awk 'BEGIN { for (i = 0; i < 1500; i++) printf "w%d%s", i * i % 61, i % 12 == 11 ? "\n" : " " }' > text
+options=(--embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4 --epochs 20
+    --learning-rate 0.01 --save-every 3 --quiet)
+"$tools/train_model" text "${options[@]}" --checkpoint-dir calm > /dev/null 2> errors
+check test -s calm/final_model.cllm
+
+hit=0
+resume=()
+while [ "$hit" -lt "$kills" ]; do
+    "$tools/train_model" text "${options[@]}" --checkpoint-dir hit "${resume[@]}" > /dev/null 2> errors &
+    pid=$!
+    sleep "0.$(printf '%03d' $((RANDOM % 300 + 20)))"
+    kill -KILL "$pid" 2> /dev/null
+    wait "$pid" 2> /dev/null
+    status=$?
+    [ "$status" -eq 0 ] && break
+    check test "$status" -eq 137
+    hit=$((hit + 1))
+    # The latest state file; whatever else the kill left, this one is whole.
+    latest=$(ls -t hit/*.state 2> /dev/null | head -n 1)
+    resume=()
+    [ -n "$latest" ] && resume=(--resume "${latest%.state}")
+done
+if [ ! -e hit/final_model.cllm ]; then
+    "$tools/train_model" text "${options[@]}" --checkpoint-dir hit "${resume[@]}" > /dev/null 2> errors
+    check test $? -eq 0
+fi
+check cmp -s -i 1576 calm/final_model.cllm hit/final_model.cllm
+echo "$hit kills" >&2
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

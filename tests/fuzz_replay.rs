@@ -1,0 +1,141 @@
+//! The bodies of the fuzz targets over their seeds and over seeded random changes of them.
+
+#![allow(unsafe_code)]
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::ffi::CString;
+use std::fs;
+use std::path::Path;
+
+mod fuzz_bodies;
+
+/// Files of every kind: those of the original, and small ones that the library writes now.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let original = |name: &str| fs::read(root.join("tests/data/v1/minimal").join(name)).unwrap();
+    let mut seeds = Vec::new();
+    if let Ok(folder) = fs::read_dir(root.join("fuzz/seeds").join(target)) {
+        seeds.extend(folder.map(|entry| fs::read(entry.unwrap().path()).unwrap()));
+    }
+    assert!(!seeds.is_empty(), "no seeds for {target}");
+    match target {
+        "model" => seeds.push(original("final_model.cllm")),
+        "vocab" => seeds.push(original("vocab.txt")),
+        "dataset" => seeds.push(original("dataset.bin")),
+        _ => {}
+    }
+    seeds
+}
+
+fn change(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    let at = if bytes.is_empty() { 0 } else { rng.random_range(0..bytes.len()) };
+    match rng.random_range(0..6) {
+        0 if !bytes.is_empty() => bytes[at] ^= 1 << rng.random_range(0..8),
+        1 if !bytes.is_empty() => bytes[at] = rng.random(),
+        2 => bytes.truncate(at),
+        3 => bytes.insert(at, rng.random()),
+        4 => {
+            // A size at its limits.
+            let values = [0u32, 1, 2, 255, 65_535, 1_000_000, 1 << 31, u32::MAX, 0x7FC0_0000];
+            let value = values[rng.random_range(0..values.len())].to_le_bytes();
+            let at = at & !3;
+            for (slot, byte) in bytes.iter_mut().skip(at).zip(value) {
+                *slot = byte;
+            }
+        }
+        _ => {
+            let end = (at + rng.random_range(1..64)).min(bytes.len());
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(at..at, piece);
+        }
+    }
+}
+
+fn replay(target: &str) {
+    let body = fuzz_bodies::TARGETS.iter().find(|t| t.0 == target).unwrap().1;
+    let count = std::env::var("CLLM_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(3000);
+    let seeds = seeds(target);
+    seeds.iter().for_each(|seed| body(seed));
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..count {
+        let mut bytes = seeds[rng.random_range(0..seeds.len())].clone();
+        for _ in 0..rng.random_range(1..4) {
+            change(&mut bytes, &mut rng);
+        }
+        body(&bytes);
+    }
+    eprintln!("{target}: {} seeds, {count} mutations, no finding", seeds.len());
+}
+
+#[test]
+fn model() {
+    replay("model");
+}
+
+#[test]
+fn state() {
+    replay("state");
+}
+
+#[test]
+fn vocab() {
+    replay("vocab");
+}
+
+#[test]
+fn dataset() {
+    replay("dataset");
+}
+
+#[test]
+fn text() {
+    replay("text");
+}
+
+/// Makes the seeds that a change of a format outdates: `cargo test --test fuzz_replay -- --ignored`.
+#[test]
+#[ignore = "writes into fuzz/seeds"]
+fn write_seeds() {
+    use cllm::capi::cllm_ext::training::cllm_train_steps;
+    use cllm::capi::cllm_format::files::cllm_write_model;
+    use cllm::capi::cllm_production::checkpoints::save_checkpoint;
+    use cllm::capi::cllm_training::checkpoints::cllm_save_checkpoint;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let put = |name: &str, bytes: &[u8]| {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let name = |n: &str| CString::new(folder.path().join(n).to_str().unwrap()).unwrap();
+    let read = |n: &str| fs::read(folder.path().join(n)).unwrap();
+    let trainee = fuzz_bodies::Trainee::new();
+    // SAFETY: live objects.
+    unsafe {
+        assert_eq!(cllm_write_model(trainee.model, name("m").as_ptr()), 0);
+        put("model/created", &read("m"));
+        // The same without its extension, as the original wrote files.
+        let mut plain = read("m");
+        let end = u64::from_le_bytes(plain[1400..1408].try_into().unwrap());
+        plain.truncate(end as usize);
+        plain[1384..1576].fill(0);
+        put("model/plain", &plain);
+        assert_eq!(cllm_train_steps(trainee.training, 3, 1, std::ptr::null_mut()), 3);
+        assert_eq!(cllm_save_checkpoint(trainee.training, name("c").as_ptr()), 0);
+        put("state/checkpoint", &read("c.state"));
+        assert_eq!(save_checkpoint(trainee.training, name("p").as_ptr()), 0);
+        put("state/production", &read("p"));
+        put("state/original", &read("p")[..40]);
+    }
+    put("vocab/small", "<PAD>\t0\n<UNK>\t1\nna\u{ef}ve\t12\nx\t4294967295\n".as_bytes());
+    put(
+        "dataset/small",
+        &[&3u64.to_le_bytes()[..], &[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]].concat(),
+    );
+    put(
+        "text/words",
+        "Some words, some m\u{f6}re: words!\n\nint main(void) { return 0; }".as_bytes(),
+    );
+    put("text/bytes", b"\xff\xfe a\xc3 \0 \xed\xa0\x80\t\r\n<EOS> 12345");
+}
