@@ -36,21 +36,18 @@ fn functions(source: &str) -> Vec<(String, bool, String)> {
         if !(exported || plain) {
             continue;
         }
-        let name: String =
-            after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         // The body ends at the first closing brace with the indentation of the declaration.
         let indent = line.len() - line.trim_start().len();
         let end = format!("{}}}", " ".repeat(indent));
-        let body: Vec<&str> =
-            lines[i..].iter().take_while(|l| **l != end).copied().collect();
+        let body: Vec<&str> = lines[i..].iter().take_while(|l| **l != end).copied().collect();
         found.push((name, exported, body.join("\n")));
     }
     found
 }
 
 /// Without failure paths: they hand out a static string, or the error itself.
-const NOTHING_TO_GUARD: &[&str] =
-    &["cllm_version", "cllm_last_error"];
+const NOTHING_TO_GUARD: &[&str] = &["cllm_version", "cllm_last_error"];
 
 fn calls(body: &str, name: &str) -> bool {
     body.match_indices(name).any(|(at, _)| {
@@ -106,10 +103,14 @@ fn nothing_in_the_headers_is_undocumented() {
     let mut items = 0;
     for path in files(&root().join("include"), "h") {
         let text = fs::read_to_string(&path).unwrap();
-        if text.lines().any(|l| matches!(l.trim(), "* DOC" | "/* DOC */" | "/// DOC" | "/** DOC */")) {
+        if text
+            .lines()
+            .any(|l| matches!(l.trim(), "* DOC" | "/* DOC */" | "/// DOC" | "/** DOC */"))
+        {
             bad.push(format!("{}: a placeholder", path.display()));
         }
-        let (mut documented, mut in_struct, mut in_comment, mut open) = (false, false, false, false);
+        let (mut documented, mut in_struct, mut in_comment, mut open) =
+            (false, false, false, false);
         for (number, line) in text.lines().enumerate() {
             let trimmed = line.trim();
             if in_comment || trimmed.starts_with("/*") {
