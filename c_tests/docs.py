@@ -93,7 +93,7 @@ def options(text):
 
 
 def man_pages():
-    tools = ["train_model", "cllm_inference", "cllm_tokenize", "cllm_vocab_build"]
+    tools = ["train_model", "cllm_inference", "cllm_tokenize", "cllm_vocab_build", "cllm_info"]
     for tool in tools:
         shown = subprocess.run([f"tools/{tool}", "--help"], capture_output=True, text=True).stdout
         # Lines of options only: their descriptions mention others.
@@ -168,6 +168,9 @@ def doxygen():
 def guide():
     """All commands of the page (blocks marked sh) as one script, C programs (blocks marked c) beside
     them under the names that the page gives."""
+    if not shutil.which("pkg-config"):
+        print("docs: commands of GUIDE.md left out: pkg-config is not installed", file=sys.stderr)
+        return
     page = Path("docs/GUIDE.md").read_text()
     commands = "\n".join(re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S))
     programs = re.findall(r"`(\w+\.c)`:\n\n```c\n(.*?)^```$", page, re.M | re.S)

@@ -103,6 +103,7 @@ check "continues" says '^the cat [a-z.]+ '
 run cpp/generate.cpp 1 "$work/missing.cllm" "the cat"
 check "an error is an exception with its reason" complains '^cllm_read_model: .*missing\.cllm'
 run cpp/train.cpp 0 "$work/numbers.cllm"
+check "40 epochs" says '^[1-9][0-9]+ batches, 40 epochs, loss [0-9.e-]+$'
 check "trains" says '^one two three four five six seven eight nine ten'
 check "exceptions of callbacks come back" says '^thrown in a callback: enough$'
 

@@ -46,7 +46,7 @@ check "headers" same "$(cd include && ls)" "$(ls "$prefix/include")"
 for file in man/*.1; do
     check "page $file" test -f "$prefix/share/man/man1/$(basename "$file")"
 done
-for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build; do
+for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build cllm_info; do
     check "$tool runs" "$prefix/bin/$tool" --help
 done
 check "tools use the installed library" bash -c \

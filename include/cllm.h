@@ -302,7 +302,7 @@ typedef struct AttentionLayer {
      */
     uint32_t head_dim;
     /**
-     * Wq, rows [out][in]: d x d in models that the library made or read with extension; else one
+     * Wq, rows `[out][in]`: d x d in models that the library made or read with extension; else one
      * head_dim x head_dim block per head, at offset h*head_dim*head_dim. Inside
      * CLLMModel.weights, or a malloc block of the layer (cllm_attention_init()).
      */

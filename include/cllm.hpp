@@ -77,16 +77,18 @@ template <class Function>
 struct Callback {
     Function function;
     std::exception_ptr thrown;
+    bool stopped = false;
 
     /** Calls the function; false (stop) where it throws. */
     template <class... Arguments>
     bool operator()(const Arguments &...arguments) noexcept {
         try {
-            return function(arguments...);
+            stopped = !function(arguments...);
         } catch (...) {
             thrown = std::current_exception();
-            return false;
+            stopped = true;
         }
+        return !stopped;
     }
 
     void rethrow() {
@@ -273,7 +275,7 @@ private:
 
     template <class Call>
     int run(std::function<bool(std::string_view)> function, Call call) {
-        Pieces pieces{std::move(function), nullptr};
+        Pieces pieces{std::move(function), nullptr, false};
         int made = call(&Inference::piece, &pieces);
         pieces.rethrow();
         if (made < 0) detail::fail();
@@ -306,12 +308,14 @@ public:
     float epoch(int threads = 0) {
         get()->current_batch_offset = 0;
         float loss = 0;
-        steps(0, threads, &loss);
+        int ran = steps(0, threads, &loss);
+        if (ran > 0 && !watch_->stopped) steps(0, threads); // finds no batch left: the epoch ends
         return loss;
     }
 
     /** Up to `count` batches, to the end of the epoch at most; how many: 0 at the epoch's end. */
     int steps(int count, int threads = 0, float *mean_loss = nullptr) {
+        watch_->stopped = false;
         int ran = cllm_train_steps(get(), count, threads, mean_loss);
         watch_->rethrow();
         if (ran < 0) detail::fail();

@@ -291,8 +291,8 @@ void cllm_embed_token(struct CLLMInference *inf, uint32_t token_id, float *outpu
  * embedding = transform * embedding.
  *
  * @param embedding  `[dim]` floats, changed in place.
- * @param transform  `[dim][dim]` floats, row-major: transform[i][j] multiplies embedding[j]; may
- *                   not overlap `embedding`.
+ * @param transform  `[dim][dim]` floats, row-major: `transform[i][j]` multiplies `embedding[j]`;
+ *                   may not overlap `embedding`.
  * @param dim        NULL or dim <= 0: nothing happens.
  *
  * # Safety
@@ -592,8 +592,8 @@ void cllm_generate_lattice_embeddings(CLLMModel *model);
 
 /**
  * The lattice transform: with a_i = 2 pi 1.618034 i/dim the tridiagonal matrix
- * T[i][i] = cos a_i cos a_(i-1) (the first factor only for i = 0, the second only in the last row),
- * T[i][i+1] = -sin a_i, T[i+1][i] = sin a_i cos a_(i-1); for dim = 1 it is [1].
+ * `T[i][i]` = cos a_i cos a_(i-1) (the first factor only for i = 0, the second only in the last row),
+ * `T[i][i+1]` = -sin a_i, `T[i+1][i]` = sin a_i cos a_(i-1); for dim = 1 it is `[1]`.
  *
  * @param transform  `[dim][dim]` floats, row-major, overwritten.
  * @param dim        NULL or dim <= 0: nothing happens.
@@ -603,7 +603,8 @@ void cllm_generate_lattice_embeddings(CLLMModel *model);
  * # Safety
  * `transform` is NULL or has dim * dim elements.
  */
-void cllm_generate_lattice_transform(float *transform, int dim);
+void cllm_generate_lattice_transform(float *transform,
+                                     int dim);
 
 /**
  * Euclidean distance of two tokens' lattice coordinates.
@@ -906,7 +907,7 @@ float cllm_symmetry_compatibility(float *embedding1,
                                   int dim);
 
 /**
- * Attention weights between symmetry groups: mask[i][j] = 1/(1 + d/2), d = the distance of the two
+ * Attention weights between symmetry groups: `mask[i][j]` = 1/(1 + d/2), d = the distance of the two
  * groups on a clock of 12 hours, 0..6.
  *
  * @param symmetry_groups  `[seq_len]` groups, taken modulo 12 (also negative ones).
@@ -916,7 +917,9 @@ float cllm_symmetry_compatibility(float *embedding1,
  * # Safety
  * The arrays have the sizes above.
  */
-void cllm_generate_symmetry_attention_mask(int *symmetry_groups, int seq_len, float *mask);
+void cllm_generate_symmetry_attention_mask(int *symmetry_groups,
+                                           int seq_len,
+                                           float *mask);
 
 /**
  * The ids of a text's words, one id per word. Words are separated by space, tab and line feed.

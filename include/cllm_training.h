@@ -592,7 +592,7 @@ void cllm_attention_backward(AttentionLayer *layer,
                              int seq_len);
 
 /**
- * grad_embeddings[ids[i]] += grad_output[i] for `batch_size` rows; ids that are not below
+ * `grad_embeddings[ids[i]] += grad_output[i]` for `batch_size` rows; ids that are not below
  * `embeddings->vocab_size` are skipped.
  *
  * @param token_ids        `[batch_size]`.
@@ -666,8 +666,8 @@ void cllm_training_free(struct CLLMTraining *training);
 void cllm_training_cleanup(struct CLLMTraining *training);
 
 /**
- * Copies the next contiguous batch: for sequence b and position s, input = tokens[i] and target =
- * tokens[i+1] with i = offset + b*S + s.
+ * Copies the next contiguous batch: for sequence b and position s, input = `tokens[i]` and target =
+ * `tokens[i+1]` with i = offset + b*S + s.
  *
  * @param input_tokens, target_tokens `[B*S]`, overwritten.
  * @return B*S; 0 at the end of the epoch (`current_batch_offset` becomes 0, `current_epoch` grows
@@ -865,7 +865,7 @@ float cllm_compute_top_k_accuracy(float *logits,
 float cllm_forward_training(struct CLLMTraining *training, uint32_t *input_tokens);
 
 /**
- * Mean loss −ln softmax(logits)[target] of `training->logits`, over the targets below the
+ * Mean loss `−ln softmax(logits)[target]` of `training->logits`, over the targets below the
  * vocabulary size; 0 if there are none.
  *
  * @param target_tokens `[B*S]` ids.

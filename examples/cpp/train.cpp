@@ -48,7 +48,8 @@ int main(int argc, char **argv) {
         });
         float loss = 0;
         for (int epoch = 0; epoch < 40; epoch++) loss = training.epoch();
-        std::cout << batches << " batches, loss " << loss << '\n';
+        std::cout << batches << " batches, " << training.get()->current_epoch << " epochs, loss " << loss
+                  << '\n';
         training.save(path + ".checkpoint");
         training.resume(path + ".checkpoint");
         model.write(path);

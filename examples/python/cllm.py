@@ -165,6 +165,7 @@ def train(model, ids, epochs, batch_size=2, sequence_length=8, learning_rate=0.0
     try:
         for _ in range(epochs):
             check(lib.cllm_train_steps(training, 0, threads, c.byref(loss)))
+            check(lib.cllm_train_steps(training, 0, threads, None))  # no batch left: epoch ends
     finally:
         lib.cllm_training_free(training)
     return loss.value

@@ -151,7 +151,7 @@ pub struct AttentionLayer {
     pub num_heads: u32,
     /// Components of a head; num_heads * head_dim = d.
     pub head_dim: u32,
-    /// Wq, rows [out][in]: d x d in models that the library made or read with extension; else one
+    /// Wq, rows `[out][in]`: d x d in models that the library made or read with extension; else one
     /// head_dim x head_dim block per head, at offset h*head_dim*head_dim. Inside
     /// CLLMModel.weights, or a malloc block of the layer (cllm_attention_init()).
     pub query_lattice: *mut f32,

@@ -58,7 +58,7 @@ impl Scratch {
     }
 }
 
-/// Mean of −ln softmax(E·n)[target] over the rows that count; 0 if none does.
+/// Mean of `−ln softmax(E·n)[target]` over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
     model: &Model,

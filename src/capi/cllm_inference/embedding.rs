@@ -152,8 +152,8 @@ pub unsafe extern "C" fn cllm_embed_token(
 /// embedding = transform * embedding.
 ///
 /// @param embedding  `[dim]` floats, changed in place.
-/// @param transform  `[dim][dim]` floats, row-major: transform[i][j] multiplies embedding[j]; may
-///                   not overlap `embedding`.
+/// @param transform  `[dim][dim]` floats, row-major: `transform[i][j]` multiplies `embedding[j]`;
+///                   may not overlap `embedding`.
 /// @param dim        NULL or dim <= 0: nothing happens.
 ///
 /// # Safety

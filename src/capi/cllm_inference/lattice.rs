@@ -135,8 +135,8 @@ pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel)
 }
 
 /// The lattice transform: with a_i = 2 pi 1.618034 i/dim the tridiagonal matrix
-/// T[i][i] = cos a_i cos a_(i-1) (the first factor only for i = 0, the second only in the last row),
-/// T[i][i+1] = -sin a_i, T[i+1][i] = sin a_i cos a_(i-1); for dim = 1 it is [1].
+/// `T[i][i]` = cos a_i cos a_(i-1) (the first factor only for i = 0, the second only in the last row),
+/// `T[i][i+1]` = -sin a_i, `T[i+1][i]` = sin a_i cos a_(i-1); for dim = 1 it is `[1]`.
 ///
 /// @param transform  `[dim][dim]` floats, row-major, overwritten.
 /// @param dim        NULL or dim <= 0: nothing happens.

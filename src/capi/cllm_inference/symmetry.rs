@@ -173,7 +173,7 @@ pub unsafe extern "C" fn cllm_symmetry_compatibility(
     })
 }
 
-/// Attention weights between symmetry groups: mask[i][j] = 1/(1 + d/2), d = the distance of the two
+/// Attention weights between symmetry groups: `mask[i][j]` = 1/(1 + d/2), d = the distance of the two
 /// groups on a clock of 12 hours, 0..6.
 ///
 /// @param symmetry_groups  `[seq_len]` groups, taken modulo 12 (also negative ones).

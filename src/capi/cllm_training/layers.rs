@@ -174,7 +174,7 @@ pub unsafe extern "C" fn cllm_attention_backward(
     });
 }
 
-/// grad_embeddings[ids[i]] += grad_output[i] for `batch_size` rows; ids that are not below
+/// `grad_embeddings[ids[i]] += grad_output[i]` for `batch_size` rows; ids that are not below
 /// `embeddings->vocab_size` are skipped.
 ///
 /// @param token_ids        `[batch_size]`.

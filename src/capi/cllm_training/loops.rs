@@ -55,8 +55,8 @@ fn next_batch(t: &mut CLLMTraining) -> Result<Next> {
     }
 }
 
-/// Copies the next contiguous batch: for sequence b and position s, input = tokens[i] and target =
-/// tokens[i+1] with i = offset + b*S + s.
+/// Copies the next contiguous batch: for sequence b and position s, input = `tokens[i]` and target =
+/// `tokens[i+1]` with i = offset + b*S + s.
 ///
 /// @param input_tokens, target_tokens `[B*S]`, overwritten.
 /// @return B*S; 0 at the end of the epoch (`current_batch_offset` becomes 0, `current_epoch` grows

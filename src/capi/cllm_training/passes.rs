@@ -111,7 +111,7 @@ unsafe fn forward(
     }
 }
 
-/// Mean loss −ln softmax(logits)[target] of `training->logits`, over the targets below the
+/// Mean loss `−ln softmax(logits)[target]` of `training->logits`, over the targets below the
 /// vocabulary size; 0 if there are none.
 ///
 /// @param target_tokens `[B*S]` ids.

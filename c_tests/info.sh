@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# cllm_info on whole and on damaged files. The last line is "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export LC_ALL=C
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "info: $name: failed: $*" >&2
+        cat "$work/stdout" "$work/stderr" >&2
+    fi
+}
+# info STATUS ARGUMENTS...
+info() {
+    local want=$1 status
+    shift
+    timeout 20 tools/cllm_info "$@" > "$work/stdout" 2> "$work/stderr"
+    status=$?
+    check "cllm_info $*: status $status" test "$status" -eq "$want"
+}
+says() { grep -qE -- "$1" "$work/stdout"; }
+complains() { grep -qE -- "$1" "$work/stderr"; }
+json() { ! command -v python3 > /dev/null || python3 -m json.tool < "$work/stdout" > /dev/null; }
+# put FILE OFFSET BYTES: overwrites some bytes.
+put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
+
+printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 > "$work/text"
+tools/train_model "$work/text" --quiet --batch-size 2 --seq-len 8 --embed-dim 16 --num-layers 1 \
+    --num-heads 2 --epochs 1 --checkpoint-dir "$work/run" > /dev/null
+model=$work/run/final_model.cllm
+size=$(stat -c %s "$model")
+info 0 --help
+info 2
+info 2 "$model" more
+info 2 "$model" --words x
+info 2 "$model" --bogus
+info 1 "$work/missing"
+check "says why" complains 'No such file'
+info 1 "$work/text"
+check "says why" complains 'not a model file'
+info 1 "$work"
+
+info 0 "$model"
+check "shape" says '^shape +12 words, width 16, 1 layers, 2 heads, context 8$'
+check "parameters" says '^parameters +[1-9][0-9]+$'
+for part in header body SHAP NORM WORD TSET META; do
+    check "$part" says "^$part +[0-9]+ +[0-9]+  ok$"
+done
+check "words" says '^words +<PAD> <UNK> <BOS> <EOS> <MASK> the cat sat on mat and dog$'
+info 0 --words 6 "$model"
+check "six words" says '^words +<PAD> <UNK> <BOS> <EOS> <MASK> the \.\.\.$'
+info 0 --json "$model"
+check "JSON" json
+check "whole" says '"whole": true'
+
+# A byte of the body, of the words, of a section's head, of the header.
+tools/cllm_info "$model" > "$work/parts"
+words=$(awk '$1 == "WORD" { print $2 }' "$work/parts")
+damaged=$work/damaged.cllm
+cp "$model" "$damaged" && put "$damaged" 2000 '\x01'
+info 1 "$damaged"
+check "the body is damaged" says '^body: damaged somewhere in bytes 1576 to [0-9]+: its checksum'
+check "the words are fine" says '^WORD +[0-9]+ +[0-9]+  ok'
+cp "$model" "$damaged" && put "$damaged" 1600 '\x00\x00\xc0\x7f'
+info 1 "$damaged"
+check "a NaN is found" says '^body: 1 weights are NaN or infinite, the first at byte 1600$'
+cp "$model" "$damaged" && put "$damaged" $((words + 9)) '\x1b"'
+info 1 "$damaged"
+check "the words are damaged" says '^WORD: damaged'
+check "and still shown" says '^words '
+check "without control characters" bash -c "! grep -q $'\x1b' '$work/stdout'"
+info 1 --json "$damaged"
+check "JSON" json
+check "not whole" says '"whole": false'
+cp "$model" "$damaged" && put "$damaged" $((words - 12)) '\x7f'
+info 1 "$damaged"
+check "the head of a section is damaged" says 'the head of section [0-9]+ is damaged, in bytes'
+check "what is before it is there" says '^SHAP .* ok$'
+cp "$model" "$damaged" && put "$damaged" 20 'name'
+info 1 "$damaged"
+check "the header is damaged" says '^header: damaged somewhere in bytes 0 to 1575'
+cp "$model" "$damaged" && put "$damaged" 1400 '\xff\xff\xff\xff\xff\xff\xff\xff'
+info 1 "$damaged"
+
+# Cut at many places: never a crash, always an error, and valid JSON.
+for ((n = 0; n < size; n += n < 1600 ? 157 : 911)); do
+    head -c "$n" "$model" > "$damaged"
+    info 1 --json "$damaged"
+    if [ -s "$work/stdout" ]; then check "JSON of $n bytes" json; fi
+done
+head -c $((size - 1)) "$model" > "$damaged"
+info 1 "$damaged"
+check "cut short" says 'META: should have [0-9]+ bytes from [0-9]+ on, the file ends at'
+cat "$model" <(echo more) > "$damaged"
+info 1 "$damaged"
+check "bytes too many" says '^the sections end at byte [0-9]+, the file at'
+
+# Noise behind the magic number: nothing but messages.
+for seed in 1 2 3 4 5 6; do
+    awk -v seed=$seed 'BEGIN { srand(seed); for (i = 0; i < 3000; i++) printf "%c", 1 + int(rand() * 254) }' > "$damaged"
+    put "$damaged" 0 'CLLM'
+    [ $((seed % 2)) -eq 0 ] && put "$damaged" 1384 'CLLM-EXT'
+    info 1 --json "$damaged"
+    check "JSON of noise" json
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
