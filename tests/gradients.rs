@@ -3,8 +3,8 @@
 
 mod reference;
 
-use cllm::generate::cache::KvCache;
 use cllm::nn::activations::{Activations, Keep};
+use cllm::nn::cache::KvCache;
 use cllm::nn::forward::{self, Beyond, Past};
 use cllm::nn::model::AttentionLayout;
 use cllm::nn::{backward, loss};

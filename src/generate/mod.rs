@@ -1,6 +1,5 @@
 //! Generating text: the key/value cache, sampling, the loop.
 
-pub mod cache;
 pub mod sampler;
 pub mod session;
 pub mod state;

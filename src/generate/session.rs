@@ -1,8 +1,8 @@
 //! One sequence being continued: its tokens, their keys and values, the logits of what comes next.
 
-use super::cache::KvCache;
 use crate::error::{Error, Result};
 use crate::nn::activations::{Activations, Keep};
+use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond, Past};
 use crate::nn::model::Model;
 use crate::runtime::pool::Pool;

@@ -6,13 +6,13 @@
 //! stream, position); V, d, L and fingerprint of the model; the sequence (count, ids); the cached
 //! tokens (count, ids) and for each layer their keys and values.
 
-use super::cache::KvCache;
 use super::sampler::Settings;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::format::Problem;
 use crate::format::bytes::{Parser, bytes_to_floats};
 use crate::limits::filled;
+use crate::nn::cache::KvCache;
 use crate::nn::model::Model;
 use crate::runtime::rng::Rng;
 use rand::SeedableRng;

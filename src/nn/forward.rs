@@ -8,10 +8,10 @@
 //! (pre-norm blocks as in GPT-2, Radford et al. 2019, without output matrix after attention.)
 
 use super::activations::{Activations, Keep, LayerActivations};
+use super::cache::KvCache;
 use super::model::{Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Model, Norm};
 use super::rows::{TASK_ROWS, linear, mat, strided, strided_mut};
 use crate::error::{Error, Result};
-use crate::generate::cache::KvCache;
 use crate::kernels::attention::{self, Heads};
 use crate::kernels::matmul::matmul;
 use crate::kernels::vector::add_assign;

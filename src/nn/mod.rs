@@ -5,6 +5,7 @@
 
 pub mod activations;
 pub mod backward;
+pub mod cache;
 pub mod check;
 pub mod elementwise;
 pub mod forward;
