@@ -1,11 +1,9 @@
 //! Failures on order: where memory is asked for and where calls enter, a test build can have the
 //! N-th such point fail. In any other build a point is nothing.
 
-use crate::error::Result;
-
 #[cfg(not(feature = "fault-injection"))]
 #[inline(always)]
-pub(crate) fn point(_what: &'static str) -> Result<()> {
+pub(crate) fn point(_what: &'static str) -> crate::error::Result<()> {
     Ok(())
 }
 

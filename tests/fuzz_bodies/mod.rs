@@ -22,8 +22,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The names of the targets, and their bodies.
-pub const TARGETS: [(&str, fn(&[u8])); 5] =
+/// A name and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The targets.
+pub const TARGETS: [Target; 5] =
     [("model", model), ("state", state), ("vocab", vocab), ("dataset", dataset), ("text", text)];
 
 /// A folder in memory that this thread's inputs stand in.
