@@ -151,6 +151,16 @@ else
     skip "formatting of the manual pages" "man is not installed"
 fi
 
+# ---- Completion in bash ----
+completes() { # completes TOOL WORD WANTED
+    local tool=$prefix/bin/$1
+    same "$3" "$(bash -c 'source "$1" && COMP_WORDS=("$2" "$3") COMP_CWORD=1 && _cllm_options &&
+        echo "${COMPREPLY[*]}"' - "$prefix/share/bash-completion/completions/$1" "$tool" "$2")"
+}
+check "completion of train_model" completes train_model --ep --epochs
+check "completion of cllm_info" completes cllm_info --j --json
+check "completion of cllm_vocab_build" completes cllm_vocab_build --m "--max-freq --max-size --min-freq"
+
 # ---- uninstall; DESTDIR and other folders ----
 cd "$tree" || exit 1
 unset PKG_CONFIG_PATH
