@@ -251,7 +251,7 @@ static void vocabularies(void) {
     CHECK(strcmp(model->tokens[8].token_str, "neu") == 0 && model->tokens[8].frequency == 1);
     CLLMTokenizer *large = cllm_create_tokenizer(100);
     for (int i = 0; i < 30; i++) {
-        char word[8];
+        char word[16];
         snprintf(word, sizeof word, "w%d", i);
         cllm_add_token(large, word);
     }
