@@ -132,7 +132,10 @@ part_hostile() {
         ;;
     valgrind)
         export HOSTILE_MEGABYTES=4096 HOSTILE_SECONDS=300
-        export HOSTILE_SKIP=cllm_create_medium_model,cllm_create_large_model
+        # Minutes each: models of 0.6 GB, and everything once more.
+        HOSTILE_SKIP=cllm_create_medium_model,cllm_create_large_model,cllm_run_benchmark_suite
+        HOSTILE_SKIP+=,cllm_generate_performance_report
+        export HOSTILE_SKIP
         ;;
     esac
     local wrapper=("${wrapper[@]/--leak-check=full/--leak-check=no}") limit=1500
