@@ -122,7 +122,11 @@ thread_local! {
 /// Runs `work` on `len` floats of this thread's scratch memory, whose content is arbitrary.
 fn with_scratch(len: usize, work: impl FnOnce(&mut [f32])) {
     SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < len {
+        if let Some(more) = len.checked_sub(scratch.len()) {
+            // A panic becomes an error of the call; growing without asking would end the process.
+            if scratch.try_reserve_exact(more).is_err() {
+                panic!("no memory for {len} attention scores");
+            }
             scratch.resize(len, 0.0);
         }
         work(&mut scratch[..len]);
