@@ -396,6 +396,7 @@ pub unsafe extern "C" fn cllm_batch_print_stats(batch: *mut CLLMBatch) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cllm_batch_validate(batch: *mut CLLMBatch) -> c_int {
     guard("cllm_batch_validate", 0, || {
+        BATCHES.find(batch)?;
         // SAFETY: the caller's promise.
         let (b, view) = unsafe {
             let b = ffi::get(batch, "batch")?;
