@@ -8,27 +8,12 @@
 #include "cllm_train_complete.h"
 #include "cllm_utils.h"
 #include "harness.h"
+#include "small_training.h"
 
-static uint32_t tokens[200];
 static char folder[] = "/tmp/cllm_complete_XXXXXX";
 
 static CLLMTraining *prepare(CLLMModel **model) {
-    srand(31);
-    CLLMConfig config = {23, 16, 2, 2, 32, 16, 0};
-    *model = cllm_create_model(&config);
-    CLLMTrainingConfig training = {0};
-    training.learning_rate = 0.01f;
-    training.batch_size = 2;
-    training.sequence_length = 8;
-    CLLMTraining *t = cllm_training_init(*model, &training);
-    t->tokens = tokens;
-    t->num_tokens = 200;
-    return t;
-}
-
-static void finish(CLLMTraining *t, CLLMModel *m) {
-    cllm_training_free(t);
-    cllm_free_model(m);
+    return prepare_small(model, 31);
 }
 
 /* Nothing but the epochs. */

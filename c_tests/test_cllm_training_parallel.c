@@ -8,27 +8,12 @@
 #include "cllm_training_parallel.h"
 #include "cllm_utils.h"
 #include "harness.h"
-
-static uint32_t tokens[200];
+#include "small_training.h"
 
 static CLLMTraining *prepare(CLLMModel **model) {
-    srand(11);
-    CLLMConfig config = {23, 16, 2, 2, 32, 16, 0};
-    *model = cllm_create_model(&config);
-    CLLMTrainingConfig training = {0};
-    training.learning_rate = 0.01f;
-    training.batch_size = 2;
-    training.sequence_length = 8;
-    training.gradient_clip = 1.0f;
-    CLLMTraining *t = cllm_training_init(*model, &training);
-    t->tokens = tokens;
-    t->num_tokens = 200;
+    CLLMTraining *t = prepare_small(model, 11);
+    t->config.gradient_clip = 1.0f;
     return t;
-}
-
-static void finish(CLLMTraining *t, CLLMModel *m) {
-    cllm_training_free(t);
-    cllm_free_model(m);
 }
 
 static void counts(void) {
