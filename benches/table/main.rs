@@ -12,6 +12,9 @@ fn main() {
     if let Some(name) = wanted.first().and_then(|w| w.strip_prefix("child-memory-")) {
         return train_and_report(name);
     }
+    if let Some(("profile", rest)) = wanted.split_first().map(|(w, rest)| (w.as_str(), rest)) {
+        return profile(rest);
+    }
     let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     println!("{}, {:?}", measure::processor(), cllm::kernels::level());
     println!("{}", Row::HEAD);
@@ -114,6 +117,33 @@ fn prefill(shape: &Shape, threads: i32) {
         ratio: median(&mut ratios),
     }
     .print();
+}
+
+/// `profile S 2`: ten seconds of one shape with two threads and nothing else, for a profiler.
+fn profile(arguments: &[String]) {
+    let name = arguments.first().map_or("S", String::as_str);
+    let threads = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1);
+    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else {
+        return println!("no shape {name}");
+    };
+    let start = std::time::Instant::now();
+    let mut tokens = 0;
+    if name == "D" {
+        let mut run = Generation::new(shape, threads);
+        while start.elapsed().as_secs() < 10 {
+            run.prefill(16);
+            run.decode(64);
+            tokens += 80;
+        }
+    } else {
+        let mut run = Training::new(shape);
+        while start.elapsed().as_secs() < 10 {
+            run.steps(1, threads);
+            tokens += shape.rows();
+        }
+    }
+    let rate = tokens as f64 / start.elapsed().as_secs_f64();
+    println!("{name}, {threads} threads: {rate:.0} tokens/s");
 }
 
 /// Cost of a token in training as batch and depth grow, around shape S.

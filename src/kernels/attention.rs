@@ -3,13 +3,13 @@
 //! diagonal are computed. The softmax keeps its log-sum-exp per row, from which the backward pass
 //! recomputes the probabilities.
 
-use super::cross_entropy::softmax;
-use super::math::{exp, sum_by};
-use super::matmul::matmul;
-use super::vector::{axpy, dot};
+use super::cross_entropy::{maximum, softmax};
+use super::math::{LANES, exp, fma, fold, sum_by};
+use super::scratch::{self, Use};
+use super::tile::{Kernels, Panel, Tile};
+use super::vector::{axpy, dot, scale};
 use crate::runtime::pool::Pool;
-use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
-use std::cell::RefCell;
+use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, s};
 
 /// Queries of one block.
 const BLOCK: usize = 64;
@@ -115,22 +115,149 @@ impl HeadsMut {
     }
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+/// Panels of the transposed rows of a head: what scores are products with.
+///
+/// # Safety
+/// `panels` has room for [`panels_len`] floats, and `x` for `keys` rows of the head.
+unsafe fn pack_transposed(kernels: &Kernels, x: ArrayView2<f32>, panels: &mut [f32]) {
+    let (keys, h) = x.dim();
+    let (width, row) = (kernels.panel(), x.strides()[0].unsigned_abs());
+    let all = Panel { b: x.as_ptr(), row: 1, column: row, k: h, columns: keys };
+    for (j, panel) in panels.chunks_exact_mut(width * h).enumerate() {
+        let columns = width.min(keys - j * width);
+        // SAFETY: columns of the view; the chunk is one panel.
+        unsafe { kernels.pack(all.part(0, j * width, h, columns), panel.as_mut_ptr()) };
+    }
 }
 
-/// Runs `work` on `len` floats of this thread's scratch memory, whose content is arbitrary.
-fn with_scratch(len: usize, work: impl FnOnce(&mut [f32])) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        if let Some(more) = len.checked_sub(scratch.len()) {
-            // A panic becomes an error of the call; growing without asking would end the process.
-            if scratch.try_reserve_exact(more).is_err() {
-                panic!("no memory for {len} attention scores");
-            }
-            scratch.resize(len, 0.0);
+/// Floats of the panels of `keys` rows of `h` values.
+fn panels_len(kernels: &Kernels, keys: usize, h: usize) -> usize {
+    keys.next_multiple_of(kernels.panel()) * h
+}
+
+/// scores = q · the transposed rows in `panels`, for the queries of a block. A row is computed as
+/// far as its tile sees, `seen(i)` for row i, and row i starts at `i * row` of `scores`.
+///
+/// # Safety
+/// `scores` has room for the rows, `panels` holds all keys that are seen.
+unsafe fn products(
+    kernels: &Kernels,
+    q: ArrayView2<f32>,
+    panels: &[f32],
+    seen: impl Fn(usize) -> usize,
+    scores: &mut [f32],
+    row: usize,
+) {
+    let (count, h) = q.dim();
+    let width = kernels.panel();
+    let height = kernels.height(width);
+    for i in (0..count).step_by(height) {
+        let rows = height.min(count - i);
+        let columns = seen(i + rows - 1);
+        for (j, panel) in panels.chunks_exact(width * h).enumerate() {
+            let Some(left) = columns.checked_sub(j * width).filter(|&left| left > 0) else { break };
+            let a_row = q.strides()[0].unsigned_abs();
+            let tile = Tile {
+                k: h,
+                a: q.as_ptr().wrapping_add(i * a_row),
+                a_row,
+                a_step: 1,
+                b: panel.as_ptr(),
+                b_step: width,
+                out: scores[i * row + j * width..].as_mut_ptr(),
+                out_row: row,
+                columns: left.min(width),
+                add: false,
+            };
+            // SAFETY: the caller's promise. The tile may be lower than a narrow one could be.
+            unsafe { kernels.tile(rows, &tile) };
         }
-        work(&mut scratch[..len]);
-    });
+    }
+}
+
+/// How [`weighted`] reads a block of weights: element (i, p) is at `i * row + p * step`.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    data: &'a [f32],
+    row: usize,
+    step: usize,
+}
+
+/// out_i (+)= Σ_p w_ip·x_p for the rows i of `out`, over the p in `range(first, count)`, a range
+/// that holds what the rows first..first+count need.
+fn weighted(
+    kernels: &Kernels,
+    w: Weights,
+    x: &Right,
+    range: impl Fn(usize, usize) -> (usize, usize),
+    mut out: ArrayViewMut2<f32>,
+    add: bool,
+) {
+    let (m, h) = out.dim();
+    let width = kernels.panel();
+    let out_row = out.strides()[0].unsigned_abs();
+    for j in (0..h).step_by(width) {
+        let columns = width.min(h - j);
+        let height = kernels.height(columns);
+        for i in (0..m).step_by(height) {
+            let rows = height.min(m - i);
+            let (from, to) = range(i, rows);
+            if from >= to {
+                continue;
+            }
+            let last = (i + rows - 1) * w.row + (to - 1) * w.step;
+            assert!(last < w.data.len() && to <= x.rows, "attention weights outside their block");
+            let tile = Tile {
+                k: to - from,
+                a: w.data[i * w.row + from * w.step..].as_ptr(),
+                a_row: w.row,
+                a_step: w.step,
+                b: x.start.wrapping_add(from * x.row + j),
+                b_step: x.row,
+                out: out.as_mut_ptr().wrapping_add(i * out_row + j),
+                out_row,
+                columns,
+                add,
+            };
+            // SAFETY: rows and columns of `out`; the weights were checked; `x` has rows up to `to`,
+            // in whole registers.
+            unsafe { kernels.tile(rows, &tile) };
+        }
+    }
+}
+
+/// Rows of a head that a product reads as its right matrix, in whole registers: where they lie if
+/// a row fills its registers, otherwise in a copy.
+struct Right {
+    start: *const f32,
+    row: usize,
+    rows: usize,
+}
+
+impl Right {
+    /// Floats of the copy.
+    fn copy_len(kernels: &Kernels, rows: usize, h: usize) -> usize {
+        if Self::fits(kernels, h) { 0 } else { rows * h.next_multiple_of(kernels.lanes) }
+    }
+
+    fn fits(kernels: &Kernels, h: usize) -> bool {
+        h.is_multiple_of(kernels.lanes)
+    }
+
+    fn new(kernels: &Kernels, x: ArrayView2<f32>, copy: &mut [f32]) -> Self {
+        let (rows, h) = x.dim();
+        if Self::fits(kernels, h) {
+            return Self { start: x.as_ptr(), row: x.strides()[0].unsigned_abs(), rows };
+        }
+        let row = h.next_multiple_of(kernels.lanes);
+        for (x, copy) in x.rows().into_iter().zip(copy.chunks_exact_mut(row)) {
+            for (x, copy) in x.iter().zip(&mut *copy) {
+                *copy = *x;
+            }
+            copy[h..].fill(0.0);
+        }
+        Self { start: copy.as_ptr(), row, rows }
+    }
 }
 
 /// out = attention, `[B·rows][H·h]`; the keys and values of each sequence are its first
@@ -150,37 +277,58 @@ pub fn forward(
     }
     let out = HeadsMut::new(out, d, s.rows * d);
     let lse = lse.map(|lse| HeadsMut::new(lse, s.heads, s.rows * s.heads));
-    let blocks = s.rows.div_ceil(BLOCK);
-    pool.for_each(s.batch * s.heads * blocks, |task| {
-        let (b, rest) = (task / (s.heads * blocks), task % (s.heads * blocks));
-        let (head, block) = (rest / blocks, rest % blocks);
-        let first = block * BLOCK;
-        let count = BLOCK.min(s.rows - first);
-        let keys = s.visible(first, count);
-        with_scratch(count * keys, |scores| {
-            let q = q.view(s, b, head, first, count);
-            product(scores, (count, keys), q, k.view(s, b, head, 0, keys).t());
-            for (i, row) in scores.chunks_exact_mut(keys).enumerate() {
-                let seen = s.visible(first + i, 1);
-                let (row, hidden) = row.split_at_mut(seen);
-                super::vector::scale(row, s.scale());
-                let sum = softmax(row);
-                hidden.fill(0.0);
-                if let Some(lse) = lse {
-                    let one = Shape { head_dim: 1, ..*s };
-                    // SAFETY: one float, of this sequence, head and row.
-                    unsafe { lse.view(&one, b, head, first + i, 1) }.fill(sum);
-                }
+    let kernels = Kernels::get();
+    // A task is some blocks of queries of one head, so that its panels serve more than one block.
+    let parts = if s.batch * s.heads >= 2 * pool.threads() { 1 } else { s.rows.div_ceil(BLOCK) };
+    let step = s.rows.div_ceil(parts).next_multiple_of(BLOCK);
+    pool.for_each(s.batch * s.heads * parts, |task| {
+        let (b, rest) = (task / (s.heads * parts), task % (s.heads * parts));
+        let (head, part) = (rest / parts, rest % parts);
+        let (first, end) = (part * step, s.rows.min((part + 1) * step));
+        if first >= end {
+            return;
+        }
+        let keys = s.visible(first, end - first);
+        let (k, v) = (k.view(s, b, head, 0, keys), v.view(s, b, head, 0, keys));
+        let panels = panels_len(kernels, keys, s.head_dim);
+        let copy = Right::copy_len(kernels, keys, s.head_dim);
+        scratch::with(Use::Heads, panels + copy, |heads| {
+            let (panels, copy) = heads.split_at_mut(panels);
+            // SAFETY: the sizes above.
+            unsafe { pack_transposed(kernels, k, panels) };
+            let v = Right::new(kernels, v, copy);
+            for first in (first..end).step_by(BLOCK) {
+                let count = BLOCK.min(end - first);
+                let row = s.visible(first, count).next_multiple_of(kernels.lanes);
+                let q = q.view(s, b, head, first, count);
+                let seen = |i: usize| s.visible(first + i, 1);
+                scratch::with(Use::Scores, count * row, |scores| {
+                    // SAFETY: a row of `scores` is as long as the last query sees.
+                    unsafe { products(kernels, q, panels, seen, scores, row) };
+                    let mut sums = [0f32; BLOCK];
+                    for (i, scores) in scores.chunks_exact_mut(row).enumerate() {
+                        let (scores, hidden) = scores.split_at_mut(seen(i));
+                        let (max, sum) = exponentials(scores, s.scale());
+                        hidden.fill(0.0);
+                        sums[i] = 1.0 / sum;
+                        if let Some(lse) = lse {
+                            let one = Shape { head_dim: 1, ..*s };
+                            // SAFETY: one float, of this sequence, head and row.
+                            unsafe { lse.view(&one, b, head, first + i, 1) }.fill(max + sum.ln());
+                        }
+                    }
+                    // SAFETY: the rows of this block, in the columns of this head.
+                    let mut out = unsafe { out.view(s, b, head, first, count) };
+                    let weights = Weights { data: scores, row, step: 1 };
+                    let range = |i: usize, rows: usize| (0, seen(i + rows - 1));
+                    weighted(kernels, weights, &v, range, out.view_mut(), false);
+                    for (mut row, factor) in out.rows_mut().into_iter().zip(sums) {
+                        if let Some(row) = row.as_slice_mut() {
+                            scale(row, factor);
+                        }
+                    }
+                });
             }
-            // SAFETY: the rows of this block, in the columns of this head.
-            let out = unsafe { out.view(s, b, head, first, count) };
-            matmul(
-                &Pool::serial(),
-                out,
-                view(scores, (count, keys)),
-                v.view(s, b, head, 0, keys),
-                0.0,
-            );
         });
     });
 }
@@ -189,20 +337,21 @@ pub fn forward(
 fn single(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let (h, keys) = (s.head_dim, s.keys());
     let work = |head: usize, out: &mut [f32]| {
-        with_scratch(keys, |scores| {
+        scratch::with(Use::Scores, keys, |scores| {
             let row = |x: &Heads, i: usize| {
                 let start = i * x.row + head * h;
                 start..start + h
             };
             let query = &q.data[row(&q, 0)];
             for (j, score) in scores.iter_mut().enumerate() {
-                *score = s.scale() * dot(query, &k.data[row(&k, j)]);
+                *score = dot(query, &k.data[row(&k, j)]);
             }
-            softmax(scores);
+            let (_, sum) = exponentials(scores, s.scale());
             out.fill(0.0);
             for (j, p) in scores.iter().enumerate() {
                 axpy(out, *p, &v.data[row(&v, j)]);
             }
+            scale(out, 1.0 / sum);
         });
     };
     if keys * h < 1 << 14 {
@@ -235,45 +384,121 @@ pub fn backward(
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
     let contiguous = |data| Heads { data, row: d, sequence: s.rows * d };
     let (out, dout) = (contiguous(out), contiguous(dout));
+    let kernels = Kernels::get();
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
+        let (h, all) = (s.head_dim, s.rows);
         // SAFETY: all rows of this sequence in the columns of this head, in three disjoint places.
         let (mut dk, mut dv) =
-            unsafe { (dk.view(s, b, head, 0, s.rows), dv.view(s, b, head, 0, s.rows)) };
-        dk.fill(0.0);
-        dv.fill(0.0);
-        for first in (0..s.rows).step_by(BLOCK) {
-            let count = BLOCK.min(s.rows - first);
-            let keys = s.visible(first, count);
-            with_scratch(2 * count * keys, |scratch| {
-                let (p, ds) = scratch.split_at_mut(count * keys);
-                let queries = q.view(s, b, head, first, count);
-                let (k, v) = (k.view(s, b, head, 0, keys), v.view(s, b, head, 0, keys));
-                let dout = dout.view(s, b, head, first, count);
-                let out = out.view(s, b, head, first, count);
-                product(p, (count, keys), queries, k.t());
-                product(ds, (count, keys), dout, v.t());
-                for i in 0..count {
-                    let at = (b * s.rows + first + i) * s.heads + head;
-                    let correction = out.row(i).dot(&dout.row(i));
-                    let seen = s.visible(first + i, 1);
-                    let p = &mut p[i * keys..][..keys];
-                    let ds = &mut ds[i * keys..][..keys];
-                    score_gradient(&mut p[..seen], &mut ds[..seen], s.scale(), lse[at], correction);
-                    p[seen..].fill(0.0);
-                    ds[seen..].fill(0.0);
-                }
-                let serial = Pool::serial();
-                let (p, ds) = (view(p, (count, keys)), view(ds, (count, keys)));
-                let upto = ndarray::s![..keys, ..];
-                matmul(&serial, dv.slice_mut(upto), p.t(), dout, 1.0);
-                matmul(&serial, dk.slice_mut(upto), ds.t(), queries, 1.0);
-                // SAFETY: as for dk and dv; these rows are written once.
-                let dq = unsafe { dq.view(s, b, head, first, count) };
-                matmul(&serial, dq, ds, k, 0.0);
-            });
-        }
+            unsafe { (dk.view(s, b, head, 0, all), dv.view(s, b, head, 0, all)) };
+        let (queries, keys, values) =
+            (q.view(s, b, head, 0, all), k.view(s, b, head, 0, all), v.view(s, b, head, 0, all));
+        let dout = dout.view(s, b, head, 0, all);
+        let out = out.view(s, b, head, 0, all);
+        let panels = panels_len(kernels, all, h);
+        let copy = Right::copy_len(kernels, all, h);
+        scratch::with(Use::Heads, 2 * panels + 3 * copy, |heads| {
+            let (k_panels, rest) = heads.split_at_mut(panels);
+            let (v_panels, rest) = rest.split_at_mut(panels);
+            let (k_copy, rest) = rest.split_at_mut(copy);
+            let (q_copy, dout_copy) = rest.split_at_mut(copy);
+            // SAFETY: the sizes above.
+            unsafe {
+                pack_transposed(kernels, keys, k_panels);
+                pack_transposed(kernels, values, v_panels);
+            }
+            let keys = Right::new(kernels, keys, k_copy);
+            let right_queries = Right::new(kernels, queries, q_copy);
+            let right_dout = Right::new(kernels, dout, dout_copy);
+            let mut done = 0;
+            for first in (0..all).step_by(BLOCK) {
+                let count = BLOCK.min(all - first);
+                let visible = s.visible(first, count);
+                let row = visible.next_multiple_of(kernels.lanes);
+                let block = s![first..first + count, ..];
+                let seen = |i: usize| s.visible(first + i, 1);
+                scratch::with(Use::Scores, 2 * count * row, |scores| {
+                    let (p, ds) = scores.split_at_mut(count * row);
+                    // SAFETY: a row of the scores is as long as the last query sees.
+                    unsafe {
+                        products(kernels, queries.slice(block), k_panels, seen, p, row);
+                        products(kernels, dout.slice(block), v_panels, seen, ds, row);
+                    }
+                    for i in 0..count {
+                        let at = (b * s.rows + first + i) * s.heads + head;
+                        let correction =
+                            match (out.row(first + i).as_slice(), dout.row(first + i).as_slice()) {
+                                (Some(out), Some(dout)) => dot(out, dout),
+                                _ => 0.0,
+                            };
+                        let seen = seen(i);
+                        let p = &mut p[i * row..][..row];
+                        let ds = &mut ds[i * row..][..row];
+                        score_gradient(
+                            &mut p[..seen],
+                            &mut ds[..seen],
+                            s.scale(),
+                            lse[at],
+                            correction,
+                        );
+                        p[seen..].fill(0.0);
+                        ds[seen..].fill(0.0);
+                    }
+                    // Key j is seen by the queries from j on, in a causal pass.
+                    let from =
+                        |j: usize| if s.causal { j.saturating_sub(s.base + first) } else { 0 };
+                    for (weights, x, grad) in
+                        [(&*p, &right_dout, &mut dv), (&*ds, &right_queries, &mut dk)]
+                    {
+                        let x = Right {
+                            start: x.start.wrapping_add(first * x.row),
+                            row: x.row,
+                            rows: count,
+                        };
+                        for (keys, add) in [(0..done, true), (done..visible, false)] {
+                            let weights =
+                                Weights { data: &weights[keys.start..], row: 1, step: row };
+                            let grad = grad.slice_mut(s![keys.clone(), ..]);
+                            weighted(
+                                kernels,
+                                weights,
+                                &x,
+                                |j, _| (from(keys.start + j), count),
+                                grad,
+                                add,
+                            );
+                        }
+                    }
+                    let weights = Weights { data: ds, row, step: 1 };
+                    // SAFETY: as for dk and dv; these rows are written once.
+                    let dq = unsafe { dq.view(s, b, head, first, count) };
+                    weighted(kernels, weights, &keys, |i, rows| (0, seen(i + rows - 1)), dq, false);
+                });
+                done = visible;
+            }
+        });
     });
+}
+
+simd! {
+    /// x_i = e^(scale·(x_i − max)); returns scale·max and Σ x.
+    fn exponentials(x: &mut [f32], scale: f32) -> (f32, f32) {
+        let max = maximum(x) * scale;
+        let mut lanes = [0f32; LANES];
+        let (chunks, rest) = x.as_chunks_mut::<LANES>();
+        for chunk in chunks {
+            for i in 0..LANES {
+                let e = exp::<FMA>(fma::<FMA>(chunk[i], scale, -max));
+                chunk[i] = e;
+                lanes[i] += e;
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *x = exp::<FMA>(fma::<FMA>(*x, scale, -max));
+            *lane += *x;
+        }
+        (max, fold(lanes, |a, b| a + b))
+    }
 }
 
 simd! {
@@ -281,23 +506,9 @@ simd! {
     /// ds = p·(dp − Σ p·dp)·scale, where the sum is do·o.
     fn score_gradient(p: &mut [f32], ds: &mut [f32], scale: f32, lse: f32, correction: f32) {
         for (p, ds) in p.iter_mut().zip(ds) {
-            *p = exp::<FMA>(*p * scale - lse);
+            *p = exp::<FMA>(fma::<FMA>(*p, scale, -lse));
             *ds = *p * (*ds - correction) * scale;
         }
-    }
-}
-
-fn view(data: &[f32], shape: (usize, usize)) -> ArrayView2<'_, f32> {
-    match ArrayView2::from_shape(shape, data) {
-        Ok(view) => view,
-        Err(e) => panic!("scratch smaller than its view: {e}"),
-    }
-}
-
-fn product(out: &mut [f32], shape: (usize, usize), a: ArrayView2<f32>, b: ArrayView2<f32>) {
-    match ArrayViewMut2::from_shape(shape, out) {
-        Ok(out) => matmul(&Pool::serial(), out, a, b, 0.0),
-        Err(e) => panic!("scratch smaller than its view: {e}"),
     }
 }
 

@@ -16,7 +16,10 @@ pub mod gelu;
 mod math;
 pub mod matmul;
 pub mod norm;
+mod scratch;
+mod simd;
 pub(crate) mod team;
+mod tile;
 pub mod vector;
 pub mod waves;
 

@@ -1,12 +1,16 @@
 //! Threads that work on one loop together. They sleep between steps; inside a step
 //! ([`Team::step`]), where loops follow each other within microseconds, they wait for the next
 //! loop awake for a moment, since waking costs more than most of these loops.
+//!
+//! Each thread starts with a share of the tasks, the same one in every loop over as many tasks,
+//! so that what it wrote in one loop is in its own cache for the next. Who is done takes from the
+//! others' ends.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Turns of a waiting loop before it sleeps: some 50 microseconds.
@@ -22,6 +26,40 @@ struct Job {
     tasks: usize,
 }
 
+/// A range of tasks, its first in the upper half, its end in the lower; on a cache line of its own
+/// (processors fetch them in pairs).
+#[repr(align(128))]
+struct Share(AtomicU64);
+
+/// The most tasks of one loop.
+const MAX_TASKS: usize = u32::MAX as usize;
+
+impl Share {
+    fn set(&self, first: usize, end: usize) {
+        self.0.store((first as u64) << 32 | end as u64, Relaxed);
+    }
+
+    /// Takes a task: the first one, or the last.
+    fn take(&self, first: bool) -> Option<usize> {
+        let mut range = self.0.load(Relaxed);
+        loop {
+            let (start, end) = (range >> 32, range & MAX_TASKS as u64);
+            if start >= end {
+                return None;
+            }
+            let (task, rest) = if first {
+                (start, (start + 1) << 32 | end)
+            } else {
+                (end - 1, start << 32 | (end - 1))
+            };
+            match self.0.compare_exchange_weak(range, rest, Relaxed, Relaxed) {
+                Ok(_) => return Some(task as usize),
+                Err(now) => range = now,
+            }
+        }
+    }
+}
+
 /// What the threads share.
 pub(crate) struct Shared {
     /// Grows with every loop.
@@ -30,8 +68,8 @@ pub(crate) struct Shared {
     gate: AtomicUsize,
     /// The loop; written only while the gate is closed and nobody is inside.
     job: UnsafeCell<Job>,
-    /// The next task of it.
-    next: AtomicUsize,
+    /// The tasks that each thread has left.
+    shares: Box<[Share]>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Whether waiting threads stay awake for a moment.
     awake: AtomicBool,
@@ -87,15 +125,15 @@ impl Drop for Step<'_> {
 }
 
 impl Team {
-    /// A team without members; each thread that is to work runs [`Shared::work`].
-    pub fn new(spins: bool) -> (Self, Arc<Shared>) {
+    /// A team of `threads` threads, the owner included; the others are to run [`Shared::work`].
+    pub fn new(threads: usize, spins: bool) -> (Self, Arc<Shared>) {
         unsafe fn nothing(_: *const (), _: usize) {}
         let job = Job { call: nothing, data: std::ptr::null(), tasks: 0 };
         let shared = Arc::new(Shared {
             generation: AtomicUsize::new(0),
             gate: AtomicUsize::new(0),
             job: UnsafeCell::new(job),
-            next: AtomicUsize::new(0),
+            shares: (0..threads.max(1)).map(|_| Share(AtomicU64::new(0))).collect(),
             panic: Mutex::new(None),
             awake: AtomicBool::new(false),
             stop: AtomicBool::new(false),
@@ -146,7 +184,8 @@ impl Team {
         let shared = &*self.shared;
         let ours = shared.owner_token.load(Relaxed) == token();
         let step = if ours { None } else { self.own() };
-        if step.is_none() && (!ours || shared.looping.load(Relaxed)) {
+        let busy = step.is_none() && (!ours || shared.looping.load(Relaxed));
+        if busy || tasks > MAX_TASKS {
             return (0..tasks).for_each(work);
         }
         unsafe fn call<F: Fn(usize)>(data: *const (), i: usize) {
@@ -176,7 +215,10 @@ impl Shared {
     /// # Safety
     /// `job` is what stands in `self.job`; the caller is the owner.
     unsafe fn run(&self, job: Job) {
-        self.next.store(0, Relaxed);
+        let threads = self.shares.len();
+        for (i, share) in self.shares.iter().enumerate() {
+            share.set(job.tasks * i / threads, job.tasks * (i + 1) / threads);
+        }
         self.gate.store(OPEN, Release);
         self.generation.fetch_add(1, SeqCst);
         if self.sleepers.load(SeqCst) > 0 {
@@ -184,7 +226,7 @@ impl Shared {
             self.wake.notify_all();
         }
         // SAFETY: the caller's promise.
-        unsafe { self.tasks(job) };
+        unsafe { self.tasks(job, 0) };
         let mut inside = self.gate.fetch_and(!OPEN, SeqCst) & !OPEN;
         let mut spins = 0;
         while inside > 0 && spins < SPINS {
@@ -202,30 +244,29 @@ impl Shared {
         }
     }
 
-    /// Tasks until none is left.
+    /// Tasks until none is left: those of thread `me`, then those of the threads after it.
     ///
     /// # Safety
     /// `job` is the loop that is running and stays so until this returns.
-    unsafe fn tasks(&self, job: Job) {
+    unsafe fn tasks(&self, job: Job, me: usize) {
+        let (before, from) = self.shares.split_at(me);
         let work = || {
-            loop {
-                let i = self.next.fetch_add(1, Relaxed);
-                if i >= job.tasks {
-                    break;
+            for (i, share) in from.iter().chain(before).enumerate() {
+                while let Some(task) = share.take(i == 0) {
+                    // SAFETY: the caller's promise.
+                    unsafe { (job.call)(job.data, task) };
                 }
-                // SAFETY: the caller's promise.
-                unsafe { (job.call)(job.data, i) };
             }
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             // The others need not finish what nobody will see.
-            self.next.store(job.tasks, Relaxed);
+            self.shares.iter().for_each(|share| share.set(0, 0));
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
     }
 
-    /// What a member does until [`Team::stop`].
-    pub fn work(&self) {
+    /// What member `me`, 1 or more, does until [`Team::stop`].
+    pub fn work(&self, me: usize) {
         let mut seen = 0;
         while let Some(generation) = self.wait(seen) {
             seen = generation;
@@ -234,7 +275,7 @@ impl Shared {
                 continue;
             }
             // SAFETY: inside, so that the owner waits before it changes the job.
-            unsafe { self.tasks(*self.job.get()) };
+            unsafe { self.tasks(*self.job.get(), me) };
             if self.gate.fetch_sub(1, SeqCst) == 1 && self.owner_sleeps.load(SeqCst) {
                 let _lock = locked(&self.lock);
                 self.done.notify_all();

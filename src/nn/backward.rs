@@ -2,14 +2,14 @@
 //! the forward pass kept. Derivations: `docs/MODEL.md`.
 
 use super::activations::{Activations, LayerActivations};
-use super::forward::{Beyond, position_row, qkv_heads};
+use super::forward::qkv_heads;
 use super::model::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Model, Norm, Params,
 };
 use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
 use crate::kernels::attention;
-use crate::kernels::matmul::matmul;
+use crate::kernels::matmul::{matmul, matmul_then};
 use crate::kernels::vector::add_assign;
 use crate::kernels::{gelu, norm};
 use crate::limits::{grow, product};
@@ -96,19 +96,37 @@ fn run(
         layer_backward(pool, layer, a, d, batch, per_sequence, grads, scratch, 0.0);
     }
     let dx = &scratch.dx[..n * d];
-    for (token, dx) in tokens.iter().zip(dx.chunks_exact(d)) {
-        if let Some(row) = grads.embeddings.chunks_exact_mut(d).nth(*token as usize) {
-            add_assign(row, dx);
-        }
-    }
+    embedding_backward(pool, d, tokens, dx, grads.embeddings);
     if let Some(learned) = &mut grads.learned {
-        learned.fill(0.0);
-        for (t, dx) in dx.chunks_exact(d).enumerate() {
-            if let Some(p) = position_row(model, t % per_sequence, Beyond::NoPosition) {
-                add_assign(&mut learned[p * d..][..d], dx);
+        // Positions beyond the table have no row in training: `Beyond::NoPosition`.
+        pool.chunks((learned, TASK_ROWS * d), |task, learned| {
+            for (i, row) in learned.chunks_exact_mut(d).enumerate() {
+                let position = task * TASK_ROWS + i;
+                row.fill(0.0);
+                for dx in dx.chunks_exact(per_sequence * d) {
+                    if let Some(dx) = dx.chunks_exact(d).nth(position) {
+                        add_assign(row, dx);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// Adds the rows of `dx` to the rows of their tokens. Each task owns some of the vocabulary, so
+/// that rows are added in the order of the batch.
+fn embedding_backward(pool: &Pool, d: usize, tokens: &[u32], dx: &[f32], embeddings: &mut [f32]) {
+    const TASKS: usize = 16;
+    let vocab = embeddings.len() / d;
+    let owned = vocab.div_ceil(TASKS).max(1);
+    pool.chunks((embeddings, owned * d), |task, rows| {
+        for (token, dx) in tokens.iter().zip(dx.chunks_exact(d)) {
+            let row = (*token as usize).wrapping_sub(task * owned);
+            if let Some(row) = rows.chunks_exact_mut(d).nth(row) {
+                add_assign(row, dx);
             }
         }
-    }
+    });
 }
 
 /// One layer: `scratch.dx` is the gradient of what leaves it and becomes that of what enters it.
@@ -206,10 +224,10 @@ fn feed_forward_backward(
         sum_rows(pool, b2, dx, n, partials, beta);
     }
     let dhidden = &mut hidden[..n * width];
-    matmul(pool, mat_mut(dhidden, n, width), dy, mat(ff.w2, d, width), 0.0);
-    pool.chunks((&mut *dhidden, TASK_ROWS * width), |task, grad| {
-        gelu::backward(&a.pre_activation[task * TASK_ROWS * width..], grad);
-    });
+    let through = |i: usize, j: usize, grad: &mut [f32], _: &mut [f32]| {
+        gelu::backward(&a.pre_activation[i * width + j..], grad);
+    };
+    matmul_then(pool, mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
     if let Some(b1) = &mut grads.b1 {
         sum_rows(pool, b1, dhidden, n, partials, beta);
     }

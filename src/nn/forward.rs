@@ -10,10 +10,10 @@
 use super::activations::{Activations, Keep, LayerActivations};
 use super::cache::KvCache;
 use super::model::{Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Model, Norm};
-use super::rows::{TASK_ROWS, linear, mat, strided, strided_mut};
+use super::rows::{TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
 use crate::kernels::attention::{self, Heads};
-use crate::kernels::matmul::matmul;
+use crate::kernels::matmul::{matmul, matmul_then};
 use crate::kernels::vector::add_assign;
 use crate::kernels::{gelu, norm};
 use crate::runtime::pool::Pool;
@@ -313,16 +313,14 @@ pub(super) fn qkv_heads(qkv: &[f32], rows: usize, d: usize) -> [Heads<'_>; 3] {
 /// W1·x + b1 and its GELU.
 fn hidden(pool: &Pool, ff: &FeedForward<&[f32]>, n: usize, d: usize, a: &mut LayerActivations) {
     let width = ff.hidden;
-    linear(pool, &mut a.pre_activation, &a.normed2, ff.w1, n, d, width);
-    pool.chunks2(
-        (&mut a.pre_activation[..n * width], TASK_ROWS * width),
-        (&mut a.hidden[..n * width], TASK_ROWS * width),
-        |_, z, out| match ff.b1 {
-            Some(bias) => {
-                for (z, out) in z.chunks_exact_mut(width).zip(out.chunks_exact_mut(width)) {
-                    gelu::with_bias(z, bias, out);
-                }
-            }
+    matmul_then(
+        pool,
+        mat_mut(&mut a.pre_activation, n, width),
+        Some(mat_mut(&mut a.hidden, n, width)),
+        mat(&a.normed2, n, d),
+        mat(ff.w1, width, d).t(),
+        |_, j, z, out| match ff.b1 {
+            Some(bias) => gelu::with_bias(z, &bias[j..], out),
             None => gelu::forward(z, out),
         },
     );

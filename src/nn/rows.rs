@@ -1,6 +1,6 @@
 //! Matrices of rows: linear maps and sums over rows.
 
-use crate::kernels::matmul::{matmul, matvec};
+use crate::kernels::matmul::matmul;
 use crate::kernels::vector::add_assign;
 use crate::runtime::pool::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
@@ -53,12 +53,8 @@ pub fn linear(
     inputs: usize,
     outputs: usize,
 ) {
-    if n == 1 {
-        matvec(pool, &mut out[..outputs], w, &x[..inputs]);
-    } else {
-        let out = mat_mut(out, n, outputs);
-        matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), 0.0);
-    }
+    let out = mat_mut(out, n, outputs);
+    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), 0.0);
 }
 
 /// Space for the partial sums of [`sum_rows`].

@@ -48,7 +48,7 @@ impl Pool {
         if threads == 1 {
             return Ok(Self::serial());
         }
-        let (team, shared) = Team::new(threads <= Self::online());
+        let (team, shared) = Team::new(threads, threads <= Self::online());
         let mut pool =
             Self { threads, inner: Some(team), process: std::process::id(), handles: Vec::new() };
         // The calling thread is one of them.
@@ -56,7 +56,7 @@ impl Pool {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name(format!("{THREAD_NAME}{index}"));
             let handle = thread
-                .spawn(move || shared.work())
+                .spawn(move || shared.work(index))
                 .map_err(|e| Error::State(format!("can't start {threads} threads: {e}")))?;
             pool.handles.push(handle);
         }
