@@ -3,11 +3,11 @@
 //! diagonal are computed. The softmax keeps its log-sum-exp per row, from which the backward pass
 //! recomputes the probabilities.
 
-use super::cross_entropy::{maximum, softmax};
-use super::math::{LANES, exp, fma, fold, sum_by};
+use super::cross_entropy::softmax;
+use super::math::{REGISTER, exp, fma, sum_by};
 use super::scratch::{self, Use};
 use super::tile::{Kernels, Panel, Tile};
-use super::vector::{axpy, dot, scale};
+use super::vector::{dot, scale};
 use crate::runtime::pool::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder, s};
 
@@ -299,7 +299,7 @@ pub fn forward(
             let v = Right::new(kernels, v, copy);
             for first in (first..end).step_by(BLOCK) {
                 let count = BLOCK.min(end - first);
-                let row = s.visible(first, count).next_multiple_of(kernels.lanes);
+                let row = s.visible(first, count).next_multiple_of(REGISTER);
                 let q = q.view(s, b, head, first, count);
                 let seen = |i: usize| s.visible(first + i, 1);
                 scratch::with(Use::Scores, count * row, |scores| {
@@ -307,9 +307,7 @@ pub fn forward(
                     unsafe { products(kernels, q, panels, seen, scores, row) };
                     let mut sums = [0f32; BLOCK];
                     for (i, scores) in scores.chunks_exact_mut(row).enumerate() {
-                        let (scores, hidden) = scores.split_at_mut(seen(i));
-                        let (max, sum) = exponentials(scores, s.scale());
-                        hidden.fill(0.0);
+                        let (max, sum) = exponentials(scores, seen(i), s.scale());
                         sums[i] = 1.0 / sum;
                         if let Some(lse) = lse {
                             let one = Shape { head_dim: 1, ..*s };
@@ -337,24 +335,16 @@ pub fn forward(
 fn single(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let (h, keys) = (s.head_dim, s.keys());
     let work = |head: usize, out: &mut [f32]| {
-        scratch::with(Use::Scores, keys, |scores| {
-            let row = |x: &Heads, i: usize| {
-                let start = i * x.row + head * h;
-                start..start + h
-            };
-            let query = &q.data[row(&q, 0)];
-            for (j, score) in scores.iter_mut().enumerate() {
-                *score = dot(query, &k.data[row(&k, j)]);
-            }
-            let (_, sum) = exponentials(scores, s.scale());
-            out.fill(0.0);
-            for (j, p) in scores.iter().enumerate() {
-                axpy(out, *p, &v.data[row(&v, j)]);
-            }
-            scale(out, 1.0 / sum);
+        let from = |x: &Heads<'_>| head * h..x.data.len().min((keys - 1) * x.row + (head + 1) * h);
+        let (query, k_rows, v_rows) =
+            (&q.data[head * h..][..h], &k.data[from(&k)], &v.data[from(&v)]);
+        scratch::with(Use::Scores, keys.next_multiple_of(REGISTER), |scores| {
+            query_scores(query, k_rows, k.row, &mut scores[..keys]);
+            let (_, sum) = exponentials(scores, keys, s.scale());
+            query_values(&scores[..keys], 1.0 / sum, v_rows, v.row, out);
         });
     };
-    if keys * h < 1 << 14 {
+    if keys * h < 1 << 12 {
         out.chunks_mut(h).enumerate().for_each(|(head, out)| work(head, out));
     } else {
         pool.chunks((out, h), work);
@@ -414,7 +404,7 @@ pub fn backward(
             for first in (0..all).step_by(BLOCK) {
                 let count = BLOCK.min(all - first);
                 let visible = s.visible(first, count);
-                let row = visible.next_multiple_of(kernels.lanes);
+                let row = visible.next_multiple_of(REGISTER);
                 let block = s![first..first + count, ..];
                 let seen = |i: usize| s.visible(first + i, 1);
                 scratch::with(Use::Scores, 2 * count * row, |scores| {
@@ -431,18 +421,9 @@ pub fn backward(
                                 (Some(out), Some(dout)) => dot(out, dout),
                                 _ => 0.0,
                             };
-                        let seen = seen(i);
                         let p = &mut p[i * row..][..row];
                         let ds = &mut ds[i * row..][..row];
-                        score_gradient(
-                            &mut p[..seen],
-                            &mut ds[..seen],
-                            s.scale(),
-                            lse[at],
-                            correction,
-                        );
-                        p[seen..].fill(0.0);
-                        ds[seen..].fill(0.0);
+                        score_gradient(p, ds, seen(i), s.scale(), lse[at], correction);
                     }
                     // Key j is seen by the queries from j on, in a causal pass.
                     let from =
@@ -481,33 +462,107 @@ pub fn backward(
 }
 
 simd! {
-    /// x_i = e^(scale·(x_i − max)); returns scale·max and Σ x.
-    fn exponentials(x: &mut [f32], scale: f32) -> (f32, f32) {
-        let max = maximum(x) * scale;
-        let mut lanes = [0f32; LANES];
-        let (chunks, rest) = x.as_chunks_mut::<LANES>();
-        for chunk in chunks {
-            for i in 0..LANES {
-                let e = exp::<FMA>(fma::<FMA>(chunk[i], scale, -max));
-                chunk[i] = e;
-                lanes[i] += e;
+    /// The scores in `x[..seen]` become e^(scale·(x_i − max)), what is behind them 0; returns
+    /// scale·max and the sum. The row is whole registers long.
+    fn exponentials(x: &mut [f32], seen: usize, scale: f32) -> (f32, f32) {
+        let end = seen.next_multiple_of(REGISTER).min(x.len());
+        x[seen..end].fill(f32::NEG_INFINITY);
+        let (chunks, _) = x[..end].as_chunks_mut::<REGISTER>();
+        let mut lanes = [f32::NEG_INFINITY; REGISTER];
+        for chunk in &*chunks {
+            for i in 0..REGISTER {
+                lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
             }
         }
-        for (lane, x) in lanes.iter_mut().zip(rest) {
-            *x = exp::<FMA>(fma::<FMA>(*x, scale, -max));
-            *lane += *x;
+        let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
+        let mut lanes = [0f32; REGISTER];
+        for chunk in chunks {
+            for i in 0..REGISTER {
+                chunk[i] = exp::<FMA>(fma::<FMA>(chunk[i], scale, -max));
+                lanes[i] += chunk[i];
+            }
         }
-        (max, fold(lanes, |a, b| a + b))
+        x[seen..].fill(0.0);
+        (max, lanes.into_iter().sum())
     }
 }
 
 simd! {
     /// Turns scores q·k into probabilities and dp into dscore, both times the score's scale:
-    /// ds = p·(dp − Σ p·dp)·scale, where the sum is do·o.
-    fn score_gradient(p: &mut [f32], ds: &mut [f32], scale: f32, lse: f32, correction: f32) {
-        for (p, ds) in p.iter_mut().zip(ds) {
-            *p = exp::<FMA>(fma::<FMA>(*p, scale, -lse));
-            *ds = *p * (*ds - correction) * scale;
+    /// ds = p·(dp − Σ p·dp)·scale, where the sum is do·o; behind `seen` both become 0. The rows
+    /// are whole registers long.
+    fn score_gradient(
+        p: &mut [f32],
+        ds: &mut [f32],
+        seen: usize,
+        scale: f32,
+        lse: f32,
+        correction: f32,
+    ) {
+        let end = seen.next_multiple_of(REGISTER).min(p.len());
+        let (chunks, _) = p[..end].as_chunks_mut::<REGISTER>();
+        let (ds_chunks, _) = ds[..end].as_chunks_mut::<REGISTER>();
+        for (p, ds) in chunks.iter_mut().zip(ds_chunks) {
+            for i in 0..REGISTER {
+                p[i] = exp::<FMA>(fma::<FMA>(p[i], scale, -lse));
+                ds[i] = p[i] * (ds[i] - correction) * scale;
+            }
+        }
+        p[seen..].fill(0.0);
+        ds[seen..].fill(0.0);
+    }
+}
+
+simd! {
+    /// scores_j = q · key j, for keys whose rows start at `j * row` of `keys`.
+    fn query_scores(q: &[f32], keys: &[f32], row: usize, scores: &mut [f32]) {
+        let h = q.len();
+        let (q_chunks, q_rest) = q.as_chunks::<REGISTER>();
+        for (j, score) in scores.iter_mut().enumerate() {
+            let (chunks, rest) = keys[j * row..][..h].as_chunks::<REGISTER>();
+            let mut lanes = [0f32; REGISTER];
+            for (q, key) in q_chunks.iter().zip(chunks) {
+                for i in 0..REGISTER {
+                    lanes[i] = fma::<FMA>(q[i], key[i], lanes[i]);
+                }
+            }
+            for (i, (q, key)) in q_rest.iter().zip(rest).enumerate() {
+                lanes[i] = fma::<FMA>(*q, *key, lanes[i]);
+            }
+            let mut width = REGISTER / 2;
+            while width > 0 {
+                for i in 0..width {
+                    lanes[i] += lanes[i + width];
+                }
+                width /= 2;
+            }
+            *score = lanes[0];
+        }
+    }
+}
+
+simd! {
+    /// out = factor · Σ_j weights_j · x_j, for rows that start at `j * row` of `x`.
+    fn query_values(weights: &[f32], factor: f32, x: &[f32], row: usize, out: &mut [f32]) {
+        const WIDTH: usize = 4 * REGISTER;
+        for (c, out) in out.chunks_mut(WIDTH).enumerate() {
+            let mut sums = [0f32; WIDTH];
+            let len = out.len();
+            for (j, &weight) in weights.iter().enumerate() {
+                let x = &x[j * row + c * WIDTH..][..len];
+                if let Ok(x) = <&[f32; WIDTH]>::try_from(x) {
+                    for i in 0..WIDTH {
+                        sums[i] = fma::<FMA>(weight, x[i], sums[i]);
+                    }
+                } else {
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = fma::<FMA>(weight, *x, *sum);
+                    }
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = factor * sum;
+            }
         }
     }
 }

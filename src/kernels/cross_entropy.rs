@@ -3,7 +3,7 @@
 use super::math::{LANES, exp, fold};
 
 #[inline(always)]
-pub(super) fn maximum(x: &[f32]) -> f32 {
+fn maximum(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {

@@ -22,20 +22,38 @@ simd! {
 }
 
 simd! {
-    /// z_i += bias_i, out_i = GELU(z_i), for one row.
-    pub fn with_bias(z: &mut [f32], bias: &[f32], out: &mut [f32]) {
-        for ((z, bias), out) in z.iter_mut().zip(bias).zip(out) {
-            *z += bias;
-            *out = *z * gate::<FMA>(*z);
+    /// x_i = GELU(x_i + bias_i).
+    pub fn with_bias(x: &mut [f32], bias: &[f32]) {
+        for (x, bias) in x.iter_mut().zip(bias) {
+            let z = *x + bias;
+            *x = z * gate::<FMA>(z);
         }
     }
 }
 
+/// GELU and its derivative at z, which share the exponential.
+#[inline(always)]
+fn value_and_slope<const FMA: bool>(z: f32) -> (f32, f32) {
+    let s = gate::<FMA>(z);
+    let inner = SQRT_2_OVER_PI * fma::<FMA>(3.0 * CUBIC * z, z, 1.0);
+    // d/dz of z·s: s + z·s' with s' = 2·inner·s·(1 - s).
+    (z * s, fma::<FMA>(2.0 * z * inner, s * (1.0 - s), s))
+}
+
 simd! {
-    /// out_i = GELU(z_i).
-    pub fn forward(z: &[f32], out: &mut [f32]) {
-        for (z, out) in z.iter().zip(out) {
-            *out = z * gate::<FMA>(*z);
+    /// x_i = GELU(z), slope_i = GELU'(z) at z = x_i + bias_i; no bias is 0.
+    pub fn with_slope(x: &mut [f32], bias: Option<&[f32]>, slope: &mut [f32]) {
+        match bias {
+            Some(bias) => {
+                for ((x, bias), slope) in x.iter_mut().zip(bias).zip(slope) {
+                    (*x, *slope) = value_and_slope::<FMA>(*x + bias);
+                }
+            }
+            None => {
+                for (x, slope) in x.iter_mut().zip(slope) {
+                    (*x, *slope) = value_and_slope::<FMA>(*x);
+                }
+            }
         }
     }
 }
@@ -44,10 +62,7 @@ simd! {
     /// grad_i *= GELU'(z_i).
     pub fn backward(z: &[f32], grad: &mut [f32]) {
         for (z, grad) in z.iter().zip(grad) {
-            let s = gate::<FMA>(*z);
-            let slope = SQRT_2_OVER_PI * fma::<FMA>(3.0 * CUBIC * z, *z, 1.0);
-            // d/dz of z·s: s + z·s' with s' = 2·slope·s·(1 - s).
-            *grad *= fma::<FMA>(2.0 * z * slope, s * (1.0 - s), s);
+            *grad *= value_and_slope::<FMA>(*z).1;
         }
     }
 }
@@ -63,10 +78,24 @@ mod tests {
     #[test]
     fn value_and_slope() {
         let z: Vec<f32> = (-600..600).map(|i| i as f32 * 0.0173).collect();
-        let mut value = vec![0.0; z.len()];
-        forward(&z, &mut value);
-        let mut slope = vec![1.0; z.len()];
-        backward(&z, &mut slope);
+        let (mut value, mut slope) = (z.clone(), vec![0.0; z.len()]);
+        with_slope(&mut value, None, &mut slope);
+        let mut gradient = vec![1.0; z.len()];
+        backward(&z, &mut gradient);
+        assert_eq!(slope, gradient);
+        for bias in [None, Some(0.25)] {
+            let mut same = z.clone();
+            let shifted: Vec<f32> = z.iter().map(|z| z - bias.unwrap_or(0.0)).collect();
+            let biases = vec![bias.unwrap_or(0.0); z.len()];
+            same.copy_from_slice(&shifted);
+            with_bias(&mut same, &biases);
+            let mut other = shifted;
+            with_slope(&mut other, bias.map(|_| &biases[..]), &mut gradient);
+            assert_eq!(same, other);
+        }
+        let mut same = z.clone();
+        in_place(&mut same);
+        assert_eq!(same, value);
         for ((z, value), slope) in z.iter().zip(&value).zip(&slope) {
             let x = f64::from(*z);
             assert!((f64::from(*value) - reference(x)).abs() < 1e-6, "GELU({z}) = {value}");

@@ -38,6 +38,9 @@ pub(super) fn exp<const FMA: bool>(x: f32) -> f32 {
 /// Partial sums that a reduction keeps, enough for several vector registers.
 pub(super) const LANES: usize = 64;
 
+/// Values that a reduction takes at once where fewer than [`LANES`] are left.
+pub(super) const REGISTER: usize = 16;
+
 /// Σ f(i) over `n` indices in a fixed order that vector code can follow: [`LANES`] partial sums,
 /// then pairs of them.
 #[inline(always)]
@@ -51,8 +54,14 @@ pub(super) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
         }
         i += LANES;
     }
-    for (lane, sum) in lanes.iter_mut().enumerate().take(n - whole) {
-        *sum += f(whole + lane);
+    while i + REGISTER <= n {
+        for (lane, sum) in lanes.iter_mut().enumerate().take(REGISTER) {
+            *sum += f(i + lane);
+        }
+        i += REGISTER;
+    }
+    for (lane, sum) in lanes.iter_mut().enumerate().take(n - i) {
+        *sum += f(i + lane);
     }
     fold(lanes, |a, b| a + b)
 }

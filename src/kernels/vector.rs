@@ -1,6 +1,6 @@
 //! Vectors: products, sums, scaling.
 
-use super::math::{LANES, fma, fold, sum_by};
+use super::math::{LANES, REGISTER, fma, fold, sum_by};
 
 simd! {
     /// Σ a_i·b_i over the shorter length.
@@ -12,6 +12,14 @@ simd! {
         let (b_chunks, b_rest) = b.as_chunks::<LANES>();
         for (a, b) in a_chunks.iter().zip(b_chunks) {
             for i in 0..LANES {
+                lanes[i] = fma::<FMA>(a[i], b[i], lanes[i]);
+            }
+        }
+        // What is left of short rows, by registers as long as there are whole ones.
+        let (a_chunks, a_rest) = a_rest.as_chunks::<REGISTER>();
+        let (b_chunks, b_rest) = b_rest.as_chunks::<REGISTER>();
+        for (a, b) in a_chunks.iter().zip(b_chunks) {
+            for i in 0..REGISTER {
                 lanes[i] = fma::<FMA>(a[i], b[i], lanes[i]);
             }
         }
@@ -64,6 +72,16 @@ simd! {
         let _ = FMA;
         for (out, a) in out.iter_mut().zip(a) {
             *out += a;
+        }
+    }
+}
+
+simd! {
+    /// out_i *= a_i.
+    pub fn multiply_assign(out: &mut [f32], a: &[f32]) {
+        let _ = FMA;
+        for (out, a) in out.iter_mut().zip(a) {
+            *out *= a;
         }
     }
 }

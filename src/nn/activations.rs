@@ -27,10 +27,10 @@ pub struct LayerActivations {
     pub stats2: Vec<Stats>,
     /// LN2 of it, `[T][d]`.
     pub normed2: Vec<f32>,
-    /// W1·x + b1, `[T][F]`.
-    pub pre_activation: Vec<f32>,
-    /// GELU of that, `[T][F]`.
+    /// GELU(W1·x + b1), `[T][F]`.
     pub hidden: Vec<f32>,
+    /// GELU'(W1·x + b1), `[T][F]`; only where the backward pass needs it.
+    pub slope: Vec<f32>,
 }
 
 /// Intermediate results of a whole forward pass.
@@ -95,8 +95,10 @@ impl Activations {
             }
             if hidden > 0 {
                 let hidden = product(WHAT, &[rows, hidden])?;
-                grow(WHAT, &mut a.pre_activation, hidden)?;
                 grow(WHAT, &mut a.hidden, hidden)?;
+                if keep == Keep::EveryLayer {
+                    grow(WHAT, &mut a.slope, hidden)?;
+                }
             }
         }
         for buffer in [&mut self.output, &mut self.normed, &mut self.delta] {

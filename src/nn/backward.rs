@@ -10,8 +10,8 @@ use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, s
 use crate::error::Result;
 use crate::kernels::attention;
 use crate::kernels::matmul::{matmul, matmul_then};
-use crate::kernels::vector::add_assign;
-use crate::kernels::{gelu, norm};
+use crate::kernels::norm;
+use crate::kernels::vector::{add_assign, multiply_assign};
 use crate::limits::{grow, product};
 use crate::runtime::pool::Pool;
 
@@ -225,7 +225,7 @@ fn feed_forward_backward(
     }
     let dhidden = &mut hidden[..n * width];
     let through = |i: usize, j: usize, grad: &mut [f32], _: &mut [f32]| {
-        gelu::backward(&a.pre_activation[i * width + j..], grad);
+        multiply_assign(grad, &a.slope[i * width + j..]);
     };
     matmul_then(pool, mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
     if let Some(b1) = &mut grads.b1 {

@@ -134,7 +134,7 @@ fn blocks(
 
         let feed_forward = layer.feed_forward.as_ref();
         if let Some(ff) = feed_forward {
-            hidden(pool, ff, n, d, a);
+            hidden(pool, ff, n, d, a, keep);
             linear(pool, delta, &a.hidden, ff.w2, n, ff.hidden, d);
         }
         let change = feed_forward.map(|_| &delta[..]);
@@ -310,18 +310,27 @@ pub(super) fn qkv_heads(qkv: &[f32], rows: usize, d: usize) -> [Heads<'_>; 3] {
     [0, d, 2 * d].map(|offset| Heads { data: &qkv[offset..], row: 3 * d, sequence: rows * 3 * d })
 }
 
-/// W1·x + b1 and its GELU.
-fn hidden(pool: &Pool, ff: &FeedForward<&[f32]>, n: usize, d: usize, a: &mut LayerActivations) {
+/// GELU(W1·x + b1), and its derivative where the backward pass needs it.
+fn hidden(
+    pool: &Pool,
+    ff: &FeedForward<&[f32]>,
+    n: usize,
+    d: usize,
+    a: &mut LayerActivations,
+    keep: Keep,
+) {
     let width = ff.hidden;
+    let slope = (keep == Keep::EveryLayer).then(|| mat_mut(&mut a.slope, n, width));
     matmul_then(
         pool,
-        mat_mut(&mut a.pre_activation, n, width),
-        Some(mat_mut(&mut a.hidden, n, width)),
+        mat_mut(&mut a.hidden, n, width),
+        slope,
         mat(&a.normed2, n, d),
         mat(ff.w1, width, d).t(),
-        |_, j, z, out| match ff.b1 {
-            Some(bias) => gelu::with_bias(z, &bias[j..], out),
-            None => gelu::forward(z, out),
+        |_, j, x, slope| match (ff.b1, keep) {
+            (bias, Keep::EveryLayer) => gelu::with_slope(x, bias.map(|b| &b[j..]), slope),
+            (Some(bias), Keep::Nothing) => gelu::with_bias(x, &bias[j..]),
+            (None, Keep::Nothing) => gelu::in_place(x),
         },
     );
 }
