@@ -112,6 +112,7 @@ fn main() {
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src/capi");
     println!("cargo::rerun-if-env-changed=CLLM_WRITE_HEADERS");
+    println!("cargo::rerun-if-env-changed=CARGO_C_CARGO");
 
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
@@ -126,7 +127,10 @@ fn main() {
     }
 
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
+        // cargo-c gives the same name by itself.
+        if env::var_os("CARGO_C_CARGO").is_none() {
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
+        }
         println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
     }
 }

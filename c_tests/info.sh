@@ -1,24 +1,8 @@
 #!/usr/bin/env bash
 # cllm_info on whole and on damaged files. The last line is "N passed, N failed".
-set -u
 cd "$(dirname "$0")/.." || exit 1
-export LC_ALL=C
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
+. c_tests/check.sh
 
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "info: $name: failed: $*" >&2
-        cat "$work/stdout" "$work/stderr" >&2
-    fi
-}
 # info STATUS ARGUMENTS...
 info() {
     local want=$1 status
@@ -113,5 +97,4 @@ for seed in 1 2 3 4 5 6; do
     check "JSON of noise" json
 done
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

@@ -1,34 +1,14 @@
 #!/usr/bin/env bash
 # Installs into a scratch folder and uses what is there as a stranger would: pkg-config, CMake,
 # C++, the tools, the manual pages. The last line is "N passed, N failed"; reasons on stderr.
-set -u
 cd "$(dirname "$0")/.." || exit 1
-export LC_ALL=C
+. c_tests/check.sh
 tree=$PWD
 CC=${CC:-cc}
 CXX=${CXX:-c++}
 unset LD_LIBRARY_PATH PKG_CONFIG_PATH MAKEFLAGS MFLAGS MAKELEVEL
-
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p;/^version/q' Cargo.toml)
-passed=0
-failed=0
 
-# check NAME COMMAND...: its exit status decides; what it prints is shown if it fails.
-check() {
-    local name=$1
-    shift
-    if "$@" > "$work/log" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "install: $name: failed: $*" >&2
-        tail -n 20 "$work/log" >&2
-    fi
-}
-
-skip() { echo "install: $1 left out: $2" >&2; }
 files() { (cd "$1" && find . ! -type d | sort); }
 same() { [ "$1" = "$2" ] || { printf 'wanted: %s\nfound:  %s\n' "$1" "$2"; false; }; }
 
@@ -49,6 +29,9 @@ done
 for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build cllm_info; do
     check "$tool runs" "$prefix/bin/$tool" --help
 done
+for file in LICENSE*; do
+    check "$file" cmp "$file" "$prefix/share/doc/cllm/$file"
+done
 check "tools use the installed library" bash -c \
     "ldd '$prefix/bin/cllm_tokenize' | grep -qF \"$prefix/\""
 check "nothing of the source tree in the files for other programs" bash -c \
@@ -68,6 +51,24 @@ continues() { # continues COMMAND...: its output begins with the prompt and goes
     text=$("$@") || return
     echo "$text"
     [[ $text == *"the cat "?* ]]
+}
+
+# moved ROOT: its whole content in another place, whose name is printed.
+moved() {
+    rm -rf "$work/moved" && cp -a "$1" "$work/moved" && echo "$work/moved"
+}
+
+# moved_pkg_config ROOT PACKAGE: the flags of PACKAGE lead to where ROOT was moved, and work there.
+moved_pkg_config() {
+    local root flags
+    root=$(moved "$1") || return
+    flags=$(PKG_CONFIG_PATH=$(dirname "$(find "$root" -name cllm.pc)") \
+        pkg-config --define-variable=prefix="$root" --cflags --libs "$2") || return
+    [[ $flags == *"$root"* && $flags != *"$1"* ]] || { echo "flags: $flags" && return 1; }
+    # shellcheck disable=SC2086
+    "$CC" -std=c11 -Wall -Werror examples/c/generate.c $flags -o moved_program &&
+        continues env LD_LIBRARY_PATH="$(dirname "$(find "$root" -name libcllm.a)")" \
+            ./moved_program "$model" "the cat"
 }
 
 # ---- pkg-config ----
@@ -91,14 +92,11 @@ if command -v pkg-config > /dev/null; then
         $(pkg-config --static --cflags --libs cllm | sed "s|-L$lib ||") -o static2
     check "pkg-config --static: run" continues ./static2 "$model" "the cat"
     # The whole tree moved elsewhere
-    cp -a "$prefix" "$work/moved"
-    check "moved prefix" same "-I$work/moved/include -L$work/moved/lib -lcllm" \
-        "$(pkg-config --define-variable=prefix="$work/moved" --cflags --libs cllm | sed 's/ *$//')"
-    rm -rf "$work/moved"
+    check "moved: pkg-config, shared" moved_pkg_config "$prefix" cllm
+    check "moved: pkg-config, static" moved_pkg_config "$prefix" cllm-static
     # What rustc says that a static library of this crate needs
-    native=$(cd "$tree" && echo 'pub fn f() {}' > "$work/empty.rs" && rustc --crate-type staticlib \
-        --print native-static-libs -o "$work/empty.a" "$work/empty.rs" 2>&1 |
-        sed -n 's/^note: native-static-libs: //p')
+    native=$(cd "$tree" && cargo rustc --quiet --lib --crate-type staticlib -- \
+        --print native-static-libs -C opt-level=0 2>&1 | sed -n 's/^note: native-static-libs: //p')
     check "rustc names native libraries" test -n "$native"
     check "Libs.private is what rustc says" same "$native" \
         "$(sed -n 's/^Libs.private: //p' "$lib/pkgconfig/cllm.pc")"
@@ -129,14 +127,30 @@ add_executable(cpp generate.cpp)
 set_target_properties(cpp PROPERTIES CXX_STANDARD 17)
 target_link_libraries(cpp PRIVATE cllm::cllm)
 CMAKE
-    check "CMake: configure" cmake -S cmake_project -B cmake_build -DCMAKE_PREFIX_PATH="$prefix"
-    check "CMake: build" cmake --build cmake_build
-    for program in shared static cpp; do
-        check "CMake: $program runs" continues "cmake_build/$program" "$model" "the cat"
-    done
-    sed -i 's/cllm 1.0/cllm 2.0/' cmake_project/CMakeLists.txt
-    refused() { ! cmake -S cmake_project -B cmake_build2 -DCMAKE_PREFIX_PATH="$prefix"; }
-    check "CMake: another major version is refused" refused
+    # cmake_works WHERE...: configures, builds and runs; WHERE says where the package is.
+    cmake_works() {
+        rm -rf cmake_build && cmake -S cmake_project -B cmake_build "$@" &&
+            cmake --build cmake_build || return
+        for program in shared static cpp; do
+            continues "cmake_build/$program" "$model" "the cat" || return
+        done
+    }
+    check "CMake" cmake_works -DCMAKE_PREFIX_PATH="$prefix"
+    check "CMake: shared is shared" bash -c 'readelf -d cmake_build/shared | grep -qF "[libcllm.so.1]"'
+    check "CMake: static is static" bash -c '! readelf -d cmake_build/static | grep -qF libcllm'
+    check "moved: CMake" cmake_works -DCMAKE_PREFIX_PATH="$(moved "$prefix")"
+    check "moved: CMake uses the moved library" bash -c \
+        "ldd cmake_build/shared | grep -qF '$work/moved/lib/libcllm.so.1'"
+    # refused VERSION: it is asked for in vain, because of the version.
+    refused() {
+        sed "s/cllm 1.0/cllm $1/" cmake_project/CMakeLists.txt > cmake_refused/CMakeLists.txt
+        ! cmake -S cmake_refused -B cmake_build2 -DCMAKE_PREFIX_PATH="$prefix" > refused.log 2>&1 &&
+            grep -q "version: $version" refused.log || { cat refused.log && return 1; }
+    }
+    mkdir cmake_refused && cp cmake_project/generate.* cmake_refused
+    check "CMake: a later major version is refused" refused 2.0
+    check "CMake: an earlier major version is refused" refused 0.9
+    check "CMake: a later minor version is refused" refused "${version%%.*}.99"
 else
     skip "the CMake package" "cmake is not installed"
 fi
@@ -178,8 +192,33 @@ check "DESTDIR is not in the files" bash -c \
     "! grep -rlF '$stage' '$stage/usr/lib/x86_64-linux-gnu/pkgconfig' '$stage/usr/lib/x86_64-linux-gnu/cmake'"
 check "DESTDIR: cllm.pc" grep -qxF 'includedir=${prefix}/include/cllm' \
     "$stage/usr/lib/x86_64-linux-gnu/pkgconfig/cllm.pc"
+cd "$work" || exit 1
+if command -v pkg-config > /dev/null; then
+    check "DESTDIR: pkg-config, moved" moved_pkg_config "$stage/usr" cllm
+fi
+if command -v cmake > /dev/null; then
+    check "DESTDIR: CMake" cmake_works -Dcllm_DIR="$stage/usr/lib/x86_64-linux-gnu/cmake/cllm"
+fi
+cd "$tree" || exit 1
+# As with sudo, which may not find cargo: what make built is installed.
+check "make install without cargo" make_install install PREFIX="$work/no_cargo" CARGO=no-such-cargo
+check "make install without cargo: library" cmp libcllm.so "$work/no_cargo/lib/libcllm.so"
 check "make uninstall with DESTDIR" make_install uninstall "${other[@]}"
 check "DESTDIR is empty again" same "" "$(files "$stage")"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+# ---- cargo-c, which packagers of distributions use ----
+if cargo cinstall --version > /dev/null 2>&1; then
+    check "cargo cinstall" cargo cinstall --release --prefix="$work/c" --libdir="$work/c/lib"
+    check "cargo cinstall: headers" same "$(cd include && ls)" "$(ls "$work/c/include")"
+    check "cargo cinstall: library" same "libcllm.so.$version" "$(readlink "$work/c/lib/libcllm.so.1")"
+    check "cargo cinstall: soname" bash -c "readelf -d '$work/c/lib/libcllm.so' | grep -qF '[libcllm.so.1]'"
+    check "cargo cinstall: exports the API and nothing else" diff c_tests/exported.txt \
+        <(nm -D --defined-only "$work/c/lib/libcllm.so" | awk '{ print $3 }' | sort)
+    cd "$work" || exit 1
+    check "cargo cinstall: pkg-config" moved_pkg_config "$work/c" cllm
+    cd "$tree" || exit 1
+else
+    skip "cargo cinstall" "cargo-c is not installed"
+fi
+
+finish

@@ -1,25 +1,12 @@
 /* cllm_data_loader.h: documents, directories, vocabularies of whole corpora, datasets. */
 
-#define _XOPEN_SOURCE 700
+#include "scratch.h"
+
 #include "cllm_data_loader.h"
 #include "harness.h"
 
-#include <ftw.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static char dir[] = "/tmp/cllm_data_loader_XXXXXX";
-
-static const char *in_dir(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, 256, "%s/%s", dir, name);
-    return path;
-}
-
 static void put(const char *name, const void *content, size_t len) {
-    FILE *f = fopen(in_dir(name), "wb");
+    FILE *f = fopen(in_scratch(name), "wb");
     if (!f || fwrite(content, 1, len, f) != len) exit(2);
     fclose(f);
 }
@@ -91,36 +78,36 @@ static void files(void) {
     CLLMTokenizer *t = cllm_create_tokenizer(10);
     CLLMDataLoader *l = cllm_data_loader_create(t);
     put_text("one.txt", "One\nTwo\n");
-    CHECK(cllm_data_loader_load_file(l, in_dir("one.txt")) == 1);
+    CHECK(cllm_data_loader_load_file(l, in_scratch("one.txt")) == 1);
     CHECK(strcmp(l->documents[0], "one two ") == 0 && l->total_lines == 2);
     put_text("empty", "");
-    CHECK(cllm_data_loader_load_file(l, in_dir("empty")) == 1);
+    CHECK(cllm_data_loader_load_file(l, in_scratch("empty")) == 1);
     CHECK(l->num_documents == 2 && strcmp(l->documents[1], "") == 0);
     /* DEFECT: a NUL byte ended the document. */
     put("nul.bin", "a\0b\0\0c", 6);
-    CHECK(cllm_data_loader_load_file(l, in_dir("nul.bin")) == 1);
+    CHECK(cllm_data_loader_load_file(l, in_scratch("nul.bin")) == 1);
     CHECK(strcmp(l->documents[2], "a b c") == 0);
     /* DEFECT: unbounded reads of what has no size. */
     CHECK(cllm_data_loader_load_file(l, "/dev/zero") == 0);
-    CHECK(truncate(in_dir("empty"), 104857601) == 0);
-    CHECK(cllm_data_loader_load_file(l, in_dir("empty")) == 0);
-    CHECK(cllm_data_loader_load_file(l, in_dir("missing")) == 0);
-    CHECK(cllm_data_loader_load_file(l, dir) == 0);
+    CHECK(truncate(in_scratch("empty"), 104857601) == 0);
+    CHECK(cllm_data_loader_load_file(l, in_scratch("empty")) == 0);
+    CHECK(cllm_data_loader_load_file(l, in_scratch("missing")) == 0);
+    CHECK(cllm_data_loader_load_file(l, scratch) == 0);
     CHECK(cllm_data_loader_load_file(l, NULL) == 0);
-    CHECK(cllm_data_loader_load_file(NULL, in_dir("one.txt")) == 0);
+    CHECK(cllm_data_loader_load_file(NULL, in_scratch("one.txt")) == 0);
     CHECK(l->num_documents == 3);
     cllm_data_loader_free(l);
     cllm_free_tokenizer(t);
-    remove(in_dir("one.txt"));
-    remove(in_dir("empty"));
-    remove(in_dir("nul.bin"));
+    remove(in_scratch("one.txt"));
+    remove(in_scratch("empty"));
+    remove(in_scratch("nul.bin"));
 }
 
 /* DEFECT: each file seven times, in any order, following links into loops. */
 static void directories(void) {
-    mkdir(in_dir("tree"), 0777);
-    mkdir(in_dir("tree/a"), 0777);
-    mkdir(in_dir("tree/.hidden"), 0777);
+    mkdir(in_scratch("tree"), 0777);
+    mkdir(in_scratch("tree/a"), 0777);
+    mkdir(in_scratch("tree/.hidden"), 0777);
     put_text("tree/b.txt", "four");
     put_text("tree/a/z.c", "three");
     put_text("tree/a.txt", "two");
@@ -131,22 +118,22 @@ static void directories(void) {
                              "tree/a/x.y.pdf"};
     for (int i = 0; i < 11; i++) put_text(skipped[i], "no");
     put("tree/binary", "text\0text", 9);
-    CHECK(symlink("..", in_dir("tree/a/up")) == 0);
-    CHECK(symlink("a/z.c", in_dir("tree/zz")) == 0);
-    CHECK(link(in_dir("tree/b.txt"), in_dir("tree/c.txt")) == 0);
+    CHECK(symlink("..", in_scratch("tree/a/up")) == 0);
+    CHECK(symlink("a/z.c", in_scratch("tree/zz")) == 0);
+    CHECK(link(in_scratch("tree/b.txt"), in_scratch("tree/c.txt")) == 0);
     CLLMTokenizer *t = cllm_create_tokenizer(100);
     CLLMDataLoader *l = cllm_data_loader_create(t);
-    CHECK(cllm_data_loader_load_directory(l, in_dir("tree")) == 5);
+    CHECK(cllm_data_loader_load_directory(l, in_scratch("tree")) == 5);
     const char *order[] = {"one", "zero", "two", "three", "four"};
     CHECK(l->num_documents == 5);
     for (size_t i = 0; i < l->num_documents && i < 5; i++)
         CHECK(strcmp(l->documents[i], order[i]) == 0);
     cllm_data_loader_build_vocab(l);
     CHECK(t->vocab_size == 10 && l->total_tokens == 5);
-    CHECK(cllm_data_loader_load_directory(l, in_dir("nowhere")) == 0);
-    CHECK(cllm_data_loader_load_directory(l, in_dir("tree/a.txt")) == 0);
+    CHECK(cllm_data_loader_load_directory(l, in_scratch("nowhere")) == 0);
+    CHECK(cllm_data_loader_load_directory(l, in_scratch("tree/a.txt")) == 0);
     CHECK(cllm_data_loader_load_directory(l, NULL) == 0);
-    CHECK(cllm_data_loader_load_directory(NULL, in_dir("tree")) == 0);
+    CHECK(cllm_data_loader_load_directory(NULL, in_scratch("tree")) == 0);
     CHECK(l->num_documents == 5);
     cllm_data_loader_free(l);
     cllm_free_tokenizer(t);
@@ -182,9 +169,9 @@ static void datasets(void) {
     CLLMDataLoader *l = cllm_data_loader_create(t);
     TokenDataset *ds = cllm_data_loader_create_dataset(l);
     CHECK(ds && ds->tokens && ds->num_tokens == 0);
-    CHECK(cllm_token_dataset_save(ds, in_dir("ds")) == 1);
+    CHECK(cllm_token_dataset_save(ds, in_scratch("ds")) == 1);
     cllm_token_dataset_free(ds);
-    ds = cllm_token_dataset_load(in_dir("ds"));
+    ds = cllm_token_dataset_load(in_scratch("ds"));
     CHECK(ds && ds->tokens && ds->num_tokens == 0 && ds->capacity == 0);
     cllm_token_dataset_free(ds);
 
@@ -198,10 +185,10 @@ static void datasets(void) {
     uint32_t want[] = {6, 5, 1, 6};
     CHECK(ds->num_tokens == 4 && ds->capacity >= 4 && !memcmp(ds->tokens, want, sizeof want));
 
-    CHECK(cllm_token_dataset_save(ds, in_dir("ds")) == 1);
+    CHECK(cllm_token_dataset_save(ds, in_scratch("ds")) == 1);
     struct stat st;
-    CHECK(stat(in_dir("ds"), &st) == 0 && st.st_size == 8 + 4 * 4);
-    TokenDataset *back = cllm_token_dataset_load(in_dir("ds"));
+    CHECK(stat(in_scratch("ds"), &st) == 0 && st.st_size == 8 + 4 * 4);
+    TokenDataset *back = cllm_token_dataset_load(in_scratch("ds"));
     CHECK(back && back->num_tokens == 4 && back->capacity == 4);
     CHECK(!memcmp(back->tokens, want, sizeof want));
     uint32_t *lent = back->tokens; /* A program may take the ids away. */
@@ -210,14 +197,14 @@ static void datasets(void) {
     CHECK(lent[3] == 6);
     free(lent);
 
-    CHECK(cllm_token_dataset_save(NULL, in_dir("ds")) == 0);
+    CHECK(cllm_token_dataset_save(NULL, in_scratch("ds")) == 0);
     CHECK(cllm_token_dataset_save(ds, NULL) == 0);
-    CHECK(cllm_token_dataset_save(ds, dir) == 0);
+    CHECK(cllm_token_dataset_save(ds, scratch) == 0);
     CHECK(cllm_token_dataset_save(ds, "/dev/full") == 0); /* DEFECT: errors unreported. */
     CHECK(cllm_data_loader_create_dataset(NULL) == NULL);
     cllm_token_dataset_free(ds);
     cllm_token_dataset_free(ds);
-    CHECK(cllm_token_dataset_save(ds, in_dir("ds")) == 0);
+    CHECK(cllm_token_dataset_save(ds, in_scratch("ds")) == 0);
     cllm_token_dataset_free(NULL);
     cllm_data_loader_free(l);
     cllm_data_loader_free(l);
@@ -225,28 +212,28 @@ static void datasets(void) {
     cllm_free_tokenizer(t);
 
     TokenDataset hollow = {NULL, 3, 3};
-    CHECK(cllm_token_dataset_save(&hollow, in_dir("ds")) == 0);
+    CHECK(cllm_token_dataset_save(&hollow, in_scratch("ds")) == 0);
 }
 
 /* DEFECT: the count of a file was trusted. */
 static void damaged_datasets(void) {
     unsigned char bytes[24] = {2, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 4, 3, 2, 1, 9, 9};
     put("ds", bytes, 18);
-    TokenDataset *ds = cllm_token_dataset_load(in_dir("ds"));
+    TokenDataset *ds = cllm_token_dataset_load(in_scratch("ds"));
     CHECK(ds && ds->num_tokens == 2 && ds->tokens[0] == 5 && ds->tokens[1] == 0x01020304);
     cllm_token_dataset_free(ds);
     for (size_t len = 0; len < 16; len++) {
         put("ds", bytes, len);
-        CHECK(cllm_token_dataset_load(in_dir("ds")) == NULL);
+        CHECK(cllm_token_dataset_load(in_scratch("ds")) == NULL);
     }
     for (int shift = 30; shift < 64; shift++) {
         uint64_t n = (uint64_t)1 << shift;
         memcpy(bytes, &n, 8);
         put("ds", bytes, 24);
-        CHECK(cllm_token_dataset_load(in_dir("ds")) == NULL);
+        CHECK(cllm_token_dataset_load(in_scratch("ds")) == NULL);
     }
-    CHECK(cllm_token_dataset_load(in_dir("missing")) == NULL);
-    CHECK(cllm_token_dataset_load(dir) == NULL);
+    CHECK(cllm_token_dataset_load(in_scratch("missing")) == NULL);
+    CHECK(cllm_token_dataset_load(scratch) == NULL);
     CHECK(cllm_token_dataset_load(NULL) == NULL);
 }
 
@@ -258,13 +245,13 @@ static void statistics(void) {
     cllm_data_loader_build_vocab(l);
     fflush(stdout);
     int keep = dup(1);
-    CHECK(freopen(in_dir("out"), "wb", stdout) != NULL);
+    CHECK(freopen(in_scratch("out"), "wb", stdout) != NULL);
     cllm_data_loader_print_stats(l);
     fflush(stdout);
     dup2(keep, 1);
     close(keep);
     char content[1024] = "";
-    FILE *f = fopen(in_dir("out"), "rb");
+    FILE *f = fopen(in_scratch("out"), "rb");
     CHECK(fread(content, 1, sizeof content - 1, f) > 0);
     fclose(f);
     CHECK(strstr(content, "Documents: 2") && strstr(content, "Characters: 11"));
@@ -275,13 +262,8 @@ static void statistics(void) {
     cllm_free_tokenizer(t);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 int main(void) {
-    if (!mkdtemp(dir)) return 2;
+    scratch_make();
     RUN(defaults);
     RUN(cleaning);
     RUN(loader_of_the_program);
@@ -291,6 +273,6 @@ int main(void) {
     RUN(datasets);
     RUN(damaged_datasets);
     RUN(statistics);
-    nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

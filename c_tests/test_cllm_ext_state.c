@@ -1,22 +1,11 @@
 /* cllm_ext.h: going on with a generation, saving and restoring where it stands. */
-#define _POSIX_C_SOURCE 200809L
-#include <unistd.h>
+#include "scratch.h"
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_inference.h"
 #include "cllm_utils.h"
 #include "harness.h"
-
-static char folder[] = "/tmp/cllm_ext_state_XXXXXX";
-
-static const char *at(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 typedef struct Text {
     char bytes[20000];
@@ -133,8 +122,8 @@ static void restoring(void) {
     uint8_t *state = NULL;
     size_t size = 0;
     CHECK(cllm_inference_get_state(one, &state, &size) == 0);
-    CHECK(cllm_inference_save_state(one, at("state")) == 0);
-    CHECK(cllm_write_model(model, at("model")) == 0);
+    CHECK(cllm_inference_save_state(one, in_scratch("state")) == 0);
+    CHECK(cllm_write_model(model, in_scratch("model")) == 0);
     /* Two layers, keys and values of 16 floats for each of 18 cached positions. */
     CHECK(size > 2 * 2 * 16 * 4 * 18 && size < 2 * 2 * 16 * 4 * 18 + 600);
 
@@ -150,9 +139,9 @@ static void restoring(void) {
     cllm_continue_stream(two, collect, &memory);
     CHECK(memory.length > 0 && strcmp(expected.bytes, memory.bytes) == 0);
 
-    CLLMModel *read = cllm_read_model(at("model"));
+    CLLMModel *read = cllm_read_model(in_scratch("model"));
     CLLMInference *three = context(read, 2);
-    CHECK(cllm_inference_load_state(three, at("state")) == 0);
+    CHECK(cllm_inference_load_state(three, in_scratch("state")) == 0);
     cllm_inference_set_threads(three, 2);
     cllm_continue_stream(three, collect, &file);
     cllm_continue_stream(three, collect, &file);
@@ -249,10 +238,10 @@ static void refusals(void) {
     CHECK(cllm_inference_get_state(one, &state, NULL) == -1);
     CHECK(state == kept);
     CHECK(cllm_inference_save_state(one, NULL) == -1);
-    CHECK(cllm_inference_save_state(one, at("no/folder")) == -1);
-    CHECK(cllm_inference_load_state(one, at("missing")) == -1);
+    CHECK(cllm_inference_save_state(one, in_scratch("no/folder")) == -1);
+    CHECK(cllm_inference_load_state(one, in_scratch("missing")) == -1);
     CHECK(strstr(cllm_last_error(), "missing"));
-    CHECK(cllm_inference_load_state(one, folder) == -1);
+    CHECK(cllm_inference_load_state(one, scratch) == -1);
     CHECK(cllm_inference_load_state(one, "/dev/zero") == -1);
 
     /* The context that refused all of it is as a fresh one. */
@@ -274,7 +263,7 @@ static void refusals(void) {
 
 int main(void) {
     cllm_set_log_silent();
-    if (!mkdtemp(folder)) return 2;
+    scratch_make();
     RUN(continuing);
     RUN(continuing_after_a_stop);
     RUN(nothing_to_continue);
@@ -282,8 +271,6 @@ int main(void) {
     RUN(restoring_the_cache);
     RUN(states_without_cache);
     RUN(refusals);
-    remove(at("state"));
-    remove(at("model"));
-    rmdir(folder);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

@@ -1,6 +1,8 @@
 /* cllm_format.h: the functions about files. Run from the top of the tree, or with the path of
  * tests/data as argument. */
 #define _GNU_SOURCE
+#include "scratch.h"
+
 #include "cllm_format.h"
 #include "cllm_utils.h"
 #include "harness.h"
@@ -14,16 +16,6 @@
 #include <unistd.h>
 
 static const char *data = "tests/data";
-static char dir[] = "/tmp/cllm_format_XXXXXX";
-
-/* A path in the test's own directory; a few at a time. */
-static const char *in_dir(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-    return path;
-}
 
 static const char *fixture(const char *name) {
     static char path[512];
@@ -31,9 +23,9 @@ static const char *fixture(const char *name) {
     return path;
 }
 
-static int files_in_dir(void) {
+static int files_in_scratch(void) {
     int n = 0;
-    DIR *d = opendir(dir);
+    DIR *d = opendir(scratch);
     for (struct dirent *e; (e = readdir(d)) != NULL;) n += e->d_name[0] != '.' || strlen(e->d_name) > 2;
     closedir(d);
     return n;
@@ -89,9 +81,9 @@ static void round_trip(void) {
     m->tokens[7].frequency = 70;
     m->layer_norms[3].gamma[5] = 0.25f;
     m->layer_norms[3].beta[31] = -2.0f;
-    CHECK(cllm_write_model(m, in_dir("m.cllm")) == 0);
-    CHECK(cllm_validate(in_dir("m.cllm")));
-    CLLMModel *r = cllm_read_model(in_dir("m.cllm"));
+    CHECK(cllm_write_model(m, in_scratch("m.cllm")) == 0);
+    CHECK(cllm_validate(in_scratch("m.cllm")));
+    CLLMModel *r = cllm_read_model(in_scratch("m.cllm"));
     CHECK(r != NULL);
     CHECK(r->vocab_size == 50 && r->embedding_dim == 32 && r->num_layers == 2);
     CHECK(r->header.num_heads == 4 && r->header.context_length == 16);
@@ -114,8 +106,8 @@ static void round_trip(void) {
 /* DEFECT: heads and context were written as 8 and 512, which made D 30, H 3 unreadable. */
 static void heads_and_context_are_true(void) {
     CLLMModel *m = create(9, 30, 1, 3);
-    CHECK(cllm_write_model(m, in_dir("m.cllm")) == 0);
-    CLLMModel *r = cllm_read_model(in_dir("m.cllm"));
+    CHECK(cllm_write_model(m, in_scratch("m.cllm")) == 0);
+    CLLMModel *r = cllm_read_model(in_scratch("m.cllm"));
     CHECK(r != NULL && r->attention_layers[0].num_heads == 3);
     CHECK(r->attention_layers[0].head_dim == 10 && r->pos_encoding.max_length == 16);
     cllm_free(r);
@@ -124,11 +116,11 @@ static void heads_and_context_are_true(void) {
 
 static void checkpoints_are_model_files(void) {
     CLLMModel *m = create(9, 8, 1, 2);
-    CHECK(cllm_write_checkpoint(in_dir("c.cllm"), m) == 0);
-    CLLMModel *r = cllm_read_checkpoint(in_dir("c.cllm"));
+    CHECK(cllm_write_checkpoint(in_scratch("c.cllm"), m) == 0);
+    CLLMModel *r = cllm_read_checkpoint(in_scratch("c.cllm"));
     CHECK(r != NULL && memcmp(r->weights, m->weights, m->num_weights * sizeof(float)) == 0);
     CHECK(cllm_write_checkpoint(NULL, m) == -1);
-    CHECK(cllm_write_checkpoint(in_dir("c.cllm"), NULL) == -1);
+    CHECK(cllm_write_checkpoint(in_scratch("c.cllm"), NULL) == -1);
     CHECK(cllm_read_checkpoint(NULL) == NULL);
     cllm_free(r);
     cllm_free(m);
@@ -150,13 +142,13 @@ static void original_files(void) {
         CHECK(m->layer_norms[0].gamma[0] == 1.0f && m->layer_norms[0].beta[0] == 0.0f);
         CHECK(m->pos_encoding.max_length == 512 && m->pos_encoding.prime_positions[511] == 0.0f);
         /* DEFECT: a file that was cut short was filled up with random weights. */
-        put(in_dir("cut.cllm"), bytes, (size_t)size - 4);
-        CHECK(cllm_read_model(in_dir("cut.cllm")) == NULL);
-        CHECK(!cllm_validate(in_dir("cut.cllm")));
+        put(in_scratch("cut.cllm"), bytes, (size_t)size - 4);
+        CHECK(cllm_read_model(in_scratch("cut.cllm")) == NULL);
+        CHECK(!cllm_validate(in_scratch("cut.cllm")));
         free(bytes);
         cllm_free_model(m);
     }
-    unlink(in_dir("cut.cllm"));
+    unlink(in_scratch("cut.cllm"));
 }
 
 /* DEFECTS: sizes that wrap or ask for memory that the file does not bear out. */
@@ -173,31 +165,31 @@ static void hostile_headers(void) {
         unsigned char saved[8];
         memcpy(saved, bytes + cases[i].offset, 8);
         memcpy(bytes + cases[i].offset, &cases[i].value, (size_t)cases[i].width);
-        put(in_dir("h.cllm"), bytes, (size_t)size);
-        CHECK(cllm_read_model(in_dir("h.cllm")) == NULL);
-        CHECK(!cllm_validate(in_dir("h.cllm")));
+        put(in_scratch("h.cllm"), bytes, (size_t)size);
+        CHECK(cllm_read_model(in_scratch("h.cllm")) == NULL);
+        CHECK(!cllm_validate(in_scratch("h.cllm")));
         memcpy(bytes + cases[i].offset, saved, 8);
     }
     float nan_value = NAN;
     memcpy(bytes + 5032, &nan_value, 4);
-    put(in_dir("h.cllm"), bytes, (size_t)size);
-    CHECK(cllm_read_model(in_dir("h.cllm")) == NULL);
-    unlink(in_dir("h.cllm"));
+    put(in_scratch("h.cllm"), bytes, (size_t)size);
+    CHECK(cllm_read_model(in_scratch("h.cllm")) == NULL);
+    unlink(in_scratch("h.cllm"));
     free(bytes);
 }
 
 /* The original wrote 8 heads for every model, and could not read its own file then. */
 static void eight_heads_that_do_not_divide(void) {
     CLLMModel *m = create(9, 30, 1, 3);
-    CHECK(cllm_write_model(m, in_dir("v1.cllm")) == 0);
+    CHECK(cllm_write_model(m, in_scratch("v1.cllm")) == 0);
     long size;
-    unsigned char *bytes = contents(in_dir("v1.cllm"), &size);
+    unsigned char *bytes = contents(in_scratch("v1.cllm"), &size);
     uint64_t end;
     memcpy(&end, bytes + 1400, 8);
     memset(bytes + 1384, 0, 192);
     bytes[1352] = 8;
-    put(in_dir("v1.cllm"), bytes, end);
-    CLLMModel *r = cllm_read_model(in_dir("v1.cllm"));
+    put(in_scratch("v1.cllm"), bytes, end);
+    CLLMModel *r = cllm_read_model(in_scratch("v1.cllm"));
     CHECK(r != NULL && r->header.num_heads == 6);
     CHECK(r != NULL && r->attention_layers[0].num_heads == 6 && r->attention_layers[0].head_dim == 5);
     CHECK(r != NULL && memcmp(r->weights, bytes + 1576, end - 1576) == 0);
@@ -209,8 +201,8 @@ static void eight_heads_that_do_not_divide(void) {
 static void hand_made_models(void) {
     CLLMModel *m = hand_made();
     CHECK(cllm_validate_model(m) == 0);
-    CHECK(cllm_write_model(m, in_dir("h.cllm")) == 0);
-    CLLMModel *r = cllm_read_model(in_dir("h.cllm"));
+    CHECK(cllm_write_model(m, in_scratch("h.cllm")) == 0);
+    CLLMModel *r = cllm_read_model(in_scratch("h.cllm"));
     CHECK(r != NULL && r->embedding_dim == 6 && r->num_layers == 2);
     CHECK(memcmp(r->embeddings.embeddings, m->embeddings.embeddings, 24 * sizeof(float)) == 0);
     CHECK(r->attention_layers[1].query_lattice == NULL && r->ff_layers[0].w1_lattice == NULL);
@@ -227,8 +219,8 @@ static void hand_made_models(void) {
         a->key_lattice = filled(12, 2.0f);
         a->value_lattice = filled(12, 3.0f);
     }
-    CHECK(cllm_write_model(m, in_dir("h.cllm")) == 0);
-    r = cllm_read_model(in_dir("h.cllm"));
+    CHECK(cllm_write_model(m, in_scratch("h.cllm")) == 0);
+    r = cllm_read_model(in_scratch("h.cllm"));
     CHECK(r != NULL && r->attention_layers[1].num_heads == 3);
     CHECK(memcmp(r->attention_layers[1].value_lattice, m->attention_layers[1].value_lattice,
                  12 * sizeof(float)) == 0);
@@ -252,8 +244,8 @@ static void incomplete_models(void) {
         float *part = *parts[i];
         *parts[i] = NULL;
         CHECK(cllm_validate_model(m) == 0);
-        CHECK(cllm_write_model(m, in_dir("i.cllm")) == 0);
-        CLLMModel *r = cllm_read_model(in_dir("i.cllm"));
+        CHECK(cllm_write_model(m, in_scratch("i.cllm")) == 0);
+        CLLMModel *r = cllm_read_model(in_scratch("i.cllm"));
         CHECK(r != NULL);
         cllm_free(r);
         *parts[i] = part;
@@ -261,7 +253,7 @@ static void incomplete_models(void) {
     m->ff_layers[0].bias1 = NULL;
     m->layer_norms[0].gamma = NULL;
     CHECK(cllm_validate_model(m) == 1);
-    unlink(in_dir("i.cllm"));
+    unlink(in_scratch("i.cllm"));
     cllm_free(m);
 }
 
@@ -269,26 +261,26 @@ static void wrong_arguments(void) {
     CLLMModel *m = create(4, 4, 1, 2);
     CHECK(cllm_read_model(NULL) == NULL);
     CHECK(cllm_read_model("") == NULL);
-    CHECK(cllm_read_model(dir) == NULL);
-    CHECK(cllm_read_model(in_dir("none")) == NULL);
-    CHECK(!cllm_validate(NULL) && !cllm_validate("") && !cllm_validate(dir));
-    CHECK(!cllm_validate(in_dir("none")));
-    CHECK(cllm_write_model(NULL, in_dir("none")) == -1);
+    CHECK(cllm_read_model(scratch) == NULL);
+    CHECK(cllm_read_model(in_scratch("none")) == NULL);
+    CHECK(!cllm_validate(NULL) && !cllm_validate("") && !cllm_validate(scratch));
+    CHECK(!cllm_validate(in_scratch("none")));
+    CHECK(cllm_write_model(NULL, in_scratch("none")) == -1);
     CHECK(cllm_write_model(m, NULL) == -1);
     CHECK(cllm_write_model(m, "") == -1);
-    CHECK(cllm_write_model(m, dir) == -1);
-    CHECK(cllm_write_model(m, in_dir("no/such/folder")) == -1);
+    CHECK(cllm_write_model(m, scratch) == -1);
+    CHECK(cllm_write_model(m, in_scratch("no/such/folder")) == -1);
     /* DEFECT: a full disk was reported as success. */
     CHECK(cllm_write_model(m, "/dev/full") == -1);
-    CHECK(file_size(in_dir("none")) == -1);
-    put(in_dir("short"), "CLLM", 4);
-    CHECK(cllm_read_model(in_dir("short")) == NULL && !cllm_validate(in_dir("short")));
-    unlink(in_dir("short"));
+    CHECK(file_size(in_scratch("none")) == -1);
+    put(in_scratch("short"), "CLLM", 4);
+    CHECK(cllm_read_model(in_scratch("short")) == NULL && !cllm_validate(in_scratch("short")));
+    unlink(in_scratch("short"));
     cllm_free(NULL);
     cllm_free(m);
     /* Freed already: a message, nothing else. */
     cllm_free(m);
-    CHECK(cllm_write_model(m, in_dir("none")) == -1);
+    CHECK(cllm_write_model(m, in_scratch("none")) == -1);
 }
 
 /* Runs `body` in a child; its exit status. */
@@ -305,28 +297,28 @@ static int with_full_disk(CLLMModel *m) {
     struct rlimit limit = {2000, 2000};
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &limit);
-    return cllm_write_model(m, in_dir("keep.cllm")) == -1 ? 0 : 1;
+    return cllm_write_model(m, in_scratch("keep.cllm")) == -1 ? 0 : 1;
 }
 
 static int without_permission(CLLMModel *m) {
     if (geteuid() == 0 && setuid(65534) != 0) return 0;
-    return cllm_write_model(m, in_dir("keep.cllm")) == -1 ? 0 : 1;
+    return cllm_write_model(m, in_scratch("keep.cllm")) == -1 ? 0 : 1;
 }
 
 static void the_old_file_stays(void) {
     CLLMModel *m = create(20, 16, 1, 2);
-    CHECK(cllm_write_model(m, in_dir("keep.cllm")) == 0);
+    CHECK(cllm_write_model(m, in_scratch("keep.cllm")) == 0);
     long size, after;
-    unsigned char *before = contents(in_dir("keep.cllm"), &size);
-    int files = files_in_dir();
+    unsigned char *before = contents(in_scratch("keep.cllm"), &size);
+    int files = files_in_scratch();
     CHECK(size > 2000);
     CHECK(in_child(with_full_disk, m) == 0);
-    chmod(dir, 0555);
+    chmod(scratch, 0555);
     CHECK(in_child(without_permission, m) == 0);
-    chmod(dir, 0755);
-    unsigned char *bytes = contents(in_dir("keep.cllm"), &after);
+    chmod(scratch, 0755);
+    unsigned char *bytes = contents(in_scratch("keep.cllm"), &after);
     CHECK(after == size && memcmp(bytes, before, (size_t)size) == 0);
-    CHECK(files_in_dir() == files);
+    CHECK(files_in_scratch() == files);
     free(bytes);
     free(before);
     cllm_free(m);
@@ -336,22 +328,22 @@ static void modes_and_links(void) {
     CLLMModel *m = create(4, 4, 1, 2);
     struct stat s;
     mode_t mask = umask(027);
-    CHECK(cllm_write_model(m, in_dir("mode.cllm")) == 0);
+    CHECK(cllm_write_model(m, in_scratch("mode.cllm")) == 0);
     umask(mask);
-    CHECK(stat(in_dir("mode.cllm"), &s) == 0 && (s.st_mode & 0777) == 0640);
-    chmod(in_dir("mode.cllm"), 0604);
-    CHECK(symlink("mode.cllm", in_dir("link.cllm")) == 0);
-    CHECK(cllm_write_model(m, in_dir("link.cllm")) == 0);
-    CHECK(stat(in_dir("mode.cllm"), &s) == 0 && (s.st_mode & 0777) == 0604);
-    CHECK(lstat(in_dir("link.cllm"), &s) == 0 && S_ISLNK(s.st_mode));
-    unlink(in_dir("link.cllm"));
-    unlink(in_dir("mode.cllm"));
+    CHECK(stat(in_scratch("mode.cllm"), &s) == 0 && (s.st_mode & 0777) == 0640);
+    chmod(in_scratch("mode.cllm"), 0604);
+    CHECK(symlink("mode.cllm", in_scratch("link.cllm")) == 0);
+    CHECK(cllm_write_model(m, in_scratch("link.cllm")) == 0);
+    CHECK(stat(in_scratch("mode.cllm"), &s) == 0 && (s.st_mode & 0777) == 0604);
+    CHECK(lstat(in_scratch("link.cllm"), &s) == 0 && S_ISLNK(s.st_mode));
+    unlink(in_scratch("link.cllm"));
+    unlink(in_scratch("mode.cllm"));
     cllm_free(m);
 }
 
 static int save_for_ever(CLLMModel *m) {
     for (;;) {
-        if (cllm_write_model(m, in_dir("race.cllm")) != 0) return 1;
+        if (cllm_write_model(m, in_scratch("race.cllm")) != 0) return 1;
     }
 }
 
@@ -359,7 +351,7 @@ static int save_for_ever(CLLMModel *m) {
  * beside them never sees half of one. */
 static void kills_and_races(void) {
     CLLMModel *models[2] = {create(30, 16, 2, 2), create(40, 24, 1, 3)};
-    CHECK(cllm_write_model(models[0], in_dir("race.cllm")) == 0);
+    CHECK(cllm_write_model(models[0], in_scratch("race.cllm")) == 0);
     fflush(NULL);
     int whole = 0, rounds = 20, reads = 5;
     for (int round = 0; round < rounds; round++) {
@@ -368,7 +360,7 @@ static void kills_and_races(void) {
             if ((pids[i] = fork()) == 0) _exit(save_for_ever(models[i]));
         }
         for (int i = 0; i < reads; i++) {
-            CLLMModel *r = cllm_read_model(in_dir("race.cllm"));
+            CLLMModel *r = cllm_read_model(in_scratch("race.cllm"));
             if (r == NULL) continue;
             CLLMModel *m = r->num_layers == 2 ? models[0] : models[1];
             whole += r->num_weights == m->num_weights &&
@@ -380,7 +372,7 @@ static void kills_and_races(void) {
             kill(pids[i], SIGKILL);
             waitpid(pids[i], NULL, 0);
         }
-        whole += cllm_validate(in_dir("race.cllm"));
+        whole += cllm_validate(in_scratch("race.cllm"));
     }
     CHECK(whole == rounds * (reads + 1));
     cllm_free(models[0]);
@@ -391,15 +383,15 @@ static void kills_and_races(void) {
 static void times_stand_in_the_header(void) {
     CLLMModel *m = create(6, 8, 1, 2);
     long a_size, b_size;
-    CHECK(cllm_write_model(m, in_dir("t.cllm")) == 0);
-    unsigned char *a = contents(in_dir("t.cllm"), &a_size);
+    CHECK(cllm_write_model(m, in_scratch("t.cllm")) == 0);
+    unsigned char *a = contents(in_scratch("t.cllm"), &a_size);
     m->header.created_timestamp = 12345;
     m->training_meta.timestamp = 67890;
-    CHECK(cllm_write_model(m, in_dir("t.cllm")) == 0);
-    unsigned char *b = contents(in_dir("t.cllm"), &b_size);
+    CHECK(cllm_write_model(m, in_scratch("t.cllm")) == 0);
+    unsigned char *b = contents(in_scratch("t.cllm"), &b_size);
     CHECK(a_size == b_size && memcmp(a + 1576, b + 1576, (size_t)a_size - 1576) == 0);
     CHECK(memcmp(a, b, 1576) != 0);
-    CLLMModel *r = cllm_read_model(in_dir("t.cllm"));
+    CLLMModel *r = cllm_read_model(in_scratch("t.cllm"));
     CHECK(r->header.created_timestamp == 12345 && r->training_meta.timestamp == 67890);
     cllm_free(r);
     free(a);
@@ -409,7 +401,7 @@ static void times_stand_in_the_header(void) {
 
 int main(int argc, char **argv) {
     if (argc > 1) data = argv[1];
-    if (mkdtemp(dir) == NULL) return 3;
+    scratch_make();
     RUN(round_trip);
     RUN(heads_and_context_are_true);
     RUN(checkpoints_are_model_files);
@@ -423,11 +415,6 @@ int main(int argc, char **argv) {
     RUN(modes_and_links);
     RUN(kills_and_races);
     RUN(times_stand_in_the_header);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlink(in_dir(e->d_name));
-    }
-    closedir(d);
-    rmdir(dir);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

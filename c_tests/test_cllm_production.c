@@ -1,23 +1,12 @@
 /* cllm_production.h: every function, the contract's edge cases, ownership. */
-#define _POSIX_C_SOURCE 200809L
+#include "scratch.h"
+
 #include <dirent.h>
-#include <unistd.h>
 
 #include "cllm_production.h"
 #include "cllm_utils.h"
 #include "harness.h"
-
-static uint32_t tokens[200];
-static char folder[] = "/tmp/cllm_production_XXXXXX";
-
-/* The name of a file in the test's folder. */
-static const char *at(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
+#include "small_training.h"
 
 static void write_file(const char *path, const void *bytes, size_t n) {
     FILE *file = fopen(path, "wb");
@@ -43,20 +32,7 @@ static CLLMModel *made(uint32_t vocab) {
 }
 
 static CLLMTraining *prepare(CLLMModel **model) {
-    *model = made(23);
-    CLLMTrainingConfig training = {0};
-    training.learning_rate = 0.01f;
-    training.batch_size = 2;
-    training.sequence_length = 8;
-    CLLMTraining *t = cllm_training_init(*model, &training);
-    t->tokens = tokens;
-    t->num_tokens = 200;
-    return t;
-}
-
-static void finish(CLLMTraining *t, CLLMModel *m) {
-    cllm_training_free(t);
-    cllm_free_model(m);
+    return prepare_small(model, 21);
 }
 
 /* A model that a program puts together with embeddings only, and a training object on it. */
@@ -79,7 +55,7 @@ static CLLMTraining *by_hand(CLLMModel *m) {
 /* ---- validation ---- */
 
 static void sets_are_made_and_refused(void) {
-    const char *path = at("words.txt");
+    const char *path = in_scratch("words.txt");
     write_file(path, "one two three", 13);
     ValidationSet *v = create_validation_set(path, 2, 4);
     CHECK(v != NULL);
@@ -87,8 +63,8 @@ static void sets_are_made_and_refused(void) {
     free_validation_set(v); /* reported, not a crash */
     free_validation_set(NULL);
     CHECK(create_validation_set(NULL, 2, 4) == NULL);
-    CHECK(create_validation_set(at("missing.txt"), 2, 4) == NULL);
-    CHECK(create_validation_set(folder, 2, 4) == NULL); /* a directory */
+    CHECK(create_validation_set(in_scratch("missing.txt"), 2, 4) == NULL);
+    CHECK(create_validation_set(scratch, 2, 4) == NULL); /* a directory */
     CHECK(create_validation_set(path, 0, 4) == NULL);
     CHECK(create_validation_set(path, 2, -1) == NULL);
     CLLMModel *m;
@@ -108,7 +84,7 @@ static void evaluation_is_the_loss_of_the_words(void) {
         snprintf(text + strlen(text), sizeof text - strlen(text), "token_%u%s", ids[i],
                  i % 4 == 0 ? "\r\n" : i % 4 == 1 ? "\t" : " ");
     }
-    const char *path = at("validation.txt");
+    const char *path = in_scratch("validation.txt");
     write_file(path, text, strlen(text));
     /* DEFECT of the original: the training's 2x8 was run over the set's buffers. */
     ValidationSet *v = create_validation_set(path, 3, 4);
@@ -157,7 +133,7 @@ static void evaluation_is_the_loss_of_the_words(void) {
 
 static void ids_fit_every_model(void) {
     /* DEFECT of the original: hash modulo 10000, whatever the vocabulary. */
-    const char *path = at("unknown.txt");
+    const char *path = in_scratch("unknown.txt");
     const char *text = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda";
     write_file(path, text, strlen(text));
     ValidationSet *v = create_validation_set(path, 1, 5);
@@ -181,11 +157,11 @@ static void resumed_equals_unbroken(void) {
     x->config.gradient_accumulation_steps = y->config.gradient_accumulation_steps = 5;
     cllm_train_epoch(x); /* 12 batches: a window of 2 stays open */
     CHECK(x->accumulation_step == 2);
-    const char *path = at("run.ckpt");
+    const char *path = in_scratch("run.ckpt");
     CHECK(save_checkpoint(x, path) == 0);
     float loss = x->current_loss, best = x->best_loss;
     float next = cllm_train_epoch(x);
-    CHECK(remove(at("run.ckpt.model")) == 0); /* `path` alone suffices */
+    CHECK(remove(in_scratch("run.ckpt.model")) == 0); /* `path` alone suffices */
     y->current_loss = 9;
     CLLMModel *before = y->model;
     float *weights = b->weights;
@@ -205,7 +181,7 @@ static void prefix_is_the_originals(void) {
     CLLMModel *m;
     CLLMTraining *t = prepare(&m);
     cllm_train_epoch(t);
-    const char *path = at("prefix.ckpt");
+    const char *path = in_scratch("prefix.ckpt");
     CHECK(save_checkpoint(t, path) == 0);
     static char file[400000];
     size_t n = read_file(path, file, sizeof file);
@@ -244,7 +220,7 @@ static void files_of_the_original_are_read(void) {
     t->tokens = tokens;
     t->num_tokens = 200;
     cllm_train_epoch(t);
-    const char *path = at("original.ckpt"), *model = at("original.ckpt.model");
+    const char *path = in_scratch("original.ckpt"), *model = in_scratch("original.ckpt.model");
     CHECK(save_checkpoint(t, path) == 0);
     /* Its state file is the first 40 bytes; beside a whole model file of ours it would be one of
      * ours that was cut. */
@@ -276,7 +252,7 @@ static void files_of_the_original_are_read(void) {
 static void damaged_files_change_nothing(void) {
     CLLMModel *m;
     CLLMTraining *t = prepare(&m);
-    const char *path = at("damage.ckpt");
+    const char *path = in_scratch("damage.ckpt");
     CHECK(save_checkpoint(t, path) == 0);
     static char file[400000];
     size_t n = read_file(path, file, sizeof file);
@@ -296,7 +272,7 @@ static void damaged_files_change_nothing(void) {
         CHECK(load_checkpoint(t, path) == -1);
         file[i] ^= 0x20;
     }
-    CHECK(load_checkpoint(t, at("missing.ckpt")) == -1);
+    CHECK(load_checkpoint(t, in_scratch("missing.ckpt")) == -1);
     CHECK(load_checkpoint(t, NULL) == -1);
     CHECK(load_checkpoint(NULL, path) == -1);
     CHECK(memcmp(kept, m->weights, bytes) == 0 && memcmp(&before, t, sizeof before) == 0);
@@ -315,18 +291,19 @@ static void damaged_files_change_nothing(void) {
 static void saving_fails_honestly(void) {
     CLLMModel *m;
     CLLMTraining *t = prepare(&m);
-    CHECK(save_checkpoint(NULL, at("x.ckpt")) == -1);
+    CHECK(save_checkpoint(NULL, in_scratch("x.ckpt")) == -1);
     CHECK(save_checkpoint(t, NULL) == -1);
     CHECK(save_checkpoint(t, "") == -1);
     CHECK(save_checkpoint(t, "/nonexistent/x.ckpt") == -1); /* DEFECT of the original: 0 */
-    CHECK(save_checkpoint(t, folder) == -1);
+    CHECK(mkdir(in_scratch("folder"), 0777) == 0);
+    CHECK(save_checkpoint(t, in_scratch("folder")) == -1);
     CLLMTraining *own = calloc(1, sizeof *own);
     own->model = m;
-    CHECK(save_checkpoint(own, at("x.ckpt")) == -1);
-    CHECK(load_checkpoint(own, at("x.ckpt")) == -1);
+    CHECK(save_checkpoint(own, in_scratch("x.ckpt")) == -1);
+    CHECK(load_checkpoint(own, in_scratch("x.ckpt")) == -1);
     free(own);
     /* no temporary file is left */
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(scratch);
     struct dirent *entry;
     while ((entry = readdir(dir)) != NULL) {
         CHECK(strstr(entry->d_name, ".tmp") == NULL);
@@ -347,14 +324,14 @@ static void hand_made_models_are_saved(void) {
     free(t->optimizer_state); /* as a shipped program does */
     t->optimizer_state = calloc(2 * 400, sizeof(float));
     t->optimizer_state[5] = 0.5f;
-    CHECK(save_checkpoint(t, at("hand.ckpt")) == 0);
+    CHECK(save_checkpoint(t, in_scratch("hand.ckpt")) == 0);
     float kept = own.embeddings.embeddings[7];
     own.embeddings.embeddings[7] = 100;
     t->current_epoch = t->current_step = 0;
     t->best_loss = t->current_loss = 0;
     t->optimizer_state[5] = 0;
-    remove(at("hand.ckpt.model"));
-    CHECK(load_checkpoint(t, at("hand.ckpt")) == 0);
+    remove(in_scratch("hand.ckpt.model"));
+    CHECK(load_checkpoint(t, in_scratch("hand.ckpt")) == 0);
     CHECK(t->current_epoch == 3 && t->current_step == 77);
     CHECK(t->best_loss == 1.5f && t->current_loss == 2.25f);
     CHECK(own.embeddings.embeddings[7] == kept && t->optimizer_state[5] == 0.5f);
@@ -486,7 +463,7 @@ static void metrics(void) {
     record_metrics(m, 2, 4.5f, 4.75f, 0.0000004f);
     record_metrics(m, 3, 0.1f, 0.2f, 0.5f);
     record_metrics(m, 4, 1, 1, 1); /* beyond the capacity */
-    const char *path = at("metrics.csv");
+    const char *path = in_scratch("metrics.csv");
     write_file(path, "an old and longer content, which is to be replaced as a whole\n\n\n", 60);
     save_metrics_csv(m, path);
     char text[1024];
@@ -516,24 +493,11 @@ static void metrics(void) {
     free_training_metrics(m);
 }
 
-static void clean_up(void) {
-    DIR *dir = opendir(folder);
-    struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
-        remove(at(entry->d_name));
-    }
-    closedir(dir);
-    rmdir(folder);
-}
-
 int main(void) {
     for (uint32_t i = 0; i < 200; i++) {
         tokens[i] = (i * 7 + i / 9) % 23;
     }
-    if (!mkdtemp(folder)) {
-        perror(folder);
-        return 2;
-    }
+    scratch_make();
     RUN(sets_are_made_and_refused);
     RUN(evaluation_is_the_loss_of_the_words);
     RUN(ids_fit_every_model);
@@ -547,6 +511,6 @@ int main(void) {
     RUN(scheduler);
     RUN(clipping);
     RUN(metrics);
-    clean_up();
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

@@ -1,7 +1,5 @@
 /* cllm_train_complete.h: every function, the contract's edge cases. */
-#define _POSIX_C_SOURCE 200809L
-#include <sys/stat.h>
-#include <unistd.h>
+#include "scratch.h"
 
 #include "cllm_ext.h"
 #include "cllm_production.h"
@@ -10,7 +8,6 @@
 #include "harness.h"
 #include "small_training.h"
 
-static char folder[] = "/tmp/cllm_complete_XXXXXX";
 
 static CLLMTraining *prepare(CLLMModel **model) {
     return prepare_small(model, 31);
@@ -356,10 +353,8 @@ int main(void) {
     for (uint32_t i = 0; i < 200; i++) {
         tokens[i] = (i * 7 + i / 9) % 23;
     }
-    if (!mkdtemp(folder) || chdir(folder) != 0) {
-        perror(folder);
-        return 2;
-    }
+    scratch_make();
+    CHECK(chdir(scratch) == 0);
     RUN(defaults);
     RUN(plain_run_is_epochs);
     RUN(settings_apply_and_are_restored);
@@ -371,8 +366,6 @@ int main(void) {
     RUN(lll_keeps_the_model);
     RUN(bad_arguments);
     RUN(quick);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    CHECK(chdir("/") == 0 && system(command) == 0);
+    CHECK(chdir("/") == 0 && scratch_remove() == 0);
     return harness_report();
 }

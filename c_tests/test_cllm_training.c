@@ -1,10 +1,8 @@
 /* Training objects of cllm_training.h: buffers, batches, passes, optimizers, loops, checkpoints,
  * objects and models that the program made itself. The closed formulas (losses, rates, gradient
  * helpers) are in test_cllm_training_math.c. */
+#include "scratch.h"
 #include "capture.h"
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cllm_ext.h"
 #include "cllm_inference.h"
@@ -15,7 +13,6 @@
 
 enum { V = 15, D = 8, L = 2, H = 2, FF = 12, S = 6, B = 2, T = 4, ROWS = B * T, N = 61 };
 
-static char folder[] = "/tmp/cllm_training_XXXXXX";
 static uint32_t tokens[N];
 
 static CLLMModel *new_model(void) {
@@ -52,14 +49,6 @@ static void drop(CLLMTraining *t) {
     CLLMModel *model = t->model;
     cllm_training_free(t);
     cllm_free_model(model);
-}
-
-static const char *in_folder(const char *name) {
-    static char paths[4][128];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(paths[next], sizeof paths[next], "%s/%s", folder, name);
-    return paths[next];
 }
 
 static void life(void) {
@@ -649,7 +638,7 @@ static void epochs(void) {
 
     /* cllm_train; DEFECT: save_every 0 divided by zero. */
     char before[512];
-    CHECK(getcwd(before, sizeof before) && chdir(folder) == 0);
+    CHECK(getcwd(before, sizeof before) && chdir(scratch) == 0);
     t = new_training(new_model(), new_config());
     CHECK(cllm_train(t) == 0 && t->current_epoch == 2);
     CHECK(access("checkpoint_epoch_1.cllm", F_OK) != 0);
@@ -670,28 +659,28 @@ static void data(void) {
     CLLMTraining *t = cllm_training_init(model, &config);
     strcpy(model->tokens[4].token_str, "cat");
     strcpy(model->tokens[6].token_str, "sat");
-    FILE *file = fopen(in_folder("text"), "w");
+    FILE *file = fopen(in_scratch("text"), "w");
     fputs("cat sat\tcat\r\nz\xe9 sat\n", file);
     fclose(file);
-    CHECK(cllm_load_training_data(t, in_folder("text")) == 5);
+    CHECK(cllm_load_training_data(t, in_scratch("text")) == 5);
     const uint32_t hash = ('z' * 31u + 0xe9u) % V; /* bytes are unsigned */
     const uint32_t want[5] = {4, 6, 4, hash, 6};
     CHECK(t->num_tokens == 5 && memcmp(t->tokens, want, sizeof want) == 0);
     CHECK(t->total_batches == 0);
-    CHECK(cllm_load_training_data(t, in_folder("text")) == 5); /* appended */
+    CHECK(cllm_load_training_data(t, in_scratch("text")) == 5); /* appended */
     CHECK(t->num_tokens == 10 && memcmp(t->tokens + 5, want, sizeof want) == 0);
     CHECK(t->total_batches == 1);
-    file = fopen(in_folder("nothing"), "w");
+    file = fopen(in_scratch("nothing"), "w");
     fclose(file);
-    CHECK(cllm_load_training_data(t, in_folder("nothing")) == 0 && t->num_tokens == 10);
+    CHECK(cllm_load_training_data(t, in_scratch("nothing")) == 0 && t->num_tokens == 10);
     CHECK(t->tokens[0] == 4);
-    CHECK(cllm_load_training_data(t, in_folder("missing")) == -1 && t->num_tokens == 10);
+    CHECK(cllm_load_training_data(t, in_scratch("missing")) == -1 && t->num_tokens == 10);
     CHECK(cllm_load_training_data(t, NULL) == -1 && cllm_load_training_data(NULL, "x") == -1);
     free(t->tokens); /* the program's */
     uint32_t own[3] = {1, 2, 3}; /* DEFECT: realloc of memory of the program's */
     t->tokens = own;
     t->num_tokens = 3;
-    CHECK(cllm_load_training_data(t, in_folder("text")) == 5 && t->num_tokens == 8);
+    CHECK(cllm_load_training_data(t, in_scratch("text")) == 5 && t->num_tokens == 8);
     CHECK(t->tokens != own && t->tokens[2] == 3 && t->tokens[3] == 4);
     free(t->tokens);
     t->tokens = NULL;
@@ -699,16 +688,16 @@ static void data(void) {
     /* Without a vocabulary: bytes. */
     free(model->tokens);
     model->tokens = NULL;
-    CHECK(cllm_load_training_data(t, in_folder("text")) == 17);
+    CHECK(cllm_load_training_data(t, in_scratch("text")) == 17);
     CHECK(t->tokens[0] == 'c' % V && t->tokens[12] == 0xe9 % V);
     t->config.batch_size = 0;
-    CHECK(cllm_load_training_data(t, in_folder("text")) == 17 && t->total_batches == 0);
+    CHECK(cllm_load_training_data(t, in_scratch("text")) == 17 && t->total_batches == 0);
     uint32_t *mine = t->tokens;
     cllm_training_free(t);
     free(mine);
     cllm_free_model(model);
-    remove(in_folder("text"));
-    remove(in_folder("nothing"));
+    remove(in_scratch("text"));
+    remove(in_scratch("nothing"));
 }
 
 static long size_of(const char *path) {
@@ -726,11 +715,11 @@ static void checkpoints(void) {
     memcpy(one, t->optimizer_state, 2 * V * D * sizeof *one);
     free(t->optimizer_state);
     t->optimizer_state = one;
-    CHECK(cllm_save_checkpoint(t, in_folder("run")) == 0);
-    CHECK(size_of(in_folder("run")) > 1576 && size_of(in_folder("run.state")) > 16);
+    CHECK(cllm_save_checkpoint(t, in_scratch("run")) == 0);
+    CHECK(size_of(in_scratch("run")) > 1576 && size_of(in_scratch("run.state")) > 16);
     int32_t head[2];
     float losses[2];
-    FILE *file = fopen(in_folder("run.state"), "rb");
+    FILE *file = fopen(in_scratch("run.state"), "rb");
     CHECK(fread(head, 4, 2, file) == 2 && fread(losses, 4, 2, file) == 2);
     fclose(file);
     CHECK(head[0] == t->current_epoch && head[1] == t->current_step);
@@ -739,7 +728,7 @@ static void checkpoints(void) {
     /* Loaded into another object and trained on: the same bits. */
     CLLMTraining *resumed = new_training(new_model(), config);
     float *weights = resumed->model->weights;
-    CHECK(cllm_load_checkpoint(resumed, in_folder("run")) == 0);
+    CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == 0);
     CHECK(resumed->model->weights == weights && resumed->current_step == head[1]);
     CHECK(resumed->current_epoch == head[0] && resumed->current_loss == losses[0]);
     CHECK(resumed->best_loss == losses[1] && resumed->accumulation_step == head[1] % 3);
@@ -750,40 +739,40 @@ static void checkpoints(void) {
     CHECK(memcmp(t->optimizer_state, resumed->optimizer_state, 2 * V * D * 4) == 0);
     CHECK(t->current_loss == resumed->current_loss && t->best_loss == resumed->best_loss);
     /* The state file alone suffices. */
-    remove(in_folder("run"));
-    CHECK(cllm_load_checkpoint(resumed, in_folder("run")) == 0);
+    remove(in_scratch("run"));
+    CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == 0);
     /* Damaged or cut: -1, and nothing has changed. */
-    long size = size_of(in_folder("run.state"));
+    long size = size_of(in_scratch("run.state"));
     float kept = weights[3];
     int step = resumed->current_step;
     weights[3] = 42;
-    CHECK(truncate(in_folder("run.state"), size - 1) == 0);
-    CHECK(cllm_load_checkpoint(resumed, in_folder("run")) == -1 && weights[3] == 42);
-    CHECK(truncate(in_folder("run.state"), 7) == 0);
-    CHECK(cllm_load_checkpoint(resumed, in_folder("run")) == -1 && weights[3] == 42);
+    CHECK(truncate(in_scratch("run.state"), size - 1) == 0);
+    CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == -1 && weights[3] == 42);
+    CHECK(truncate(in_scratch("run.state"), 7) == 0);
+    CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == -1 && weights[3] == 42);
     CHECK(resumed->current_step == step);
     weights[3] = kept;
-    CHECK(cllm_save_checkpoint(resumed, in_folder("run")) == 0);
-    file = fopen(in_folder("run.state"), "r+b");
+    CHECK(cllm_save_checkpoint(resumed, in_scratch("run")) == 0);
+    file = fopen(in_scratch("run.state"), "r+b");
     fseek(file, size / 2, SEEK_SET);
     int byte = fgetc(file);
     fseek(file, size / 2, SEEK_SET);
     fputc(byte ^ 1, file);
     fclose(file);
-    CHECK(cllm_load_checkpoint(resumed, in_folder("run")) == -1);
+    CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == -1);
     /* Another shape. */
-    CHECK(cllm_save_checkpoint(resumed, in_folder("run")) == 0);
+    CHECK(cllm_save_checkpoint(resumed, in_scratch("run")) == 0);
     CLLMConfig other = {.vocab_size = V + 1, .embedding_dim = D, .num_layers = L, .num_heads = H,
                         .ff_dim = FF, .max_seq_len = S};
     CLLMTraining *different = new_training(cllm_create_model(&other), config);
-    CHECK(cllm_load_checkpoint(different, in_folder("run")) == -1 && different->current_step == 0);
+    CHECK(cllm_load_checkpoint(different, in_scratch("run")) == -1 && different->current_step == 0);
     drop(different);
-    CHECK(cllm_load_checkpoint(t, in_folder("missing")) == -1 && cllm_load_checkpoint(t, NULL) == -1);
+    CHECK(cllm_load_checkpoint(t, in_scratch("missing")) == -1 && cllm_load_checkpoint(t, NULL) == -1);
     CHECK(cllm_load_checkpoint(NULL, "x") == -1 && cllm_save_checkpoint(NULL, "x") == -1);
     CHECK(cllm_save_checkpoint(t, NULL) == -1);
-    CHECK(cllm_save_checkpoint(t, in_folder("no/such/folder")) == -1);
+    CHECK(cllm_save_checkpoint(t, in_scratch("no/such/folder")) == -1);
     /* A state file of the original: four numbers, then floats. */
-    file = fopen(in_folder("old.state"), "wb");
+    file = fopen(in_scratch("old.state"), "wb");
     int32_t old_head[2] = {3, 9};
     float old_losses[2] = {1.5f, 1.25f}, moments[2 * V * D];
     for (int i = 0; i < 2 * V * D; i++) moments[i] = (float)i;
@@ -791,12 +780,12 @@ static void checkpoints(void) {
     fwrite(old_losses, 4, 2, file);
     fwrite(moments, 4, 2 * V * D, file);
     fclose(file);
-    CHECK(cllm_load_checkpoint(t, in_folder("old")) == 0);
+    CHECK(cllm_load_checkpoint(t, in_scratch("old")) == 0);
     CHECK(t->current_epoch == 3 && t->current_step == 9);
     CHECK(t->current_loss == 1.5f && t->best_loss == 1.25f && t->optimizer_state[77] == 77);
-    remove(in_folder("old.state"));
-    remove(in_folder("run"));
-    remove(in_folder("run.state"));
+    remove(in_scratch("old.state"));
+    remove(in_scratch("run"));
+    remove(in_scratch("run.state"));
     drop(t);
     drop(resumed);
 }
@@ -825,12 +814,12 @@ static void hand_made_models(void) {
     cllm_zero_all_gradients(t); /* DEFECT: it dereferenced missing tables */
     float loss = cllm_train_epoch(t);
     CHECK(loss > 0 && cllm_train_epoch(t) < loss);
-    CHECK(cllm_save_checkpoint(t, in_folder("hand")) == 0); /* DEFECT: a crash */
+    CHECK(cllm_save_checkpoint(t, in_scratch("hand")) == 0); /* DEFECT: a crash */
     float kept = E[4];
     E[4] = 9;
-    CHECK(cllm_load_checkpoint(t, in_folder("hand")) == 0 && E[4] == kept);
-    remove(in_folder("hand"));
-    remove(in_folder("hand.state"));
+    CHECK(cllm_load_checkpoint(t, in_scratch("hand")) == 0 && E[4] == kept);
+    remove(in_scratch("hand"));
+    remove(in_scratch("hand.state"));
     cllm_training_free(t);
 
     /* Layers with zero heads and widths and NULL weights. */
@@ -901,8 +890,8 @@ static void foreign(void) {
     cllm_update_learning_rate(t);
     CHECK_NEAR(cllm_get_learning_rate(t), 0.01, 1e-7);
     CHECK(cllm_train_epoch(t) == 0 && cllm_forward_training(t, in) == 0);
-    CHECK(cllm_save_checkpoint(t, in_folder("foreign")) == -1);
-    CHECK(access(in_folder("foreign.state"), F_OK) != 0);
+    CHECK(cllm_save_checkpoint(t, in_scratch("foreign")) == -1);
+    CHECK(access(in_scratch("foreign.state"), F_OK) != 0);
     CHECK(cllm_adam_init(t) == -1 && cllm_train(t) == -1);
     cllm_zero_all_gradients(t);
     cllm_backward(t, in, out, ROWS);
@@ -916,7 +905,7 @@ static void foreign(void) {
 
 int main(void) {
     cllm_set_log_silent();
-    if (!mkdtemp(folder)) return 2;
+    scratch_make();
     RUN(life);
     RUN(mixed_precision);
     RUN(batches);
@@ -930,6 +919,6 @@ int main(void) {
     RUN(checkpoints);
     RUN(hand_made_models);
     RUN(foreign);
-    CHECK(rmdir(folder) == 0);
+    CHECK(rmdir(scratch) == 0); /* nothing was left there */
     return harness_report();
 }

@@ -1,7 +1,6 @@
 /* What programs written for the original library do with training objects: the habits of its
  * shipped tests and tools, one by one. */
-#define _POSIX_C_SOURCE 200809L
-#include <unistd.h>
+#include "scratch.h"
 
 #include "cllm_batch.h"
 #include "cllm_production.h"
@@ -10,7 +9,6 @@
 #include "harness.h"
 
 static uint32_t tokens[200];
-static char folder[] = "/tmp/cllm_shipped_XXXXXX";
 
 static CLLMTrainingConfig settings(void) {
     CLLMTrainingConfig c = {0};
@@ -231,18 +229,14 @@ int main(void) {
     for (uint32_t i = 0; i < 200; i++) {
         tokens[i] = (i * 7 + i / 9) % 23;
     }
-    if (!mkdtemp(folder) || chdir(folder) != 0) {
-        perror(folder);
-        return 2;
-    }
+    scratch_make();
+    CHECK(chdir(scratch) == 0);
     RUN(models_without_layers);
     RUN(buffers_after_init);
     RUN(rates_by_step);
     RUN(steps_by_hand);
     RUN(tokens_by_hand);
     RUN(batches);
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    CHECK(chdir("/") == 0 && system(command) == 0);
+    CHECK(chdir("/") == 0 && scratch_remove() == 0);
     return harness_report();
 }

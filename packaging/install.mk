@@ -10,6 +10,7 @@ MANDIR     ?= $(PREFIX)/share/man
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 CMAKEDIR   ?= $(LIBDIR)/cmake/cllm
 BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+DOCDIR     ?= $(PREFIX)/share/doc/cllm
 INSTALL    ?= install
 
 TOOLS += tools/cllm_info
@@ -20,8 +21,8 @@ NATIVE_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 # Installed tools find the library in the usual places beside bin/; elsewhere ldconfig helps.
 TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_64-linux-gnu'
 
-MAN_PAGES   := $(wildcard man/*.1)
-COMPLETIONS := $(wildcard packaging/bash/*)
+MAN_PAGES := $(wildcard man/*.1)
+LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE
 
 relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
 # Paths below the prefix are written as ${prefix}/..., so that pkg-config can move the whole tree.
@@ -32,20 +33,29 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call pc_path,$(LIBDIR))|
     -e 's|@RELATIVE_LIBDIR@|$(call relative,$(CMAKEDIR),$(LIBDIR))|g' \
     -e 's|@RELATIVE_INCLUDEDIR@|$(call relative,$(CMAKEDIR),$(INCLUDEDIR))|g'
 
-.PHONY: install install-compat uninstall
+.PHONY: install install-compat uninstall built
 
-install: all ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
+# Under sudo there may be no cargo: then what `make` left is installed.
+built:
+	@for file in libcllm.so libcllm.a $(TOOLS); do \
+	    test -e $$file || { echo "$$file is missing: run make first" >&2; exit 1; }; \
+	done
+
+install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)' \
-	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)'
+	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
+	    '$(DESTDIR)$(BASHCOMPDIR)' '$(DESTDIR)$(DOCDIR)'
 	$(INSTALL) -m 755 libcllm.so '$(DESTDIR)$(LIBDIR)/libcllm.so.$(VERSION)'
 	ln -sf libcllm.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libcllm.so.1'
 	ln -sf libcllm.so.1 '$(DESTDIR)$(LIBDIR)/libcllm.so'
 	$(INSTALL) -m 644 libcllm.a '$(DESTDIR)$(LIBDIR)'
 	$(INSTALL) -m 644 include/*.h include/*.hpp '$(DESTDIR)$(INCLUDEDIR)'
 	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
-	$(if $(MAN_PAGES),$(INSTALL) -m 644 $(MAN_PAGES) '$(DESTDIR)$(MANDIR)/man1')
-	$(if $(COMPLETIONS),$(INSTALL) -d '$(DESTDIR)$(BASHCOMPDIR)')
-	$(if $(COMPLETIONS),$(INSTALL) -m 644 $(COMPLETIONS) '$(DESTDIR)$(BASHCOMPDIR)')
+	$(INSTALL) -m 644 $(MAN_PAGES) '$(DESTDIR)$(MANDIR)/man1'
+	for tool in $(notdir $(TOOLS)); do \
+	    $(INSTALL) -m 644 packaging/completion.bash '$(DESTDIR)$(BASHCOMPDIR)'/$$tool || exit 1; \
+	done
+	$(INSTALL) -m 644 $(LICENCES) '$(DESTDIR)$(DOCDIR)'
 	for file in cllm.pc cllm-static.pc; do \
 	    $(fill) packaging/$$file.in > '$(DESTDIR)$(PKGCONFIGDIR)'/$$file || exit 1; \
 	    chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)'/$$file; \
@@ -64,7 +74,8 @@ uninstall: ## removes what install and install-compat put there
 	rm -f $(foreach file,$(notdir $(wildcard include/*.h include/*.hpp)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
-	rm -f $(foreach file,$(notdir $(COMPLETIONS)),'$(DESTDIR)$(BASHCOMPDIR)/$(file)')
+	rm -f $(foreach tool,$(notdir $(TOOLS)),'$(DESTDIR)$(BASHCOMPDIR)/$(tool)')
+	rm -f $(foreach file,$(LICENCES),'$(DESTDIR)$(DOCDIR)/$(file)')
 	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
 	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
-	rmdir '$(DESTDIR)$(CMAKEDIR)' 2> /dev/null || true
+	rmdir '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
