@@ -38,6 +38,10 @@ pub const MAX_EPOCHS: usize = 1_000_000;
 /// larger one could not be used anyway: its arrays alone would take over 3 GB.
 pub const MAX_BATCH_POSITIONS: usize = 1 << 28;
 
+/// Values of one table of a key/value cache that are reserved before they are needed, so that
+/// decoding doesn't stop to grow it: 64 MiB. A context that states a longer one may never use it.
+pub const MAX_CACHE_AHEAD: usize = 1 << 24;
+
 /// The product of sizes, or the error that names what they were for.
 pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {
     sizes
@@ -55,6 +59,16 @@ pub fn filled<T: Clone + Default>(what: &'static str, len: usize) -> Result<Vec<
         .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
     vec.resize(len, T::default());
     Ok(vec)
+}
+
+/// Makes room in `vec` for `len` values in all.
+pub fn reserve<T>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()> {
+    if vec.capacity() < len {
+        fault::point(what)?;
+        vec.try_reserve_exact(len - vec.len())
+            .map_err(|_| Error::Memory { what, bytes: len.saturating_mul(size_of::<T>()) })?;
+    }
+    Ok(())
 }
 
 /// Makes `vec` hold at least `len` values; what it held may be overwritten by later use.

@@ -19,7 +19,9 @@ fn last_logits_are_those_of_the_whole_pass() {
         .collect();
     let both = ForwardPass::new(&pool, &model, 2).last_logits(&[a, b].concat()).unwrap().to_vec();
     assert_eq!(both.len(), model.vocab);
-    assert_eq!(both, alone[1], "the last sequence's");
+    for (both, alone) in both.iter().zip(&alone[1]) {
+        assert!((both - alone).abs() < 1e-5, "the last sequence's: {both} {alone}");
+    }
     assert_ne!(alone[0], alone[1]);
     let changed =
         ForwardPass::new(&pool, &model, 1).last_logits(&[4, 1, 4, 1, 5]).unwrap().to_vec();

@@ -57,6 +57,7 @@ fn gradients(
     .unwrap();
     backward::backward(pool, &view, input, batch, &activations, &mut grads_view, &mut scratch)
         .unwrap();
+    drop(grads_view);
     (mean, grads)
 }
 

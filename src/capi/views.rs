@@ -7,8 +7,10 @@ use super::registry::{Registry, lock};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_LAYERS, product};
 use crate::nn::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Model, Norm, Params,
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Layers, Model, Norm,
+    Params,
 };
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -246,7 +248,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
         _ => Norm::default(),
     };
 
-    let mut layers = Vec::new();
+    let mut layers = Layers::new();
     layers
         .try_reserve_exact(count)
         .map_err(|_| Error::Memory { what: "the layers", bytes: count })?;
@@ -340,7 +342,7 @@ unsafe fn optional_slice<'a, T>(pointer: *const T, len: usize) -> Result<&'a [T]
 /// As [`ffi::slice`] for every tensor, and for the joined matrices.
 pub(crate) unsafe fn read<'a>(params: Params<Raw>) -> Result<Params<&'a [f32]>> {
     const WHAT: &str = "a weight array";
-    let joined: Vec<_> =
+    let joined: SmallVec<[Option<Raw>; 16]> =
         params.layers.iter().map(|l| l.attention.as_ref().and_then(|a| a.joined)).collect();
     // SAFETY: the caller's promise.
     let mut params = params.try_map(|_, _, t| unsafe { ffi::slice(t.pointer, t.len, WHAT) })?;

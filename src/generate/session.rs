@@ -1,6 +1,7 @@
 //! One sequence being continued: its tokens, their keys and values, the logits of what comes next.
 
 use crate::error::{Error, Result};
+use crate::limits::{MAX_CACHE_AHEAD, reserve};
 use crate::nn::activations::{Activations, Keep};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond, Past};
@@ -82,9 +83,11 @@ impl Session {
     }
 
     fn append(&mut self, pool: &Pool, model: &Model, tokens: &[u32]) -> Result<()> {
-        self.tokens
-            .try_reserve(tokens.len())
-            .map_err(|_| Error::Memory { what: "the sequence", bytes: tokens.len() * 4 })?;
+        let len = self.tokens.len() + tokens.len();
+        if self.tokens.capacity() < len {
+            let room = len.max(model.max_length.min(MAX_CACHE_AHEAD)).max(len + len / 2);
+            reserve("the sequence", &mut self.tokens, room)?;
+        }
         for piece in tokens.chunks(PREFILL_ROWS) {
             let past = Past::Cache(&mut self.cache);
             let activations = &mut self.activations;
@@ -112,7 +115,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::model::Params;
+    use crate::nn::model::{Layers, Params};
 
     #[test]
     fn windows() {
@@ -122,7 +125,7 @@ mod tests {
             dim: 1,
             max_length: 8,
             spiral: Some(&table),
-            params: Params { embeddings: &[0.0][..], layers: Vec::new(), learned: None },
+            params: Params { embeddings: &[0.0][..], layers: Layers::new(), learned: None },
         };
         let sequence: Vec<u32> = (0..40).collect();
         let mut starts = Vec::new();

@@ -15,6 +15,10 @@ pub(super) enum Use {
     Heads,
 }
 
+/// The least that is allocated: scores of one query over a long context, so that decoding seldom
+/// asks for more.
+const LEAST: usize = 4096;
+
 /// Floats of a cache line, to which the memory is aligned.
 const LINE: usize = 16;
 
@@ -29,7 +33,7 @@ pub(super) fn with<R>(name: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R)
     }
     SCRATCH.with(|all| {
         let mut scratch = all[name as usize].borrow_mut();
-        let need = len.saturating_add(LINE);
+        let need = len.max(LEAST).saturating_add(LINE);
         if let Some(more) = need.checked_sub(scratch.len()) {
             // A panic becomes an error of the call; growing without asking would end the process.
             if scratch.try_reserve_exact(more).is_err() {

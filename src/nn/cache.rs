@@ -1,7 +1,7 @@
 //! Keys and values of the positions already processed, so that a new token costs one position.
 
 use crate::error::{Error, Result};
-use crate::limits::product;
+use crate::limits::{MAX_CACHE_AHEAD, product, reserve};
 use crate::nn::model::Model;
 
 /// The key/value cache of one sequence.
@@ -66,11 +66,16 @@ impl KvCache {
         if present >= need {
             return Ok(());
         }
-        // Growing by half again keeps the copying linear in the length of the sequence.
-        let target = need.max(present + present / 2).next_multiple_of(self.dim.max(1));
+        // Memory for the whole context at once, of which only what is in use is ever touched; beyond
+        // it, growing by half again keeps the copying linear in the length of the sequence.
+        let context = model.max_length.saturating_mul(self.dim);
+        let ahead = (need..=MAX_CACHE_AHEAD).contains(&context);
+        let room = if ahead { context } else { need.max(present + present / 2) };
         for (keys, values) in &mut self.layers {
-            crate::limits::grow(WHAT, keys, target)?;
-            crate::limits::grow(WHAT, values, target)?;
+            for table in [keys, values] {
+                reserve(WHAT, table, room)?;
+                crate::limits::grow(WHAT, table, need)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! optimizer moments.
 
 use crate::error::{Error, Result};
+use smallvec::SmallVec;
 use std::convert::Infallible;
 
 /// Smallest variance that layer norm divides by, where a norm states none.
@@ -96,13 +97,17 @@ pub struct Layer<T> {
     pub feed_forward: Option<FeedForward<T>>,
 }
 
+/// The blocks of a model. So many are kept in place: a step over a model of that depth allocates
+/// nothing for its views.
+pub type Layers<T> = SmallVec<[Layer<T>; 16]>;
+
 /// Everything that is trained.
 #[derive(Clone, Debug)]
 pub struct Params<T> {
     /// E, `[V][d]`: input embedding and output matrix.
     pub embeddings: T,
     /// The blocks.
-    pub layers: Vec<Layer<T>>,
+    pub layers: Layers<T>,
     /// P, `[max_length][d]`.
     pub learned: Option<T>,
 }
@@ -199,7 +204,7 @@ impl<T> Params<T> {
         mut f: impl FnMut(Kind, usize, T) -> Result<U, E>,
     ) -> Result<Params<U>, E> {
         let embeddings = f(Kind::Embeddings, 0, self.embeddings)?;
-        let mut layers = Vec::with_capacity(self.layers.len());
+        let mut layers = Layers::with_capacity(self.layers.len());
         for (l, layer) in self.layers.into_iter().enumerate() {
             let attention = match layer.attention {
                 None => None,

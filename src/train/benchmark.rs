@@ -57,17 +57,17 @@ pub fn repeat(
 }
 
 /// Forward passes of `batch` sequences.
-pub struct ForwardPass<'a> {
+pub struct ForwardPass<'a, 'm> {
     pool: &'a Pool,
-    model: &'a Model<'a>,
+    model: &'a Model<'m>,
     batch: usize,
     activations: Activations,
     logits: Vec<f32>,
 }
 
-impl<'a> ForwardPass<'a> {
+impl<'a, 'm> ForwardPass<'a, 'm> {
     /// For a model.
-    pub fn new(pool: &'a Pool, model: &'a Model<'a>, batch: usize) -> Self {
+    pub fn new(pool: &'a Pool, model: &'a Model<'m>, batch: usize) -> Self {
         Self { pool, model, batch, activations: Activations::default(), logits: Vec::new() }
     }
 
@@ -110,8 +110,8 @@ impl<'a> ForwardPass<'a> {
 
 /// Training steps on a copy of a model's parameters.
 #[derive(Debug)]
-pub struct TrainingCopy<'a> {
-    model: &'a Model<'a>,
+pub struct TrainingCopy<'a, 'm> {
+    model: &'a Model<'m>,
     weights: Params<Vec<f32>>,
     gradients: Params<Vec<f32>>,
     moments1: Params<Vec<f32>>,
@@ -121,9 +121,9 @@ pub struct TrainingCopy<'a> {
     updates: u64,
 }
 
-impl<'a> TrainingCopy<'a> {
+impl<'a, 'm> TrainingCopy<'a, 'm> {
     /// Copies the parameters; the model stays as it is.
-    pub fn new(model: &'a Model<'a>) -> Result<Self> {
+    pub fn new(model: &'a Model<'m>) -> Result<Self> {
         let zeros = || model.params.by_ref().try_map(|_, _, t| filled("the gradients", t.len()));
         let weights = model.params.by_ref().try_map(|_, _, t| {
             let mut copy = filled("a copy of the weights", t.len())?;
@@ -151,14 +151,15 @@ impl<'a> TrainingCopy<'a> {
         targets: &[u32],
         batch: usize,
     ) -> Result<f64> {
-        let model = Model {
-            params: self.weights.by_ref().map(|_, _, t| t.as_slice()),
-            ..self.model.clone()
-        };
+        let model =
+            Model { params: self.weights.by_ref().map(|_, _, t| t.as_slice()), ..*self.model };
         self.workspace.forward(pool, &model, tokens, batch)?;
-        let mut gradients = self.gradients.by_mut().map(|_, _, t| t.as_mut_slice());
-        let targets = Targets::all(targets);
-        let loss = self.workspace.backward(pool, &model, tokens, targets, batch, &mut gradients)?;
+        let loss = {
+            let mut gradients = self.gradients.by_mut().map(|_, _, t| t.as_mut_slice());
+            let targets = Targets::all(targets);
+            self.workspace.backward(pool, &model, tokens, targets, batch, &mut gradients)?
+        };
+        drop(model);
         self.updates += 1;
         let update = Update {
             rule: Rule::Adam { updates: self.updates },

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::limits::grow;
-use crate::nn::model::Kind;
+use crate::nn::model::{Kind, Params};
 
 /// Private companions of one tensor; arrays that are not in use are empty.
 #[derive(Debug)]
@@ -51,18 +51,23 @@ pub struct Slots(Vec<Slot>);
 impl Slots {
     /// Makes the list match the tensors that the model has now. A program may add parts to a
     /// model, or take them away, between calls; what stays keeps its state.
-    pub fn sync(&mut self, tensors: &[(Kind, usize, usize)]) {
-        let same = |slot: &Slot, &(kind, layer, len): &(Kind, usize, usize)| {
-            (slot.kind, slot.layer, slot.len) == (kind, layer, len)
-        };
-        if self.0.len() == tensors.len() && self.0.iter().zip(tensors).all(|(s, t)| same(s, t)) {
+    pub fn sync<T>(&mut self, params: &Params<T>, len: impl Fn(&T) -> usize) {
+        let same =
+            |slot: &Slot, kind, layer, len| (slot.kind, slot.layer, slot.len) == (kind, layer, len);
+        // Nearly always nothing has changed.
+        let (mut slots, mut matching) = (self.0.iter(), true);
+        params.visit(|kind, layer, t| {
+            matching &= slots.next().is_some_and(|slot| same(slot, kind, layer, len(t)));
+        });
+        if matching && slots.next().is_none() {
             return;
         }
         let mut old = std::mem::take(&mut self.0);
-        for t in tensors {
-            let kept = old.iter().position(|slot| same(slot, t)).map(|i| old.swap_remove(i));
-            self.0.push(kept.unwrap_or_else(|| Slot::new(t.0, t.1, t.2)));
-        }
+        params.visit(|kind, layer, t| {
+            let place = old.iter().position(|slot| same(slot, kind, layer, len(t)));
+            let kept = place.map(|i| old.swap_remove(i));
+            self.0.push(kept.unwrap_or_else(|| Slot::new(kind, layer, len(t))));
+        });
     }
 
     /// All of them.

@@ -94,7 +94,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
         spiral: spec.spiral.then(|| values(spec.max_length * d, 0.0, 0.6)),
         params: Params {
             embeddings: values(spec.vocab * d, 0.0, 1.6),
-            layers,
+            layers: layers.into(),
             learned: spec.learned.then(|| values(spec.max_length * d, 0.0, 0.6)),
         },
     }

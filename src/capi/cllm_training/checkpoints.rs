@@ -305,7 +305,7 @@ pub(crate) unsafe fn original_moments(
     // SAFETY: the caller's promise.
     let mut tensors = unsafe {
         let plan = state.plan(t)?;
-        state.tensors(t, plan.params)?
+        state.tensors(t, plan.params, Vec::new())?
     };
     for tensor in &mut tensors {
         tensor.moment1.fill(0.0);

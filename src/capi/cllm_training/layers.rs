@@ -15,7 +15,7 @@ use crate::limits::{filled, product};
 use crate::nn::activations::{Activations, Keep};
 use crate::nn::backward::{Scratch, layer_backward};
 use crate::nn::forward::layer_forward;
-use crate::nn::model::{Attention, Model, Params};
+use crate::nn::model::{Attention, Layers, Model, Params};
 use crate::nn::sublayers::{self, DenseGradients};
 use std::ffi::c_int;
 
@@ -273,7 +273,7 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
 fn one_layer<'a>(model: &Model<'a>, l: usize) -> Model<'a> {
     let params = Params {
         embeddings: model.params.embeddings,
-        layers: vec![model.params.layers[l].clone()],
+        layers: Layers::from_iter([model.params.layers[l].clone()]),
         learned: None,
     };
     Model { spiral: None, params, ..*model }

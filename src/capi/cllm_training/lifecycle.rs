@@ -83,6 +83,7 @@ pub(crate) unsafe fn init(
         own_tokens: 0,
         progress: None,
         partials: Vec::new(),
+        tensors: Vec::new(),
         pool: Pool::shared(1)?,
     };
     let rows = crate::limits::product("the batch", &[batch, positions])?;

@@ -55,6 +55,8 @@ pub(crate) struct TrainingState {
     pub own_tokens: usize,
     pub progress: Option<(CLLMProgressCallback, UserData)>,
     pub partials: Vec<f64>,
+    /// Memory of the list of tensors of an update; empty in between.
+    pub tensors: Vec<Tensor<'static>>,
     pub pool: Arc<Pool>,
 }
 
@@ -102,9 +104,7 @@ impl TrainingState {
 
     /// Makes the private per-tensor state match the model.
     pub(crate) fn sync(&mut self, params: &Params<Raw>) {
-        let mut tensors = Vec::new();
-        params.visit(|kind, layer, t| tensors.push((kind, layer, t.len)));
-        self.slots.sync(&tensors);
+        self.slots.sync(params, |t| t.len);
     }
 
     /// The gradient of every tensor of the model: the public buffer, or a private one where there
@@ -127,7 +127,8 @@ impl TrainingState {
         })
     }
 
-    /// Every tensor with its gradient and moments, for an update.
+    /// Every tensor with its gradient and moments, for an update. `list` is an empty list whose
+    /// memory is used again.
     ///
     /// # Safety
     /// As [`TrainingState::gradients`], and the model's weights are not used elsewhere.
@@ -135,7 +136,9 @@ impl TrainingState {
         &'a mut self,
         training: &mut CLLMTraining,
         params: Params<Raw>,
+        list: Vec<Tensor<'static>>,
     ) -> Result<Vec<Tensor<'a>>> {
+        debug_assert!(list.is_empty());
         self.sync(&params);
         let embeddings = params.embeddings.len;
         reserve_optimizer_state(training, embeddings)?;
@@ -143,7 +146,7 @@ impl TrainingState {
         // SAFETY: the caller's promise.
         let weights = unsafe { views::write(params)? };
         let mut slots = slots.iter_mut();
-        let mut tensors = Vec::new();
+        let mut tensors: Vec<Tensor> = list;
         weights.try_map(|kind, layer, weights| {
             let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
             // SAFETY: the caller's promise; the optimizer's state has room for both moments.
@@ -166,6 +169,13 @@ impl TrainingState {
         })?;
         Ok(tensors)
     }
+}
+
+/// An empty list with the memory of one that borrowed. (Collecting a list into one of the same
+/// element size works in place.)
+pub(crate) fn emptied(mut list: Vec<Tensor>) -> Vec<Tensor<'static>> {
+    list.clear();
+    list.into_iter().map_while(|_| None).collect()
 }
 
 /// `optimizer_state` of 2·V·d zeroed floats where there is none.

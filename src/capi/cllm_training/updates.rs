@@ -1,7 +1,7 @@
 //! Optimizer steps.
 
 use super::buffers::copy_master_weights;
-use super::state::{TrainingState, with};
+use super::state::{TrainingState, emptied, with};
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::capi::ffi::{self, guard};
 use crate::capi::views::weights_changed;
@@ -49,13 +49,14 @@ pub(crate) unsafe fn apply(
     };
     let pool = Arc::clone(&state.pool);
     let mut partials = std::mem::take(&mut state.partials);
+    let list = std::mem::take(&mut state.tensors);
     // SAFETY: the caller's promise.
-    let norm = unsafe {
+    let (norm, list) = unsafe {
         let plan = state.plan(t)?;
-        let mut tensors = state.tensors(t, plan.params)?;
-        optimizer::apply(&pool, &mut tensors, &update, &mut partials)
+        let mut tensors = state.tensors(t, plan.params, list)?;
+        (optimizer::apply(&pool, &mut tensors, &update, &mut partials), emptied(tensors))
     };
-    state.partials = partials;
+    (state.partials, state.tensors) = (partials, list);
     state.gradient_norm = norm;
     if !norm.is_finite() {
         state.skipped += 1;
@@ -143,7 +144,7 @@ pub unsafe extern "C" fn cllm_adam_init(training: *mut CLLMTraining) -> c_int {
         unsafe {
             with(training, |t, state| {
                 let plan = state.plan(t)?;
-                for tensor in state.tensors(t, plan.params)? {
+                for tensor in state.tensors(t, plan.params, Vec::new())? {
                     tensor.moment1.fill(0.0);
                     tensor.moment2.fill(0.0);
                 }

@@ -1,0 +1,152 @@
+//! A training step and a decoding step allocate nothing once their buffers are there.
+
+#![allow(unsafe_code)]
+
+use cllm::capi::cllm::{CLLMConfig, CLLMModel};
+use cllm::capi::cllm_ext::generation::cllm_inference_set_threads;
+use cllm::capi::cllm_ext::training::cllm_train_steps;
+use cllm::capi::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
+use cllm::capi::cllm_inference::generation::{cllm_forward, cllm_sample_token};
+use cllm::capi::cllm_training::CLLMTrainingConfig;
+use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
+use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Set by the environment variable `CLLM_SHOW_ALLOCATIONS`: print where they happen.
+static SHOW: AtomicBool = AtomicBool::new(false);
+
+fn count(layout: Layout) {
+    if COUNTING.load(SeqCst) {
+        COUNT.fetch_add(1, SeqCst);
+        if SHOW.load(SeqCst) {
+            COUNTING.store(false, SeqCst);
+            eprintln!("{} bytes at\n{}", layout.size(), std::backtrace::Backtrace::force_capture());
+            COUNTING.store(true, SeqCst);
+        }
+    }
+}
+
+// SAFETY: the system's allocator, and a counter.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(layout);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of all threads while `work` runs.
+fn allocations(work: impl FnOnce()) -> usize {
+    COUNT.store(0, SeqCst);
+    COUNTING.store(true, SeqCst);
+    work();
+    COUNTING.store(false, SeqCst);
+    COUNT.load(SeqCst)
+}
+
+const CONTEXT: usize = 64;
+
+fn model() -> *mut CLLMModel {
+    let config = CLLMConfig {
+        vocab_size: 300,
+        embedding_dim: 64,
+        num_layers: 4,
+        num_heads: 4,
+        ff_dim: 256,
+        max_seq_len: CONTEXT as u32,
+        dropout: 0.0,
+    };
+    // SAFETY: the config lives through the call.
+    let model = unsafe { cllm_create_model(&config) };
+    assert!(!model.is_null());
+    model
+}
+
+fn training_steps(threads: i32, window: i32) {
+    // SAFETY: plain numbers; zero is one of them.
+    let mut config: CLLMTrainingConfig = unsafe { std::mem::zeroed() };
+    config.learning_rate = 1e-3;
+    config.batch_size = 8;
+    config.sequence_length = CONTEXT as i32;
+    config.weight_decay = 0.01;
+    config.gradient_clip = 1.0;
+    config.gradient_accumulation_steps = window;
+    let mut tokens: Vec<u32> = (0..20_000u32).map(|i| i * i % 300).collect();
+    // SAFETY: all objects live to the end; the tokens are lent.
+    unsafe {
+        let model = model();
+        let training = cllm_training_init(model, &mut config);
+        (*training).tokens = tokens.as_mut_ptr();
+        (*training).num_tokens = tokens.len();
+        let mut loss = 0f32;
+        let first = allocations(|| {
+            assert_eq!(cllm_train_steps(training, window, threads, &mut loss), window);
+        });
+        assert!(first > 0, "the counter counts");
+        for _ in 0..3 {
+            let later = allocations(|| {
+                assert_eq!(cllm_train_steps(training, window, threads, &mut loss), window);
+            });
+            assert_eq!(later, 0, "{threads} threads, windows of {window}");
+        }
+        (*training).tokens = std::ptr::null_mut();
+        cllm_training_free(training);
+        cllm_free_model(model);
+    }
+}
+
+fn decoding_steps(threads: i32) {
+    let mut tokens: Vec<u32> = (0..CONTEXT as u32).collect();
+    // SAFETY: all objects live to the end.
+    unsafe {
+        let model = model();
+        let inference = cllm_inference_init(model);
+        assert_eq!(cllm_inference_set_threads(inference, threads), 0);
+        let step = |tokens: &mut [u32]| {
+            cllm_forward(inference, tokens.as_mut_ptr(), tokens.len() as i32);
+            cllm_sample_token(inference, (*inference).logits)
+        };
+        let first = allocations(|| {
+            step(&mut tokens[..3]);
+        });
+        assert!(first > 0, "the counter counts");
+        for n in 4..=CONTEXT {
+            let later = allocations(|| {
+                assert!(step(&mut tokens[..n]) < 300);
+            });
+            assert_eq!(later, 0, "position {n}, {threads} threads");
+        }
+        cllm_inference_cleanup(inference);
+        cllm_free_model(model);
+    }
+}
+
+/// One test, since others would be counted too.
+#[test]
+fn steps_after_the_first_allocate_nothing() {
+    SHOW.store(std::env::var_os("CLLM_SHOW_ALLOCATIONS").is_some(), SeqCst);
+    for threads in [1, 2] {
+        decoding_steps(threads);
+        training_steps(threads, 1);
+        training_steps(threads, 3);
+    }
+}
