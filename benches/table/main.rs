@@ -2,6 +2,7 @@
 //! `benches/README.md` explains. `cargo bench --bench table -- S decoding` runs the parts named.
 
 mod measure;
+mod products;
 mod shapes;
 
 use measure::{Row, bandwidth, median, plain_product, seconds};
@@ -29,6 +30,9 @@ fn main() {
     }
     if on("prefill") {
         (1..=2).for_each(|threads| prefill(d, threads));
+    }
+    if on("products") {
+        products::table();
     }
     if on("scaling") {
         scaling();
