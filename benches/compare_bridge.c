@@ -1,6 +1,7 @@
 /* What benches/compare_torch.py needs of the library, without knowing its structs. */
 #include <cllm.h>
 #include <cllm_ext.h>
+#include <cllm_inference.h>
 #include <cllm_training.h>
 #include <cllm_utils.h>
 #include <string.h>
@@ -48,4 +49,16 @@ float bridge_step(CLLMTraining *training, int batch, int threads) {
         batch * training->config.batch_size * training->config.sequence_length;
     cllm_train_steps(training, 1, threads, &loss);
     return loss;
+}
+
+CLLMInference *bridge_inference(CLLMModel *model, int threads) {
+    CLLMInference *inference = cllm_inference_init(model);
+    if (inference) cllm_inference_set_threads(inference, threads);
+    return inference;
+}
+
+/* The logits after the tokens; those of the call before are not computed again. */
+float *bridge_forward(CLLMInference *inference, uint32_t *tokens, int count) {
+    cllm_forward(inference, tokens, count);
+    return inference->logits;
 }

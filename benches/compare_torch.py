@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Trains the same model, from the same weights on the same batches, with this library and with
 PyTorch: prints how far the losses of 50 steps lie apart, then the tokens per second of both in
-alternation. Needs PyTorch, a C compiler and `make lib`.
+alternation. For shape D the same with prompts of 256 tokens and token-by-token decoding. Needs
+PyTorch, a C compiler and `make lib`.
 
-    python3 benches/compare_torch.py [S] [M] [--threads 1 2] [--rounds 5]
+    python3 benches/compare_torch.py [S] [M] [D] [--threads 1 2] [--rounds 5]
 """
 import argparse
 import ctypes
@@ -19,7 +20,8 @@ import torch
 import torch.nn.functional as F
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SHAPES = {"S": (1000, 128, 4, 4, 128, 16), "M": (5000, 384, 6, 6, 256, 8)}
+SHAPES = {"S": (1000, 128, 4, 4, 128, 16), "M": (5000, 384, 6, 6, 256, 8),
+          "D": (32000, 768, 12, 12, 512, 1)}
 STEPS, RATE = 50, 3e-4
 
 
@@ -40,6 +42,10 @@ def bridge():
     c.bridge_training.argtypes = [pointer, ctypes.c_int, ctypes.c_int, ctypes.c_float,
                                   ctypes.POINTER(ctypes.c_uint32), ctypes.c_long]
     c.bridge_step.argtypes = [pointer, ctypes.c_int, ctypes.c_int]
+    c.bridge_inference.restype = pointer
+    c.bridge_inference.argtypes = [pointer, ctypes.c_int]
+    c.bridge_forward.restype = ctypes.POINTER(ctypes.c_float)
+    c.bridge_forward.argtypes = [pointer, ctypes.POINTER(ctypes.c_uint32), ctypes.c_int]
     return c
 
 
@@ -102,6 +108,87 @@ class Torch:
         return loss.item()
 
 
+    def start(self):
+        """Key/value caches of a sequence, in memory of their final size."""
+        length, d = self.positions.shape
+        size = (self.layers, 1, self.heads, length, d // self.heads)
+        self.keys, self.values, self.used = torch.zeros(size), torch.zeros(size), 0
+
+    def extend(self, tokens):
+        """The logits after more tokens of the sequence."""
+        n, d = len(tokens), self.embedding.shape[1]
+        first, last = self.used, self.used + n
+        x = F.embedding(tokens, self.embedding) + self.positions[first:last]
+        x = x.unsqueeze(0)
+        for l in range(self.layers):
+            h = F.layer_norm(x, (d,), *self.norms[l])
+            q, k, v = (t.view(1, n, self.heads, -1).transpose(1, 2)
+                       for t in F.linear(h, self.qkv[l]).split(d, dim=2))
+            self.keys[l][:, :, first:last], self.values[l][:, :, first:last] = k, v
+            a = F.scaled_dot_product_attention(q, self.keys[l][:, :, :last],
+                                               self.values[l][:, :, :last], is_causal=n > 1)
+            x = x + a.transpose(1, 2).reshape(1, n, d)
+            w1, b1, w2, b2 = self.ff[l]
+            h = F.layer_norm(x, (d,), *self.norms[self.layers + l])
+            x = x + F.linear(F.gelu(F.linear(h, w1, b1), approximate="tanh"), w2, b2)
+        self.used = last
+        return F.linear(F.layer_norm(x[0, -1], (d,)), self.embedding)
+
+
+def made(c, shape):
+    """The same model twice: ours, and PyTorch's from its weights."""
+    vocab, d, layers, heads, length, _ = shape
+    model = c.bridge_model(vocab, d, layers, heads, length)
+    count = c.bridge_count(model)
+    weights = np.ctypeslib.as_array(c.bridge_weights(model), (count,))
+    positions = np.ctypeslib.as_array(c.bridge_positions(model), (length * d,))
+    return model, Torch(shape, weights, positions)
+
+
+PROMPT, DECODED = 256, 32
+
+
+def generation(c, name, threads_list, rounds):
+    shape = SHAPES[name]
+    model, theirs = made(c, shape)
+    ids = (np.arange(PROMPT + DECODED, dtype=np.int64) * 7919 % shape[0]).astype(np.uint32)
+    pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+    torch_ids = torch.from_numpy(ids.astype(np.int64))
+    ok = True
+    for threads in threads_list:
+        torch.set_num_threads(threads)
+        inference = c.bridge_inference(model, threads)
+        rates = []
+        for r in range(rounds + 1):
+            # Another first token: nothing of the sequence before can be used again.
+            ids[0], torch_ids[0] = r, r
+            times = [time.perf_counter()]
+            c.bridge_forward(inference, pointer, PROMPT)
+            times.append(time.perf_counter())
+            for n in range(PROMPT + 1, PROMPT + DECODED + 1):
+                logits = c.bridge_forward(inference, pointer, n)
+            times.append(time.perf_counter())
+            with torch.inference_mode():
+                theirs.start()
+                theirs.extend(torch_ids[:PROMPT])
+                times.append(time.perf_counter())
+                for n in range(PROMPT, PROMPT + DECODED):
+                    torch_logits = theirs.extend(torch_ids[n:n + 1])
+            times.append(time.perf_counter())
+            if r > 0:
+                rates.append(np.diff(times))
+        apart = np.abs(np.ctypeslib.as_array(logits, (shape[0],)) - torch_logits.numpy()).max()
+        ok = ok and apart < 1e-3
+        for what, tokens, column in [("prompt", PROMPT, 0), ("decoding", DECODED, 1)]:
+            ours = statistics.median(tokens / t[column] for t in rates)
+            other = statistics.median(tokens / t[column + 2] for t in rates)
+            ratio = statistics.median(t[column + 2] / t[column] for t in rates)
+            print(f"  {name} {what}, {threads} threads: {ours:8.1f} tokens/s, "
+                  f"PyTorch {other:8.1f}, ratio {ratio:.2f}")
+        print(f"  {name}: logits at most {apart:.1e} apart")
+    return ok
+
+
 def compare(c, name, threads_list, rounds):
     shape = SHAPES[name]
     vocab, d, layers, heads, length, batch = shape
@@ -112,11 +199,7 @@ def compare(c, name, threads_list, rounds):
     for i in range(1, len(ids)):
         if random.random() < 0.5:
             ids[i] = (int(ids[i - 1]) * 7 + 1) % vocab
-    model = c.bridge_model(vocab, d, layers, heads, length)
-    count = c.bridge_count(model)
-    weights = np.ctypeslib.as_array(c.bridge_weights(model), (count,))
-    positions = np.ctypeslib.as_array(c.bridge_positions(model), (length * d,))
-    theirs = Torch(shape, weights, positions)
+    model, theirs = made(c, shape)
     pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
     ours = c.bridge_training(model, batch, length, RATE, pointer, len(ids))
 
@@ -157,13 +240,14 @@ def compare(c, name, threads_list, rounds):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("shapes", nargs="*", default=["S", "M"])
+    parser.add_argument("shapes", nargs="*", default=["S", "M", "D"])
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     print(f"PyTorch {torch.__version__}")
     c = bridge()
-    results = [compare(c, name, args.threads, args.rounds) for name in args.shapes]
+    results = [(generation if name == "D" else compare)(c, name, args.threads, args.rounds)
+               for name in args.shapes]
     sys.exit(0 if all(results) else 1)
 
 
