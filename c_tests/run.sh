@@ -86,17 +86,19 @@ build_c() {
     return 1
 }
 
+# The Rust tests, once for each set of instructions that the kernels are compiled for.
 part_rust() {
-    local status
-    # The library's messages about failures that are meant to happen stay in the log.
-    cargo test --quiet --no-fail-fast 2>&1 | tee "$out/cargo.log" |
-        grep -vE '^(running [0-9]+ tests?|\.*|\.*cllm: .*)$'
-    status=${PIPESTATUS[0]}
-    local good bad
-    good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")
-    bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$out/cargo.log")
-    [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
-    count "cargo test" "$good" "$bad"
+    local level status good bad
+    for level in avx512 avx2 portable; do
+        # The library's messages about failures that are meant to happen stay in the log.
+        CLLM_SIMD=$level cargo test --quiet --no-fail-fast 2>&1 | tee "$out/cargo.log" |
+            grep -vE '^(running [0-9]+ tests?|\.*|\.*cllm: .*)$'
+        status=${PIPESTATUS[0]}
+        good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")
+        bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$out/cargo.log")
+        [ "$status" -ne 0 ] && [ "$bad" -eq 0 ] && bad=1
+        count "cargo test ($level)" "$good" "$bad"
+    done
 }
 
 part_harness() {

@@ -65,6 +65,17 @@ fn allocations(work: impl FnOnce()) -> usize {
 
 const CONTEXT: usize = 64;
 
+/// Has the library start its threads and waits until they have what they need: one that comes to
+/// its first loop late must not be counted.
+fn start_threads(threads: i32) {
+    use cllm::runtime::pool::Pool;
+    let pool = Pool::shared(threads as usize).unwrap();
+    let here = std::sync::Barrier::new(pool.threads());
+    pool.for_each(pool.threads(), |_| {
+        here.wait();
+    });
+}
+
 fn model() -> *mut CLLMModel {
     let config = CLLMConfig {
         vocab_size: 300,
@@ -145,6 +156,7 @@ fn decoding_steps(threads: i32) {
 fn steps_after_the_first_allocate_nothing() {
     SHOW.store(std::env::var_os("CLLM_SHOW_ALLOCATIONS").is_some(), SeqCst);
     for threads in [1, 2] {
+        start_threads(threads);
         decoding_steps(threads);
         training_steps(threads, 1);
         training_steps(threads, 3);

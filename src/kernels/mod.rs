@@ -3,7 +3,7 @@
 //!
 //! Every kernel is compiled for three instruction sets and chosen at run time; the environment
 //! variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`) lowers the choice, for tests and for
-//! comparing. The product library behind [`matmul`] makes its own choice by the processor. Results may differ between instruction sets in the last bits; for one instruction
+//! comparing. Results may differ between instruction sets in the last bits; for one instruction
 //! set they are the same on every run and for every number of threads.
 
 #[macro_use]

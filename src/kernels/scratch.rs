@@ -15,15 +15,32 @@ pub(super) enum Use {
     Heads,
 }
 
-/// The least that is allocated: scores of one query over a long context, so that decoding seldom
-/// asks for more.
-const LEAST: usize = 4096;
+/// The least that is allocated, 64 KiB: one panel, or the scores of one query over a long context,
+/// so that decoding seldom asks for more.
+const LEAST: usize = 1 << 14;
 
 /// Floats of a cache line, to which the memory is aligned.
 const LINE: usize = 16;
 
 thread_local! {
     static SCRATCH: [RefCell<Vec<f32>>; 4] = const { [const { RefCell::new(Vec::new()) }; 4] };
+}
+
+/// Makes `scratch` hold `len` floats wherever the next cache line begins; whether it could.
+fn grow(scratch: &mut Vec<f32>, len: usize) -> bool {
+    let need = len.max(LEAST).saturating_add(LINE);
+    let more = need.saturating_sub(scratch.len());
+    if scratch.try_reserve_exact(more).is_err() {
+        return false;
+    }
+    scratch.resize(need.max(scratch.len()), 0.0);
+    true
+}
+
+/// Allocates what nearly every use of this thread needs, so that a thread that comes late to the
+/// work does not allocate in the middle of it.
+pub(super) fn prepare() {
+    SCRATCH.with(|all| all.iter().for_each(|scratch| _ = grow(&mut scratch.borrow_mut(), LEAST)));
 }
 
 /// Runs `work` on `len` floats of this thread, whose content is arbitrary.
@@ -33,13 +50,9 @@ pub(super) fn with<R>(name: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R)
     }
     SCRATCH.with(|all| {
         let mut scratch = all[name as usize].borrow_mut();
-        let need = len.max(LEAST).saturating_add(LINE);
-        if let Some(more) = need.checked_sub(scratch.len()) {
-            // A panic becomes an error of the call; growing without asking would end the process.
-            if scratch.try_reserve_exact(more).is_err() {
-                panic!("no memory for {len} intermediate results");
-            }
-            scratch.resize(need, 0.0);
+        // A panic becomes an error of the call; growing without asking would end the process.
+        if !grow(&mut scratch, len) {
+            panic!("no memory for {len} intermediate results");
         }
         let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
         work(&mut scratch[start..start + len])

@@ -267,6 +267,7 @@ impl Shared {
 
     /// What member `me`, 1 or more, does until [`Team::stop`].
     pub fn work(&self, me: usize) {
+        super::scratch::prepare();
         let mut seen = 0;
         while let Some(generation) = self.wait(seen) {
             seen = generation;

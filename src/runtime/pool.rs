@@ -74,9 +74,10 @@ impl Pool {
         self.inner.as_ref().filter(|_| self.is_ours())
     }
 
-    /// The process's pool of `threads` threads, started when first asked for.
+    /// The process's pool of `threads` threads, or of as many as there are processors if those are
+    /// fewer: more would only take turns. Started when first asked for.
     pub fn shared(threads: usize) -> Result<Arc<Self>> {
-        let threads = threads.clamp(1, MAX_THREADS);
+        let threads = threads.clamp(1, MAX_THREADS).min(Self::online());
         let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (std::process::id(), threads);
         if let Some(pool) = pools.get(&key) {
@@ -87,9 +88,11 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Processors that are online; at least 1.
+    /// Processors that this process may use, as it was when first asked; at least 1.
     pub fn online() -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        static ONLINE: Lazy<usize> =
+            Lazy::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+        *ONLINE
     }
 
     /// How many threads work.
