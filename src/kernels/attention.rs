@@ -4,7 +4,7 @@
 //! recomputes the probabilities.
 
 use super::cross_entropy::softmax;
-use super::math::{REGISTER, exp, fma, sum_by};
+use super::math::{REGISTER, exp, fma, fold_register};
 use super::scratch::{self, Use};
 use super::tile::{Kernels, Panel, Tile};
 use super::vector::{dot, scale};
@@ -474,7 +474,7 @@ simd! {
                 lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
             }
         }
-        let max = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max) * scale;
+        let max = fold_register(lanes, |a, b| if a > b { a } else { b }) * scale;
         let mut lanes = [0f32; REGISTER];
         for chunk in chunks {
             for i in 0..REGISTER {
@@ -483,7 +483,7 @@ simd! {
             }
         }
         x[seen..].fill(0.0);
-        (max, lanes.into_iter().sum())
+        (max, fold_register(lanes, |a, b| a + b))
     }
 }
 
@@ -529,14 +529,7 @@ simd! {
             for (i, (q, key)) in q_rest.iter().zip(rest).enumerate() {
                 lanes[i] = fma::<FMA>(*q, *key, lanes[i]);
             }
-            let mut width = REGISTER / 2;
-            while width > 0 {
-                for i in 0..width {
-                    lanes[i] += lanes[i + width];
-                }
-                width /= 2;
-            }
-            *score = lanes[0];
+            *score = fold_register(lanes, |a, b| a + b);
         }
     }
 }
@@ -580,7 +573,7 @@ pub fn row_weights(
     let h = q.len();
     for (j, score) in scores.iter_mut().enumerate() {
         let key = &k.data[j * k.row + head * h..][..h];
-        *score = scale * sum_by(h, |c| q[c] * key[c]);
+        *score = scale * dot(q, key);
     }
     weights.copy_from_slice(scores);
     softmax(weights);

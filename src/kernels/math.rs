@@ -41,42 +41,48 @@ pub(super) const LANES: usize = 64;
 /// Values that a reduction takes at once where fewer than [`LANES`] are left.
 pub(super) const REGISTER: usize = 16;
 
-/// Σ f(i) over `n` indices in a fixed order that vector code can follow: [`LANES`] partial sums,
-/// then pairs of them.
+/// Σ f(values at i of the slices), for M functions at once, over the shortest of the slices; in a
+/// fixed order that vector code can follow: [`LANES`] partial sums, then pairs of them.
 #[inline(always)]
-pub(super) fn sum_by(n: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let whole = n / LANES * LANES;
-    let mut i = 0;
-    while i < whole {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(i + lane);
+pub(super) fn sums<const N: usize, const M: usize>(
+    slices: [&[f32]; N],
+    f: impl Fn([f32; N]) -> [f32; M],
+) -> [f32; M] {
+    let n = slices.iter().map(|x| x.len()).min().unwrap_or(0);
+    let mut lanes = [[0f32; LANES]; M];
+    let mut take = |x: [&[f32]; N]| {
+        // All of them have the same length here, LANES or less.
+        for i in 0..x.iter().map(|x| x.len()).min().unwrap_or(0) {
+            for (lanes, y) in lanes.iter_mut().zip(f(x.map(|x| x[i]))) {
+                lanes[i] += y;
+            }
         }
-        i += LANES;
+    };
+    let chunks = slices.map(|x| x[..n].as_chunks::<LANES>());
+    for c in 0..n / LANES {
+        take(chunks.map(|(whole, _)| &whole[c][..]));
     }
-    while i + REGISTER <= n {
-        for (lane, sum) in lanes.iter_mut().enumerate().take(REGISTER) {
-            *sum += f(i + lane);
-        }
-        i += REGISTER;
+    let chunks = chunks.map(|(_, rest)| rest.as_chunks::<REGISTER>());
+    for c in 0..n % LANES / REGISTER {
+        take(chunks.map(|(whole, _)| &whole[c][..]));
     }
-    for (lane, sum) in lanes.iter_mut().enumerate().take(n - i) {
-        *sum += f(i + lane);
-    }
-    fold(lanes, |a, b| a + b)
+    take(chunks.map(|(_, rest)| rest));
+    lanes.map(|lanes| fold(lanes, |a, b| a + b))
 }
 
-/// The partial results of a reduction, combined in pairs.
+/// The partial results of a reduction, combined in pairs: half by half, as registers are.
 #[inline(always)]
-pub(super) fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            lanes[i] = f(lanes[i], lanes[i + width]);
-        }
-        width /= 2;
-    }
-    lanes[0]
+pub(super) fn fold(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let quarter = |i: usize| f(f(lanes[i], lanes[i + 32]), f(lanes[i + 16], lanes[i + 48]));
+    fold_register(std::array::from_fn(quarter), f)
+}
+
+/// The same for one register.
+#[inline(always)]
+pub(super) fn fold_register(x: [f32; REGISTER], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let x: [f32; 8] = std::array::from_fn(|i| f(x[i], x[i + 8]));
+    let x: [f32; 4] = std::array::from_fn(|i| f(x[i], x[i + 4]));
+    f(f(x[0], x[2]), f(x[1], x[3]))
 }
 
 #[cfg(test)]
@@ -102,7 +108,11 @@ mod tests {
     #[test]
     fn sums_are_complete() {
         for n in [0, 1, 63, 64, 65, 1000] {
-            assert_eq!(sum_by(n, |i| i as f32), (0..n).sum::<usize>() as f32);
+            let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
+            let [sum, squares] = sums([&x[..], &x], |[x, y]| [x, x * y]);
+            assert_eq!(sum, (0..n).sum::<usize>() as f32);
+            let want = (0..n).map(|i| i * i).sum::<usize>() as f32;
+            assert!((squares - want).abs() <= 1e-6 * want, "{squares} {want}");
         }
     }
 }

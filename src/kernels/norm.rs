@@ -1,7 +1,7 @@
 //! Layer norm (Ba, Kiros and Hinton, 2016): y = γ·(x − μ)·r + β, r = 1/√(σ² + ε), with the biased
 //! variance. Rows are independent.
 
-use super::math::{fma, sum_by};
+use super::math::{fma, sums};
 
 /// What the backward pass needs of one row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,8 +15,10 @@ pub struct Stats {
 #[inline(always)]
 fn row_stats<const FMA: bool>(x: &[f32], epsilon: f32) -> Stats {
     let n = x.len() as f32;
-    let mean = sum_by(x.len(), |i| x[i]) / n;
-    let variance = sum_by(x.len(), |i| (x[i] - mean) * (x[i] - mean)) / n;
+    let [sum] = sums([x], |[x]| [x]);
+    let mean = sum / n;
+    let [squares] = sums([x], |[x]| [(x - mean) * (x - mean)]);
+    let variance = squares / n;
     Stats { mean, rstd: 1.0 / (variance + epsilon).sqrt() }
 }
 
@@ -28,17 +30,22 @@ fn apply<const FMA: bool>(
     beta: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    for (x, out) in x.iter().zip(out.iter_mut()) {
-        *out = (x - mean) * rstd;
-    }
-    if let Some(gamma) = gamma {
-        for (out, g) in out.iter_mut().zip(gamma) {
-            *out *= g;
+    match (gamma, beta) {
+        (Some(gamma), Some(beta)) => {
+            for (((x, out), g), b) in x.iter().zip(out).zip(gamma).zip(beta) {
+                *out = fma::<FMA>((x - mean) * rstd, *g, *b);
+            }
         }
-    }
-    if let Some(beta) = beta {
-        for (out, b) in out.iter_mut().zip(beta) {
-            *out += b;
+        _ => {
+            for (x, out) in x.iter().zip(out.iter_mut()) {
+                *out = (x - mean) * rstd;
+            }
+            for (out, g) in out.iter_mut().zip(gamma.unwrap_or_default()) {
+                *out *= g;
+            }
+            for (out, b) in out.iter_mut().zip(beta.unwrap_or_default()) {
+                *out += b;
+            }
         }
     }
 }
@@ -78,11 +85,18 @@ simd! {
         beta: Option<&[f32]>,
         out: &mut [f32],
     ) -> Stats {
-        sum.copy_from_slice(x);
-        for part in [delta, bias].into_iter().flatten() {
-            for (x, d) in sum.iter_mut().zip(part) {
-                *x += d;
+        match (delta, bias) {
+            (Some(delta), Some(bias)) => {
+                for (((sum, x), d), b) in sum.iter_mut().zip(x).zip(delta).zip(bias) {
+                    *sum = x + d + b;
+                }
             }
+            (Some(part), None) | (None, Some(part)) => {
+                for ((sum, x), d) in sum.iter_mut().zip(x).zip(part) {
+                    *sum = x + d;
+                }
+            }
+            (None, None) => sum.copy_from_slice(x),
         }
         let stats = row_stats::<FMA>(sum, epsilon);
         apply::<FMA>(sum, stats, gamma, beta, out);
@@ -106,15 +120,12 @@ simd! {
         let (x, dy, dx) = (&x[..n], &dy[..n], &mut dx[..n]);
         let Stats { mean, rstd } = stats;
         let inverse = 1.0 / n as f32;
-        let (sum, product) = match gamma {
-            Some(g) => {
-                let g = &g[..n];
-                (
-                    sum_by(n, |i| dy[i] * g[i]),
-                    sum_by(n, |i| dy[i] * g[i] * ((x[i] - mean) * rstd)),
-                )
-            }
-            None => (sum_by(n, |i| dy[i]), sum_by(n, |i| dy[i] * ((x[i] - mean) * rstd))),
+        let [sum, product] = match gamma {
+            Some(gamma) => sums([x, dy, gamma], |[x, dy, g]| {
+                let dy = dy * g;
+                [dy, dy * ((x - mean) * rstd)]
+            }),
+            None => sums([x, dy], |[x, dy]| [dy, dy * ((x - mean) * rstd)]),
         };
         let (mean_g, mean_gx) = (sum * inverse, product * inverse);
         match gamma {

@@ -1,6 +1,6 @@
 //! Vectors: products, sums, scaling.
 
-use super::math::{LANES, REGISTER, fma, fold, sum_by};
+use super::math::{LANES, REGISTER, fma, fold, sums};
 
 simd! {
     /// Σ a_i·b_i over the shorter length.
@@ -34,7 +34,8 @@ simd! {
     /// Σ x_i.
     pub fn sum(x: &[f32]) -> f32 {
         let _ = FMA;
-        sum_by(x.len(), |i| x[i])
+        let [sum] = sums([x], |[x]| [x]);
+        sum
     }
 }
 
