@@ -50,24 +50,37 @@ pub(super) fn sums<const N: usize, const M: usize>(
 ) -> [f32; M] {
     let n = slices.iter().map(|x| x.len()).min().unwrap_or(0);
     let mut lanes = [[0f32; LANES]; M];
-    let mut take = |x: [&[f32]; N]| {
-        // All of them have the same length here, LANES or less.
-        for i in 0..x.iter().map(|x| x.len()).min().unwrap_or(0) {
-            for (lanes, y) in lanes.iter_mut().zip(f(x.map(|x| x[i]))) {
+    // Plain loops: closures that map arrays are not always inlined, and then not vectorised.
+    let mut take = |from: usize, width: usize| {
+        let mut parts = [&[][..]; N];
+        for (part, x) in parts.iter_mut().zip(slices) {
+            *part = &x[from..from + width];
+        }
+        for i in 0..width {
+            let mut values = [0.0; N];
+            for (value, part) in values.iter_mut().zip(parts) {
+                *value = part[i];
+            }
+            for (lanes, y) in lanes.iter_mut().zip(f(values)) {
                 lanes[i] += y;
             }
         }
     };
-    let chunks = slices.map(|x| x[..n].as_chunks::<LANES>());
-    for c in 0..n / LANES {
-        take(chunks.map(|(whole, _)| &whole[c][..]));
+    let mut at = 0;
+    while n - at >= LANES {
+        take(at, LANES);
+        at += LANES;
     }
-    let chunks = chunks.map(|(_, rest)| rest.as_chunks::<REGISTER>());
-    for c in 0..n % LANES / REGISTER {
-        take(chunks.map(|(whole, _)| &whole[c][..]));
+    while n - at >= REGISTER {
+        take(at, REGISTER);
+        at += REGISTER;
     }
-    take(chunks.map(|(_, rest)| rest));
-    lanes.map(|lanes| fold(lanes, |a, b| a + b))
+    take(at, n - at);
+    let mut totals = [0.0; M];
+    for (total, lanes) in totals.iter_mut().zip(lanes) {
+        *total = fold(lanes, |a, b| a + b);
+    }
+    totals
 }
 
 /// The partial results of a reduction, combined in pairs: half by half, as registers are.
