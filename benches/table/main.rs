@@ -37,6 +37,9 @@ fn main() {
     if on("scaling") {
         scaling();
     }
+    if on("loading") {
+        loading(d);
+    }
     if on("latency") {
         latency();
     }
@@ -171,6 +174,32 @@ fn cost(shape: &Shape, what: &str) {
     let mut times: Vec<f64> =
         (0..ROUNDS).map(|_| seconds(|| run.steps(steps, 1)) / f64::from(steps)).collect();
     println!("  {what:<12}{:8.2} µs", 1e6 * median(&mut times) / shape.rows() as f64);
+}
+
+/// Reading a model file against reading its bytes, both from the system's cache.
+fn loading(shape: &Shape) {
+    let Ok(folder) = tempfile::tempdir() else { return println!("\nloading: no scratch folder") };
+    let path = folder.path().join("model.cllm");
+    let saving = shapes::save(shape, &path);
+    let bytes = std::fs::metadata(&path).map_or(0.0, |m| m.len() as f64);
+    let (mut loads, mut reads, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let read = seconds(|| drop(std::hint::black_box(std::fs::read(&path))));
+        let load = seconds(|| shapes::load(&path));
+        loads.push(load);
+        reads.push(read);
+        ratios.push(load / read);
+    }
+    println!(
+        "\nloading {} ({:.0} MB): {:.0} ms, reading its bytes into memory {:.0} ms, ratio {:.2}; \
+         saving, with everything on disk at the end: {:.0} ms",
+        shape.name,
+        bytes / 1e6,
+        1e3 * median(&mut loads),
+        1e3 * median(&mut reads),
+        median(&mut ratios),
+        1e3 * saving
+    );
 }
 
 /// The program of `tools/` that a user runs, from its start to its end.

@@ -1,5 +1,6 @@
 //! Clocks, yardsticks and the lines of the table.
 
+use cllm::kernels::floats::Floats;
 use cllm::kernels::matmul::matmul;
 use cllm::runtime::pool::Pool;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
@@ -135,11 +136,12 @@ pub fn plain_product(threads: i32) -> f64 {
 pub fn bandwidth(threads: i32) -> f64 {
     const LEN: usize = 100 << 20;
     thread_local! {
-        static BLOCK: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static BLOCK: RefCell<Floats> = const { RefCell::new(Floats::new()) };
     }
     BLOCK.with_borrow_mut(|block| {
         if block.is_empty() {
-            block.resize(LEN, 1.0);
+            block.grow("the block", LEN).expect("memory");
+            block.fill(1.0);
         }
         let run = || {
             seconds(|| {

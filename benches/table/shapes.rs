@@ -1,15 +1,19 @@
 #![allow(unsafe_code)]
 //! The shapes that are measured, and the C objects of one run.
 
+use crate::measure::seconds;
 use cllm::capi::cllm::{CLLMConfig, CLLMModel};
 use cllm::capi::cllm_ext::generation::cllm_inference_set_threads;
 use cllm::capi::cllm_ext::training::cllm_train_steps;
+use cllm::capi::cllm_format::files::{cllm_read_model, cllm_write_model};
 use cllm::capi::cllm_inference::CLLMInference;
 use cllm::capi::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
 use cllm::capi::cllm_inference::generation::cllm_forward;
 use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::capi::cllm_training::{CLLMTraining, CLLMTrainingConfig};
 use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use std::ffi::CString;
+use std::path::Path;
 
 /// Sizes of a model and of its batches.
 #[derive(Clone, Copy)]
@@ -68,14 +72,14 @@ impl Shape {
     }
 
     /// Bytes of weights, gradients and two moments of all parameters, and of what the backward
-    /// pass needs: per layer and row 6d (input, normed twice, attended, middle, delta) + 3d
-    /// (queries, keys, values) + 2·4d (hidden units before and after GELU); for a pass 2d
-    /// (output, its norm) + 3d (gradients of the stream) + 3d + 4d (of a layer).
+    /// pass needs: per layer and row 5d (input, normed twice, attended, middle) + 3d (queries,
+    /// keys, values) + 2·4d (hidden units and their slopes); for a pass 3d (output, its norm, a
+    /// sublayer's result) + 3d (gradients of the stream) + 3d + 4d (of a layer).
     pub fn needed_bytes(&self) -> f64 {
         let d = self.dim;
         let parameters =
             self.layer_weights() + (self.vocab + self.length) * d + self.layers * 9 * d;
-        let activations = self.rows() * d * (self.layers * 16 + 12);
+        let activations = self.rows() * d * (self.layers * 16 + 13);
         4.0 * (4 * parameters + activations) as f64
     }
 
@@ -93,6 +97,31 @@ impl Shape {
         let model = unsafe { cllm_create_model(&config) };
         assert!(!model.is_null());
         model
+    }
+}
+
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_encoded_bytes()).expect("a path without NUL")
+}
+
+/// Writes a new model of a shape; the seconds that writing took.
+pub fn save(shape: &Shape, path: &Path) -> f64 {
+    let model = shape.model();
+    // SAFETY: the model is live; both arguments live through the call.
+    unsafe {
+        let time = seconds(|| assert_eq!(cllm_write_model(model, c_path(path).as_ptr()), 0));
+        cllm_free_model(model);
+        time
+    }
+}
+
+/// Reads a model and frees it.
+pub fn load(path: &Path) {
+    // SAFETY: a path; a model of the library's.
+    unsafe {
+        let model = cllm_read_model(c_path(path).as_ptr());
+        assert!(!model.is_null());
+        cllm_free_model(model);
     }
 }
 

@@ -191,6 +191,9 @@ pub(crate) static MEMORY: MemoryStats = MemoryStats {
     bytes_released: AtomicU64::new(0),
 };
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+
 /// A zeroed block of libc's heap that C will see. Freed on drop until [`CArray::into_raw`] hands
 /// it over, so `?` can't leak it.
 pub(crate) struct CArray<T> {
@@ -232,6 +235,22 @@ impl<T: Zeroable> CArray<T> {
         Ok(Self { pointer, len, plain: PhantomData })
     }
 
+    /// [`CArray::zeroed`], beginning on a cache line: reading weights whose registers each touch two
+    /// lines takes half as long again. Unlike there, all of the memory is touched.
+    pub(crate) fn aligned(what: &'static str, len: usize) -> Result<Self> {
+        let bytes = limits::product(what, &[len.max(1), size_of::<T>()])?;
+        fault::point(what)?;
+        let mut pointer = std::ptr::null_mut();
+        // SAFETY: a power of two, a multiple of the size of a pointer; `pointer` is ours.
+        if unsafe { libc::posix_memalign(&mut pointer, CACHE_LINE, bytes) } != 0 {
+            return Err(Error::Memory { what, bytes });
+        }
+        // SAFETY: a block of so many bytes.
+        unsafe { pointer.cast::<u8>().write_bytes(0, bytes) };
+        count_allocation(pointer);
+        Ok(Self { pointer: pointer.cast(), len, plain: PhantomData })
+    }
+
     /// A copy of `values`.
     pub(crate) fn copy_of(what: &'static str, values: &[T]) -> Result<Self> {
         let mut array = Self::zeroed(what, values.len())?;
@@ -240,7 +259,7 @@ impl<T: Zeroable> CArray<T> {
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: calloc gave room for `len` values, all-zero is a value of T, and self owns it.
+        // SAFETY: there is room for `len` values, all-zero is a value of T, and self owns it.
         unsafe { std::slice::from_raw_parts_mut(self.pointer, self.len) }
     }
 
@@ -254,7 +273,7 @@ impl<T: Zeroable> CArray<T> {
 
 impl<T> Drop for CArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the block came from calloc and was not handed over.
+        // SAFETY: the block came from libc's heap and was not handed over.
         unsafe { free(self.pointer) };
     }
 }

@@ -83,14 +83,14 @@ pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
 
     let mut model = CArray::<CLLMModel>::zeroed("the model", 1)?;
     let mut tokens = CArray::<CLLMToken>::zeroed("the tokens", vocab)?;
-    let mut weights = CArray::<f32>::zeroed("the weights", num_weights)?;
+    let mut weights = CArray::<f32>::aligned("the weights", num_weights)?;
     let mut attention = CArray::<AttentionLayer>::zeroed("the attention layers", layers)?;
     let mut ff = CArray::<FeedForwardLayer>::zeroed("the feed-forward layers", layers)?;
     let mut norms = CArray::<CLLMLayerNorm>::zeroed("the layer norms", sizes.norms())?;
     let spiral = CArray::<f32>::zeroed("the spiral positions", table)?;
     let clock = CArray::<f32>::zeroed("the clock positions", table)?;
     let prime = CArray::<f32>::zeroed("the prime positions", table)?;
-    let learned = CArray::<f32>::zeroed("the learned positions", table)?;
+    let learned = CArray::<f32>::aligned("the learned positions", table)?;
 
     for (id, token) in tokens.as_mut_slice().iter_mut().enumerate() {
         token.token_id = id as u32;

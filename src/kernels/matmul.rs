@@ -5,7 +5,7 @@
 
 use super::scratch::{self, Use};
 use super::tile::{Kernels, Panel, Tile};
-use super::vector::dot;
+use super::vector::{dot, dots};
 use crate::runtime::pool::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -237,6 +237,12 @@ fn few_rows(
     pool.for_each(n.div_ceil(step), |task| {
         let first = task * step;
         let last = n.min(first + step);
+        if m == 1 && !add && b.stride == k {
+            // SAFETY: columns first..last are this task's.
+            let out = unsafe { out.part(0, first, last - first) };
+            dots(out, &b.data[first * k..], a.row(0));
+            return finish(0, first, out);
+        }
         for j in first..last {
             let right = b.row(j);
             for i in 0..m {

@@ -12,6 +12,7 @@ mod dispatch;
 pub mod adam;
 pub mod attention;
 pub mod cross_entropy;
+pub mod floats;
 pub mod gelu;
 mod math;
 pub mod matmul;

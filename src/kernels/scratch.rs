@@ -1,5 +1,7 @@
 //! Memory that kernels work in, kept by each thread from call to call.
 
+use super::floats::Floats;
+use crate::error::Result;
 use std::cell::RefCell;
 
 /// What the memory is for; uses that are open at the same time have different names.
@@ -19,22 +21,12 @@ pub(super) enum Use {
 /// so that decoding seldom asks for more.
 const LEAST: usize = 1 << 14;
 
-/// Floats of a cache line, to which the memory is aligned.
-const LINE: usize = 16;
-
 thread_local! {
-    static SCRATCH: [RefCell<Vec<f32>>; 4] = const { [const { RefCell::new(Vec::new()) }; 4] };
+    static SCRATCH: [RefCell<Floats>; 4] = const { [const { RefCell::new(Floats::new()) }; 4] };
 }
 
-/// Makes `scratch` hold `len` floats wherever the next cache line begins; whether it could.
-fn grow(scratch: &mut Vec<f32>, len: usize) -> bool {
-    let need = len.max(LEAST).saturating_add(LINE);
-    let more = need.saturating_sub(scratch.len());
-    if scratch.try_reserve_exact(more).is_err() {
-        return false;
-    }
-    scratch.resize(need.max(scratch.len()), 0.0);
-    true
+fn grow(scratch: &mut Floats, len: usize) -> Result<()> {
+    scratch.grow("intermediate results", len.max(LEAST))
 }
 
 /// Allocates what nearly every use of this thread needs, so that a thread that comes late to the
@@ -51,10 +43,9 @@ pub(super) fn with<R>(name: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R)
     SCRATCH.with(|all| {
         let mut scratch = all[name as usize].borrow_mut();
         // A panic becomes an error of the call; growing without asking would end the process.
-        if !grow(&mut scratch, len) {
-            panic!("no memory for {len} intermediate results");
+        if let Err(error) = grow(&mut scratch, len) {
+            panic!("{error}");
         }
-        let start = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        work(&mut scratch[start..start + len])
+        work(&mut scratch[..len])
     })
 }

@@ -3,6 +3,7 @@
 
 use super::model::Model;
 use crate::error::Result;
+use crate::kernels::floats::Floats;
 use crate::kernels::norm::Stats;
 use crate::limits::{grow, product};
 
@@ -10,27 +11,27 @@ use crate::limits::{grow, product};
 #[derive(Debug, Default)]
 pub struct LayerActivations {
     /// Residual stream entering the layer, `[T][d]`.
-    pub input: Vec<f32>,
+    pub input: Floats,
     /// Mean and 1/σ of its rows, `[T]`.
     pub stats1: Vec<Stats>,
     /// LN1 of it, `[T][d]`.
-    pub normed1: Vec<f32>,
+    pub normed1: Floats,
     /// Queries, keys, values, `[T][3d]`.
-    pub qkv: Vec<f32>,
+    pub qkv: Floats,
     /// Attention's result, `[T][d]`.
-    pub attended: Vec<f32>,
+    pub attended: Floats,
     /// log Σ e^score of each row and head, `[T][H]`.
-    pub lse: Vec<f32>,
+    pub lse: Floats,
     /// Residual stream after attention, `[T][d]`.
-    pub middle: Vec<f32>,
+    pub middle: Floats,
     /// Mean and 1/σ of its rows, `[T]`.
     pub stats2: Vec<Stats>,
     /// LN2 of it, `[T][d]`.
-    pub normed2: Vec<f32>,
+    pub normed2: Floats,
     /// GELU(W1·x + b1), `[T][F]`.
-    pub hidden: Vec<f32>,
+    pub hidden: Floats,
     /// GELU'(W1·x + b1), `[T][F]`; only where the backward pass needs it.
-    pub slope: Vec<f32>,
+    pub slope: Floats,
 }
 
 /// Intermediate results of a whole forward pass.
@@ -39,13 +40,13 @@ pub struct Activations {
     /// One per layer, or a single one that all layers share.
     pub layers: Vec<LayerActivations>,
     /// Residual stream after the last layer, `[T][d]`.
-    pub output: Vec<f32>,
+    pub output: Floats,
     /// Mean and 1/σ of its rows.
     pub output_stats: Vec<Stats>,
     /// n: the parameter-free norm of it, `[T][d]`.
-    pub normed: Vec<f32>,
+    pub normed: Floats,
     /// Result of the feed-forward sublayer at work, `[T][d]`.
-    pub delta: Vec<f32>,
+    pub delta: Floats,
 }
 
 /// Which intermediate results a pass must leave behind.
@@ -82,27 +83,27 @@ impl Activations {
                 Keep::Nothing => (model.max_hidden(), model.max_heads()),
             };
             for buffer in [&mut a.input, &mut a.normed1, &mut a.middle, &mut a.normed2] {
-                grow(WHAT, buffer, width)?;
+                buffer.grow(WHAT, width)?;
             }
             grow(WHAT, &mut a.stats1, rows)?;
             grow(WHAT, &mut a.stats2, rows)?;
             if heads > 0 {
-                grow(WHAT, &mut a.qkv, product(WHAT, &[3, width])?)?;
-                grow(WHAT, &mut a.attended, width)?;
+                a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
+                a.attended.grow(WHAT, width)?;
                 if keep == Keep::EveryLayer {
-                    grow(WHAT, &mut a.lse, product(WHAT, &[rows, heads])?)?;
+                    a.lse.grow(WHAT, product(WHAT, &[rows, heads])?)?;
                 }
             }
             if hidden > 0 {
                 let hidden = product(WHAT, &[rows, hidden])?;
-                grow(WHAT, &mut a.hidden, hidden)?;
+                a.hidden.grow(WHAT, hidden)?;
                 if keep == Keep::EveryLayer {
-                    grow(WHAT, &mut a.slope, hidden)?;
+                    a.slope.grow(WHAT, hidden)?;
                 }
             }
         }
         for buffer in [&mut self.output, &mut self.normed, &mut self.delta] {
-            grow(WHAT, buffer, width)?;
+            buffer.grow(WHAT, width)?;
         }
         grow(WHAT, &mut self.output_stats, rows)
     }

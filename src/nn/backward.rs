@@ -9,26 +9,27 @@ use super::model::{
 use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
 use crate::kernels::attention;
+use crate::kernels::floats::Floats;
 use crate::kernels::matmul::{matmul, matmul_then};
 use crate::kernels::norm;
 use crate::kernels::vector::{add_assign, multiply_assign};
-use crate::limits::{grow, product};
+use crate::limits::product;
 use crate::runtime::pool::Pool;
 
 /// Memory of the backward pass, used again from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// Gradient of n, `[T][d]`: what the loss leaves for [`backward`].
-    pub dnormed: Vec<f32>,
+    pub dnormed: Floats,
     /// Gradient of the residual stream, `[T][d]`; after [`backward`] that of the input embeddings.
-    pub dx: Vec<f32>,
+    pub dx: Floats,
     /// Gradient of a sublayer's normalised input, `[T][d]`.
-    branch: Vec<f32>,
+    branch: Floats,
     /// Gradient of the hidden units, `[T][F]`.
-    hidden: Vec<f32>,
+    hidden: Floats,
     /// Gradient of queries, keys and values, `[T][3d]`.
-    qkv: Vec<f32>,
-    partials: Vec<f32>,
+    qkv: Floats,
+    partials: Floats,
 }
 
 impl Scratch {
@@ -37,14 +38,14 @@ impl Scratch {
         const WHAT: &str = "the backward pass";
         let width = product(WHAT, &[rows, model.dim])?;
         for buffer in [&mut self.dnormed, &mut self.dx, &mut self.branch] {
-            grow(WHAT, buffer, width)?;
+            buffer.grow(WHAT, width)?;
         }
-        grow(WHAT, &mut self.hidden, product(WHAT, &[rows, model.max_hidden()])?)?;
+        self.hidden.grow(WHAT, product(WHAT, &[rows, model.max_hidden()])?)?;
         if model.max_heads() > 0 {
-            grow(WHAT, &mut self.qkv, product(WHAT, &[3, width])?)?;
+            self.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
         }
         let columns = model.max_hidden().max(2 * model.dim);
-        grow(WHAT, &mut self.partials, partials_len(rows, columns))
+        self.partials.grow(WHAT, partials_len(rows, columns))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Keys and values of the positions already processed, so that a new token costs one position.
 
 use crate::error::{Error, Result};
-use crate::limits::{MAX_CACHE_AHEAD, product, reserve};
+use crate::kernels::floats::Floats;
+use crate::limits::{MAX_CACHE_AHEAD, product};
 use crate::nn::model::Model;
 
 /// The key/value cache of one sequence.
 #[derive(Debug, Default)]
 pub struct KvCache {
     /// Keys then values of each layer, `[capacity][d]` each.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    layers: Vec<(Floats, Floats)>,
     len: usize,
     dim: usize,
 }
@@ -73,8 +74,8 @@ impl KvCache {
         let room = if ahead { context } else { need.max(present + present / 2) };
         for (keys, values) in &mut self.layers {
             for table in [keys, values] {
-                reserve(WHAT, table, room)?;
-                crate::limits::grow(WHAT, table, need)?;
+                table.reserve(WHAT, room)?;
+                table.grow(WHAT, need)?;
             }
         }
         Ok(())

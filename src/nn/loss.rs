@@ -5,8 +5,9 @@ use super::model::Model;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
 use crate::kernels::cross_entropy::{log_sum_exp, loss_gradient};
+use crate::kernels::floats::Floats;
 use crate::kernels::matmul::matmul;
-use crate::limits::{grow, product};
+use crate::limits::product;
 use crate::runtime::pool::Pool;
 
 /// Logits that one chunk holds, about: 8 MiB. Fewer rows would pack the output matrix more often.
@@ -42,8 +43,8 @@ impl<'a> Targets<'a> {
 /// Memory for [`evaluate`] and [`gradient`], used again from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    logits: Vec<f32>,
-    losses: Vec<f32>,
+    logits: Floats,
+    losses: Floats,
 }
 
 fn chunk_rows(vocab: usize) -> usize {
@@ -53,8 +54,8 @@ fn chunk_rows(vocab: usize) -> usize {
 impl Scratch {
     fn reserve(&mut self, rows: usize, vocab: usize) -> Result<()> {
         let chunk = product("the logits", &[chunk_rows(vocab).min(rows), vocab])?;
-        grow("the logits", &mut self.logits, chunk)?;
-        grow("the losses", &mut self.losses, rows)
+        self.logits.grow("the logits", chunk)?;
+        self.losses.grow("the losses", rows)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What training keeps for each tensor besides the public buffers.
 
 use crate::error::Result;
-use crate::limits::grow;
+use crate::kernels::floats::Floats;
 use crate::nn::model::{Kind, Params};
 
 /// Private companions of one tensor; arrays that are not in use are empty.
@@ -14,18 +14,18 @@ pub struct Slot {
     /// Its length.
     pub len: usize,
     /// Gradient, where no public buffer holds it.
-    pub gradient: Vec<f32>,
+    pub gradient: Floats,
     /// First moments, or velocity.
-    pub moment1: Vec<f32>,
+    pub moment1: Floats,
     /// Second moments.
-    pub moment2: Vec<f32>,
+    pub moment2: Floats,
     /// Sum of the gradients of an open accumulation window.
-    pub accumulated: Vec<f32>,
+    pub accumulated: Floats,
 }
 
 impl Slot {
     fn new(kind: Kind, layer: usize, len: usize) -> Self {
-        let empty = Vec::new;
+        let empty = Floats::default;
         Self {
             kind,
             layer,
@@ -39,8 +39,8 @@ impl Slot {
 
     /// Zeroed moments where there were none.
     pub fn reserve_moments(&mut self) -> Result<()> {
-        grow("the optimizer's moments", &mut self.moment1, self.len)?;
-        grow("the optimizer's moments", &mut self.moment2, self.len)
+        self.moment1.grow("the optimizer's moments", self.len)?;
+        self.moment2.grow("the optimizer's moments", self.len)
     }
 }
 

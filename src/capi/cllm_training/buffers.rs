@@ -52,7 +52,13 @@ pub(super) unsafe fn layer_rooms(m: &CLLMModel) -> Result<Vec<LayerRoom>> {
     Ok(rooms)
 }
 
+/// A gradient, a moment or a copy of weights: always in use.
 fn block(len: usize) -> Result<*mut f32> {
+    Ok(CArray::<f32>::aligned(WHAT, len)?.into_raw())
+}
+
+/// Activations, which only some programs ask for: no memory before that.
+fn lazy_block(len: usize) -> Result<*mut f32> {
     Ok(CArray::<f32>::zeroed(WHAT, len)?.into_raw())
 }
 
@@ -174,7 +180,7 @@ pub(super) unsafe fn resize(
     let (d, count) = (state.dim, state.layers.len());
     let width = product(WHAT, &[rows, d])?;
     let renew = |buffer: &mut *mut f32, len: usize| -> Result<()> {
-        let new = block(len)?;
+        let new = lazy_block(len)?;
         // SAFETY: the caller's promise: a block of malloc, or NULL.
         unsafe { ffi::free(std::mem::replace(buffer, new)) };
         Ok(())

@@ -10,7 +10,6 @@ use crate::capi::views::{self, Plan, Raw, kind_name, weights_changed};
 use crate::capi::{model_file, owned};
 use crate::error::{Error, Result};
 use crate::format::{Problem, atomic, state as container};
-use crate::limits::grow;
 use crate::nn::model::{AttentionLayout, Kind, Params};
 use std::ffi::{OsString, c_char, c_int};
 use std::path::{Path, PathBuf};
@@ -125,7 +124,7 @@ pub(crate) unsafe fn restore_state(
         let both = ffi::slice_mut(t.optimizer_state, 2 * vocabulary, "optimizer_state")?;
         // Memory first: after this nothing can fail.
         for slot in state.slots.iter_mut() {
-            grow("the accumulated gradients", &mut slot.accumulated, slot.len)?;
+            slot.accumulated.grow("the accumulated gradients", slot.len)?;
             slot.reserve_moments()?;
         }
         if let (Some(raw), Ok(Some(values))) =

@@ -6,7 +6,6 @@ use crate::capi::ffi;
 use crate::capi::registry::{Registry, lock};
 use crate::capi::views::{self, Plan, Raw};
 use crate::error::{Error, Result};
-use crate::limits::grow;
 use crate::nn::model::{Kind, Params};
 use crate::runtime::pool::Pool;
 use crate::train::optimizer::Tensor;
@@ -185,7 +184,7 @@ pub(crate) fn reserve_optimizer_state(
 ) -> Result<()> {
     if training.optimizer_state.is_null() {
         let len = crate::limits::product("the optimizer's state", &[2, embeddings])?;
-        training.optimizer_state = ffi::CArray::zeroed("the optimizer's state", len)?.into_raw();
+        training.optimizer_state = ffi::CArray::aligned("the optimizer's state", len)?.into_raw();
     }
     Ok(())
 }
@@ -258,7 +257,7 @@ unsafe fn gradient<'a>(
     unsafe {
         let mut pointer = public_gradient(training, rooms, kind, layer, len)?;
         if pointer.is_null() {
-            grow("a gradient", &mut slot.gradient, len)?;
+            slot.gradient.grow("a gradient", len)?;
             pointer = slot.gradient.as_mut_ptr();
         }
         ffi::slice_mut(pointer, len, "a gradient")

@@ -6,7 +6,6 @@ use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::capi::ffi::{self, guard};
 use crate::capi::views::weights_changed;
 use crate::error::{Error, Result};
-use crate::limits::grow;
 use crate::train::optimizer::{self, Rule, Update};
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -95,7 +94,7 @@ unsafe fn accumulate(t: &mut CLLMTraining, state: &mut TrainingState) -> Result<
     let mut slots = state.slots.iter_mut();
     grads.try_map(|_, _, gradient| {
         let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
-        grow("the accumulated gradients", &mut slot.accumulated, slot.len)?;
+        slot.accumulated.grow("the accumulated gradients", slot.len)?;
         for (sum, g) in slot.accumulated.iter_mut().zip(gradient.iter_mut()) {
             *sum += *g;
             if full {
