@@ -22,8 +22,74 @@ pub(super) trait Vector: Copy {
     /// self·a + b.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    /// The sum of the lanes, half by half.
+    unsafe fn sum(self) -> f32;
     /// Turns the 8 columns of 8 rows, `from_step` floats apart, into 8 rows, `to_step` apart.
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize);
+}
+
+/// Defines a function that runs `$body::<V>` with the registers of the level in use.
+macro_rules! vector_fn {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+                unsafe fn avx512($($arg: $ty),*) {
+                    // SAFETY: inside a function that enables the instructions.
+                    unsafe { $body::<$crate::kernels::simd::Avx512>($($arg),*) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2($($arg: $ty),*) {
+                    // SAFETY: likewise.
+                    unsafe { $body::<$crate::kernels::simd::Avx2>($($arg),*) }
+                }
+                match $crate::kernels::level() {
+                    // SAFETY: `level` found these instructions on this processor.
+                    $crate::kernels::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: likewise.
+                    $crate::kernels::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::kernels::Level::Portable => {}
+                }
+            }
+            // SAFETY: every processor has these.
+            unsafe { $body::<$crate::kernels::simd::Portable>($($arg),*) }
+        }
+    };
+}
+pub(super) use vector_fn;
+
+/// Σ a_i·b_i over the length of `a`, which `b` has too: four sums of registers, then their pairs.
+///
+/// # Safety
+/// As for all of [`Vector`]; `b` holds as many values as `a`.
+#[inline(always)]
+pub(super) unsafe fn product_sum<V: Vector>(a: &[f32], b: *const f32) -> f32 {
+    const UNROLLED: usize = 4;
+    let (n, a) = (a.len(), a.as_ptr());
+    // SAFETY: all reads are below n; the rest is the caller's promise.
+    unsafe {
+        let mut sums = [V::zero(); UNROLLED];
+        let mut i = 0;
+        while n - i >= UNROLLED * V::LANES {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                let at = i + v * V::LANES;
+                *sum = V::load(a.add(at)).mul_add(V::load(b.add(at)), *sum);
+            }
+            i += UNROLLED * V::LANES;
+        }
+        while n - i >= V::LANES {
+            sums[0] = V::load(a.add(i)).mul_add(V::load(b.add(i)), sums[0]);
+            i += V::LANES;
+        }
+        if i < n {
+            let (a, b) = (V::load_part(a.add(i), n - i), V::load_part(b.add(i), n - i));
+            sums[1] = a.mul_add(b, sums[1]);
+        }
+        let [a, b, c, d] = sums;
+        a.add(b).add(c.add(d)).sum()
+    }
 }
 
 /// What every processor has: four floats, in a form that the compiler makes a register of.
@@ -81,6 +147,11 @@ impl Vector for Portable {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
     }
 
     #[inline(always)]
@@ -162,6 +233,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: as above; the level includes AVX2.
+            unsafe {
+                let high = _mm512_extractf32x8_ps::<1>(self.0);
+                Avx2(_mm256_add_ps(_mm512_castps512_ps256(self.0), high)).sum()
+            }
+        }
+
+        #[inline(always)]
         unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
             // SAFETY: the level includes AVX2.
             unsafe { Avx2::transpose8(from, from_step, to, to_step) }
@@ -230,6 +310,17 @@ mod x86 {
         unsafe fn add(self, other: Self) -> Self {
             // SAFETY: as above.
             Self(unsafe { _mm256_add_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn sum(self) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let high = _mm256_extractf128_ps::<1>(self.0);
+                let x = _mm_add_ps(_mm256_castps256_ps128(self.0), high);
+                let x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+                _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps::<1>(x, x)))
+            }
         }
 
         #[inline(always)]

@@ -1,47 +1,30 @@
 //! Vectors: products, sums, scaling.
 
-use super::math::{LANES, REGISTER, fma, fold, sums};
+use super::math::{fma, sums};
+use super::simd::{Vector, product_sum, vector_fn};
 
 /// Σ a_i·b_i over the shorter length.
-#[inline(always)]
-fn product_sum<const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
-    let (a, b) = (&a[..n], &b[..n]);
-    let mut lanes = [0f32; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            lanes[i] = fma::<FMA>(a[i], b[i], lanes[i]);
-        }
-    }
-    // What is left of short rows, by registers as long as there are whole ones.
-    let (a_chunks, a_rest) = a_rest.as_chunks::<REGISTER>();
-    let (b_chunks, b_rest) = b_rest.as_chunks::<REGISTER>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..REGISTER {
-            lanes[i] = fma::<FMA>(a[i], b[i], lanes[i]);
-        }
-    }
-    for (i, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        lanes[i] = fma::<FMA>(*a, *b, lanes[i]);
-    }
-    fold(lanes, |a, b| a + b)
+    let mut sum = 0.0;
+    dots(std::slice::from_mut(&mut sum), &a[..n], &b[..n]);
+    sum
 }
 
-simd! {
-    /// Σ a_i·b_i over the shorter length.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-        product_sum::<FMA>(a, b)
-    }
+vector_fn! {
+    /// out_i = w_i · x for the rows w_i of `w`, which follow each other and are as long as x.
+    pub fn dots(out: &mut [f32], w: &[f32], x: &[f32]) = run_dots
 }
 
-simd! {
-    /// out_i = w_i · x for the rows w_i of `w`, which follow each other.
-    pub fn dots(out: &mut [f32], w: &[f32], x: &[f32]) {
-        for (out, w) in out.iter_mut().zip(w.chunks_exact(x.len().max(1))) {
-            *out = product_sum::<FMA>(w, x);
-        }
+/// # Safety
+/// As for all of [`Vector`].
+#[inline(always)]
+unsafe fn run_dots<V: Vector>(out: &mut [f32], w: &[f32], x: &[f32]) {
+    let k = x.len();
+    assert!(w.len() >= out.len() * k, "fewer rows than results");
+    for (i, out) in out.iter_mut().enumerate() {
+        // SAFETY: the rows are inside, by the check above.
+        *out = unsafe { product_sum::<V>(x, w.as_ptr().add(i * k)) };
     }
 }
 
