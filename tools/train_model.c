@@ -6,6 +6,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
@@ -154,8 +155,19 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     return !interrupted && !run->diverged;
 }
 
+/* The history that a model file tells. */
+static void sign_model(const Run *run) {
+    TrainingMetadata *history = &run->model->training_meta;
+    history->training_steps = (uint64_t)run->training->current_step;
+    history->learning_rate = run->training->config.learning_rate;
+    history->loss = run->training->current_loss;
+    history->timestamp = (uint64_t)time(NULL);
+    snprintf(history->optimizer, sizeof history->optimizer, "%s", run->training->config.optimizer);
+}
+
 /* Returns the checkpoint's path; the caller frees it. */
 static char *save_checkpoint_here(Run *run) {
+    sign_model(run);
     char name[64];
     snprintf(name, sizeof name, "checkpoint_step_%d.cllm", run->training->current_step);
     char *path = join_path(run->options->checkpoint_dir, name);
