@@ -7,6 +7,7 @@ export LC_ALL=C
 tree=$PWD
 CC=${CC:-cc}
 CXX=${CXX:-c++}
+read -ra sanitize <<< "${SANITIZE:-}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 passed=0
@@ -33,9 +34,9 @@ run() {
     if [[ $ran != *" $name "* ]]; then
         ran+="$name "
         case $name in
-        *.c) check "$name builds" "$CC" -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+        *.c) check "$name builds" "$CC" -std=c11 -Wall -Wextra -Wpedantic -Werror "${sanitize[@]}" -Iinclude \
             "examples/$name" -L. -lcllm -lpthread -lm "-Wl,-rpath,$tree" -o "$program" ;;
-        *.cpp) check "$name builds" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+        *.cpp) check "$name builds" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror "${sanitize[@]}" -Iinclude \
             "examples/$name" -L. -lcllm "-Wl,-rpath,$tree" -o "$program" ;;
         esac
     fi
