@@ -24,13 +24,13 @@ typedef struct {
 /* What run() is to do, and what it met. */
 static uint64_t point;
 static uint32_t fault;
-static uint64_t points;
+static uint64_t points_met;
 static int reported_error;
 
 static void armed(void) { cllm_fault_arm(point, fault); }
 
 static void disarmed(const char *function) {
-    points = cllm_fault_disarm();
+    points_met = cllm_fault_disarm();
     reported_error = reported(function);
 }
 
@@ -58,7 +58,7 @@ static void child_of(const Function *f, uint64_t *faults) {
     check(!reported_error, "good arguments are taken");
     size_t before = in_use();
     run(f, 0, NONE);
-    uint64_t last = points;
+    uint64_t last = points_met;
     if (!f->slow) check(in_use() == before, "memory comes back to what it was");
     check(last > 0 || f->unguarded, "the function is guarded");
     if (f->slow && last > 8) last = 8;
@@ -95,6 +95,7 @@ static int sweep(const Function *functions, size_t count, const char *only) {
     char folder[] = "/tmp/cllm_faults_XXXXXX";
     if (both == MAP_FAILED || !mkdtemp(folder) || chdir(folder) != 0) return 3;
     shared = &both->shared;
+    if (getenv("HOSTILE_SECONDS")) seconds = (unsigned)atoi(getenv("HOSTILE_SECONDS"));
     uint64_t faults = 0;
     unsigned checks = 0, failed = 0;
     for (size_t i = 0; i < count; i++) {

@@ -369,6 +369,7 @@ part_faults() {
         --test faults -- --nocapture
     local sweep=$out/fault_sweep
     if ! cargo build --quiet --target-dir target/faults --features fault-injection --lib ||
+        ! ln -sf libcllm.so target/faults/debug/libcllm.so.1 ||
         ! python3 c_tests/fault_sweep.py "$sweep.c" ||
         ! "$CC" -std=gnu11 "${strict[@]}" -O0 -Iinclude -Ic_tests "$sweep.c" -o "$sweep" \
             -Ltarget/faults/debug -lcllm -lm -lpthread "-Wl,-rpath,$PWD/target/faults/debug"; then
