@@ -171,8 +171,9 @@ for schedule in cosine linear step; do
         --max-steps 3 --warmup 1 --weight-decay 0 --clip 0 --checkpoint-dir "s_$schedule" --quiet
     check test -s "s_$schedule/checkpoint_step_3.cllm"
 done
-run "a loss that is no number" 1 train_model text "${small[@]}" --learning-rate 1e30 --warmup 0 \
-    --checkpoint-dir diverged --quiet
+# Each step multiplies the matrices by -9999.
+run "a loss that is no number" 1 train_model text "${small[@]}" --learning-rate 100 --weight-decay 100 \
+    --warmup 0 --epochs 30 --checkpoint-dir diverged --quiet
 check complains "--learning-rate"
 check complains "step"
 check absent diverged/final_model.cllm

@@ -109,8 +109,11 @@ fn train(k: u32, threads: c_int) -> Vec<u32> {
         let t = cllm_training_init(m.0, &mut config);
         (*t).tokens = tokens.as_ptr().cast_mut();
         (*t).num_tokens = tokens.len();
-        assert!(cllm_train_steps(t, 0, threads, null_mut()) > 0);
-        assert!(cllm_train_steps(t, 0, threads, null_mut()) > 0);
+        // Two epochs, each of which ends in a call that finds no batch left.
+        for _ in 0..2 {
+            assert!(cllm_train_steps(t, 0, threads, null_mut()) > 0);
+            assert_eq!(cllm_train_steps(t, 0, threads, null_mut()), 0);
+        }
         let trained = weights(m);
         cllm_training_free(t);
         cllm_free_model(m.0);
@@ -221,7 +224,7 @@ fn files_and_tables_at_once() {
         }
         // The table of primes grows while others read it.
         assert_eq!(cllm_token_to_prime(4), 11);
-        assert!(cllm_token_to_prime(5000 * (i as u32 + 1)) > 48_000);
+        assert!(cllm_token_to_prime(5000 * (i as u32 + 1)) > 45_000);
         // SAFETY: this thread's own.
         unsafe { cllm_free_model(m.get()) };
     });
