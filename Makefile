@@ -34,7 +34,7 @@ libcllm.so.1: libcllm.so
 libcrystalline.so libalgorithms.so: Makefile
 	@echo 'INPUT(-lcllm)' > $@
 
-tools/train_model: tools/train_options.c tools/train_data.c tools/train_model.h
+tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
 
 tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)

@@ -83,7 +83,8 @@ def valid(function, kind, name):
         default = NUMBERS.get(name, 0.5 if kind in ("float", "double") else 2)
         return str(NUMBERS_OF.get((function["name"], name), default))
     if kind == "const char*":
-        return '"%s"' % FILES.get(function["name"], "the cat sat")
+        file = FILES.get(function["name"], "the cat sat")
+        return '"%s"' % FILES.get((function["name"], name), file)
     if kind == "void*":
         return "model()" if name == "model" else "NULL"
     kind = bare(kind)

@@ -110,7 +110,7 @@ ERRORS = {
         "cllm_inference_set_threads", "cllm_kv_cache_clear", "cllm_generate_stream",
         "cllm_set_progress_callback", "cllm_train_steps", "cllm_continue_stream",
         "cllm_inference_get_state", "cllm_inference_set_state", "cllm_inference_save_state",
-        "cllm_inference_load_state", "cllm_skipped_updates",
+        "cllm_inference_load_state", "cllm_skipped_updates", "cllm_plot_metrics",
     ], "r == -1"),
     "cllm_find_token": "r == 1", "cllm_add_token": "r == 1",
     "cllm_get_token_string": "strcmp(r, \"<UNK>\") == 0",
@@ -168,7 +168,7 @@ REFUSED = {
     ("cllm_nearest_prime", "n"): ["UINT64_MAX"],
 }
 
-# The file that a parameter names, in the folder of the sweep.
+# The file that a function's parameters name, or one of them, in the folder of the sweep.
 FILES = {
     "cllm_read_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
     "cllm_validate": "model.cllm", "cllm_read_model_unchecked": "model.cllm",
@@ -182,7 +182,8 @@ FILES = {
     "cllm_generate_performance_report": "out.md",
     "cllm_build_vocabulary_from_file": "text.txt", "create_validation_set": "text.txt",
     "save_metrics_csv": "out.csv", "cllm_inference_save_state": "out.state",
-    "cllm_inference_load_state": "context.state",
+    "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
+    ("cllm_plot_metrics", "svg_path"): "out.svg",
 }
 
 # Pointer and number fields of the public structs: each is set to NULL or to hostile numbers in

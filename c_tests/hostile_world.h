@@ -419,6 +419,8 @@ static void write_files(void) {
     write_text("texts/one.txt", text, strlen(text));
     write_text("text.txt", text, strlen(text));
     write_text("empty", "", 0);
+    const char record[] = "step,train_loss,learning_rate,val_loss\n1,3.5,0.001,\n2,2.5,0.001,3\n";
+    write_text("metrics.csv", record, strlen(record));
     char garbage[3000];
     for (size_t i = 0; i < sizeof garbage; i++) garbage[i] = (char)(i * 2654435761u >> 11);
     memcpy(garbage, "CLLM", 4);

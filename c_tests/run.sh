@@ -302,7 +302,7 @@ part_tools() {
         mkdir -p "$programs"
         for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
             sources=("tools/$tool.c" tools/common.c)
-            [ "$tool" = train_model ] && sources+=(tools/train_options.c tools/train_data.c)
+            [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
             "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
                 -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || {
                 count "tools" 0 1

@@ -1,10 +1,12 @@
 /* cllm_ext.h: every function, and the examples of the documentation as they stand there. */
+#include "scratch.h"
 #include "capture.h"
 
 #include <pthread.h>
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
+#include "cllm_production.h"
 #include "cllm_utils.h"
 #include "harness.h"
 #include "reference.h"
@@ -227,9 +229,7 @@ static void vocabularies(void) {
     CHECK(strcmp(model->tokens[8].token_str, "token_8") == 0);
     uint32_t out[4];
     CHECK(cllm_tokenize(inference, "wort ein", out, 4) == 2 && out[0] == 7 && out[1] == 5);
-    char path[] = "/tmp/cllm_ext_XXXXXX", file[64];
-    CHECK(mkdtemp(path) != NULL);
-    snprintf(file, sizeof file, "%s/model.cllm", path);
+    const char *file = in_scratch("model.cllm");
     CHECK(cllm_write_model(model, file) == 0); /* the file then has words */
     CLLMModel *read = cllm_read_model_unchecked(file);
     CHECK(read && strcmp(read->tokens[6].token_str, "satz") == 0);
@@ -244,7 +244,7 @@ static void vocabularies(void) {
     CHECK(cllm_read_model_unchecked(file) == NULL && cllm_read_model_unchecked(NULL) == NULL);
     model->weights[3] = 0;
 
-    snprintf(file, sizeof file, "%s/vocab.txt", path);
+    file = in_scratch("vocab.txt");
     cllm_add_token(tokenizer, "neu");
     CHECK(cllm_save_vocab(tokenizer, file) == 1);
     CHECK(cllm_model_load_vocab(model, file) == 0);
@@ -261,8 +261,6 @@ static void vocabularies(void) {
     CHECK(cllm_model_load_vocab(model, "/no/such/file") == -1);
     CHECK(cllm_model_load_vocab(model, NULL) == -1 && cllm_model_load_vocab(NULL, file) == -1);
     CHECK(cllm_model_set_vocab(NULL, tokenizer) == -1 && cllm_model_set_vocab(model, NULL) == -1);
-    remove(file);
-    rmdir(path);
     cllm_free_tokenizer(large);
     cllm_free_tokenizer(tokenizer);
     end();
@@ -321,8 +319,58 @@ static void training_steps(void) {
     end();
 }
 
+static void put_file(const char *path, const char *text) {
+    FILE *file = fopen(path, "w");
+    CHECK(file && fputs(text, file) >= 0);
+    if (file) fclose(file);
+}
+
+static const char *file_text(const char *path) {
+    static char text[100000];
+    FILE *file = fopen(path, "r");
+    text[file ? fread(text, 1, sizeof text - 1, file) : 0] = '\0';
+    if (file) fclose(file);
+    return text;
+}
+
+static void pictures(void) {
+    const char *csv = in_scratch("metrics.csv"), *svg = in_scratch("loss.svg");
+    put_file(csv, "step,train_loss,learning_rate,val_loss\n1,9.5,0.001,\n2,8.5,0.002,9\n3,7");
+    CHECK(cllm_plot_metrics(csv, svg) == 0);
+    const char *drawn = file_text(svg);
+    CHECK(strncmp(drawn, "<svg", 4) == 0 && strstr(drawn, "</svg>"));
+    CHECK(strstr(drawn, "training") && strstr(drawn, "validation") && strstr(drawn, "Learning rate"));
+    static char before[100000];
+    snprintf(before, sizeof before, "%s", drawn);
+
+    /* What fails leaves the old picture. */
+    put_file(csv, "step,train_loss\n1,high\n");
+    CHECK(cllm_plot_metrics(csv, svg) == -1);
+    CHECK(strstr(cllm_last_error(), "metrics.csv") && strstr(cllm_last_error(), "line 2: 'high'"));
+    put_file(csv, "step,train_loss\n1,nan\n");
+    CHECK(cllm_plot_metrics(csv, svg) == -1 && strstr(cllm_last_error(), "no loss"));
+    put_file(csv, "");
+    CHECK(cllm_plot_metrics(csv, svg) == -1 && strstr(cllm_last_error(), "line 1"));
+    CHECK(cllm_plot_metrics(in_scratch("missing.csv"), svg) == -1);
+    CHECK(strstr(cllm_last_error(), "missing.csv") != NULL);
+    CHECK(cllm_plot_metrics(NULL, svg) == -1 && cllm_plot_metrics(csv, NULL) == -1);
+    CHECK(strcmp(file_text(svg), before) == 0);
+    put_file(csv, "epoch,train_loss\n1,2.5\n");
+    CHECK(cllm_plot_metrics(csv, in_scratch("no/such/folder.svg")) == -1);
+    CHECK(cllm_plot_metrics(csv, svg) == 0 && strcmp(file_text(svg), before) != 0);
+
+    /* The record of cllm_production.h is one too. */
+    TrainingMetrics *metrics = create_training_metrics(2);
+    CHECK(metrics != NULL);
+    record_metrics(metrics, 1, 4.5f, 5.5f, 0.001f);
+    save_metrics_csv(metrics, csv);
+    CHECK(cllm_plot_metrics(csv, svg) == 0 && strstr(file_text(svg), "epoch"));
+    free_training_metrics(metrics);
+}
+
 int main(void) {
     cllm_set_log_silent();
+    scratch_make();
     RUN(version);
     RUN(errors);
     RUN(logging);
@@ -331,5 +379,7 @@ int main(void) {
     RUN(evaluation);
     RUN(vocabularies);
     RUN(training_steps);
+    RUN(pictures);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

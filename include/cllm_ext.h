@@ -361,6 +361,31 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 void cllm_set_log_silent(void);
 
 /**
+ * Draws the record of a training run as an SVG picture: training and validation loss in nats per
+ * token over the steps, the learning rate below. The picture needs no other file.
+ *
+ * @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
+ *                  `step` (or `epoch`) and `train_loss`; `val_loss` and `learning_rate` are drawn
+ *                  where they are there, other columns are left alone. Steps are whole numbers.
+ *                  Values that are empty or not finite are left out, and so is a last line
+ *                  without its end. The files of train_model and of save_metrics_csv are such.
+ * @param svg_path  the picture; appears whole or not at all, and replaces one that is there.
+ * @return 0; -1 where the record can't be read, is something else or has no loss, or the picture
+ *         can't be written: an old one is then still there.
+ *
+ * From any thread; the time grows with the record, the size of the picture does not.
+ *
+ * ```c
+ * if (cllm_plot_metrics("checkpoints/metrics.csv", "loss.svg") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * # Safety
+ * The paths are NULL or C strings.
+ */
+int cllm_plot_metrics(const char *csv_path, const char *svg_path);
+
+/**
  * Saves where a context stands, in memory: settings, generator, the sequence of the latest
  * generation, and the cached keys and values. A context of the same model that gets it goes on
  * exactly as this one would. Not part of it: threads, the fields `logits` and `hidden_states`,

@@ -13,6 +13,7 @@
 //! | [`text`] | tokenising, vocabularies, documents |
 //! | [`lattice`] | spiral, clock and prime positions, symmetry groups |
 //! | [`mod@format`] | model files |
+//! | [`report`] | the record of a run and its picture |
 //! | [`runtime`] | log sink, thread pool, random numbers |
 
 #![warn(missing_docs)]
@@ -27,6 +28,7 @@ pub mod kernels;
 pub mod lattice;
 pub mod limits;
 pub mod nn;
+pub mod report;
 pub mod runtime;
 pub mod text;
 pub mod train;

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -92,11 +93,16 @@ void check_stdout(void) {
 
 /* ---- Numbers ---- */
 
-long long parse_integer(const char *option, const char *text, long long least, long long most) {
+bool read_integer(const char *text, long long *value) {
     char *end = NULL;
+    *value = strtoll(text, &end, 10); /* the nearest one, where there is none so large */
+    return end != text && *end == '\0';
+}
+
+long long parse_integer(const char *option, const char *text, long long least, long long most) {
+    long long value;
     errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || (errno != 0 && errno != ERANGE)) {
+    if (!read_integer(text, &value)) {
         fail_usage("%s: '%s' is not a whole number", option, text);
     }
     if (errno == ERANGE || value < least || value > most) {
@@ -105,10 +111,15 @@ long long parse_integer(const char *option, const char *text, long long least, l
     return value;
 }
 
-double parse_number(const char *option, const char *text, double least, double most) {
+bool read_number(const char *text, double *value) {
     char *end = NULL;
-    double value = strtod(text, &end);
-    if (end == text || *end != '\0' || isnan(value)) {
+    *value = strtod(text, &end);
+    return end != text && *end == '\0' && !isnan(*value);
+}
+
+double parse_number(const char *option, const char *text, double least, double most) {
+    double value;
+    if (!read_number(text, &value)) {
         fail_usage("%s: '%s' is not a number", option, text);
     }
     if (value < least || value > most) {
@@ -436,10 +447,21 @@ char *clock_text(double seconds, char *buffer, size_t size) {
     return buffer;
 }
 
-/* ---- Progress bar ---- */
+/* ---- Terminal ---- */
+
+bool use_colours(int descriptor) {
+    const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return isatty(descriptor) && !(refused && *refused) &&
+           !(terminal && strcmp(terminal, "dumb") == 0);
+}
 
 ProgressBar progress_bar(bool wanted) {
     return (ProgressBar){.shown = wanted && isatty(STDOUT_FILENO)};
+}
+
+static int terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
@@ -447,13 +469,21 @@ void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
     if (!bar->shown || (bar->on_screen && now - bar->drawn_at < 0.1)) {
         return;
     }
-    enum { WIDTH = 24 };
-    int filled = fraction <= 0 ? 0 : fraction >= 1 ? WIDTH : (int)(fraction * WIDTH);
-    printf("\r\033[K[%.*s%*s] ", filled, "========================", WIDTH - filled, "");
+    char text[256];
     va_list arguments;
     va_start(arguments, format);
-    vprintf(format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    /* A line that wraps could not be drawn over. */
+    int columns = terminal_columns() - 1, width = columns - (int)strlen(text) - 3;
+    printf("\r\033[K");
+    if (width >= 5) {
+        static const char full[] = "========================";
+        width = width < (int)sizeof full - 1 ? width : (int)sizeof full - 1;
+        int filled = fraction <= 0 ? 0 : fraction >= 1 ? width : (int)(fraction * width);
+        printf("[%.*s%*s] ", filled, full, width - filled, "");
+    }
+    printf("%.*s", columns, text);
     fflush(stdout);
     bar->drawn_at = now;
     bar->on_screen = true;

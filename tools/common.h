@@ -43,8 +43,11 @@ __attribute__((noreturn)) void fail_option(int result, char **argv);
 /* Leaves with EXIT_FAILED if something that was printed did not arrive (a full disk). */
 void check_stdout(void);
 
-/* ---- Numbers on the command line: the whole text, within the limits, or fail_usage() ---- */
+/* ---- Numbers: the whole text must be one ---- */
 
+bool read_integer(const char *text, long long *value);
+bool read_number(const char *text, double *value); /* not NaN */
+/* On the command line, and within the limits, or else fail_usage(). */
 long long parse_integer(const char *option, const char *text, long long least, long long most);
 double parse_number(const char *option, const char *text, double least, double most);
 
@@ -102,6 +105,11 @@ int processors(void);
 
 /* "1:02:03" or "2:03"; `buffer` holds at least 24 bytes and is returned. */
 char *clock_text(double seconds, char *buffer, size_t size);
+
+/* ---- Terminal ---- */
+
+/* Whether to write colours: on a terminal, unless NO_COLOR is set. */
+bool use_colours(int descriptor);
 
 /* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
 

@@ -1,10 +1,12 @@
 /* train_model: text in, trained model out. See --help. */
 #include "train_model.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
@@ -27,18 +29,31 @@ typedef struct Run {
     double step_began;
     bool diverged;
     ProgressBar bar;
+    Metrics metrics;
 } Run;
 
 static volatile sig_atomic_t interrupted;
 
+static void stop_at_once(void) {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
+
 static void on_interrupt(int signal_number) {
     (void)signal_number;
+    static const char notice[] = "\nfinishing the step; again to stop at once\n";
+    int reason = errno;
     interrupted = 1;
+    stop_at_once();
+    if (write(STDERR_FILENO, notice, sizeof notice - 1) < 0) {
+        /* nobody reads it */
+    }
+    errno = reason;
 }
 
 /* The first Ctrl-C ends the run at the next step, the second one the program. */
 static void catch_interrupts(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART | SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -123,6 +138,7 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     run->epoch_loss += progress->loss;
     run->epoch_batches++;
     run->diverged = !isfinite(progress->loss);
+    record_step(&run->metrics, progress);
 
     double now = seconds_now();
     run->seconds += now - run->step_began;
@@ -147,6 +163,7 @@ static char *save_checkpoint_here(Run *run) {
         progress_clear(&run->bar);
         fail("can't save '%s': %s", path, library_error());
     }
+    draw_metrics(&run->metrics);
     return path;
 }
 
@@ -160,6 +177,15 @@ static void report_epoch(Run *run, int epoch, bool complete) {
     progress_clear(&run->bar);
     run->epoch_loss = 0;
     run->epoch_batches = 0;
+    double mean = 0, perplexity = 0;
+    if (run->data->validation) {
+        if (cllm_evaluate(run->model, run->data->validation, run->data->num_validation,
+                          run->options->seq_len, run->options->threads, &mean, &perplexity) != 0) {
+            fail("can't evaluate the held-out words: %s", library_error());
+        }
+        record_validation(&run->metrics, mean);
+    }
+    draw_metrics(&run->metrics);
     if (run->options->quiet) {
         return;
     }
@@ -170,17 +196,13 @@ static void report_epoch(Run *run, int epoch, bool complete) {
         printf("Epoch %d: trained before, Best Loss = %.4f", epoch, run->training->best_loss);
     }
     if (run->data->validation) {
-        double mean = 0, perplexity = 0;
-        if (cllm_evaluate(run->model, run->data->validation, run->data->num_validation,
-                          run->options->seq_len, run->options->threads, &mean, &perplexity) != 0) {
-            fail("can't evaluate the held-out words: %s", library_error());
-        }
         printf(", Validation Loss = %.4f, Perplexity = %.2f", mean, perplexity);
     }
     if (trained && rest) {
         printf(" (average from step %d on)", run->first_step + 1);
     }
     printf("%s\n", complete ? "" : " (cut by --max-steps)");
+    print_sparkline(&run->metrics);
     fflush(stdout);
 }
 
@@ -227,6 +249,7 @@ static void train(Run *run) {
         }
         if (run->diverged) {
             progress_clear(&run->bar);
+            draw_metrics(&run->metrics);
             fail("the loss is no longer a number at step %d: try a smaller --learning-rate",
                  training->current_step);
         }
@@ -246,8 +269,7 @@ static void train(Run *run) {
     if (run->epoch_batches > 0) {
         report_epoch(run, training->current_epoch + 1, false);
     }
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    stop_at_once();
 }
 
 /* ---- Afterwards: files, samples, summary ---- */
@@ -325,6 +347,7 @@ static void finish(Run *run) {
     }
     if (!options->quiet) {
         printf("Saved %s and %s\n", checkpoint, final);
+        printf("Drew %s from %s\n", run->metrics.svg, run->metrics.csv);
         print_samples(run);
     }
     int steps = run->training->current_step - run->first_step;
@@ -354,11 +377,13 @@ int main(int argc, char **argv) {
         resume(&run);
     }
     write_data(&options, &data); /* only now that everything was checked */
+    run.metrics = open_metrics(&options, run.first_step);
     if (!options.quiet) {
         describe_training(&run);
     }
     train(&run);
     finish(&run);
+    close_metrics(&run.metrics);
     run.training->tokens = NULL; /* the dataset's */
     cllm_training_free(run.training);
     cllm_free_model(run.model);

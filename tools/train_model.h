@@ -1,10 +1,14 @@
-/* train_model's parts: options (train_options.c), text (train_data.c), the run (train_model.c). */
+/* train_model's parts: options (train_options.c), text (train_data.c), the record of the run
+ * (train_metrics.c), the run (train_model.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
 #include "common.h"
 
+#include <sys/types.h>
+
 #include "cllm_data_loader.h"
+#include "cllm_ext.h"
 
 /* The command line, checked. */
 typedef struct Options {
@@ -41,5 +45,27 @@ void write_data(const Options *options, const Data *data);
 char *words_of_text(const Data *data, size_t start);
 /* A checkpoint of another text may fit by its size alone: its words tell. fail() if they differ. */
 void compare_vocabulary(const char *checkpoint, const Data *data);
+
+/* metrics.csv, a row for each step, and what loss.svg and the screen show of it. */
+typedef struct Metrics {
+    char *csv, *svg;
+    FILE *file; /* NULL: could not be written any more */
+    off_t size; /* of the file */
+    off_t cell; /* where the last row's validation loss belongs; -1: there is no row */
+    float *losses;
+    int first_step, count, capacity;
+} Metrics;
+
+/* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
+ * checkpoint's step. */
+Metrics open_metrics(const Options *options, int last_step);
+void record_step(Metrics *metrics, const CLLMProgress *progress);
+/* Adds the validation loss to the row of the latest step. */
+void record_validation(Metrics *metrics, double loss);
+/* Draws loss.svg. */
+void draw_metrics(const Metrics *metrics);
+/* The loss from the first step recorded to the last, in one line. */
+void print_sparkline(const Metrics *metrics);
+void close_metrics(Metrics *metrics);
 
 #endif

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_void};
 pub mod evaluation;
 pub mod generation;
 pub mod library;
+pub mod report;
 pub mod state;
 pub mod training;
 
