@@ -53,9 +53,9 @@ const EXT: &str = "
 /*
  * What this library adds to the interface of the original one.
  *
- * Errors: a function that fails returns the value that its comment names and changes nothing else,
- * unless the comment says so; cllm_last_error() has the reason. NULL where an object or a path
- * belongs is such an error.
+ * Errors: a function that fails returns the value that its comment names; cllm_last_error() has the
+ * reason. What it was to set is then unchanged, but a loop of training or generation may have done
+ * some of its steps. NULL where an object or a path belongs is such an error.
  *
  * Threads: every function may be called from any thread, and different objects from different
  * threads at once. One object is for one thread at a time. Any number of contexts and evaluations
