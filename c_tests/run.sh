@@ -3,8 +3,8 @@
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
 # docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal,
-# examples and survival; reliability runs survival in its long version, resume, faults, replay and fuzz. The last
-# line is the total; exit status 1 if anything failed.
+# examples and survival; reliability runs survival in its long version, resume, faults, replay and
+# fuzz. The last line is the total; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
