@@ -200,6 +200,34 @@ static void streaming(void) {
     end();
 }
 
+/* Entry i of the vocabulary is the letter ü, i + 40 times: longer than token_str. */
+static bool whole_word(const char *piece, size_t length, uint32_t token, void *user_data) {
+    CHECK(token >= 5 && length == 1 + 2 * (token + 40) && piece[0] == ' ');
+    for (size_t i = 1; i + 1 < length; i += 2) {
+        CHECK(memcmp(piece + i, "\xc3\xbc", 2) == 0);
+    }
+    ++*(int *)user_data;
+    return true;
+}
+
+static void whole_characters(void) {
+    begin();
+    CLLMTokenizer *tokenizer = cllm_create_tokenizer(V);
+    char word[2 * (V + 40) + 1] = "";
+    for (int i = 0; i < 40 + V; i++) {
+        if (i >= 45) CHECK(cllm_add_token(tokenizer, word) == (uint32_t)i - 40);
+        strcat(word, "\xc3\xbc");
+    }
+    CHECK(cllm_get_vocab_size(tokenizer) == V && cllm_model_set_vocab(model, tokenizer) == 0);
+    int pieces = 0;
+    inference->max_tokens = 30;
+    inference->temperature = 2;
+    CHECK(cllm_generate_stream(inference, tokenizer->vocab[7], whole_word, &pieces) > 0);
+    CHECK(pieces > 5);
+    cllm_free_tokenizer(tokenizer);
+    end();
+}
+
 static void evaluation(void) {
     begin();
     double loss = -1, perplexity = -1, sum = 0;
@@ -376,6 +404,7 @@ int main(void) {
     RUN(logging);
     RUN(settings);
     RUN(streaming);
+    RUN(whole_characters);
     RUN(evaluation);
     RUN(vocabularies);
     RUN(training_steps);

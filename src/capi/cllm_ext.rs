@@ -23,7 +23,8 @@ pub type CLLMLogCallback =
     Option<unsafe extern "C" fn(level: c_int, message: *const c_char, user_data: *mut c_void)>;
 
 /// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
-/// the call), the separating space included, and the token that they spell. Returns false to stop.
+/// the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
+/// UTF-8 characters wherever the vocabulary does. Returns false to stop.
 pub type CLLMTokenCallback = Option<
     unsafe extern "C" fn(
         piece: *const c_char,
