@@ -13,8 +13,11 @@ from hostile_rules import PRINTS, RELEASES
 UNGUARDED = {"cllm_version", "cllm_last_error"}
 # Models of up to 0.6 GB, benchmarks, whole trainings, files of a second's writing.
 SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_small_model",
-        "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_complete",
-        "train_quick"}
+        "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_quick"}
+# Left out: calls whose good arguments are a state that the same model has just left, and one that
+# warns through the last error.
+LEFT_OUT = {"cllm_continue_stream", "cllm_inference_set_state", "cllm_inference_load_state",
+            "train_complete"}
 # What has to come before a call with good arguments.
 BEFORE = {"cllm_backward_training": "cllm_forward_training(a0, ids());"}
 # What failed calls return, where that is more than after other errors.
@@ -22,6 +25,11 @@ OUTCOMES = {
     "cllm_tokenizer_decode": "!r || r[0] == '\\0'",  # "" needs memory too
     "cllm_get_batch": "r <= 0",
     "create_default_complete_config": "r.num_epochs == 100",
+    "cllm_set_thread_count": "r == -1",
+    "cllm_init_thread_pool": "r == -1",
+    "cllm_get_optimal_thread_count": "r == 1",
+    "cllm_get_version": "r && *r == '\\0'",
+    "cllm_get_build_info": "r && strcmp(r, \"CLLM\") == 0",
 }
 
 
@@ -36,6 +44,8 @@ def body(function):
     lines.append('        disarmed("%s");' % name)
     if function["returns"] != "void":
         outcome = OUTCOMES.get(name) or failure(function)[-1]
+        if name.startswith("prime_") and function["returns"] in ("float", "double"):
+            outcome = "r != r"  # NaN
         lines.append("        if (reported_error) check(%s, \"an error value\");" % outcome)
     elif name not in PRINTS and not released:
         lines.append("        if (at_entry()) check(untouched(), \"nothing is written\");")
@@ -49,6 +59,7 @@ def body(function):
 
 def main():
     functions = json.loads((Path(__file__).parent / "functions.json").read_text())
+    functions = [f for f in functions if f["name"] not in LEFT_OUT]
     text = ["/* Written by c_tests/fault_sweep.py. */", '#include "fault_sweep.h"', ""]
     for function in functions:
         text += ["static void run_%s(void) {" % function["name"]] + body(function) + ["}", ""]
