@@ -35,6 +35,7 @@ libcrystalline.so libalgorithms.so: Makefile
 	@echo 'INPUT(-lcllm)' > $@
 
 tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
+tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
 tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link readme tools info examples docs
-# install survival. valgrind and asan run harness, hostile, abi and tools; reliability runs survival in its
+# Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
+# docs install survival. valgrind and asan run harness, hostile, abi and tools; reliability runs survival in its
 # long version, resume, faults, replay and fuzz. The last line is the total; exit status 1 if
 # anything failed.
 set -u
@@ -20,7 +20,7 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools info examples docs install survival)
+    parts=(rust harness hostile abi headers symbols link readme tools terminal info examples docs install survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
@@ -299,6 +299,7 @@ part_tools() {
         for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
             sources=("tools/$tool.c" tools/common.c)
             [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
+            [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
             "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
                 -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || {
                 count "tools" 0 1
@@ -326,6 +327,7 @@ part_script() {
 
 part_info() { part_script info c_tests/info.sh; }
 part_examples() { part_script examples c_tests/examples.sh; }
+part_terminal() { if command -v python3 > /dev/null; then part_script terminal c_tests/terminal.py; else echo "terminal left out: python3 is not installed" >&2; fi; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
 # Kills, hostile files, threads and misuse; a few kills in plain, 500 in reliability.

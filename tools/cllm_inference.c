@@ -1,13 +1,13 @@
 /* cllm_inference: text out of a trained model. See --help. Also installed as cllm_inference_fixed,
  * its old name. */
-#include "common.h"
+#include "inference_session.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,23 +18,31 @@
 
 static const char help[] =
     "Usage: cllm_inference MODEL [VOCAB] [options]\n"
-    "Continues a text with a trained model. VOCAB (vocab.txt) gives the words to a MODEL file that\n"
-    "carries none; other files have their words with them.\n"
+    "Continues a text with a trained model, word by word. Without a prompt, on a terminal,\n"
+    "it continues each line that you type; /help lists the commands there. VOCAB\n"
+    "(vocab.txt) gives the words to a MODEL file that carries none.\n"
     "\n"
-    "  -p, --prompt TEXT       text to continue, - reads it from standard input (the most\n"
-    "                          frequent word of the vocabulary)\n"
+    "Text:\n"
+    "  -p, --prompt TEXT       text to continue, - reads it from standard input (what is\n"
+    "                          piped in, else the most frequent word)\n"
     "  -n, --tokens N          words to generate (50)\n"
-    "  -t, --temperature X     0.1 sober to 2 wild, 0 always takes the likeliest word (0.8)\n"
+    "Choice of words:\n"
+    "  -t, --temperature X     0.1 sober to 2 wild, 0 takes the likeliest (0.8)\n"
     "  -k, --top-k N           draw from the N likeliest words only, 0 = all (40)\n"
-    "      --top-p X           draw from the likeliest words that together have probability X (0.9)\n"
-    "      --repeat-penalty X  above 1 discourages words that were already used (1)\n"
+    "      --top-p X           draw from the likeliest words that together have\n"
+    "                          probability X (0.9)\n"
+    "      --repeat-penalty X  above 1 discourages words that were used before (1)\n"
     "      --greedy            always take the likeliest word, like -t 0\n"
     "  -s, --seed N            same seed, same text (drawn from the clock)\n"
+    "Running:\n"
     "      --threads N         0 = all processors (0)\n"
     "  -v, --verbose           say on standard error what was loaded and how fast it ran\n"
     "  -h, --help              this text\n"
     "\n"
-    "Status 1: something failed, 2: wrong options.\n";
+    "Exit status: 0 done, 1 something failed, 2 wrong options.\n"
+    "Examples:\n"
+    "  cllm_inference checkpoints/final_model.cllm\n"
+    "  cllm_inference checkpoints/final_model.cllm -p \"once upon a\" -n 100\n";
 
 typedef struct Options {
     const char *model, *vocabulary, *prompt;
@@ -44,11 +52,10 @@ typedef struct Options {
     bool seeded, greedy, verbose;
 } Options;
 
-typedef struct Output {
+typedef struct Generation {
+    Output output;
     double first_token_at;
-    bool broken; /* nobody reads any more */
-    int reason;
-} Output;
+} Generation;
 
 static Options parse_options(int argc, char **argv) {
     enum { TOP_P = 256, PENALTY, GREEDY, THREADS };
@@ -98,7 +105,7 @@ static Options parse_options(int argc, char **argv) {
     if (optind < argc) {
         fail_usage("only MODEL and VOCAB, but also '%s'", argv[optind]);
     }
-    if (o.temperature > 0 && o.temperature < 0.1) {
+    if (!temperature_is_valid(o.temperature)) {
         fail_usage("--temperature: %g is not 0 or between 0.1 and 2", o.temperature);
     }
     o.greedy = o.greedy || o.temperature == 0;
@@ -155,16 +162,25 @@ static char *most_frequent_word(const CLLMModel *model) {
     return copy_text(model->tokens[best].token_str, strlen(model->tokens[best].token_str));
 }
 
+static bool something_is_piped_in(void) {
+    struct stat status;
+    return fstat(STDIN_FILENO, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISREG(status.st_mode));
+}
+
 static char *find_prompt(const Options *options, const CLLMModel *model) {
-    if (!options->prompt) {
-        return most_frequent_word(model);
-    }
-    if (strcmp(options->prompt, "-") != 0) {
+    if (options->prompt && strcmp(options->prompt, "-") != 0) {
         return copy_text(options->prompt, strlen(options->prompt));
+    }
+    if (!options->prompt && !something_is_piped_in()) {
+        return most_frequent_word(model);
     }
     Text text = read_input("-");
     while (text.length > 0 && strchr(" \t\r\n", text.bytes[text.length - 1])) {
         text.bytes[--text.length] = '\0';
+    }
+    if (text.length == 0 && !options->prompt) {
+        text_free(&text);
+        return most_frequent_word(model);
     }
     return text.bytes;
 }
@@ -188,21 +204,13 @@ static CLLMInference *prepare(const Options *options, CLLMModel *model, uint64_t
     return inference;
 }
 
-static bool write_piece(Output *output, const char *piece, size_t length) {
-    if (fwrite(piece, 1, length, stdout) != length || fflush(stdout) != 0) {
-        output->broken = true;
-        output->reason = errno;
-    }
-    return !output->broken;
-}
-
 static bool on_token(const char *piece, size_t length, uint32_t token, void *user_data) {
     (void)token;
-    Output *output = user_data;
-    if (output->first_token_at == 0) {
-        output->first_token_at = seconds_now();
+    Generation *generation = user_data;
+    if (generation->first_token_at == 0) {
+        generation->first_token_at = seconds_now();
     }
-    return write_piece(output, piece, length);
+    return output_write(&generation->output, piece, length);
 }
 
 static void report_speed(int generated, double began, double first, double ended) {
@@ -215,12 +223,36 @@ static void report_speed(int generated, double began, double first, double ended
     fprintf(stderr, "; peak memory %.1f MiB\n", peak_memory_mib());
 }
 
+static void continue_prompt(const Options *options, CLLMInference *inference) {
+    char *prompt = find_prompt(options, inference->model);
+    const char *cursor = prompt, *word;
+    size_t length;
+    if (!next_word(&cursor, &word, &length)) {
+        fail("the prompt has no words");
+    }
+    Generation generation = {0};
+    int generated = 0;
+    double began = seconds_now();
+    if (output_write(&generation.output, prompt, strlen(prompt))) {
+        generated = cllm_generate_stream(inference, prompt, on_token, &generation);
+    }
+    double ended = seconds_now();
+    output_write(&generation.output, "\n", 1);
+    if (generated < 0) {
+        fail("can't generate: %s", library_error());
+    }
+    output_check(&generation.output);
+    if (options->verbose) {
+        report_speed(generated, began, generation.first_token_at, ended);
+    }
+    free(prompt);
+}
+
 int main(int argc, char **argv) {
     start_tool(argv[0]);
     Options options = parse_options(argc, argv);
-    signal(SIGPIPE, SIG_IGN); /* `| head -1` is no error: seen in write_piece() */
+    signal(SIGPIPE, SIG_IGN); /* `| head -1` is no error: seen in output_write() */
     CLLMModel *model = load_model(&options);
-    char *prompt = find_prompt(&options, model);
     uint64_t seed = options.seeded ? options.seed : (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
     CLLMInference *inference = prepare(&options, model, seed);
     if (options.verbose) {
@@ -229,31 +261,11 @@ int main(int argc, char **argv) {
                 options.repeat_penalty);
         fprintf(stderr, "  seed %llu\n", (unsigned long long)seed);
     }
-    Output output = {0};
-    int generated = 0;
-    double began = seconds_now();
-    const char *cursor = prompt, *word;
-    size_t length;
-    if (!next_word(&cursor, &word, &length)) {
-        fail("the prompt has no words");
+    if (!options.prompt && isatty(STDIN_FILENO)) {
+        hold_session(inference, options.greedy ? 0 : options.temperature, seed);
+    } else {
+        continue_prompt(&options, inference);
     }
-    if (write_piece(&output, prompt, strlen(prompt))) {
-        generated = cllm_generate_stream(inference, prompt, on_token, &output);
-    }
-    double ended = seconds_now();
-    if (!output.broken) {
-        write_piece(&output, "\n", 1);
-    }
-    if (generated < 0) {
-        fail("can't generate: %s", library_error());
-    }
-    if (output.broken && output.reason != EPIPE) {
-        fail("can't write to standard output: %s", strerror(output.reason));
-    }
-    if (options.verbose) {
-        report_speed(generated, began, output.first_token_at, ended);
-    }
-    free(prompt);
     cllm_inference_cleanup(inference);
     cllm_free_model(model);
     if (options.verbose) {

@@ -455,6 +455,20 @@ bool use_colours(int descriptor) {
            !(terminal && strcmp(terminal, "dumb") == 0);
 }
 
+bool output_write(Output *output, const char *bytes, size_t length) {
+    if (!output->broken && (fwrite(bytes, 1, length, stdout) != length || fflush(stdout) != 0)) {
+        output->broken = true;
+        output->reason = errno;
+    }
+    return !output->broken;
+}
+
+void output_check(const Output *output) {
+    if (output->broken && output->reason != EPIPE) {
+        fail("can't write to standard output: %s", strerror(output->reason));
+    }
+}
+
 ProgressBar progress_bar(bool wanted) {
     return (ProgressBar){.shown = wanted && isatty(STDOUT_FILENO)};
 }

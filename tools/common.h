@@ -111,6 +111,17 @@ char *clock_text(double seconds, char *buffer, size_t size);
 /* Whether to write colours: on a terminal, unless NO_COLOR is set. */
 bool use_colours(int descriptor);
 
+/* Standard output, piece by piece. With SIGPIPE ignored: a reader that left is not an error. */
+typedef struct Output {
+    bool broken;
+    int reason; /* errno */
+} Output;
+
+/* Writes at once; false as soon as something did not arrive. */
+bool output_write(Output *output, const char *bytes, size_t length);
+/* fail() if something did not arrive though there is a reader. */
+void output_check(const Output *output);
+
 /* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
 
 typedef struct ProgressBar {

@@ -11,11 +11,15 @@
 static const char head[] =
     "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss\n";
 
-static void remember(Metrics *metrics, double loss) {
+static void remember(Metrics *metrics, int step, double loss) {
     if (metrics->count == metrics->capacity) {
         metrics->capacity = metrics->capacity ? 2 * metrics->capacity : 1024;
-        metrics->losses = checked_resize(metrics->losses, metrics->capacity, sizeof(float));
+        metrics->losses = checked_resize(metrics->losses, (size_t)metrics->capacity, sizeof(float));
     }
+    if (metrics->count == 0) {
+        metrics->first_step = step;
+    }
+    metrics->last_step = step;
     metrics->losses[metrics->count++] = (float)loss;
 }
 
@@ -38,12 +42,9 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
         float loss;
         if (sscanf(row, "%d,%d,%f,", &number, &epoch, &loss) == 3 && number > step &&
             number <= last_step) {
-            if (metrics->count == 0) {
-                metrics->first_step = number;
-            }
             step = number;
             text_append(kept, row, (size_t)(end + 1 - row));
-            remember(metrics, loss);
+            remember(metrics, number, loss);
         }
     }
     text_free(&old);
@@ -56,7 +57,6 @@ Metrics open_metrics(const Options *options, int last_step) {
     Metrics metrics = {
         .csv = join_path(options->checkpoint_dir, "metrics.csv"),
         .svg = join_path(options->checkpoint_dir, "loss.svg"),
-        .first_step = last_step + 1,
         .cell = -1,
     };
     Text text = {0};
@@ -102,7 +102,7 @@ static bool put(Metrics *metrics, off_t offset, const char *text) {
 }
 
 void record_step(Metrics *metrics, const CLLMProgress *progress) {
-    remember(metrics, progress->loss);
+    remember(metrics, progress->step, progress->loss);
     if (!metrics->file) {
         return;
     }
@@ -152,11 +152,10 @@ void print_sparkline(const Metrics *metrics) {
     }
     printf("  loss %.4f ", means[0]);
     for (int i = 0; i < columns; i++) {
-        int height = most > least ? (int)((means[i] - least) / (most - least) * 7.999) : 0;
-        fputs(blocks[height < 0 || height > 7 ? 7 : height], stdout);
+        double height = most > least ? (means[i] - least) / (most - least) * 7.999 : 0;
+        fputs(blocks[height >= 0 && height < 8 ? (int)height : 7], stdout); /* NaN: at the top */
     }
-    printf(" %.4f  steps %d to %d\n", means[columns - 1], metrics->first_step,
-           metrics->first_step + metrics->count - 1);
+    printf(" %.4f  steps %d to %d\n", means[columns - 1], metrics->first_step, metrics->last_step);
 }
 
 void close_metrics(Metrics *metrics) {

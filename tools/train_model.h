@@ -53,7 +53,7 @@ typedef struct Metrics {
     off_t size; /* of the file */
     off_t cell; /* where the last row's validation loss belongs; -1: there is no row */
     float *losses;
-    int first_step, count, capacity;
+    int count, capacity, first_step, last_step; /* of the losses */
 } Metrics;
 
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the

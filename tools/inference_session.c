@@ -1,0 +1,221 @@
+/* The interactive mode of cllm_inference. */
+#include "inference_session.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cllm_ext.h"
+
+typedef struct Session {
+    CLLMInference *inference;
+    double temperature; /* 0: greedy */
+    uint64_t seed;
+    Text said; /* by both sides */
+    Output output;
+    bool at_line_start, colours;
+} Session;
+
+static const char commands[] =
+    "  TEXT      continue the session with TEXT; an empty line goes on from where it stands\n"
+    "  /seed N   draw from seed N from now on\n"
+    "  /temp X   temperature: 0 takes the likeliest word, 0.1 is sober, 2 is wild\n"
+    "  /reset    forget what was said\n"
+    "  /help     this list\n"
+    "  /quit     leave, like Ctrl-D; Ctrl-C stops a text\n";
+
+static volatile sig_atomic_t stopped;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    stopped = 1;
+}
+
+bool temperature_is_valid(double temperature) {
+    return temperature == 0 || (temperature >= 0.1 && temperature <= 2);
+}
+
+/* ---- Commands ---- */
+
+static void set_seed(Session *session, const char *value) {
+    long long seed;
+    errno = 0;
+    if (*value == '\0') {
+        fprintf(stderr, "seed %llu\n", (unsigned long long)session->seed);
+    } else if (!read_integer(value, &seed) || errno == ERANGE || seed < 0) {
+        fprintf(stderr, "/seed: '%s' is not a whole number from 0 to %lld\n", value, LLONG_MAX);
+    } else if (cllm_set_seed(session->inference, (uint64_t)seed) != 0) {
+        fail("can't set the seed: %s", library_error());
+    } else {
+        session->seed = (uint64_t)seed;
+    }
+}
+
+static void set_temperature(Session *session, const char *value) {
+    double temperature;
+    if (*value == '\0') {
+        fprintf(stderr, "temperature %g\n", session->temperature);
+        return;
+    }
+    if (!read_number(value, &temperature) || !temperature_is_valid(temperature)) {
+        fprintf(stderr, "/temp: '%s' is not 0 or a number between 0.1 and 2\n", value);
+        return;
+    }
+    session->temperature = temperature;
+    if (cllm_set_greedy(session->inference, temperature == 0) != 0) {
+        fail("can't set the temperature: %s", library_error());
+    }
+    if (temperature > 0) {
+        cllm_set_temperature(session->inference, (float)temperature);
+    }
+}
+
+/* False to leave. */
+static bool obey(Session *session, char *line) {
+    char *name = strtok(line, " \t"), *value = strtok(NULL, " \t");
+    const char *more = strtok(NULL, "");
+    value = value ? value : "";
+    if (more) {
+        fprintf(stderr, "%s: one value at most\n", name);
+    } else if (strcmp(name, "/seed") == 0) {
+        set_seed(session, value);
+    } else if (strcmp(name, "/temp") == 0) {
+        set_temperature(session, value);
+    } else if (*value) {
+        fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n", name);
+    } else if (strcmp(name, "/reset") == 0) {
+        text_free(&session->said);
+    } else if (strcmp(name, "/help") == 0) {
+        fputs(commands, stderr);
+    } else if (strcmp(name, "/quit") == 0) {
+        return false;
+    } else {
+        fprintf(stderr, "unknown command '%s'; /help lists them\n", name);
+    }
+    return true;
+}
+
+/* ---- Text ---- */
+
+/* Drops words at the beginning until `most` are left. */
+static void keep_last_words(Text *text, size_t most) {
+    const char *cursor = text->bytes, *word;
+    size_t length, count = 0;
+    while (next_word(&cursor, &word, &length)) {
+        count++;
+    }
+    cursor = text->bytes;
+    for (; count > most; count--) {
+        next_word(&cursor, &word, &length);
+    }
+    size_t dropped = (size_t)(cursor - text->bytes);
+    memmove(text->bytes, cursor, text->length - dropped + 1);
+    text->length -= dropped;
+}
+
+/* Words that a prompt may have: the model looks back no further than its positions, and a
+ * sequence ends at 512 tokens or at the model's positions, whichever is more. */
+static size_t words_of_history(const CLLMInference *inference) {
+    size_t positions = inference->model->pos_encoding.max_length;
+    size_t longest = positions > 512 ? positions : 512, more = (size_t)inference->max_tokens;
+    size_t room = more < longest / 2 ? longest - more : longest / 2;
+    return positions > 0 && positions < room ? positions : room;
+}
+
+static bool on_token(const char *piece, size_t length, uint32_t token, void *user_data) {
+    (void)token;
+    Session *session = user_data;
+    text_append(&session->said, piece, length);
+    if (session->at_line_start && length > 0 && *piece == ' ') {
+        piece++;
+        length--;
+    }
+    session->at_line_start = false;
+    return output_write(&session->output, piece, length) && !stopped;
+}
+
+static void reply(Session *session) {
+    static const char cyan[] = "\033[36m", plain[] = "\033[0m";
+    keep_last_words(&session->said, words_of_history(session->inference));
+    char *prompt = copy_text(session->said.bytes, session->said.length); /* `said` grows meanwhile */
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
+    sigemptyset(&action.sa_mask);
+    stopped = 0;
+    sigaction(SIGINT, &action, &before);
+    session->at_line_start = true;
+    if (session->colours) {
+        output_write(&session->output, cyan, sizeof cyan - 1);
+    }
+    int generated = cllm_generate_stream(session->inference, prompt, on_token, session);
+    if (session->colours) {
+        output_write(&session->output, plain, sizeof plain - 1);
+    }
+    output_write(&session->output, "\n", 1);
+    sigaction(SIGINT, &before, NULL);
+    free(prompt);
+    if (generated < 0) {
+        fail("can't generate: %s", library_error());
+    }
+}
+
+/* ---- Session ---- */
+
+/* The next line without its end, or NULL. */
+static char *read_line(char **line, size_t *capacity) {
+    ssize_t length = getline(line, capacity, stdin);
+    if (length < 0) {
+        if (ferror(stdin)) {
+            fail("can't read standard input: %s", strerror(errno));
+        }
+        return NULL;
+    }
+    for (ssize_t i = 0; i < length; i++) {
+        if (strchr("\r\n", (*line)[i])) { /* a NUL too */
+            (*line)[i] = ' ';
+        }
+    }
+    while (length > 0 && (*line)[length - 1] == ' ') {
+        (*line)[--length] = '\0';
+    }
+    return *line + strspn(*line, " \t");
+}
+
+void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
+    Session session = {.inference = inference, .temperature = temperature, .seed = seed,
+                       .colours = use_colours(STDOUT_FILENO)};
+    const char *mark = use_colours(STDERR_FILENO) ? "\033[1m>\033[0m " : "> ";
+    char *line = NULL;
+    size_t capacity = 0;
+    fprintf(stderr, "Type a text to be continued; /help lists the commands, /quit leaves.\n");
+    while (!session.output.broken) {
+        fputs(mark, stderr);
+        char *text = read_line(&line, &capacity);
+        if (!text) {
+            fputc('\n', stderr);
+            break;
+        }
+        if (*text == '/') {
+            if (!obey(&session, text)) {
+                break;
+            }
+            continue;
+        }
+        if (*text) {
+            if (session.said.length > 0) {
+                text_append(&session.said, " ", 1);
+            }
+            text_append_string(&session.said, text);
+        }
+        const char *cursor = session.said.bytes, *word;
+        size_t length;
+        if (cursor && next_word(&cursor, &word, &length)) {
+            reply(&session);
+        }
+    }
+    output_check(&session.output);
+    text_free(&session.said);
+    free(line);
+}
