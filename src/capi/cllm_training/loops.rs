@@ -126,8 +126,23 @@ pub(crate) unsafe fn train_batch(
         if loss < t.best_loss {
             t.best_loss = loss;
         }
+        note_in_model(t)?;
         Ok(loss)
     }
+}
+
+/// Writes into the model how far it is trained; its files carry that.
+///
+/// # Safety
+/// `t.model` is NULL or live.
+pub(crate) unsafe fn note_in_model(t: &CLLMTraining) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let note = unsafe { &mut ffi::get_mut(t.model, "model")?.training_meta };
+    note.training_steps = u64::try_from(t.current_step).unwrap_or(0);
+    note.learning_rate = t.config.learning_rate;
+    note.loss = t.current_loss;
+    ffi::set_field(&mut note.optimizer, ffi::field_bytes(&t.config.optimizer));
+    Ok(())
 }
 
 /// What a loop did.
