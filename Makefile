@@ -13,7 +13,7 @@ TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -52,11 +52,17 @@ test: all ## all tests: Rust, C harnesses, ABI, headers, symbols, tools, README
 test-valgrind: all ## C harnesses and tools under valgrind
 	c_tests/run.sh valgrind
 
-test-asan: all ## C harnesses and tools built with AddressSanitizer and UBSan
+test-asan: all ## all programs in C built with AddressSanitizer and UBSan
 	c_tests/run.sh asan
 
 test-reliability: all ## kills, hostile files, injected faults, fuzzing: within ten minutes
 	c_tests/run.sh reliability
+
+test-fuzz: ## twenty seconds of each fuzz target, where the toolchain can build them
+	c_tests/run.sh fuzz
+
+test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its library's source
+	c_tests/run.sh tsan
 
 bench: ## timings
 	$(CARGO) bench

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Tests of the documentation: python3 c_tests/docs.py, in a built tree.
 
-The examples in the comments of cllm_ext.h compile; each function of it has one. Manual pages list
-the options that the tools' --help lists. Links between the *.md files lead somewhere. Doxygen, if
-installed, has nothing to say about include/. The commands of docs/GUIDE.md work. The last line is
-"N passed, N failed"; reasons on stderr.
+The examples in the comments of cllm_ext.h compile; each function of it has one. Manual pages and
+completion list the options that the tools' --help lists, which are those that the tools take. Links
+between the *.md files lead somewhere. Doxygen, if installed, has nothing to say about include/. The
+commands of docs/GUIDE.md work. The last line is "N passed, N failed"; reasons on stderr.
 """
 
 import os
@@ -92,6 +92,22 @@ def options(text):
     return set(re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", text))
 
 
+def accepted(tool):
+    """The options in the tables that getopt_long gets."""
+    source = "tools/train_options.c" if tool == "train_model" else f"tools/{tool}.c"
+    text = Path(source).read_text()
+    long = {"--" + name for name in re.findall(r'\{"([a-z][\w-]*)", \w+_argument, NULL', text)}
+    short = re.search(r'getopt_long\(argc, argv, ":([a-z:]*)"', text)[1]
+    return long | {"-" + letter for letter in short if letter != ":"}
+
+
+def differences(helped, others):
+    """Of two sets of options, the first that of --help."""
+    if helped == others and helped:
+        return ""
+    return f"differ: only in --help {helped - others}, not there {others - helped}"
+
+
 def man_pages():
     tools = ["train_model", "cllm_inference", "cllm_tokenize", "cllm_vocab_build", "cllm_info"]
     for tool in tools:
@@ -108,10 +124,21 @@ def man_pages():
         listed = set()
         for line in re.findall(r"^\.TP\n(.*)$", section, re.M):
             listed |= options(line)
-        check(f"options of man/{tool}.1", "" if listed == helped and helped
-              else f"differ from --help: only there {helped - listed}, only here {listed - helped}")
-        rows = len(shown.splitlines())
-        check(f"{tool} --help", "" if rows <= 45 else f"has {rows} lines")
+        check(f"options of man/{tool}.1", differences(helped, listed))
+        check(f"options of {tool} --help", differences(helped, accepted(tool)))
+        lines = shown.splitlines()
+        check(f"{tool} --help", "" if len(lines) <= 45 else f"has {len(lines)} lines")
+        wide = [line for line in lines if len(line) > 80]
+        check(f"{tool} --help", f"is too wide: {wide}" if wide else "")
+        check(f"{tool} --help", "" if "\nExit status: 0 " in shown else "has no exit statuses")
+        examples = re.findall(rf"^  {tool} ", shown.partition("\nExamples:\n")[2], re.M)
+        check(f"{tool} --help", "" if len(examples) == 2 else f"has {len(examples)} examples")
+        check(f"man/{tool}.1", "" if re.search(r"^\.SH EXIT STATUS\n\.TP\n\.B 0\n", page, re.M)
+              else "has no exit statuses")
+        # Bash completes exactly these.
+        script = "source packaging/completion.bash; COMP_WORDS=($1 -) COMP_CWORD=1; _cllm_options; echo ${COMPREPLY[*]}"
+        ran = subprocess.run(["bash", "-c", script, "-", f"tools/{tool}"], capture_output=True, text=True)
+        check(f"completion of {tool}", differences(helped, set(ran.stdout.split())))
     every = {p.name for p in Path("man").iterdir()}
     wanted = {f"{t}.1" for t in tools + ["cllm_inference_fixed"]}
     extra = {f"{p.stem}.1" for p in Path("tools").glob("cllm_*.c")} | wanted

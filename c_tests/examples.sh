@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 tree=$PWD
 CC=${CC:-cc}
 CXX=${CXX:-c++}
+read -ra sanitize <<< "${SANITIZE:-}"
 ran=" "
 
 # run NAME STATUS ARGUMENTS...: builds examples/NAME and runs it; output in $work/stdout, stderr.
@@ -16,9 +17,9 @@ run() {
     if [[ $ran != *" $name "* ]]; then
         ran+="$name "
         case $name in
-        *.c) check "$name builds" "$CC" -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+        *.c) check "$name builds" "$CC" -std=c11 -Wall -Wextra -Wpedantic -Werror "${sanitize[@]}" -Iinclude \
             "examples/$name" -L. -lcllm -lpthread -lm "-Wl,-rpath,$tree" -o "$program" ;;
-        *.cpp) check "$name builds" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude \
+        *.cpp) check "$name builds" "$CXX" -std=c++17 -Wall -Wextra -Wpedantic -Werror "${sanitize[@]}" -Iinclude \
             "examples/$name" -L. -lcllm "-Wl,-rpath,$tree" -o "$program" ;;
         esac
     fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
-# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability] [part...]
+# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
-# docs install survival. valgrind and asan run harness, hostile, abi and tools; reliability runs survival in its
-# long version, resume, faults, replay and fuzz. The last line is the total; exit status 1 if
-# anything failed.
+# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also examples and
+# survival; reliability runs survival in its long version, resume, faults, replay and fuzz. The last
+# line is the total; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
@@ -24,6 +24,8 @@ plain)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
+fuzz) parts=(fuzz) ;;
+tsan) parts=(tsan) ;;
 valgrind)
     parts=(harness hostile abi tools)
     # Its CPU knows no AVX-512.
@@ -32,11 +34,11 @@ valgrind)
         --errors-for-leak-kinds=definite --error-exitcode=9)
     ;;
 asan)
-    parts=(harness hostile abi tools)
+    parts=(harness hostile abi tools examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
-    echo "usage: $0 [plain|valgrind|asan|reliability] [part...]" >&2
+    echo "usage: $0 [plain|valgrind|asan|reliability|fuzz|tsan] [part...]" >&2
     exit 2
     ;;
 esac
@@ -126,10 +128,12 @@ part_hostile() {
         count hostile 0 1
         return
     fi
-    # Fields that lie about the program's own memory make it leak: no leaks are looked for here.
+    # Fields that lie about the program's own memory make it leak, so leaks are looked for after
+    # each function's other calls (no_leaks in hostile.h), not at the end.
     case $mode in
     asan)
-        export ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=1536:detect_leaks=0
+        export ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=1536
+        ASAN_OPTIONS+=:leak_check_at_exit=0
         export HOSTILE_MEGABYTES=0 HOSTILE_SECONDS=120
         ;;
     valgrind)
@@ -326,15 +330,15 @@ part_script() {
 }
 
 part_info() { part_script info c_tests/info.sh; }
-part_examples() { part_script examples c_tests/examples.sh; }
+part_examples() { SANITIZE="${sanitize[*]}" part_script examples c_tests/examples.sh; }
 part_terminal() { if command -v python3 > /dev/null; then part_script terminal c_tests/terminal.py; else echo "terminal left out: python3 is not installed" >&2; fi; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
-# Kills, hostile files, threads and misuse; a few kills in plain, 500 in reliability.
+# Kills, hostile files, threads and misuse, resuming; a few kills in plain, 600 in reliability.
 part_survival() {
-    local name arguments kills=25
-    [ "$mode" = reliability ] && kills=500
-    for name in crash hostile stress; do
+    local name arguments kills=30
+    [ "$mode" = reliability ] && kills=600
+    for name in crash hostile stress resume; do
         arguments=()
         [ "$name" = crash ] && arguments=("$kills")
         if build_c "$out/survival_$name" "c_tests/reliability/$name.c" -lcllm; then
@@ -351,19 +355,34 @@ part_resume() {
     run_program "resume after SIGKILL" bash c_tests/reliability/resume.sh tools 12
 }
 
-# cargo_test NAME ARGUMENT...
+# cargo_test NAME [+TOOLCHAIN] ARGUMENT...
 cargo_test() {
-    local name=$1 status=0
-    cargo test "${@:2}" > "$out/cargo.log" 2>&1 || status=1
+    local name=$1 cargo=(cargo) status=0
+    shift
+    case $1 in +*) cargo+=("$1") && shift ;; esac
+    "${cargo[@]}" test "$@" > "$out/cargo.log" 2>&1 || status=1
     [ "$status" -ne 0 ] && tail -n 40 "$out/cargo.log" >&2
     grep -E '^(model|state|vocab|dataset|text): |faults injected' "$out/cargo.log" | sed 's/^/    /'
     count "$name" "$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$out/cargo.log")" $status
 }
 
-# An injected failure at every point; in a folder of its own, so that no library is replaced.
+# An injected failure at every point of the main paths, and of every exported function; in a folder
+# of its own, so that no library is replaced.
 part_faults() {
     cargo_test "injected faults" --target-dir target/faults --features fault-injection \
         --test faults -- --nocapture
+    local sweep=$out/fault_sweep
+    if ! cargo build --quiet --target-dir target/faults --features fault-injection --lib ||
+        ! ln -sf libcllm.so target/faults/debug/libcllm.so.1 ||
+        ! python3 c_tests/fault_sweep.py "$sweep.c" ||
+        ! "$CC" -std=gnu11 "${strict[@]}" -O0 -Iinclude -Ic_tests "$sweep.c" -o "$sweep" \
+            -Ltarget/faults/debug -lcllm -lm -lpthread "-Wl,-rpath,$PWD/target/faults/debug"; then
+        count "faults in every function" 0 1
+        return
+    fi
+    # Without a cache for each thread, malloc counts exactly what is in use.
+    GLIBC_TUNABLES=glibc.malloc.tcache_count=0 run_program "faults in every function" "$sweep"
+    sed -n '/faults injected/s/^/    /p' "$out/errors"
 }
 
 part_replay() {
@@ -381,6 +400,26 @@ part_fuzz() {
     fi
     grep -E 'executions|FINDING' "$out/fuzz.log" | sed 's/^/    /'
     count "fuzz targets" "$(grep -c 'no finding' "$out/fuzz.log")" $status
+}
+
+# The Rust tests that start threads, under ThreadSanitizer. The standard library must be
+# instrumented too, so it is built from its source, where some toolchain has that.
+part_tsan() {
+    local toolchain= candidate triple
+    for candidate in default nightly stable; do
+        [ "$candidate" = default ] && candidate=$(rustup show active-toolchain 2> /dev/null | cut -d ' ' -f 1)
+        [ -e "$(rustc "+$candidate" --print sysroot 2> /dev/null)/lib/rustlib/src/rust/library/Cargo.lock" ] &&
+            toolchain=$candidate && break
+    done
+    if [ -z "$toolchain" ]; then
+        echo "ThreadSanitizer left out: no toolchain has its library's source (rustup component add rust-src)" >&2
+        return
+    fi
+    triple=$(rustc "+$toolchain" -vV | sed -n 's/^host: //p')
+    TSAN_OPTIONS="halt_on_error=0 exitcode=66" RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread" \
+        cargo_test "Rust tests, ThreadSanitizer" "+$toolchain" -Zbuild-std --target "$triple" \
+        --target-dir target/tsan --no-fail-fast --lib --test threads --test pipeline --test gradients
+    grep -c 'WARNING: ThreadSanitizer' "$out/cargo.log" | sed 's/^/    reports: /'
 }
 
 for part in "${parts[@]}"; do

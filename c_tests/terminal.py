@@ -21,6 +21,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 TOOLS = TREE / "tools"
+MARK = r"(?:\x1b\[1m)?>(?:\x1b\[0m)? "  # before each line that is typed
 PATIENCE = 300  # seconds; the machine may be busy
 passed = failed = 0
 
@@ -83,7 +84,7 @@ class Terminal:
     def ask(self, line):
         """The answer to a line, up to the next mark."""
         self.send(line + "\n")
-        answer = self.wait(r"(?:\x1b\[1m)?> (?:\x1b\[0m ?)?")
+        answer = self.wait(MARK)
         return None if answer is None else answer.rstrip("\n")
 
     def end(self):
@@ -113,7 +114,7 @@ def sessions(model):
     plain = {"NO_COLOR": "1"}
     greedy = ["-n", "12", "--greedy"]
     there = Terminal("cllm_inference", model, *greedy, environment=plain)
-    check("greeting", "/help" in (there.wait("> ") or ""))
+    check("greeting", "/help" in (there.wait(MARK) or ""))
     first = there.ask("w1 w4")
     check("an answer", first == continuation(model, "w1 w4", *greedy) and first, first)
     said = f"w1 w4 {first} w2"
@@ -146,16 +147,16 @@ def sessions(model):
     check("/quit", there.end() == ("", 0))
 
     there = Terminal("cllm_inference", model, *greedy, environment=plain)
-    there.wait("> ")
+    there.wait(MARK)
     there.send("\x04")
     check("end of input", there.end() == ("\n", 0))
     there = Terminal("cllm_inference", model, *greedy, environment=plain)
-    there.wait("> ")
+    there.wait(MARK)
     there.send("\x03")
     check("Ctrl-C at the mark", there.end()[1] == -signal.SIGINT)
 
     there = Terminal("cllm_inference", model, *greedy, environment=plain, canonical=False)
-    there.wait("> ")
+    there.wait(MARK)
     many = "w9 " * 300_000 + "w1 w4"
     answer = there.ask(many)
     check("a very long line", answer and set(answer.split()) <= {f"w{i}" for i in range(61)}, answer)
@@ -167,19 +168,19 @@ def sessions(model):
 
 def colours(model):
     there = Terminal("cllm_inference", model, "-n", "3")
-    there.wait("> ?")
+    there.wait(MARK)
     check("colours on a terminal", "\x1b[36m" in there.ask("w1"))
     there.send("/quit\n")
     there.end()
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         there = Terminal("cllm_inference", model, "-n", "3", environment=environment)
-        there.wait("> ")
+        there.wait(MARK)
         there.send("w1\n/help\n/quit\n")
         shown = there.end()[0]
         check(f"no colours with {environment}", "\x1b" not in shown and "w" in shown, shown)
     there = Terminal("cllm_inference", model, "-n", "3", stdout=subprocess.PIPE,
                      environment={"NO_COLOR": ""})
-    there.wait("> ?")
+    there.wait(MARK)
     there.send("w1\n/quit\n")
     text = there.process.stdout.read().decode()
     check("no colours in a pipe, and only the text", re.fullmatch(r"(w\d+ ?)+\n", text), text)
@@ -197,14 +198,14 @@ def pipes(model):
     os.close(reader)
     there = Terminal("cllm_inference", model, "-n", "5", stdout=writer)
     os.close(writer)
-    there.wait("> ?")
+    there.wait(MARK)
     there.send("w1 w4\n")
     shown, status = there.end()
     check("a reader that leaves", status == 0 and "rror" not in shown and "can't" not in shown, shown)
     if os.path.exists("/dev/full"):
         with open("/dev/full", "w") as full:
             there = Terminal("cllm_inference", model, "-n", "5", stdout=full)
-            there.wait("> ?")
+            there.wait(MARK)
             there.send("w1 w4\n")
             shown, status = there.end()
         check("a full disk", status == 1 and "standard output" in shown, shown)
@@ -217,12 +218,12 @@ def interrupted_text():
     tool("train_model", "long", "--embed-dim", "16", "--num-layers", "1", "--num-heads", "2",
          "--seq-len", "8", "--batch-size", "4", "--epochs", "1", "--quiet", "--checkpoint-dir", "l")
     there = Terminal("cllm_inference", "l/final_model.cllm", "-n", "400", environment={"NO_COLOR": "1"})
-    there.wait("> ")
+    there.wait(MARK)
     there.send(words[1] + "\n")
     while len(there.unread) < 2000 and there.read():
         pass
     there.send("\x03")
-    answer = there.wait("> ")
+    answer = there.wait(MARK)
     check("Ctrl-C stops a text", answer is not None and 0 < len(answer.split()) < 390, answer)
     check("and only the text", there.ask("/temp") == "temperature 0.8")
     there.send("/quit\n")

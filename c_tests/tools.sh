@@ -193,6 +193,13 @@ for schedule in cosine linear step; do
         --max-steps 3 --warmup 1 --weight-decay 0 --clip 0 --checkpoint-dir "s_$schedule" --quiet
     check test -s "s_$schedule/checkpoint_step_3.cllm"
 done
+# Each step multiplies the matrices by -9999.
+run "a loss that is no number" 1 train_model text "${small[@]}" --learning-rate 100 --weight-decay 100 \
+    --warmup 0 --epochs 30 --checkpoint-dir diverged --quiet
+check complains "--learning-rate"
+check complains "step"
+check absent diverged/final_model.cllm
+check test -z "$(find diverged -name '.cllm-*')"
 if [ -w /dev/full ]; then
     name="a full disk behind stdout"
     "${wrapper[@]}" "$tools/train_model" text "${small[@]}" --max-steps 1 --checkpoint-dir full \

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Dumps a model file or a checkpoint as JSON. Written from docs/FORMAT.md; standard library only."""
+"""Dumps a model file, a checkpoint, the state of a generation, a vocabulary (.txt) or a data set
+(.bin) as JSON. Written from docs/FORMAT.md; standard library only."""
 
 import array
 import json
@@ -247,9 +248,55 @@ def read_checkpoint(data, prefix):
     return out
 
 
+def read_generation(data):
+    names = ("temperature", "top_p", "min_p", "repetition_penalty", "top_k", "max_tokens", "greedy",
+             "key", "stream", "position", "vocab", "dim", "layers", "weights")
+    fields = struct.unpack_from("<4fIiI32sQ16s4Q", data, 12)
+    (crc,) = struct.unpack_from("<I", data, 8)
+    out = dict(zip(names, fields), crc=state(data[12:], crc))
+    out["key"] = out["key"].hex()
+    out["position"] = int.from_bytes(out["position"], "little")
+    at = 128
+    for name in ("sequence", "cached"):
+        (n,) = struct.unpack_from("<Q", data, at)
+        out[name] = list(struct.unpack_from(f"<{n}I", data, at + 8))
+        at += 8 + 4 * n
+    out["tensors"] = {}
+    tables = Tensors(data[at:], out["tensors"])
+    for layer in range(out["layers"] if out["cached"] else 0):
+        for name in ("keys", "values"):
+            tables.take(f"{name} {layer}", len(out["cached"]) * out["dim"])
+    tables.end()
+    return out
+
+
+def read_vocabulary(data):
+    lines = data.split(b"\n")
+    if lines.pop() != b"":
+        sys.exit("the last line has no end")
+    pairs = [line.rsplit(b"\t", 1) for line in lines]
+    return [[word.decode("utf-8", "replace"), int(count)] for word, count in pairs]
+
+
+def read_dataset(data):
+    (n,) = struct.unpack_from("<Q", data)
+    if len(data) != 8 + 4 * n:
+        sys.exit("a wrong length")
+    return list(struct.unpack_from(f"<{n}I", data, 8))
+
+
 def main():
     with open(sys.argv[1], "rb") as file:
         data = file.read()
+    if data[:8] == b"CLLMGEN1":
+        print(json.dumps(read_generation(data)))
+        return
+    if sys.argv[1].endswith(".txt"):
+        print(json.dumps(read_vocabulary(data)))
+        return
+    if sys.argv[1].endswith(".bin"):
+        print(json.dumps(read_dataset(data)))
+        return
     for prefix in (16, 40):
         if data[prefix:prefix + 8] == b"CLLMSTAT":
             print(json.dumps(read_checkpoint(data, prefix)))

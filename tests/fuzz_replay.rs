@@ -97,8 +97,10 @@ fn text() {
 #[test]
 #[ignore = "writes into fuzz/seeds"]
 fn write_seeds() {
+    use cllm::capi::cllm_ext::state::cllm_inference_save_state;
     use cllm::capi::cllm_ext::training::cllm_train_steps;
     use cllm::capi::cllm_format::files::cllm_write_model;
+    use cllm::capi::cllm_inference::generation::cllm_generate;
     use cllm::capi::cllm_production::checkpoints::save_checkpoint;
     use cllm::capi::cllm_training::checkpoints::cllm_save_checkpoint;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
@@ -127,6 +129,11 @@ fn write_seeds() {
         assert_eq!(save_checkpoint(trainee.training, name("p").as_ptr()), 0);
         put("state/production", &read("p"));
         put("state/original", &read("p")[..40]);
+        let mut text = [0; 99];
+        let prompt = c"token_1 token_2".as_ptr();
+        assert!(cllm_generate(trainee.context, prompt, text.as_mut_ptr(), 99) > 0);
+        assert_eq!(cllm_inference_save_state(trainee.context, name("g").as_ptr()), 0);
+        put("state/generation", &read("g"));
     }
     put("vocab/small", "<PAD>\t0\n<UNK>\t1\nna\u{ef}ve\t12\nx\t4294967295\n".as_bytes());
     put(

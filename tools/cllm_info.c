@@ -18,17 +18,17 @@
 static const char help[] =
     "Usage: cllm_info MODEL [options]\n"
     "Shows what is in a model file: header, sections with their sizes and checksums,\n"
-    "parameters, the first words, how it was trained. Of a damaged file it shows what can\n"
-    "be read, and where the damage is.\n"
+    "parameters, the first words, how it was trained. Of a damaged file it shows what\n"
+    "can be read, and where the damage is.\n"
     "\n"
     "Output:\n"
     "  -w, --words N  words to show (12)\n"
     "  -j, --json     print JSON\n"
     "  -h, --help     this text\n"
     "\n"
-    "Exit status: 0 the file is whole, 1 it is damaged or can't be read, 2 wrong options.\n"
+    "Exit status: 0 the file is whole, 1 damaged or unreadable, 2 wrong options.\n"
     "Examples:\n"
-    "  cllm_info checkpoints/final_model.cllm\n"
+    "  cllm_info checkpoints/final_model.cllm --words 100\n"
     "  cllm_info --json model.cllm | python3 -m json.tool\n";
 
 enum { HEADER = 1576, SECTION = 24, MOST_SECTIONS = 64, MOST_WORDS = 1000000, SMALL = 1 << 20 };

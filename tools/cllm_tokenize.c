@@ -12,18 +12,23 @@ enum { TOP_WORDS = 10, UNKNOWN = 1, FIRST_WORD = 5 };
 
 static const char help[] =
     "Usage: cllm_tokenize [options] [TEXT...]\n"
-    "Turns words into the ids of a vocabulary, or ids back into words. Reads TEXT, or the file of\n"
-    "-f, or standard input. Without -v the vocabulary is made from the text itself.\n"
+    "Turns words into the ids of a vocabulary, or ids back into words. Reads TEXT, or\n"
+    "the file of -f, or standard input.\n"
     "\n"
-    "  -f FILE    read FILE, - is standard input\n"
-    "  -o FILE    write to FILE instead of standard output\n"
-    "  -d         decode: the input is ids, the output words (needs -v)\n"
-    "  -s         print statistics of the text instead of its ids\n"
-    "  -v VOCAB   vocabulary file (vocab.txt)\n"
-    "  -j         print JSON\n"
-    "  -h, --help this text\n"
+    "Input and output:\n"
+    "  -f, --file FILE    read FILE, - is standard input (standard input)\n"
+    "  -o, --output FILE  write to FILE, - is standard output (standard output)\n"
+    "  -v, --vocab VOCAB  vocabulary file (made from the text itself)\n"
+    "What to do:\n"
+    "  -d, --decode       the input is ids, the output words; needs -v\n"
+    "  -s, --statistics   print statistics of the text instead of its ids\n"
+    "  -j, --json         print JSON\n"
+    "  -h, --help         this text\n"
     "\n"
-    "Status 1: something failed, 2: wrong options.\n";
+    "Exit status: 0 done, 1 something failed, 2 wrong options.\n"
+    "Examples:\n"
+    "  cllm_tokenize -v vocab.txt hello world\n"
+    "  cllm_tokenize -v vocab.txt -d 17 4\n";
 
 typedef struct Options {
     const char *input, *output, *vocabulary;

@@ -16,20 +16,28 @@ enum { FIRST_WORD = 5, TOP_WORDS = 10 };
 
 static const char help[] =
     "Usage: cllm_vocab_build [options] PATH...\n"
-    "Makes a vocabulary of the words of text files. A folder is read with its subfolders, without\n"
-    "hidden and binary files. Ids follow the order in which words appear.\n"
+    "Makes a vocabulary of the words of text files. A folder is read with its\n"
+    "subfolders, without hidden and binary files. Ids follow the order in which words\n"
+    "appear.\n"
     "\n"
-    "  -o, --output FILE     vocabulary file to write (vocab.txt)\n"
-    "  -e, --ext LIST        from folders, only files with these endings: txt,md,c (all)\n"
-    "  -n, --max-size N      most entries, the five special ones included; keeps the most\n"
-    "                        frequent words (no limit)\n"
-    "      --min-freq N      leave out words that appear less often (1)\n"
-    "      --max-freq N      leave out words that appear more often (no limit)\n"
-    "      --no-recursive    leave out subfolders\n"
-    "  -s, --stats           print statistics\n"
-    "  -h, --help            this text\n"
+    "Files:\n"
+    "  -o, --output FILE   vocabulary file to write (vocab.txt)\n"
+    "  -e, --ext LIST      from folders, only files that end in these: txt,md,c (all)\n"
+    "  -r, --recursive     read subfolders (the default)\n"
+    "      --no-recursive  leave them out\n"
+    "Words:\n"
+    "  -n, --max-size N    most entries, the five special ones included; keeps the\n"
+    "                      most frequent words (no limit)\n"
+    "      --min-freq N    leave out words that appear less often (1)\n"
+    "      --max-freq N    leave out words that appear more often (no limit)\n"
+    "Output:\n"
+    "  -s, --stats         print statistics\n"
+    "  -h, --help          this text\n"
     "\n"
-    "Status 1: something failed, 2: wrong options.\n";
+    "Exit status: 0 done, 1 something failed, 2 wrong options.\n"
+    "Examples:\n"
+    "  cllm_vocab_build texts/ -n 10000 -o vocab.txt\n"
+    "  cllm_vocab_build src/ -e c,h --min-freq 2\n";
 
 typedef struct Options {
     const char *output, *extensions;

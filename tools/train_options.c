@@ -33,7 +33,7 @@ static const char help[] =
     "  --resume FILE         go on from checkpoint_step_N.cllm: same DATA and options\n"
     "  --sample PROMPT       generate from PROMPT at the end (words of the text)\n"
     "  --quiet               print errors and one final line only\n"
-    "  --help                this text\n"
+    "  -h, --help            this text\n"
     "\n"
     "Writes vocab.txt, dataset.bin, checkpoint_step_N.cllm, final_model.cllm and the\n"
     "record of the run: metrics.csv and its picture, loss.svg.\n"

@@ -2,11 +2,13 @@
  * reader on one name, a disk that fills up after any number of bytes, a folder that may not be
  * written. Usage: crash [kills]. */
 #include "common.h"
+#include <sched.h>
+#include <sys/mount.h>
 
-#define KINDS 5
-enum { MODEL, CHECKPOINT, PRODUCTION, VOCABULARY, DATASET };
-static const char *const kinds[KINDS] = {"model", "checkpoint", "production checkpoint",
-                                         "vocabulary", "data set"};
+#define KINDS 6
+enum { MODEL, CHECKPOINT, PRODUCTION, VOCABULARY, DATASET, GENERATION };
+static const char *const kinds[KINDS] = {"model",      "checkpoint", "production checkpoint",
+                                         "vocabulary", "data set",   "state of a generation"};
 
 /* What a child tells its parent. */
 static volatile struct shared {
@@ -18,6 +20,9 @@ static volatile struct shared {
 struct objects {
     CLLMModel *model;
     CLLMTraining *training;
+    /* Of a model that is the same in every process and stays so. */
+    CLLMModel *told;
+    CLLMInference *context;
 };
 
 static struct objects make_objects(void) {
@@ -27,10 +32,18 @@ static struct objects make_objects(void) {
     float loss;
     /* Moments and an open accumulation window. */
     if (cllm_train_steps(o.training, 4, 1, &loss) != 4) abort();
+    o.told = made(50, 32, 2);
+    set_state(o.told, 0);
+    memset(o.told->pos_encoding.learned_positions, 0, 8 * 32 * sizeof(float));
+    o.context = cllm_inference_init(o.told);
+    char text[500];
+    if (cllm_generate(o.context, "token_5 token_6", text, sizeof text) <= 0) abort();
     return o;
 }
 
 static void free_objects(struct objects o) {
+    cllm_inference_cleanup(o.context);
+    cllm_free_model(o.told);
     cllm_training_free(o.training);
     cllm_free_model(o.model);
 }
@@ -58,6 +71,10 @@ static int save(struct objects o, int kind, int k) {
         d.tokens = ids;
         d.num_tokens = IDS;
         return cllm_token_dataset_save(&d, at("file")) == 1 ? 0 : -1;
+    }
+    if (kind == GENERATION) {
+        o.context->max_tokens = o.context->top_k = k;
+        return cllm_inference_save_state(o.context, at("file"));
     }
     set_state(o.model, k);
     if (kind == MODEL) return cllm_write_model(o.model, at("file"));
@@ -96,6 +113,11 @@ static int load(struct objects o, int kind) {
         }
         cllm_token_dataset_free(d);
         return k;
+    }
+    if (kind == GENERATION) {
+        if (cllm_inference_load_state(o.context, at("file")) != 0) return -1;
+        k = o.context->max_tokens;
+        return o.context->top_k == k ? k : -1;
     }
     if (kind == MODEL) {
         CLLMModel *m = cllm_read_model(at("file"));
@@ -255,6 +277,70 @@ static void full_disk(int cuts) {
     empty_folder();
 }
 
+/* A file system that is really full, where the test may mount one: in a child, which alone sees
+ * it. Status 77 where it may not. */
+static int on_a_full_file_system(void) {
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("cllm", folder, "tmpfs", 0, "size=8m") != 0) {
+        return 77;
+    }
+    struct objects o = make_objects(), reader = make_objects();
+    for (int kind = 0; kind < KINDS; kind++) {
+        empty_folder();
+        CHECK(save(o, kind, 3) == 0);
+        /* All the room but some pages goes to another file. */
+        int filler = open(at("filler"), O_CREAT | O_WRONLY, 0600);
+        char page[4096] = {1};
+        int pages = 0;
+        while (write(filler, page, sizeof page) == (ssize_t)sizeof page) pages++;
+        struct stat saved;
+        CHECK(stat(at("file"), &saved) == 0);
+        /* With no page left, and with one where the file needs more. */
+        for (int left = 0; left < 2 && left * 4096 < saved.st_size; left++) {
+            CHECK(ftruncate(filler, (off_t)(pages - left) * 4096) == 0);
+            int files = entries("");
+            CHECK(save(o, kind, 4) == -1);
+            CHECK(strstr(cllm_last_error(), "No space left") != NULL);
+            CHECK(strstr(cllm_last_error(), folder) != NULL);
+            CHECK(entries("") == files);
+            CHECK(load(reader, kind) == 3);
+        }
+        close(filler);
+        unlink(at("filler"));
+        CHECK(save(o, kind, 5) == 0 && load(reader, kind) == 5);
+    }
+    free_objects(reader);
+    free_objects(o);
+    return 0;
+}
+
+static void full_file_system(void) {
+    int ends[2], counts[2] = {0, 1};
+    if (pipe(ends) != 0) exit(3);
+    pid_t pid = fork();
+    if (pid == 0) {
+        harness_passed = harness_failed = 0;
+        int status = on_a_full_file_system();
+        counts[0] = harness_passed;
+        counts[1] = harness_failed;
+        if (write(ends[1], counts, sizeof counts) != (ssize_t)sizeof counts) status = 5;
+        _exit(status);
+    }
+    close(ends[1]);
+    if (read(ends[0], counts, sizeof counts) != (ssize_t)sizeof counts) counts[1] = 1;
+    close(ends[0]);
+    int status;
+    waitpid(pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        fprintf(stderr, "a full file system was left out: this user may not mount one\n");
+        return;
+    }
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    harness_passed += counts[0];
+    harness_failed += counts[1];
+    fprintf(stderr, "%d saves met a file system that was full\n", 2 * KINDS);
+}
+
 static void unwritable_folder(void) {
     struct objects o = make_objects(), reader = make_objects();
     for (int kind = 0; kind < KINDS; kind++) {
@@ -289,6 +375,7 @@ int main(int argc, char **argv) {
     kills(rounds / KINDS);
     two_writers_and_a_reader(rounds / 5);
     full_disk(rounds < 100 ? 5 : 40);
+    RUN(full_file_system);
     RUN(unwritable_folder);
     rmdir(folder);
     return harness_report();

@@ -165,7 +165,7 @@ static void double_free_and_use_after_free(void) {
     cllm_free_tokenizer(k);
     cllm_free_tokenizer(k);
     CHECK(complained("cllm_free_tokenizer"));
-    CHECK(cllm_add_token(k, "w") == (uint32_t)-1 || complained("cllm_add_token"));
+    CHECK(cllm_add_token(k, "w") == 1 && complained("cllm_add_token"));
     cllm_free_model(m);
     cllm_free_model(m);
     CHECK(complained("cllm_free_model"));
@@ -230,7 +230,7 @@ static void too_small_by_declaration(void) {
         for (int i = room < 0 ? 0 : room; i < 40; i++) CHECK(text[i] == 'z');
     }
     uint32_t ids[4] = {77, 77, 77, 77};
-    CHECK(cllm_tokenize_with_vocab(shared_model, "a b c d e", ids, 3) <= 3 && ids[3] == 77);
+    CHECK(cllm_tokenize_with_vocab(shared_model, "a b c d e", ids, 3) == 3 && ids[3] == 77);
     cllm_inference_cleanup(c);
 }
 
@@ -279,8 +279,8 @@ static void nan_in_the_weights(void) {
     cllm_free_model(n);
     CLLMInference *c = cllm_inference_init(m);
     char text[100];
-    int tokens = cllm_generate(c, "a", text, 100);
-    CHECK(tokens == -1 || strlen(text) < 100);
+    /* Logits of NaN: every token is as likely as any, and the text is one all the same. */
+    CHECK(cllm_generate(c, "a", text, 100) == 50 && strlen(text) < 100);
     CHECK(cllm_write_model(m, at("nan.cllm")) == 0);
     CHECK(cllm_read_model(at("nan.cllm")) == NULL && complained("query"));
     n = cllm_read_model_unchecked(at("nan.cllm"));
@@ -326,7 +326,7 @@ static void smallest_sizes(void) {
     /* A batch larger than the data: an epoch without batches. */
     t->config.batch_size = 2000;
     t->current_batch_offset = 0;
-    CHECK(cllm_train_steps(t, 0, 1, &mean) <= 0);
+    CHECK(cllm_train_steps(t, 0, 1, &mean) == 0);
     CHECK(cllm_train_epoch(t) == 0 && all_finite(m));
     cllm_training_free(t);
     cllm_free_model(m);
@@ -364,18 +364,18 @@ static void strange_texts(void) {
     CHECK(back != NULL && strcmp(back, "\xff\xfe \xc3") == 0);
     free(back);
     free(ids);
-    /* A NUL byte: a text file is refused or ends there; a vocabulary is refused. */
+    /* A NUL byte: white space in a text file; a vocabulary with one is refused. */
     put(at("nul"), "some\0thing else", 15);
     CLLMDataLoader *d = cllm_data_loader_create(k);
-    int loaded = cllm_data_loader_load_file(d, at("nul"));
-    CHECK(loaded == 0 || loaded == 1);
+    CHECK(cllm_data_loader_load_file(d, at("nul")) == 1);
+    CHECK(strcmp(d->documents[0], "some thing else") == 0);
     cllm_data_loader_free(d);
     put(at("nul.txt"), "a\t1\nb\0c\t2\n", 10);
     uint32_t before = cllm_get_vocab_size(k);
     CHECK(cllm_load_vocab(k, at("nul.txt")) == 0 && cllm_get_vocab_size(k) == before);
     CLLMModel *m = made(20, 8, 1);
-    int learnt = cllm_build_vocabulary_from_file(m, at("nul"));
-    CHECK(learnt >= 0 || complained(folder));
+    CHECK(cllm_build_vocabulary_from_file(m, at("nul")) == 8);
+    CHECK(strcmp(m->tokens[6].token_str, "thing") == 0);
     cllm_free_model(m);
     cllm_free_tokenizer(k);
     empty_folder();

@@ -3,12 +3,9 @@
 
 use super::ffi;
 use crate::error::{Error, Result};
+use crate::limits::MAX_KEPT_BACK;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Freed structs that are kept back, so that their addresses can't return as other objects and a
-/// second free or a use after it is a message instead of a crash.
-const RETIRED: usize = 64;
 
 /// The live objects of one kind.
 pub(crate) struct Registry<T> {
@@ -18,7 +15,8 @@ pub(crate) struct Registry<T> {
 
 struct Inner<T> {
     live: Option<HashMap<usize, Arc<Mutex<T>>>>,
-    /// Blocks of malloc, oldest first.
+    /// Freed structs, blocks of malloc, oldest first: their addresses can't return as other
+    /// objects.
     retired: VecDeque<usize>,
 }
 
@@ -79,7 +77,7 @@ impl<T> Registry<T> {
         let oldest = {
             let mut inner = self.inner();
             inner.retired.push_back(address.expose_provenance());
-            if inner.retired.len() > RETIRED { inner.retired.pop_front() } else { None }
+            if inner.retired.len() > MAX_KEPT_BACK { inner.retired.pop_front() } else { None }
         };
         if let Some(oldest) = oldest {
             // SAFETY: it was retired by the same promise, and is in no list any more.

@@ -369,9 +369,17 @@ pub(crate) unsafe fn write<'a>(params: Params<Raw>) -> Result<Params<&'a mut [f3
 /// # Safety
 /// As [`plan`]; nothing writes the weights during `'a`.
 pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
-    // SAFETY: the caller's promise, for all three.
+    // SAFETY: the caller's promise, for both.
+    unsafe { model_of(&plan(model)?) }
+}
+
+/// The model behind a plan, to run.
+///
+/// # Safety
+/// As [`read`]; nothing writes the weights during `'a`.
+pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<Model<'a>> {
+    // SAFETY: the caller's promise.
     unsafe {
-        let plan = plan(model)?;
         let spiral = match plan.spiral {
             Some(t) => Some(ffi::slice(t.pointer, t.len, "spiral_positions")?),
             None => None,
@@ -381,7 +389,7 @@ pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
             dim: plan.dim,
             max_length: plan.max_length,
             spiral,
-            params: read(plan.params)?,
+            params: read(plan.params.clone())?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Replacing a file so that a crash at any moment leaves the old content or the new one.
 
 use crate::error::{Error, Result};
+use crate::limits::MAX_SYMLINKS;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// Bytes collected before a write to the system; matrices are larger and go past the buffer.
 const BUFFER: usize = 256 * 1024;
-/// As many symbolic links in a row as Linux follows.
-const MAX_LINKS: usize = 40;
 
 /// Makes what `write` writes the content of the file at `path`, all of it or nothing: a temporary
 /// file in the same directory, flushed to the disk, renamed over the old one. After an error the
@@ -73,7 +72,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
         return Err(io::Error::new(ErrorKind::InvalidInput, "is not the name of a file"));
     }
     let mut target = path.to_path_buf();
-    for _ in 0..MAX_LINKS {
+    for _ in 0..MAX_SYMLINKS {
         match std::fs::read_link(&target) {
             // A relative link counts from its own directory; `join` takes an absolute one as is.
             Ok(next) => target = target.parent().unwrap_or(Path::new("")).join(next),

@@ -4,7 +4,7 @@
 use super::Problem;
 use super::header::{HEADER_BYTES, Header};
 use super::shape::{LayerShape, NormShape, Shape, Table};
-use crate::limits;
+use crate::limits::{self, MAX_FILE_VERSION};
 use crate::nn::model::{AttentionLayout, DEFAULT_EPSILON};
 
 /// Heads that the original wrote, whatever was true.
@@ -12,9 +12,9 @@ const CONSTANT_HEADS: u32 = 8;
 
 /// The sizes of a v1 file, from its header and its length.
 pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
-    if !(1..=100).contains(&header.version) {
+    if !(1..=MAX_FILE_VERSION).contains(&header.version) {
         return Err(Problem::content(format!(
-            "the header states version {} (byte 8), not 1 to 100",
+            "the header states version {} (byte 8), not 1 to {MAX_FILE_VERSION}",
             header.version
         )));
     }

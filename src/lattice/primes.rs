@@ -1,6 +1,7 @@
 //! Prime numbers: testing, listing, counting.
 
 use crate::error::{Error, Result};
+use crate::limits::MAX_COUNTED_BELOW;
 use once_cell::sync::Lazy;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -9,10 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 const TABLE_LIMIT: u64 = 1 << 24;
 /// The first table, enough for a vocabulary of 6500.
 const FIRST_TABLE: u64 = 1 << 16;
-
-/// Largest number below which primes are counted: about a tenth of a second and 8 MiB. Nothing
-/// known counts below an arbitrary 64-bit number in reasonable time and memory.
-pub const COUNT_LIMIT: u64 = 1_000_000_000_000;
 
 /// Primes below a bound: one bit per odd number, with running counts.
 struct Table {
@@ -106,11 +103,11 @@ fn table(limit: u64) -> Arc<Table> {
     Arc::clone(&slot)
 }
 
-/// How many primes are below `n`; an error above [`COUNT_LIMIT`].
+/// How many primes are below `n`; an error above [`MAX_COUNTED_BELOW`].
 pub fn count_below(n: u64) -> Result<u64> {
     if n <= TABLE_LIMIT {
         Ok(table(n).count_below(n))
-    } else if n <= COUNT_LIMIT {
+    } else if n <= MAX_COUNTED_BELOW {
         Ok(count_by_sieving_roots(n - 1))
     } else {
         Err(Error::argument(
@@ -371,11 +368,11 @@ mod tests {
             (1_000_000_000, 50_847_534),
             (10_000_000_000, 455_052_511),
             (100_000_000_000, 4_118_054_813),
-            (COUNT_LIMIT, 37_607_912_018),
+            (MAX_COUNTED_BELOW, 37_607_912_018),
         ] {
             assert_eq!(count_below(n).unwrap(), count, "{n}");
         }
-        assert!(count_below(COUNT_LIMIT + 1).is_err());
+        assert!(count_below(MAX_COUNTED_BELOW + 1).is_err());
         assert!(count_below(u64::MAX).is_err());
     }
 

@@ -18,7 +18,7 @@ fn turn(angle: f64) -> f32 {
 }
 
 /// Angle and radius of `prime` on the spiral: with n primes below it the radius is √n and the
-/// angle n golden angles. An error beyond [`primes::COUNT_LIMIT`].
+/// angle n golden angles. An error beyond [`crate::limits::MAX_COUNTED_BELOW`].
 pub fn position(prime: u64) -> Result<(f32, f32)> {
     Ok(nth_position(primes::count_below(prime)?))
 }

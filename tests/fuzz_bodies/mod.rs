@@ -4,8 +4,14 @@
 
 use cllm::capi::cllm::{CLLMConfig, CLLMModel};
 use cllm::capi::cllm_data_loader::*;
+use cllm::capi::cllm_ext::generation::cllm_set_seed;
 use cllm::capi::cllm_ext::library::{cllm_last_error, cllm_set_log_silent};
+use cllm::capi::cllm_ext::state::{
+    cllm_inference_get_state, cllm_inference_load_state, cllm_inference_save_state,
+};
+use cllm::capi::cllm_ext::training::cllm_train_steps;
 use cllm::capi::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::capi::cllm_inference::CLLMInference;
 use cllm::capi::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens,
 };
@@ -13,7 +19,7 @@ use cllm::capi::cllm_inference::generation::cllm_generate;
 use cllm::capi::cllm_production::checkpoints::load_checkpoint;
 use cllm::capi::cllm_tokenizer::*;
 use cllm::capi::cllm_training::checkpoints::cllm_load_checkpoint;
-use cllm::capi::cllm_training::lifecycle::cllm_training_init;
+use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::capi::cllm_training::{CLLMTraining, CLLMTrainingConfig};
 use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
 use cllm::capi::cllm_vocab_builder::cllm_tokenize_with_vocab;
@@ -21,6 +27,8 @@ use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+mod mend;
 
 /// A name and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -63,7 +71,28 @@ impl Drop for Folder {
 pub struct Trainee {
     pub model: *mut CLLMModel,
     pub training: *mut CLLMTraining,
+    /// A context of a model of the same sizes whose weights stay: states of generations belong to
+    /// certain weights.
+    pub context: *mut CLLMInference,
     _tokens: Vec<u32>,
+}
+
+/// Trains `model` on `tokens` with batches of one sequence of four.
+unsafe fn training_of(model: *mut CLLMModel, tokens: &[u32]) -> *mut CLLMTraining {
+    // SAFETY: all-zero is a configuration; the caller keeps the tokens.
+    unsafe {
+        let mut config: CLLMTrainingConfig = std::mem::zeroed();
+        config.learning_rate = 0.01;
+        config.batch_size = 1;
+        config.sequence_length = 4;
+        config.gradient_accumulation_steps = 2;
+        let training = cllm_training_init(model, &mut config);
+        if !training.is_null() {
+            (*training).tokens = tokens.as_ptr().cast_mut();
+            (*training).num_tokens = tokens.len();
+        }
+        training
+    }
 }
 
 impl Trainee {
@@ -77,20 +106,22 @@ impl Trainee {
             max_seq_len: 4,
             dropout: 0.0,
         };
-        // SAFETY: all-zero is a configuration; the functions get live objects.
+        let tokens: Vec<u32> = (0..40).map(|i| i % 6).collect();
+        // SAFETY: the functions get live objects.
         unsafe {
             let model = cllm_create_model(&config);
-            let mut config: CLLMTrainingConfig = std::mem::zeroed();
-            config.learning_rate = 0.01;
-            config.batch_size = 1;
-            config.sequence_length = 4;
-            config.gradient_accumulation_steps = 2;
-            let training = cllm_training_init(model, &mut config);
-            assert!(!training.is_null());
-            let tokens: Vec<u32> = (0..40).map(|i| i % 6).collect();
-            (*training).tokens = tokens.as_ptr().cast_mut();
-            (*training).num_tokens = tokens.len();
-            Self { model, training, _tokens: tokens }
+            let training = training_of(model, &tokens);
+            let fixed = cllm_create_model(&config);
+            let m = &mut *fixed;
+            let weights = std::slice::from_raw_parts_mut(m.weights, m.num_weights as usize);
+            weights.iter_mut().enumerate().for_each(|(i, w)| *w = (i % 7) as f32 / 8.0 - 0.25);
+            let positions = m.pos_encoding.learned_positions;
+            std::slice::from_raw_parts_mut(positions, 4 * 4).fill(0.125);
+            let context = cllm_inference_init(fixed);
+            assert!(!training.is_null() && !context.is_null());
+            cllm_set_seed(context, 1);
+            cllm_set_max_tokens(context, 3);
+            Self { model, training, context, _tokens: tokens }
         }
     }
 
@@ -116,8 +147,20 @@ fn assert_explained() {
     assert!(!text.to_bytes().windows(14).any(|w| w == b"internal error"), "{text:?}");
 }
 
-/// A model file is refused with a reason, or gives a model that can be asked for text.
+/// A model file is refused with a reason, or gives a model that generates text, trains, and is
+/// the same after it was written and read again. As it is, and with checksums that hold.
 pub fn model(data: &[u8]) {
+    model_file(data);
+    if let Some(mended) = mend::model(data) {
+        model_file(&mended);
+    }
+}
+
+fn bits(values: &[f32]) -> impl Iterator<Item = u32> {
+    values.iter().map(|x| x.to_bits())
+}
+
+fn model_file(data: &[u8]) {
     FOLDER.with(|folder| {
         let path = folder.put("model", data);
         // SAFETY: the functions get what the others returned.
@@ -130,6 +173,13 @@ pub fn model(data: &[u8]) {
             let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
             assert!(weights.iter().all(|w| w.is_finite()));
             assert!(4 * weights.len() < 4 * data.len() + 65536, "{} weights", weights.len());
+            let again = folder.name("again");
+            assert_eq!(cllm_write_model(model, again.as_ptr()), 0);
+            let twin = cllm_read_model(again.as_ptr());
+            assert!(!twin.is_null(), "{:?}", CStr::from_ptr(cllm_last_error()));
+            let n = (*twin).num_weights as usize;
+            assert!(bits(weights).eq(bits(std::slice::from_raw_parts((*twin).weights, n))));
+            cllm_free_model(twin);
             let context = cllm_inference_init(model);
             assert!(!context.is_null());
             if m.num_layers < 20 {
@@ -137,6 +187,13 @@ pub fn model(data: &[u8]) {
                 let mut out = [0 as c_char; 256];
                 cllm_generate(context, c"token_1 token_2".as_ptr(), out.as_mut_ptr(), 256);
                 assert!(out.contains(&0));
+                let tokens: Vec<u32> = (0..12).map(|i| i % m.vocab_size as u32).collect();
+                let training = training_of(model, &tokens);
+                if training.is_null() || cllm_train_steps(training, 2, 1, std::ptr::null_mut()) < 0
+                {
+                    assert_explained();
+                }
+                cllm_training_free(training);
             }
             cllm_inference_cleanup(context);
             cllm_free_model(model);
@@ -144,8 +201,20 @@ pub fn model(data: &[u8]) {
     });
 }
 
-/// A checkpoint is refused and changes nothing, or becomes the weights of the training object.
+/// A checkpoint is refused and changes nothing, or becomes the weights of the training object,
+/// which goes on; the state of a generation likewise. As they are, and with checksums that hold.
 pub fn state(data: &[u8]) {
+    checkpoint(data);
+    if let Some(mended) = mend::checkpoint(data) {
+        checkpoint(&mended);
+    }
+    generation(data);
+    if let Some(mended) = mend::generation(data) {
+        generation(&mended);
+    }
+}
+
+fn checkpoint(data: &[u8]) {
     FOLDER.with(|folder| {
         TRAINEE.with(|trainee| {
             folder.put("run.state", data);
@@ -159,11 +228,47 @@ pub fn state(data: &[u8]) {
                 let loaded = cllm_load_checkpoint(trainee.training, run.as_ptr()) == 0
                     || load_checkpoint(trainee.training, alone.as_ptr()) == 0;
                 if loaded {
+                    if cllm_train_steps(trainee.training, 3, 1, std::ptr::null_mut()) < 0 {
+                        assert_explained();
+                    }
                     return;
                 }
                 assert_explained();
             }
             assert!(before == trainee.weights(), "a refused checkpoint changed weights");
+        });
+    });
+}
+
+fn generation(data: &[u8]) {
+    FOLDER.with(|folder| {
+        TRAINEE.with(|trainee| {
+            let path = folder.put("chat.state", data);
+            let context = trainee.context;
+            // SAFETY: live objects; the blocks are ours to free.
+            unsafe {
+                let saved = || {
+                    let (mut bytes, mut size) = (std::ptr::null_mut(), 0);
+                    assert_eq!(cllm_inference_get_state(context, &mut bytes, &mut size), 0);
+                    let copy = std::slice::from_raw_parts(bytes, size).to_vec();
+                    libc_free(bytes.cast());
+                    copy
+                };
+                let before = saved();
+                if cllm_inference_load_state(context, path.as_ptr()) != 0 {
+                    assert_explained();
+                    assert!(before == saved(), "a refused state changed the context");
+                    return;
+                }
+                // What was loaded can be saved, loaded and gone on from.
+                let again = folder.name("again.state");
+                assert_eq!(cllm_inference_save_state(context, again.as_ptr()), 0);
+                assert_eq!(cllm_inference_load_state(context, again.as_ptr()), 0);
+                cllm_set_max_tokens(context, 3);
+                let mut out = [0 as c_char; 256];
+                cllm_generate(context, c"token_1 token_2".as_ptr(), out.as_mut_ptr(), 256);
+                assert!(out.contains(&0));
+            }
         });
     });
 }

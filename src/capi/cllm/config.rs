@@ -3,12 +3,11 @@
 use crate::capi::cllm::CLLMConfig;
 use crate::capi::ffi::{self, CArray, guard};
 use crate::error::{Error, Result};
+use crate::limits::DEFAULT_CONTEXT;
 use once_cell::sync::Lazy;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
-/// max_seq_len of a configuration that states none.
-const DEFAULT_CONTEXT: u32 = 512;
 /// dropout of a configuration that states none.
 const DEFAULT_DROPOUT: f32 = 0.1;
 
@@ -64,7 +63,7 @@ pub extern "C" fn cllm_create_config(
             num_layers,
             num_heads,
             ff_dim,
-            max_seq_len: DEFAULT_CONTEXT,
+            max_seq_len: DEFAULT_CONTEXT as u32,
             dropout: DEFAULT_DROPOUT,
         })
     })

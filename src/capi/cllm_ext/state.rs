@@ -7,7 +7,7 @@ use crate::capi::ffi::{self, CArray, guard};
 use crate::capi::registry::lock;
 use crate::capi::views;
 use crate::error::{Error, Result};
-use crate::format::{Problem, atomic};
+use crate::format::{self, Problem, atomic};
 use crate::generate::sampler::Settings;
 use crate::generate::state::{self, Saved};
 use std::ffi::{c_char, c_int};
@@ -136,15 +136,11 @@ pub unsafe extern "C" fn cllm_inference_load_state(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
-    let metadata = file.metadata().map_err(Error::io(path))?;
-    if !metadata.is_file() {
-        return Err(Error::file(path, "is not an ordinary file"));
-    }
-    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    let (file, len) = format::open(path)?;
+    let size = usize::try_from(len).unwrap_or(usize::MAX);
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size).map_err(|_| Error::Memory { what: "the state", bytes: size })?;
-    file.take(metadata.len()).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    file.take(len).read_to_end(&mut bytes).map_err(Error::io(path))?;
     Ok(bytes)
 }
 

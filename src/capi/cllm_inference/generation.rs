@@ -91,7 +91,8 @@ fn settings(context: &CLLMInference, state: &ContextState) -> Settings {
 
 /// Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
 /// min-p leave, and draws a token from them. With temperature <= 0 or top_k 1 the likeliest token
-/// (the lowest id of equals) is taken and the array becomes one-hot.
+/// (the lowest id of equals) is taken and the array becomes one-hot. Logits that give no distribution
+/// (a NaN among them): all tokens are alike.
 ///
 /// @param logits `[V]`.
 /// @return the token; 0 on failure.

@@ -1,13 +1,13 @@
 //! Gradients of single layers.
 
 use super::CLLMTraining;
-use super::passes::model_of;
 use super::state::with;
 use crate::capi::cllm::{AttentionLayer, CLLMLayerNorm, Embeddings, FeedForwardLayer};
 use crate::capi::cllm_inference::attention::attention_view;
 use crate::capi::cllm_inference::feed_forward::dense_view;
 use crate::capi::cllm_inference::layer_norm::norm_view;
 use crate::capi::ffi::{self, guard};
+use crate::capi::views::model_of;
 use crate::error::{Error, Result};
 use crate::kernels::norm;
 use crate::kernels::vector::add_assign;

@@ -3,34 +3,13 @@
 use super::state::{TrainingState, batch_shape, with};
 use super::{CLLMTraining, buffers};
 use crate::capi::ffi::{self, guard};
-use crate::capi::views::{self, Plan};
+use crate::capi::views::model_of;
 use crate::error::{Error, Result};
 use crate::kernels::cross_entropy::log_sum_exp;
 use crate::nn::loss::Targets;
 use crate::nn::model::Model;
 use std::ffi::c_int;
 use std::sync::Arc;
-
-/// The model behind a plan, to read.
-///
-/// # Safety
-/// As [`views::read`]; nothing writes the weights during `'a`.
-pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<Model<'a>> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let spiral = match plan.spiral {
-            Some(t) => Some(ffi::slice(t.pointer, t.len, "spiral_positions")?),
-            None => None,
-        };
-        Ok(Model {
-            vocab: plan.vocab,
-            dim: plan.dim,
-            max_length: plan.max_length,
-            spiral,
-            params: views::read(plan.params.clone())?,
-        })
-    }
-}
 
 /// Forward pass, mean loss and gradients of one batch of the core, without the public activation
 /// buffers: what every training loop runs.

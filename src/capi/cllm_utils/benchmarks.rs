@@ -5,7 +5,7 @@ use crate::capi::cllm::*;
 use crate::capi::ffi::{self, guard};
 use crate::capi::views;
 use crate::error::{Error, Result};
-use crate::limits::{DEFAULT_CONTEXT, filled};
+use crate::limits::{DEFAULT_CONTEXT, MAX_ITERATIONS, filled};
 use crate::nn::check;
 use crate::nn::model::Model;
 use crate::runtime::{log, memory, pool::Pool, rng};
@@ -18,8 +18,6 @@ use std::time::Duration;
 
 /// Longest time of one benchmark; what it did not get to is not counted.
 const BUDGET: Duration = Duration::from_secs(30);
-/// Most iterations: more than any mean needs, few enough that a wild number is noticed.
-const MAX_ITERATIONS: c_int = 1_000_000;
 
 const NOTHING: BenchmarkResults = BenchmarkResults {
     inference_time_ms: 0.0,

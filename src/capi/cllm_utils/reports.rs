@@ -7,6 +7,8 @@ use crate::capi::cllm::*;
 use crate::capi::ffi::{self, guard};
 use crate::capi::views;
 use crate::error::{Error, Result};
+use crate::format::atomic;
+use crate::limits::MAX_PROFILE_SECONDS;
 use crate::nn::model::Model;
 use crate::runtime::{date, memory};
 use std::ffi::{c_char, c_int};
@@ -19,8 +21,6 @@ const SUITE_BUDGET: Duration = Duration::from_secs(12);
 const REPORT_BUDGET: Duration = Duration::from_secs(3);
 /// Tokens of a sequence in both.
 const LENGTH: usize = 128;
-/// Longest memory profile: a day.
-const MAX_PROFILE_SECONDS: c_int = 86_400;
 
 /// The four benchmarks, with (batch, iterations) of each.
 struct Results {
@@ -171,6 +171,6 @@ pub unsafe extern "C" fn cllm_generate_performance_report(
             (views::live(model)?, views::model(model)?, ffi::path(output_file, "output_file")?)
         };
         let text = report(m, &view)?;
-        std::fs::write(path, text).map_err(Error::io(path))
+        atomic::write(path, |file| file.write_all(text.as_bytes()))
     });
 }

@@ -7,14 +7,11 @@ use crate::capi::ffi::{self, guard};
 use crate::capi::registry::lock;
 use crate::capi::views::{self, MODELS};
 use crate::error::{Error, Result};
-use crate::limits::product;
+use crate::limits::{MAX_EPSILON, product};
 use crate::nn::check;
 use crate::nn::model::Kind;
 use crate::runtime::log;
 use std::ffi::c_char;
-
-/// Largest epsilon of a layer norm that passes: beyond it, epsilon shows in the result.
-const MAX_EPSILON: f32 = 1e-3;
 
 /// The layers of one kind; an error when the array is missing.
 ///

@@ -15,9 +15,6 @@ use crate::text::index::Words as _;
 use std::ffi::c_char;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `context_length` of a file whose model has no positions: what the original always wrote.
-const NO_CONTEXT: u32 = 512;
-
 /// A model as it is to be written; the floats are borrowed.
 pub(super) struct Snapshot<'m> {
     pub header: Header,
@@ -239,7 +236,7 @@ fn header(m: &CLLMModel, shape: &Shape) -> Header {
             (false, architecture) => architecture,
         },
         context_length: match (shape.max_length as u32, m.header.context_length) {
-            (0, 0) => NO_CONTEXT,
+            (0, 0) => limits::DEFAULT_CONTEXT as u32,
             (0, stated) => stated,
             (length, _) => length,
         },

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Writes fault_sweep.c: every exported function with good arguments, for fault_sweep.h to run while
+points inside it fail. Usage: fault_sweep.py OUTPUT."""
+
+import json
+import sys
+from pathlib import Path
+
+from hostile import RESULTS, Writer, failure
+from hostile_rules import PRINTS, RELEASES
+
+# Without failure paths.
+UNGUARDED = {"cllm_version", "cllm_last_error"}
+# Models of up to 0.6 GB, benchmarks, whole trainings, files of a second's writing.
+SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_small_model",
+        "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_complete",
+        "train_quick"}
+# What has to come before a call with good arguments.
+BEFORE = {"cllm_backward_training": "cllm_forward_training(a0, ids());"}
+# What failed calls return, where that is more than after other errors.
+OUTCOMES = {
+    "cllm_tokenizer_decode": "!r || r[0] == '\\0'",  # "" needs memory too
+    "cllm_get_batch": "r <= 0",
+    "create_default_complete_config": "r.num_epochs == 100",
+}
+
+
+def body(function):
+    name = function["name"]
+    writer = Writer()
+    # A function that releases its argument, and fails, has not released it.
+    released = RELEASES.get(name)
+    before = [BEFORE[name]] if name in BEFORE else []
+    writer.call(function, {}, "good arguments", before=before + ["armed();"], release=False)
+    lines = writer.lines
+    lines.append('        disarmed("%s");' % name)
+    if function["returns"] != "void":
+        outcome = OUTCOMES.get(name) or failure(function)[-1]
+        lines.append("        if (reported_error) check(%s, \"an error value\");" % outcome)
+    elif name not in PRINTS and not released:
+        lines.append("        if (at_entry()) check(untouched(), \"nothing is written\");")
+    if released:
+        lines.append("        if (!reported_error) w.%s = NULL;" % released)
+    if function["returns"] in RESULTS:
+        lines.append("        " + RESULTS[function["returns"]])
+    writer.end()
+    return lines
+
+
+def main():
+    functions = json.loads((Path(__file__).parent / "functions.json").read_text())
+    text = ["/* Written by c_tests/fault_sweep.py. */", '#include "fault_sweep.h"', ""]
+    for function in functions:
+        text += ["static void run_%s(void) {" % function["name"]] + body(function) + ["}", ""]
+    text.append("static const Function FUNCTIONS[] = {")
+    for function in functions:
+        name = function["name"]
+        text.append('    {"%s", run_%s, %d, %d},' % (name, name, name in SLOW, name in UNGUARDED))
+    text += ["};", "", "int main(int argc, char **argv) {",
+             "    return sweep(FUNCTIONS, sizeof FUNCTIONS / sizeof *FUNCTIONS,",
+             "                 argc > 1 ? argv[1] : NULL);", "}"]
+    Path(sys.argv[1]).write_text("\n".join(text) + "\n")
+
+
+main()
