@@ -49,6 +49,24 @@ const PRIME_TYPES: &str = "
 #define M_LN10 2.30258509299404568402
 #endif";
 
+const EXT: &str = "
+/*
+ * What this library adds to the interface of the original one.
+ *
+ * Errors: a function that fails returns the value that its comment names; cllm_last_error() has the
+ * reason. What it was to set is then unchanged, but a loop of training or generation may have done
+ * some of its steps. NULL where an object or a path belongs is such an error.
+ *
+ * Threads: every function may be called from any thread, and different objects from different
+ * threads at once. One object is for one thread at a time. Any number of contexts and evaluations
+ * may share a model while nobody changes it; what changes a model (cllm_model_set_vocab,
+ * cllm_model_load_vocab, training) needs it for itself. Callbacks run on the thread of the call
+ * that they belong to; that of the log, on any.
+ *
+ * Units: losses are in nats per token, times in seconds, sizes in bytes. V is the vocabulary size
+ * of the model, L its layers, d its width. Token ids are below V. Arrays are written [elements].
+ */";
+
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
     Header { name: "cllm", system: STD, local: &[], after_includes: "" },
@@ -103,7 +121,7 @@ const HEADERS: &[Header] = &[
         name: "cllm_ext",
         system: STD,
         local: &["cllm.h", "cllm_inference.h", "cllm_training.h", "cllm_tokenizer.h"],
-        after_includes: "",
+        after_includes: EXT,
     },
 ];
 

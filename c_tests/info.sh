@@ -78,6 +78,19 @@ check "the header is damaged" says '^header: damaged somewhere in bytes 0 to 157
 cp "$model" "$damaged" && put "$damaged" 1400 '\xff\xff\xff\xff\xff\xff\xff\xff'
 info 1 "$damaged"
 
+# Texts that would end a string, colour the terminal, or are no UTF-8.
+cp "$model" "$damaged" && put "$damaged" 12 'a"b\\c\x1b[31m\xff\n{"name": 1}\x7f\x00'
+info 1 "$damaged"
+check "no control characters" bash -c "! grep -q $'[\x1b\x7f]' '$work/stdout'"
+info 1 --json "$damaged"
+hostile='import json, sys
+name = json.load(open(sys.argv[1], encoding="utf-8"))["name"]
+assert name == "a\"b\\c\x1b[31m\ufffd\n{\"name\": 1}\x7f", name'
+command -v python3 > /dev/null && check "JSON of a hostile name" python3 -c "$hostile" "$work/stdout"
+cp "$model" "$work/\"quoted\".cllm"
+info 0 --json "$work/\"quoted\".cllm"
+check "JSON of a hostile path" json
+
 # Cut at many places: never a crash, always an error, and valid JSON.
 for ((n = 0; n < size; n += n < 1600 ? 157 : 911)); do
     head -c "$n" "$model" > "$damaged"

@@ -70,9 +70,21 @@ fn checkpoints_hold_what_the_document_says() {
         (e, steps)
     };
     let mut expected: BTreeSet<String> = [
-        "vocab", "dim", "layers", "max_length", "updates", "skipped", "gradient_norm",
-        "accumulation_step", "current_batch_offset", "total_batches", "current_loss",
-        "learning_rate", "loss_scale", "loss_scale_steps", "spiral",
+        "vocab",
+        "dim",
+        "layers",
+        "max_length",
+        "updates",
+        "skipped",
+        "gradient_norm",
+        "accumulation_step",
+        "current_batch_offset",
+        "total_batches",
+        "current_loss",
+        "learning_rate",
+        "loss_scale",
+        "loss_scale_steps",
+        "spiral",
     ]
     .map(String::from)
     .into();
@@ -121,10 +133,7 @@ fn states_of_generations() {
         (*context).max_tokens = 3;
         assert_eq!(cllm_set_seed(context, 11), 0);
         let mut out = [0; 200];
-        assert_eq!(
-            cllm_generate(context, c"token_1 token_2".as_ptr(), out.as_mut_ptr(), 200),
-            3
-        );
+        assert_eq!(cllm_generate(context, c"token_1 token_2".as_ptr(), out.as_mut_ptr(), 200), 3);
         assert_eq!(cllm_inference_save_state(context, name.as_ptr()), 0);
         cllm_inference_cleanup(context);
         cllm_free_model(model);

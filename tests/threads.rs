@@ -204,9 +204,8 @@ fn objects_are_made_and_freed_everywhere() {
 #[test]
 fn files_and_tables_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |n: usize| {
-        CString::new(folder.path().join(n.to_string()).to_str().unwrap()).unwrap()
-    };
+    let path =
+        |n: usize| CString::new(folder.path().join(n.to_string()).to_str().unwrap()).unwrap();
     at_once(6, |i| {
         let m = model(i as u32);
         for _ in 0..3 {

@@ -301,7 +301,7 @@ pub struct TrainingMetadata {
     pub learning_rate: f32,
     /// Loss of the last batch in nats per token.
     pub loss: f32,
-    /// Seconds since 1970-01-01 UTC.
+    /// When that was, in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
     /// Name of the optimizer, NUL-terminated.
     pub optimizer: [c_char; 64],

@@ -251,7 +251,9 @@ impl<'a> State<'a> {
         // An entry takes 11 bytes or more, whatever `count` says.
         let room = (block.len() / 11).min(count as usize);
         let mut entries = HashMap::new();
-        entries.try_reserve(room).map_err(|_| Error::Memory { what: "a checkpoint", bytes: 32 * room })?;
+        entries
+            .try_reserve(room)
+            .map_err(|_| Error::Memory { what: "a checkpoint", bytes: 32 * room })?;
         for _ in 0..count {
             let key_len = u16::from_le_bytes(p.array()?);
             let key = std::str::from_utf8(p.take(usize::from(key_len))?)
