@@ -431,7 +431,7 @@ typedef struct TrainingMetadata {
      */
     float loss;
     /**
-     * Seconds since 1970-01-01 UTC.
+     * When that was, in seconds since 1970-01-01 UTC.
      */
     uint64_t timestamp;
     /**

@@ -460,7 +460,8 @@ void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tok
 /**
  * Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
  * min-p leave, and draws a token from them. With temperature <= 0 or top_k 1 the likeliest token
- * (the lowest id of equals) is taken and the array becomes one-hot.
+ * (the lowest id of equals) is taken and the array becomes one-hot. Logits that give no distribution
+ * (a NaN among them): all tokens are alike.
  *
  * @param logits `[V]`.
  * @return the token; 0 on failure.
@@ -468,7 +469,8 @@ void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tok
  * # Safety
  * `inference` is NULL or live; `logits` is NULL or holds V floats.
  */
-int cllm_sample_token(struct CLLMInference *inference, float *logits);
+int cllm_sample_token(struct CLLMInference *inference,
+                      float *logits);
 
 /**
  * One draw among the k most probable tokens (ties: the lower id first).
