@@ -200,6 +200,41 @@ static void streaming(void) {
     end();
 }
 
+static char long_word[200];
+static uint32_t long_id;
+
+static bool is_whole(const char *piece, size_t length, uint32_t token, void *user_data) {
+    if (token == long_id) {
+        CHECK(length == 1 + strlen(long_word) && memcmp(piece + 1, long_word, length - 1) == 0);
+        ++*(int *)user_data;
+    }
+    return true;
+}
+
+/* A word too long for token_str, whose 63rd byte lies inside a character. */
+static void whole_characters(void) {
+    begin();
+    strcat(long_word, "x");
+    while (strlen(long_word) < 90) strcat(long_word, "\xE2\x82\xAC");
+    CLLMTokenizer *tokenizer = cllm_create_tokenizer(V);
+    for (int i = 0; i < 12; i++) cllm_add_token(tokenizer, long_word + 1 + 3 * i);
+    long_id = cllm_add_token(tokenizer, long_word);
+    CHECK(cllm_model_set_vocab(model, tokenizer) == 0);
+    CHECK(strlen(model->tokens[long_id].token_str) == 61); /* 1 + 20 whole characters */
+    inference->max_tokens = 100;
+    inference->temperature = 2;
+    inference->top_k = 0;
+    inference->top_p = 1;
+    int times = 0;
+    for (uint64_t seed = 1; seed <= 50 && times < 3; seed++) {
+        cllm_set_seed(inference, seed);
+        CHECK(cllm_generate_stream(inference, long_word, is_whole, &times) >= 0);
+    }
+    CHECK(times >= 3);
+    cllm_free_tokenizer(tokenizer);
+    end();
+}
+
 static void evaluation(void) {
     begin();
     double loss = -1, perplexity = -1, sum = 0;
@@ -390,6 +425,7 @@ int main(void) {
     RUN(logging);
     RUN(settings);
     RUN(streaming);
+    RUN(whole_characters);
     RUN(evaluation);
     RUN(vocabularies);
     RUN(training_steps);

@@ -44,8 +44,10 @@
 #define CLLM_LOG_INFO 2
 
 /**
- * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
- * the call), the separating space included, and the token that they spell. Returns false to stop.
+ * Receives a piece of generated text, always a whole word: `length` bytes at `piece` (no NUL behind
+ * them; valid during the call), the separating space included, and the token that they spell. Words
+ * of UTF-8 text are whole characters, however long; other bytes come as the vocabulary has them.
+ * Returns false to stop.
  */
 typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t token, void *user_data);
 
