@@ -101,7 +101,7 @@ static bool put(Metrics *metrics, off_t offset, const char *text) {
     return true;
 }
 
-void record_step(Metrics *metrics, const CLLMProgress *progress) {
+void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_per_second) {
     remember(metrics, progress->step, progress->loss);
     if (!metrics->file) {
         return;
@@ -110,7 +110,7 @@ void record_step(Metrics *metrics, const CLLMProgress *progress) {
     int length = snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,\n", progress->step,
                           progress->epoch + 1, (double)progress->loss,
                           (double)progress->learning_rate, (double)progress->gradient_norm,
-                          progress->tokens_per_second);
+                          tokens_per_second);
     off_t cell = metrics->size + length - 1;
     if (put(metrics, metrics->size, row)) {
         metrics->cell = cell;

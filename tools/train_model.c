@@ -133,24 +133,30 @@ static void resume(Run *run) {
 
 /* ---- Step 6: training ---- */
 
+/* Where the run ends. */
+static int last_step(const Run *run) {
+    int all = run->batches_per_epoch * run->options->epochs, most = run->options->max_steps;
+    return most > 0 && most < all ? most : all;
+}
+
 static bool on_progress(const CLLMProgress *progress, void *user_data) {
     Run *run = user_data;
     run->epoch_loss += progress->loss;
     run->epoch_batches++;
     run->diverged = !isfinite(progress->loss);
-    record_step(&run->metrics, progress);
 
-    double now = seconds_now();
-    run->seconds += now - run->step_began;
+    double now = seconds_now(), took = now - run->step_began;
+    double words = (double)run->options->batch_size * run->options->seq_len;
+    record_step(&run->metrics, progress, took > 0 ? words / took : 0);
+    run->seconds += took;
     run->step_began = now;
-    int all_steps = run->batches_per_epoch * run->options->epochs;
-    int done = progress->step - run->first_step;
+    int last = last_step(run), done = progress->step - run->first_step;
     char left[24];
-    clock_text(run->seconds / done * (all_steps - progress->step), left, sizeof left);
-    progress_draw(&run->bar, (double)progress->step / all_steps,
+    clock_text(run->seconds / done * (last - progress->step), left, sizeof left);
+    progress_draw(&run->bar, (double)progress->step / last,
                   "epoch %d/%d  step %d/%d  loss %.4f  %.0f tokens/s  %s left", progress->epoch + 1,
-                  run->options->epochs, progress->step, all_steps, progress->loss,
-                  progress->tokens_per_second, left);
+                  run->options->epochs, progress->step, last, progress->loss,
+                  run->seconds > 0 ? words * done / run->seconds : 0, left);
     return !interrupted && !run->diverged;
 }
 
