@@ -2,9 +2,9 @@
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
-# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also examples and
-# survival; reliability runs survival in its long version, resume, faults, replay and fuzz. The last
-# line is the total; exit status 1 if anything failed.
+# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal,
+# examples and survival; reliability runs survival in its long version, resume, faults, replay and
+# fuzz. The last line is the total; exit status 1 if anything failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
@@ -34,7 +34,7 @@ valgrind)
         --errors-for-leak-kinds=definite --error-exitcode=9)
     ;;
 asan)
-    parts=(harness hostile abi tools examples survival)
+    parts=(harness hostile abi tools terminal examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
@@ -294,34 +294,39 @@ part_readme() {
     count "README examples" "$good" "$bad"
 }
 
-# The tools on small inputs; in the other modes, the tools themselves are what is checked.
-part_tools() {
-    local programs=tools tool sources
-    if [ "$mode" = asan ]; then
-        programs=$out/tools
-        mkdir -p "$programs"
-        for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
-            sources=("tools/$tool.c" tools/common.c)
-            [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
-            [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
-            "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
-                -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || {
-                count "tools" 0 1
-                return
-            }
-        done
-    fi
-    bash c_tests/tools.sh "$programs" "${wrapper[@]}" > "$out/tools.log"
-    if [[ $(tail -n 1 "$out/tools.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
-        count "tools" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
-    else
-        count "tools" 0 1
-    fi
+# Sets `programs` to the folder of the tools: built with the sanitizers in asan mode.
+find_tools() {
+    local tool sources
+    programs=tools
+    [ "$mode" = asan ] || return 0
+    programs=$out/tools
+    mkdir -p "$programs"
+    for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
+        sources=("tools/$tool.c" tools/common.c)
+        [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
+        [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
+        "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
+            -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || return
+    done
 }
 
-# part_script NAME SCRIPT: one whose last line is "N passed, N failed".
+# The tools on small inputs; in the other modes, the tools themselves are what is checked.
+part_tools() {
+    local programs limit=3600
+    find_tools || { count "tools" 0 1; return; }
+    part_script tools c_tests/tools.sh "$programs" "${wrapper[@]}"
+}
+
+part_terminal() {
+    local programs
+    command -v python3 > /dev/null || { echo "terminal left out: python3 is not installed" >&2; return; }
+    find_tools || { count "terminal" 0 1; return; }
+    part_script terminal c_tests/terminal.py "$programs"
+}
+
+# part_script NAME SCRIPT [ARGUMENT...]: one whose last line is "N passed, N failed".
 part_script() {
-    timeout 900 "$2" > "$out/$1.log"
+    timeout "${limit:-900}" "${@:2}" > "$out/$1.log"
     if [[ $(tail -n 1 "$out/$1.log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
         count "$1" "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"
     else
@@ -331,7 +336,6 @@ part_script() {
 
 part_info() { part_script info c_tests/info.sh; }
 part_examples() { SANITIZE="${sanitize[*]}" part_script examples c_tests/examples.sh; }
-part_terminal() { if command -v python3 > /dev/null; then part_script terminal c_tests/terminal.py; else echo "terminal left out: python3 is not installed" >&2; fi; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
 # Kills, hostile files, threads and misuse, resuming; a few kills in plain, 600 in reliability.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The tools on a terminal: python3 c_tests/terminal.py, in a built tree.
+"""The tools on a terminal: python3 c_tests/terminal.py [FOLDER], in a built tree; FOLDER has other
+builds of them.
 
 The interactive mode of cllm_inference, colours, the progress line of train_model, Ctrl-C. The last
 line is "N passed, N failed"; reasons on stderr.
@@ -20,7 +21,7 @@ import time
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-TOOLS = TREE / "tools"
+TOOLS = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else TREE / "tools"
 MARK = r"(?:\x1b\[1m)?>(?:\x1b\[0m)? "  # before each line that is typed
 PATIENCE = 300  # seconds; the machine may be busy
 passed = failed = 0

@@ -235,6 +235,7 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     char *path = save_checkpoint_here(run);
     complain("interrupted after step %d; go on with the same options and --resume %s",
              run->training->current_step, path);
+    free(path);
     exit(EXIT_INTERRUPTED);
 }
 
