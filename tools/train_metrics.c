@@ -29,7 +29,7 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
         return;
     }
     Text old = read_input(path);
-    const char *row = old.bytes;
+    char *row = old.bytes;
     if (strncmp(row, head, sizeof head - 1) != 0) {
         complain("warning: '%s' is not the record of this program: begun anew", path);
         text_free(&old);
@@ -37,13 +37,15 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
     }
     row += sizeof head - 1;
     int step = 0;
-    for (const char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
+    for (char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
         int number, epoch;
         float loss;
+        *end = '\0'; /* sscanf() looks for the end of the text each time */
         if (sscanf(row, "%d,%d,%f,", &number, &epoch, &loss) == 3 && number > step &&
             number <= last_step) {
             step = number;
-            text_append(kept, row, (size_t)(end + 1 - row));
+            text_append(kept, row, (size_t)(end - row));
+            text_append(kept, "\n", 1);
             remember(metrics, number, loss);
         }
     }
