@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# cllm_info on whole and on damaged files. The last line is "N passed, N failed".
+# cllm_info on whole and on damaged files: c_tests/info.sh [FOLDER of the tools]. The last line is
+# "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 . c_tests/check.sh
+tools=${1:-tools}
+# A sanitizer's report must not look like the status of a damaged file.
+export ASAN_OPTIONS=exitcode=99 LSAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99
 
 # info STATUS ARGUMENTS...
 info() {
     local want=$1 status
     shift
-    timeout 20 tools/cllm_info "$@" > "$work/stdout" 2> "$work/stderr"
+    timeout 20 "$tools/cllm_info" "$@" > "$work/stdout" 2> "$work/stderr"
     status=$?
     check "cllm_info $*: status $status" test "$status" -eq "$want"
 }
@@ -18,7 +22,7 @@ json() { ! command -v python3 > /dev/null || python3 -m json.tool < "$work/stdou
 put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 > "$work/text"
-tools/train_model "$work/text" --quiet --batch-size 2 --seq-len 8 --embed-dim 16 --num-layers 1 \
+"$tools/train_model" "$work/text" --quiet --batch-size 2 --seq-len 8 --embed-dim 16 --num-layers 1 \
     --num-heads 2 --epochs 1 --checkpoint-dir "$work/run" > /dev/null
 model=$work/run/final_model.cllm
 size=$(stat -c %s "$model")
@@ -50,7 +54,7 @@ check "whole" says '"whole": true'
 check "training" says "\"training\": \{\"steps\": $steps, "
 
 # A byte of the body, of the words, of a section's head, of the header.
-tools/cllm_info "$model" > "$work/parts"
+"$tools/cllm_info" "$model" > "$work/parts"
 words=$(awk '$1 == "WORD" { print $2 }' "$work/parts")
 damaged=$work/damaged.cllm
 cp "$model" "$damaged" && put "$damaged" 2000 '\x01'
