@@ -44,10 +44,9 @@
 #define CLLM_LOG_INFO 2
 
 /**
- * Receives a piece of generated text, always a whole word: `length` bytes at `piece` (no NUL behind
- * them; valid during the call), the separating space included, and the token that they spell. Words
- * of UTF-8 text are whole characters, however long; other bytes come as the vocabulary has them.
- * Returns false to stop.
+ * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
+ * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
+ * UTF-8 characters wherever the vocabulary does. Returns false to stop.
  */
 typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t token, void *user_data);
 

@@ -22,10 +22,9 @@ pub const CLLM_LOG_INFO: c_int = 2;
 pub type CLLMLogCallback =
     Option<unsafe extern "C" fn(level: c_int, message: *const c_char, user_data: *mut c_void)>;
 
-/// Receives a piece of generated text, always a whole word: `length` bytes at `piece` (no NUL behind
-/// them; valid during the call), the separating space included, and the token that they spell. Words
-/// of UTF-8 text are whole characters, however long; other bytes come as the vocabulary has them.
-/// Returns false to stop.
+/// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
+/// the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
+/// UTF-8 characters wherever the vocabulary does. Returns false to stop.
 pub type CLLMTokenCallback = Option<
     unsafe extern "C" fn(
         piece: *const c_char,
