@@ -2,7 +2,7 @@
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
-# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal,
+# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
 set -u
@@ -34,7 +34,7 @@ valgrind)
         --errors-for-leak-kinds=definite --error-exitcode=9)
     ;;
 asan)
-    parts=(harness hostile abi tools terminal examples survival)
+    parts=(harness hostile abi tools terminal info examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
@@ -301,7 +301,7 @@ find_tools() {
     [ "$mode" = asan ] || return 0
     programs=$out/tools
     mkdir -p "$programs"
-    for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build; do
+    for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
         sources=("tools/$tool.c" tools/common.c)
         [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
         [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
@@ -334,7 +334,12 @@ part_script() {
     fi
 }
 
-part_info() { part_script info c_tests/info.sh; }
+part_info() {
+    local programs
+    find_tools || { count "info" 0 1; return; }
+    part_script info c_tests/info.sh "$programs"
+}
+
 part_examples() { SANITIZE="${sanitize[*]}" part_script examples c_tests/examples.sh; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }

@@ -238,6 +238,10 @@ def training():
     there = Terminal("train_model", "text", *small, "--epochs", "2", "--checkpoint-dir", "bar")
     shown, status = there.end()
     check("progress", status == 0 and re.search(r"\[=* *\] " + line, shown), shown)
+    there = Terminal("train_model", "text", *small, "--epochs", "9", "--max-steps", "60",
+                     "--checkpoint-dir", "bar")
+    shown, status = there.end()
+    check("progress to --max-steps", status == 0 and re.search(r"step \d+/60 ", shown), shown)
     there = Terminal("train_model", "text", *small, "--epochs", "2", "--checkpoint-dir", "bar", columns=40)
     shown, status = there.end()
     drawn = [part.split("\r")[0].split("\n")[0] for part in shown.split("\r\x1b[K")[1:]]

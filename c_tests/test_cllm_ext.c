@@ -332,6 +332,20 @@ static void training_steps(void) {
     int total = 0, did;
     while ((did = cllm_train_steps(training, 3, 0, &loss)) > 0) total += did;
     CHECK(total == batches && training->current_epoch == 2);
+    /* The model knows how it was trained, also after a checkpoint was read. */
+    const TrainingMetadata *note = &model->training_meta;
+    CHECK(note->training_steps == (uint64_t)training->current_step);
+    CHECK(note->loss == training->current_loss && note->learning_rate == config.learning_rate);
+    CHECK(cllm_save_checkpoint(training, in_scratch("run.cllm")) == 0);
+    TrainingMetadata saved = *note;
+    CHECK(cllm_train_steps(training, 1, 1, NULL) == 1);
+    CHECK(note->training_steps == saved.training_steps + 1);
+    CHECK(cllm_load_checkpoint(training, in_scratch("run.cllm")) == 0);
+    CHECK(note->training_steps == saved.training_steps && note->loss == saved.loss);
+    CHECK(note->learning_rate == saved.learning_rate && note->timestamp >= saved.timestamp);
+    CLLMModel *read = cllm_read_model(in_scratch("run.cllm"));
+    CHECK(read && read->training_meta.training_steps == saved.training_steps);
+    cllm_free_model(read);
     /* The loops call it too. */
     progress_calls = 0;
     last_step = 1 << 30;

@@ -415,27 +415,27 @@ typedef struct PositionalEncoding {
 } PositionalEncoding;
 
 /**
- * What is known of a model's training.
+ * What is known of a model's training. The training loops write it; model files carry it.
  */
 typedef struct TrainingMetadata {
     /**
-     * Optimizer steps done.
+     * Batches trained, `current_step` of the training.
      */
     uint64_t training_steps;
     /**
-     * The last rate.
+     * Rate of the last batch.
      */
     float learning_rate;
     /**
-     * The last mean loss in nats.
+     * Loss of the last batch in nats per token.
      */
     float loss;
     /**
-     * Seconds since 1970-01-01 UTC.
+     * When that was, in seconds since 1970-01-01 UTC.
      */
     uint64_t timestamp;
     /**
-     * Its name, NUL-terminated.
+     * Name of the optimizer, NUL-terminated.
      */
     char optimizer[64];
     /**

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "cllm_format.h"
+
 static const char help[] =
     "Usage: cllm_info MODEL [options]\n"
     "Shows what is in a model file: header, sections with their sizes and checksums,\n"
@@ -33,6 +35,13 @@ enum { HEADER = 1576, SECTION = 24, MOST_SECTIONS = 64, MOST_WORDS = 1000000, SM
 
 typedef enum State { NOT_CHECKED, OK, DAMAGED, CUT_SHORT } State;
 static const char *const state_names[] = {"none", "ok", "damaged", "cut short"};
+
+static const char *const contents[][2] = {
+    {"header", "sizes, name, times"}, {"body", "weight matrices"}, {"SHAP", "sizes of the layers"},
+    {"NORM", "layer norms"}, {"POSN", "positions"}, {"TRFM", "lattice transforms"},
+    {"WORD", "words"}, {"TSET", "how text is split"}, {"TOKN", "numbers of the words"},
+    {"LATP", "lattice points"}, {"META", "training"},
+};
 
 typedef struct Part {
     char tag[16];
@@ -154,11 +163,17 @@ static void judge(Info *info, Part *part, State state) {
                 part->tag, part->size, part->offset, info->size);
 }
 
+static const char *content_of(const char *tag) {
+    for (size_t i = 0; i < sizeof contents / sizeof *contents; i++)
+        if (strcmp(tag, contents[i][0]) == 0) return contents[i][1];
+    return "unknown";
+}
+
 /* The words at the head of section WORD, as far as they are there. */
 static void read_words(Info *info, const Part *part, int most) {
     uint8_t count[4], length[4];
     uint64_t at = part->offset, end = part->offset + part->size;
-    if (!read_at(info, at, count, 4)) return;
+    if (info->words || !read_at(info, at, count, 4)) return; /* a second section counts for nothing */
     info->num_words = number(count, 4);
     info->words = checked_alloc((size_t)most + 1, sizeof *info->words);
     for (at += 4; info->words_read < most && (uint64_t)info->words_read < info->num_words;) {
@@ -257,6 +272,13 @@ static void print_text(const char *text, size_t most) {
         putchar((unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i]);
 }
 
+static void print_field(const char *name, const char *text, size_t most) {
+    if (*text == '\0') return;
+    printf("%-12s ", name);
+    print_text(text, most);
+    putchar('\n');
+}
+
 static void print_time(const char *name, uint64_t seconds) {
     time_t when = (time_t)seconds;
     struct tm parts;
@@ -270,11 +292,9 @@ static void print_plain(const Info *info) {
     printf("%s: %" PRIu64 " bytes, %s\n\n", info->path, info->size,
            info->extended ? "written by this library" : "a file of the original library");
     if (info->size >= HEADER) {
-        printf("name         ");
-        print_text((const char *)info->header + 12, 256);
-        printf("\ndescription  ");
-        print_text((const char *)info->header + 268, 1024);
-        printf("\nshape        %" PRIu64 " words, width %" PRIu64 ", %" PRIu64 " layers, %" PRIu64
+        print_field("name", (const char *)info->header + 12, 256);
+        print_field("description", (const char *)info->header + 268, 1024);
+        printf("shape        %" PRIu64 " words, width %" PRIu64 ", %" PRIu64 " layers, %" PRIu64
                " heads, context %" PRIu64 "\nparameters   %" PRIu64 "\n",
                field(info, 1296, 8), field(info, 1312, 8), field(info, 1320, 8), field(info, 1352, 4),
                field(info, 1356, 4), field(info, 1376, 8));
@@ -282,15 +302,16 @@ static void print_plain(const Info *info) {
         print_time("modified", field(info, 1336, 8));
     }
     if (info->trained) {
-        printf("training     %" PRIu64 " steps, learning rate %g, loss %g, ", info->steps,
-               (double)info->rate, (double)info->loss);
+        printf("training     %" PRIu64 " steps%s", info->steps, *info->optimizer ? " of " : "");
         print_text(info->optimizer, 64);
-        putchar('\n');
+        printf("; the last: loss %.4f, learning rate %g\n", (double)info->loss, (double)info->rate);
     }
-    printf("\n%-8s %14s %14s  checksum\n", "part", "offset", "bytes");
-    for (int i = 0; i < info->num_parts; i++)
-        printf("%-8s %14" PRIu64 " %14" PRIu64 "  %s\n", info->parts[i].tag, info->parts[i].offset,
-               info->parts[i].size, state_names[info->parts[i].state]);
+    printf("\n%-8s %14s %14s  %-10s content\n", "part", "offset", "bytes", "checksum");
+    for (int i = 0; i < info->num_parts; i++) {
+        const Part *part = &info->parts[i];
+        printf("%-8s %14" PRIu64 " %14" PRIu64 "  %-10s %s\n", part->tag, part->offset, part->size,
+               state_names[part->state], content_of(part->tag));
+    }
     if (info->words_read) {
         printf("\nwords       ");
         for (int i = 0; i < info->words_read; i++) {
@@ -357,10 +378,16 @@ static void print_json(const Info *info) {
         text_free(&out);
     }
     printf("  \"parts\": [");
-    for (int i = 0; i < info->num_parts; i++)
-        printf("%s\n    {\"part\": \"%s\", \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64
-               ", \"checksum\": \"%s\"}", i ? "," : "", info->parts[i].tag, info->parts[i].offset,
-               info->parts[i].size, state_names[info->parts[i].state]);
+    for (int i = 0; i < info->num_parts; i++) {
+        const Part *part = &info->parts[i];
+        Text tag = {0};
+        text_append_json(&tag, part->tag, strlen(part->tag));
+        printf("%s\n    {\"part\": %s, \"offset\": %" PRIu64 ", \"bytes\": %" PRIu64
+               ", \"checksum\": \"%s\", \"content\": \"%s\"}",
+               i ? "," : "", tag.bytes, part->offset, part->size, state_names[part->state],
+               content_of(part->tag));
+        text_free(&tag);
+    }
     printf("\n  ],\n");
     json_list("words", info->words, info->words_read, ",");
     char **problems = checked_alloc((size_t)info->num_problems + 1, sizeof *problems);
@@ -400,6 +427,11 @@ int main(int argc, char **argv) {
     if (!S_ISREG(status.st_mode)) fail("%s: not an ordinary file", info.path);
     info.size = (uint64_t)status.st_size;
     read_file(&info, words);
+    if (info.num_problems == 0 && !info.odd_floats && !cllm_validate(info.path)) {
+        /* "function: path: reason": what can't be seen part by part. */
+        const char *reason = library_error(), *named = strstr(reason, info.path);
+        problem(&info, "not a model%s%s", named ? "" : ": ", named ? named + strlen(info.path) : reason);
+    }
     if (info.odd_floats)
         problem(&info, "body: %" PRIu64 " weights are NaN or infinite, the first at byte %" PRIu64,
                 info.odd_floats, info.first_odd);

@@ -29,7 +29,7 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
         return;
     }
     Text old = read_input(path);
-    const char *row = old.bytes;
+    char *row = old.bytes;
     if (strncmp(row, head, sizeof head - 1) != 0) {
         complain("warning: '%s' is not the record of this program: begun anew", path);
         text_free(&old);
@@ -37,13 +37,15 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
     }
     row += sizeof head - 1;
     int step = 0;
-    for (const char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
+    for (char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
         int number, epoch;
         float loss;
+        *end = '\0'; /* sscanf() looks for the end of the text each time */
         if (sscanf(row, "%d,%d,%f,", &number, &epoch, &loss) == 3 && number > step &&
             number <= last_step) {
             step = number;
-            text_append(kept, row, (size_t)(end + 1 - row));
+            text_append(kept, row, (size_t)(end - row));
+            text_append(kept, "\n", 1);
             remember(metrics, number, loss);
         }
     }
@@ -101,7 +103,7 @@ static bool put(Metrics *metrics, off_t offset, const char *text) {
     return true;
 }
 
-void record_step(Metrics *metrics, const CLLMProgress *progress) {
+void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_per_second) {
     remember(metrics, progress->step, progress->loss);
     if (!metrics->file) {
         return;
@@ -110,7 +112,7 @@ void record_step(Metrics *metrics, const CLLMProgress *progress) {
     int length = snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,\n", progress->step,
                           progress->epoch + 1, (double)progress->loss,
                           (double)progress->learning_rate, (double)progress->gradient_norm,
-                          progress->tokens_per_second);
+                          tokens_per_second);
     off_t cell = metrics->size + length - 1;
     if (put(metrics, metrics->size, row)) {
         metrics->cell = cell;

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
@@ -134,40 +133,35 @@ static void resume(Run *run) {
 
 /* ---- Step 6: training ---- */
 
+/* Where the run ends. */
+static int last_step(const Run *run) {
+    int all = run->batches_per_epoch * run->options->epochs, most = run->options->max_steps;
+    return most > 0 && most < all ? most : all;
+}
+
 static bool on_progress(const CLLMProgress *progress, void *user_data) {
     Run *run = user_data;
     run->epoch_loss += progress->loss;
     run->epoch_batches++;
     run->diverged = !isfinite(progress->loss);
-    record_step(&run->metrics, progress);
 
-    double now = seconds_now();
-    run->seconds += now - run->step_began;
+    double now = seconds_now(), took = now - run->step_began;
+    double words = (double)run->options->batch_size * run->options->seq_len;
+    record_step(&run->metrics, progress, took > 0 ? words / took : 0);
+    run->seconds += took;
     run->step_began = now;
-    int all_steps = run->batches_per_epoch * run->options->epochs;
-    int done = progress->step - run->first_step;
+    int last = last_step(run), done = progress->step - run->first_step;
     char left[24];
-    clock_text(run->seconds / done * (all_steps - progress->step), left, sizeof left);
-    progress_draw(&run->bar, (double)progress->step / all_steps,
+    clock_text(run->seconds / done * (last - progress->step), left, sizeof left);
+    progress_draw(&run->bar, (double)progress->step / last,
                   "epoch %d/%d  step %d/%d  loss %.4f  %.0f tokens/s  %s left", progress->epoch + 1,
-                  run->options->epochs, progress->step, all_steps, progress->loss,
-                  progress->tokens_per_second, left);
+                  run->options->epochs, progress->step, last, progress->loss,
+                  run->seconds > 0 ? words * done / run->seconds : 0, left);
     return !interrupted && !run->diverged;
-}
-
-/* The history that a model file tells. */
-static void sign_model(const Run *run) {
-    TrainingMetadata *history = &run->model->training_meta;
-    history->training_steps = (uint64_t)run->training->current_step;
-    history->learning_rate = run->training->config.learning_rate;
-    history->loss = run->training->current_loss;
-    history->timestamp = (uint64_t)time(NULL);
-    snprintf(history->optimizer, sizeof history->optimizer, "%s", run->training->config.optimizer);
 }
 
 /* Returns the checkpoint's path; the caller frees it. */
 static char *save_checkpoint_here(Run *run) {
-    sign_model(run);
     char name[64];
     snprintf(name, sizeof name, "checkpoint_step_%d.cllm", run->training->current_step);
     char *path = join_path(run->options->checkpoint_dir, name);

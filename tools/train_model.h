@@ -59,7 +59,8 @@ typedef struct Metrics {
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
  * checkpoint's step. */
 Metrics open_metrics(const Options *options, int last_step);
-void record_step(Metrics *metrics, const CLLMProgress *progress);
+/* `tokens_per_second` is that of this step alone. */
+void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_per_second);
 /* Adds the validation loss to the row of the latest step. */
 void record_validation(Metrics *metrics, double loss);
 /* Draws loss.svg. */

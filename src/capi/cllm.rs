@@ -291,19 +291,19 @@ pub struct CLLMConfig {
 }
 layout!(CLLMConfig, 28, vocab_size: 0, embedding_dim: 4, num_layers: 8, num_heads: 12, ff_dim: 16, max_seq_len: 20, dropout: 24);
 
-/// What is known of a model's training.
+/// What is known of a model's training. The training loops write it; model files carry it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TrainingMetadata {
-    /// Optimizer steps done.
+    /// Batches trained, `current_step` of the training.
     pub training_steps: u64,
-    /// The last rate.
+    /// Rate of the last batch.
     pub learning_rate: f32,
-    /// The last mean loss in nats.
+    /// Loss of the last batch in nats per token.
     pub loss: f32,
-    /// Seconds since 1970-01-01 UTC.
+    /// When that was, in seconds since 1970-01-01 UTC.
     pub timestamp: u64,
-    /// Its name, NUL-terminated.
+    /// Name of the optimizer, NUL-terminated.
     pub optimizer: [c_char; 64],
     /// Zeros.
     pub reserved: [u8; 128],

@@ -91,7 +91,7 @@ fn losses(
             chart.draw_series([Circle::new(point, 3, BLUE.filled())])?;
         }
     } else {
-        drawn.label("training, each step").legend(|at| sample(at, PALE));
+        drawn.label("training").legend(|at| sample(at, PALE));
         chart
             .draw_series(LineSeries::new(smooth, BLUE.stroke_width(2)))?
             .label("training, running mean")

@@ -4,6 +4,7 @@ use crate::capi::cllm_training::CLLMTraining;
 use crate::capi::cllm_training::checkpoints::{
     check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
 };
+use crate::capi::cllm_training::loops::note_in_model;
 use crate::capi::cllm_training::state::{TrainingState, with};
 use crate::capi::ffi::{self, guard};
 use crate::capi::model_file;
@@ -67,7 +68,8 @@ unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> 
     t.current_epoch = c_int::from_le_bytes(epoch);
     t.current_step = c_int::from_le_bytes(step);
     t.best_loss = f32::from_le_bytes(best);
-    Ok(())
+    // SAFETY: the caller's promise.
+    unsafe { note_in_model(t) }
 }
 
 /// Writes a checkpoint: the model file `filepath.model`, and `filepath`, which alone suffices to

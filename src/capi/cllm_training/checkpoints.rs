@@ -2,6 +2,7 @@
 
 use super::CLLMTraining;
 use super::buffers::copy_master_weights;
+use super::loops::note_in_model;
 use super::state::{TrainingState, with};
 use crate::capi::cllm::CLLMModel;
 use crate::capi::ffi::{self, guard};
@@ -404,6 +405,7 @@ pub unsafe extern "C" fn cllm_load_checkpoint(
                         ffi::report("cllm_load_checkpoint", &format!("weights kept: {error}"));
                     }
                 }
+                note_in_model(t)?;
                 Ok(0)
             })
         }

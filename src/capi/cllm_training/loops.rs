@@ -12,7 +12,7 @@ use crate::runtime::pool::Pool;
 use std::ffi::c_int;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the next batch lies in the token array, or that the epoch is over.
 enum Next {
@@ -126,8 +126,24 @@ pub(crate) unsafe fn train_batch(
         if loss < t.best_loss {
             t.best_loss = loss;
         }
+        note_in_model(t)?;
         Ok(loss)
     }
+}
+
+/// Writes into the model how far it is trained; its files carry that.
+///
+/// # Safety
+/// `t.model` is NULL or live.
+pub(crate) unsafe fn note_in_model(t: &CLLMTraining) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let note = unsafe { &mut ffi::get_mut(t.model, "model")?.training_meta };
+    note.training_steps = u64::try_from(t.current_step).unwrap_or(0);
+    note.learning_rate = t.config.learning_rate;
+    note.loss = t.current_loss;
+    note.timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    ffi::set_field(&mut note.optimizer, ffi::field_bytes(&t.config.optimizer));
+    Ok(())
 }
 
 /// What a loop did.
