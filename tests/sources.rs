@@ -98,6 +98,18 @@ fn every_exported_function_is_guarded() {
 }
 
 #[test]
+fn the_headers_are_what_their_sources_say() {
+    let headers = files(&root().join("include"), "h");
+    assert!(headers.len() >= 19, "only {} headers found", headers.len());
+    for path in headers {
+        // build.rs has just made them from the sources.
+        let made = Path::new(env!("OUT_DIR")).join(path.file_name().unwrap());
+        let same = fs::read(&path).unwrap() == fs::read(made).unwrap();
+        assert!(same, "{} is stale: make headers", path.display());
+    }
+}
+
+#[test]
 fn nothing_in_the_headers_is_undocumented() {
     let mut bad = Vec::new();
     let mut items = 0;

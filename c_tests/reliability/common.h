@@ -27,9 +27,9 @@
 
 static char folder[] = "/tmp/cllm_reliability_XXXXXX";
 
-/* The name of a file in the folder; eight of them are valid at once. */
+/* The name of a file in the folder (NAME_MAX is 255); eight of them are valid at once. */
 static inline const char *at(const char *name) {
-    static char paths[8][256];
+    static char paths[8][sizeof folder + 1 + 255];
     static int next;
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", folder, name);
