@@ -64,7 +64,7 @@ test-fuzz: ## twenty seconds of each fuzz target, where the toolchain can build 
 test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its library's source
 	c_tests/run.sh tsan
 
-bench: ## timings
+bench: all ## timings
 	$(CARGO) bench
 
 fmt:
