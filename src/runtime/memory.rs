@@ -48,7 +48,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn this_process_grows() {
         let before = resident().unwrap();
-        let block = vec![1u8; 64 << 20];
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
         let after = resident().unwrap();
         assert!(after.peak >= before.current + (60 << 20), "{before:?} {after:?}");
         assert_eq!(block[12345], 1);

@@ -5,28 +5,54 @@ use super::{Heads, Shape, exponentials};
 use crate::kernels::math::{REGISTER, fma};
 use crate::kernels::scratch::{self, Use};
 use crate::kernels::simd::{Vector, product_sum, vector_fn};
-use crate::kernels::vector::scale;
+use crate::kernels::vector::{axpy, scale};
 use crate::runtime::pool::Pool;
 
+/// Keys of a part. The results of the parts are put together in their order, so the bits are the
+/// same whoever computes them.
+const PART: usize = 64;
+
 /// out = attention of one query, `[H·h]`.
+///
+/// The parts are computed as if their keys were all, and weighted by their share of the whole
+/// softmax (Dao et al., "Flash-Decoding for long-context inference", 2023).
 pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
-    let (h, keys) = (s.head_dim, s.keys());
-    let row = keys.next_multiple_of(REGISTER);
-    // Heads of a task: neighbours, so that their parts of a row are one long read.
-    let few = keys * s.heads * h < 1 << 14;
-    let group = if few { s.heads } else { s.heads.div_ceil(pool.threads()) };
-    pool.chunks((out, group * h), |task, out| {
-        let at = task * group * h;
-        let heads = out.len() / h;
-        let query = &q.data[at..at + out.len()];
-        scratch::with(Use::Scores, heads * row, |scores| {
-            query_scores(query, &k.data[at..], k.row, h, &mut *scores, row, keys);
-            for scores in scores.chunks_exact_mut(row) {
-                let (_, sum) = exponentials(scores, keys, s.scale());
-                scale(&mut scores[..keys], 1.0 / sum);
-            }
-            query_values(scores, row, keys, &v.data[at..], v.row, h, out);
+    let (h, d, keys) = (s.head_dim, out.len(), s.keys());
+    let parts = keys.div_ceil(PART);
+    // A part: its values weighted by e^(score − max), then for each head max and Σ e^(score − max).
+    let len = d + 2 * s.heads;
+    let serial = Pool::serial();
+    let pool = if keys * d < 1 << 14 { &serial } else { pool };
+    scratch::with(Use::Heads, parts * len, |all| {
+        pool.chunks((&mut *all, len), |part, result| {
+            let first = part * PART;
+            let keys = PART.min(keys - first);
+            let row = keys.next_multiple_of(REGISTER);
+            let (values, shares) = result.split_at_mut(d);
+            scratch::with(Use::Scores, s.heads * row, |scores| {
+                let keys_of_part = &k.data[first * k.row..];
+                query_scores(&q.data[..d], keys_of_part, k.row, h, &mut *scores, row, keys);
+                let rows = scores.chunks_exact_mut(row).zip(shares.chunks_exact_mut(2));
+                for (scores, share) in rows {
+                    let (max, sum) = exponentials(scores, keys, s.scale());
+                    share.copy_from_slice(&[max, sum]);
+                }
+                query_values(scores, row, keys, &v.data[first * v.row..], v.row, h, values);
+            });
         });
+        for (head, out) in out.chunks_exact_mut(h).enumerate() {
+            let share = |part: &[f32]| (part[d + 2 * head], part[d + 2 * head + 1]);
+            let max = all.chunks_exact(len).fold(f32::NEG_INFINITY, |max, p| max.max(share(p).0));
+            let mut total = 0.0;
+            out.fill(0.0);
+            for part in all.chunks_exact(len) {
+                let (max_of_part, sum) = share(part);
+                let weight = (max_of_part - max).exp();
+                total += weight * sum;
+                axpy(out, weight, &part[head * h..][..h]);
+            }
+            scale(out, 1.0 / total);
+        }
     });
 }
 
