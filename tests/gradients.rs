@@ -203,7 +203,8 @@ fn threads_do_not_change_a_bit() {
     let input = tokens(6 * 96, 300, 18);
     let target = tokens(6 * 96, 300, 19);
     let run = |threads: usize| {
-        let pool = Pool::shared(threads).unwrap();
+        // Not the shared pool: that has no more threads than there are processors.
+        let pool = Pool::start(threads).unwrap();
         gradients(&pool, &model, &input, loss::Targets::all(&target), 6)
     };
     let (loss, grads) = run(1);
@@ -222,9 +223,8 @@ fn threads_do_not_change_a_bit() {
 }
 
 /// Logits of the last position by a pass over all tokens, cached in pieces as given.
-fn incremental(model: &Owned, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
+fn incremental(pool: &Pool, model: &Owned, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
     let view = model.view();
-    let pool = Pool::serial();
     let mut cache = KvCache::default();
     let mut activations = Activations::default();
     let mut at = 0;
@@ -235,22 +235,22 @@ fn incremental(model: &Owned, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
         at += piece.len();
         let past = Past::Cache(&mut cache);
         let keep = Keep::Nothing;
-        forward::forward(&pool, &view, piece, 1, &mut activations, keep, past, Beyond::LastRow)
+        forward::forward(pool, &view, piece, 1, &mut activations, keep, past, Beyond::LastRow)
             .unwrap();
     }
     assert_eq!(at, tokens.len());
     let mut logits = vec![0.0; model.vocab];
     let last = &activations.normed[(n - 1) * model.dim..n * model.dim];
-    forward::logits(&pool, &view, last, 1, &mut logits);
+    forward::logits(pool, &view, last, 1, &mut logits);
     logits
 }
 
 #[test]
 fn every_path_gives_the_same_logits() {
     for (seed, layout) in [(20, AttentionLayout::Full), (21, AttentionLayout::PerHead)] {
-        let spec = Spec { dim: 12, heads: 3, max_length: 70, layout, ..Spec::default() };
+        let spec = Spec { dim: 12, heads: 3, max_length: 150, layout, ..Spec::default() };
         let model = reference::random(&spec, seed);
-        let input = tokens(70, spec.vocab, seed + 1);
+        let input = tokens(150, spec.vocab, seed + 1);
         let expected = reference::logits(&model, &model.doubled(), &input, 1);
         let close = |got: &[f32], position: usize, path: &str| {
             for (got, want) in got.iter().zip(&expected[position]) {
@@ -265,14 +265,30 @@ fn every_path_gives_the_same_logits() {
         let pool = Pool::serial();
         forward::forward(&pool, &view, &input, 1, &mut activations, keep, past, Beyond::LastRow)
             .unwrap();
-        let mut all = vec![0.0; 70 * model.vocab];
-        forward::logits(&pool, &view, &activations.normed, 70, &mut all);
+        let mut all = vec![0.0; 150 * model.vocab];
+        forward::logits(&pool, &view, &activations.normed, 150, &mut all);
         for (position, row) in all.chunks_exact(model.vocab).enumerate() {
             close(row, position, "batched");
         }
-        close(&incremental(&model, &input, &[70]), 69, "prefill");
-        close(&incremental(&model, &input, &[1; 70]), 69, "token by token");
-        close(&incremental(&model, &input, &[30, 1, 1, 38]), 69, "in pieces");
+        let incremental = |pieces| incremental(&pool, &model, &input, pieces);
+        close(&incremental(&[150]), 149, "prefill");
+        close(&incremental(&[1; 150]), 149, "token by token");
+        close(&incremental(&[30, 1, 1, 118]), 149, "in pieces");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_decoding() {
+    let spec = Spec { vocab: 500, dim: 128, heads: 4, max_length: 200, ..Spec::default() };
+    let model = reference::random(&spec, 24);
+    let input = tokens(200, 500, 25);
+    let run = |threads: usize| {
+        let logits = incremental(&Pool::start(threads).unwrap(), &model, &input, &[1; 200]);
+        logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+    };
+    let alone = run(1);
+    for threads in [2, 3, 5] {
+        assert_eq!(run(threads), alone, "{threads} threads");
     }
 }
 
