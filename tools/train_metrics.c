@@ -60,6 +60,7 @@ Metrics open_metrics(const Options *options, int last_step) {
         .csv = join_path(options->checkpoint_dir, "metrics.csv"),
         .svg = join_path(options->checkpoint_dir, "loss.svg"),
         .cell = -1,
+        .drawn = seconds_now(),
     };
     Text text = {0};
     text_append_string(&text, head);
@@ -127,9 +128,17 @@ void record_validation(Metrics *metrics, double loss) {
     }
 }
 
-void draw_metrics(const Metrics *metrics) {
+void draw_metrics(Metrics *metrics) {
+    metrics->drawn = seconds_now();
     if (metrics->file && metrics->count > 0 && cllm_plot_metrics(metrics->csv, metrics->svg) != 0) {
         complain("warning: can't draw '%s': %s", metrics->svg, library_error());
+    }
+}
+
+void redraw_metrics(Metrics *metrics) {
+    static const double often_enough = 5; /* seconds */
+    if (seconds_now() - metrics->drawn >= often_enough) {
+        draw_metrics(metrics);
     }
 }
 

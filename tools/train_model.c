@@ -169,7 +169,7 @@ static char *save_checkpoint_here(Run *run) {
         progress_clear(&run->bar);
         fail("can't save '%s': %s", path, library_error());
     }
-    draw_metrics(&run->metrics);
+    redraw_metrics(&run->metrics);
     return path;
 }
 
@@ -191,7 +191,7 @@ static void report_epoch(Run *run, int epoch, bool complete) {
         }
         record_validation(&run->metrics, mean);
     }
-    draw_metrics(&run->metrics);
+    redraw_metrics(&run->metrics);
     if (run->options->quiet) {
         return;
     }
@@ -233,6 +233,7 @@ static bool reached_max_steps(const Run *run) {
 __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     progress_clear(&run->bar);
     char *path = save_checkpoint_here(run);
+    draw_metrics(&run->metrics);
     complain("interrupted after step %d; go on with the same options and --resume %s",
              run->training->current_step, path);
     free(path);
@@ -348,6 +349,7 @@ static void describe_training(const Run *run) {
 static void finish(Run *run) {
     const Options *options = run->options;
     char *checkpoint = save_checkpoint_here(run);
+    draw_metrics(&run->metrics);
     char *final = join_path(options->checkpoint_dir, "final_model.cllm");
     if (cllm_write_model(run->model, final) != 0) {
         fail("can't write '%s': %s", final, library_error());

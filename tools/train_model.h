@@ -54,6 +54,7 @@ typedef struct Metrics {
     off_t cell; /* where the last row's validation loss belongs; -1: there is no row */
     float *losses;
     int count, capacity, first_step, last_step; /* of the losses */
+    double drawn; /* when loss.svg was, as seconds_now() says it */
 } Metrics;
 
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
@@ -64,7 +65,9 @@ void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_p
 /* Adds the validation loss to the row of the latest step. */
 void record_validation(Metrics *metrics, double loss);
 /* Draws loss.svg. */
-void draw_metrics(const Metrics *metrics);
+void draw_metrics(Metrics *metrics);
+/* The same if the last picture is some seconds old: epochs and checkpoints can be many. */
+void redraw_metrics(Metrics *metrics);
 /* The loss from the first step recorded to the last, in one line. */
 void print_sparkline(const Metrics *metrics);
 void close_metrics(Metrics *metrics);
