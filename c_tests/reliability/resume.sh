@@ -18,9 +18,11 @@ check() {
 }
 
 awk 'BEGIN { for (i = 0; i < 1500; i++) printf "w%d%s", i * i % 61, i % 12 == 11 ? "\n" : " " }' > text
-options=(--embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4 --epochs 20
+options=(--embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4 --epochs 60
     --learning-rate 0.01 --save-every 3 --quiet)
+began=$(date +%s%3N)
 "$tools/train_model" text "${options[@]}" --checkpoint-dir calm > /dev/null 2> errors
+took=$(($(date +%s%3N) - began))
 check test -s calm/final_model.cllm
 
 hit=0
@@ -28,7 +30,9 @@ resume=()
 while [ "$hit" -lt "$kills" ]; do
     "$tools/train_model" text "${options[@]}" --checkpoint-dir hit "${resume[@]}" > /dev/null 2> errors &
     pid=$!
-    sleep "0.$(printf '%03d' $((RANDOM % 300 + 20)))"
+    # On average a sixteenth of the whole run.
+    milliseconds=$((RANDOM % (took / 8 + 1) + 20))
+    sleep "$(printf '%d.%03d' $((milliseconds / 1000)) $((milliseconds % 1000)))"
     kill -KILL "$pid" 2> /dev/null
     wait "$pid" 2> /dev/null
     status=$?
@@ -44,6 +48,7 @@ if [ ! -e hit/final_model.cllm ]; then
     "$tools/train_model" text "${options[@]}" --checkpoint-dir hit "${resume[@]}" > /dev/null 2> errors
     check test $? -eq 0
 fi
+check test "$hit" -ge 3
 check cmp -s -i 1576 calm/final_model.cllm hit/final_model.cllm
 # The record has each step once, in order.
 without_speed() { cut -d , -f 1-5,7 "$1"; }
