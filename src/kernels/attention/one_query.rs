@@ -8,9 +8,10 @@ use crate::kernels::simd::{Vector, product_sum, vector_fn};
 use crate::kernels::vector::{axpy, scale};
 use crate::runtime::pool::Pool;
 
-/// Keys of a part. The results of the parts are put together in their order, so the bits are the
-/// same whoever computes them.
+/// Keys of a part, or more where there would be too many parts. The results of the parts are put
+/// together in their order, so the bits are the same whoever computes them.
 const PART: usize = 64;
+const MOST_PARTS: usize = 64;
 
 /// out = attention of one query, `[H·h]`.
 ///
@@ -18,15 +19,17 @@ const PART: usize = 64;
 /// softmax (Dao et al., "Flash-Decoding for long-context inference", 2023).
 pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let (h, d, keys) = (s.head_dim, out.len(), s.keys());
-    let parts = keys.div_ceil(PART);
+    let size = PART.max(keys.div_ceil(MOST_PARTS));
     // A part: its values weighted by e^(score − max), then for each head max and Σ e^(score − max).
     let len = d + 2 * s.heads;
     let serial = Pool::serial();
     let pool = if keys * d < 1 << 14 { &serial } else { pool };
-    scratch::with(Use::Heads, parts * len, |all| {
+    // Room for all parts, so that a context that grows asks for memory once.
+    scratch::with(Use::Heads, MOST_PARTS * len, |all| {
+        let all = &mut all[..keys.div_ceil(size) * len];
         pool.chunks((&mut *all, len), |part, result| {
-            let first = part * PART;
-            let keys = PART.min(keys - first);
+            let first = part * size;
+            let keys = size.min(keys - first);
             let row = keys.next_multiple_of(REGISTER);
             let (values, shares) = result.split_at_mut(d);
             scratch::with(Use::Scores, s.heads * row, |scores| {
