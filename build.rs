@@ -176,7 +176,9 @@ fn generate(root: &Path, header: &Header) -> String {
     let bindings = builder.generate().unwrap_or_else(|e| panic!("include/{}.h: {e}", header.name));
     let mut text = Vec::new();
     bindings.write(&mut text);
-    String::from_utf8(text).expect("headers are UTF-8")
+    let text = String::from_utf8(text).expect("headers are UTF-8");
+    // What Rust calls the safety of a function is its precondition in C.
+    text.replace(" * # Safety\n * ", " * @pre ")
 }
 
 /// `src/capi/<name>.rs`, then `src/capi/<name>/*.rs` in the order of its `mod` lines.

@@ -698,8 +698,7 @@ struct CLLMConfig *cllm_create_config(uint32_t vocab_size,
 /**
  * Frees a configuration from `cllm_create_config` or `cllm_clone_config`; NULL is fine.
  *
- * # Safety
- * `config` is NULL or such a configuration (or another block of malloc's family), and nothing
+ * @pre `config` is NULL or such a configuration (or another block of malloc's family), and nothing
  * uses it any more.
  */
 void cllm_free_config(struct CLLMConfig *config);
@@ -710,8 +709,7 @@ void cllm_free_config(struct CLLMConfig *config);
  *
  * @return 1 if all hold; 0 if not, or if config is NULL: `cllm_last_error` says which.
  *
- * # Safety
- * `config` is NULL or points to a `CLLMConfig`.
+ * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 int cllm_validate_config(const struct CLLMConfig *config);
 
@@ -719,8 +717,7 @@ int cllm_validate_config(const struct CLLMConfig *config);
  * Prints the seven values of a configuration, and the width of a head, to stdout. NULL prints
  * nothing.
  *
- * # Safety
- * `config` is NULL or points to a `CLLMConfig`.
+ * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 void cllm_print_config(const struct CLLMConfig *config);
 
@@ -730,8 +727,7 @@ void cllm_print_config(const struct CLLMConfig *config);
  * @return the copy, to be freed with `cllm_free_config` or `free()`; NULL if config is NULL or
  *         there is no memory.
  *
- * # Safety
- * `config` is NULL or points to a `CLLMConfig`.
+ * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 struct CLLMConfig *cllm_clone_config(const struct CLLMConfig *config);
 
@@ -740,8 +736,7 @@ struct CLLMConfig *cllm_clone_config(const struct CLLMConfig *config);
  *
  * @return 1 if all seven values are equal; 0 if not, or if one is NULL.
  *
- * # Safety
- * `a` and `b` are NULL or point to a `CLLMConfig`.
+ * @pre `a` and `b` are NULL or point to a `CLLMConfig`.
  */
 int cllm_compare_configs(const struct CLLMConfig *a, const struct CLLMConfig *b);
 
@@ -765,8 +760,7 @@ const char *cllm_get_build_info(void);
  *
  * @param model the model; NULL, or one without embeddings, is left alone.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say, and nothing else
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say, and nothing else
  * uses its weights meanwhile.
  */
 void cllm_reset_model(struct CLLMModel *model);
@@ -780,8 +774,7 @@ void cllm_reset_model(struct CLLMModel *model);
  *
  * @param model the model; NULL, or one without embeddings, is left alone.
  *
- * # Safety
- * As `cllm_reset_model`.
+ * @pre As `cllm_reset_model`.
  */
 void cllm_init_model(struct CLLMModel *model);
 
@@ -792,8 +785,7 @@ void cllm_init_model(struct CLLMModel *model);
  * @param model the model; NULL, or one without embeddings, is left alone.
  * @param seed  any number.
  *
- * # Safety
- * As `cllm_reset_model`.
+ * @pre As `cllm_reset_model`.
  */
 void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
 
@@ -807,8 +799,7 @@ void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
  *
  * @return the count; 0 if model is NULL or states no sizes.
  *
- * # Safety
- * `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
+ * @pre `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
  */
 uint64_t cllm_get_parameter_count(const struct CLLMModel *model);
 
@@ -818,8 +809,7 @@ uint64_t cllm_get_parameter_count(const struct CLLMModel *model);
  *
  * @return bytes; 0 if model is NULL or states no sizes.
  *
- * # Safety
- * As `cllm_get_parameter_count`.
+ * @pre As `cllm_get_parameter_count`.
  */
 uint64_t cllm_get_memory_usage(const struct CLLMModel *model);
 
@@ -827,8 +817,7 @@ uint64_t cllm_get_memory_usage(const struct CLLMModel *model);
  * Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
  * (`cllm_get_memory_usage`) to stdout. NULL prints nothing.
  *
- * # Safety
- * As `cllm_get_parameter_count`.
+ * @pre As `cllm_get_parameter_count`.
  */
 void cllm_print_model_stats(const struct CLLMModel *model);
 
@@ -839,8 +828,7 @@ void cllm_print_model_stats(const struct CLLMModel *model);
  * @return 1 if there are none; 0 if there are, or if model or its embeddings are NULL: the
  *         message names the first array at fault.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
 int cllm_check_model_health(const struct CLLMModel *model);
 
@@ -852,8 +840,7 @@ int cllm_check_model_health(const struct CLLMModel *model);
  * @param inverse_transform T, `[dim][dim]`, row-major; must not overlap `vector`.
  * @param dim              1 or more; a smaller one, or a NULL pointer, has no effect.
  *
- * # Safety
- * The arrays are NULL or have the sizes above.
+ * @pre The arrays are NULL or have the sizes above.
  */
 void cllm_apply_inverse_lattice_transform(float *vector, float *inverse_transform, int dim);
 

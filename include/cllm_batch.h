@@ -65,8 +65,7 @@ struct CLLMBatch *cllm_batch_create(uint32_t batch_size, uint32_t seq_len);
  * @param batch the batch; NULL is fine. A second free of a batch that the library made is
  *              reported and does nothing.
  *
- * # Safety
- * `batch` is NULL or a batch that nothing uses any more; it and its arrays, where not NULL, are
+ * @pre `batch` is NULL or a batch that nothing uses any more; it and its arrays, where not NULL, are
  * separate blocks of malloc's family.
  */
 void cllm_batch_free(struct CLLMBatch *batch);
@@ -89,8 +88,7 @@ void cllm_batch_free(struct CLLMBatch *batch);
  * @param drop_last  not 0: a last batch that would need padding is left out.
  * @return the iterator; free it with `cllm_batch_iterator_free`. NULL on NULL tokens or a size 0.
  *
- * # Safety
- * `tokens` is NULL or has `num_tokens` ids that outlive the iterator.
+ * @pre `tokens` is NULL or has `num_tokens` ids that outlive the iterator.
  */
 struct CLLMBatchIterator *cllm_batch_iterator_create(uint32_t *tokens,
                                                      size_t num_tokens,
@@ -104,16 +102,14 @@ struct CLLMBatchIterator *cllm_batch_iterator_create(uint32_t *tokens,
  *
  * @param iter the iterator; NULL is fine. A second free is reported and does nothing.
  *
- * # Safety
- * `iter` is NULL or an iterator that no threaded training system uses any more.
+ * @pre `iter` is NULL or an iterator that no threaded training system uses any more.
  */
 void cllm_batch_iterator_free(struct CLLMBatchIterator *iter);
 
 /**
  * Puts an iterator back before its first batch. A shuffling one takes another order.
  *
- * # Safety
- * `iter` is NULL or an iterator that no other thread uses meanwhile.
+ * @pre `iter` is NULL or an iterator that no other thread uses meanwhile.
  */
 void cllm_batch_iterator_reset(struct CLLMBatchIterator *iter);
 
@@ -124,8 +120,7 @@ void cllm_batch_iterator_reset(struct CLLMBatchIterator *iter);
  *         again until `cllm_batch_iterator_reset`: no error), if iter is NULL, or without memory.
  *         The number of batches is `cllm_batch_iterator_num_batches`.
  *
- * # Safety
- * `iter` is NULL or an iterator whose tokens are still there.
+ * @pre `iter` is NULL or an iterator whose tokens are still there.
  */
 struct CLLMBatch *cllm_batch_iterator_next(struct CLLMBatchIterator *iter);
 
@@ -135,8 +130,7 @@ struct CLLMBatch *cllm_batch_iterator_next(struct CLLMBatchIterator *iter);
  *
  * @return the number, wherever the iterator stands; 0 if iter is NULL.
  *
- * # Safety
- * `iter` is NULL or an iterator.
+ * @pre `iter` is NULL or an iterator.
  */
 size_t cllm_batch_iterator_num_batches(struct CLLMBatchIterator *iter);
 
@@ -150,8 +144,7 @@ size_t cllm_batch_iterator_num_batches(struct CLLMBatchIterator *iter);
  * @param seq_len    positions of each, 1 or more.
  * @return the batch; free it with `cllm_batch_free`. NULL on NULL tokens, a size 0, or no memory.
  *
- * # Safety
- * `tokens` is NULL or has `num_tokens` ids.
+ * @pre `tokens` is NULL or has `num_tokens` ids.
  */
 struct CLLMBatch *cllm_create_batch_from_tokens(uint32_t *tokens,
                                                 size_t num_tokens,
@@ -161,8 +154,7 @@ struct CLLMBatch *cllm_create_batch_from_tokens(uint32_t *tokens,
 /**
  * Prints a batch's sizes and how much of it is padding to stdout. NULL prints nothing.
  *
- * # Safety
- * `batch` is NULL or points to a `CLLMBatch`.
+ * @pre `batch` is NULL or points to a `CLLMBatch`.
  */
 void cllm_batch_print_stats(struct CLLMBatch *batch);
 
@@ -174,8 +166,7 @@ void cllm_batch_print_stats(struct CLLMBatch *batch);
  *
  * @return 1 if all hold; 0 otherwise (`cllm_last_error` says why), and if batch is NULL.
  *
- * # Safety
- * `batch` is NULL or a batch whose non-NULL arrays have `batch_size * seq_len` values.
+ * @pre `batch` is NULL or a batch whose non-NULL arrays have `batch_size * seq_len` values.
  */
 int cllm_batch_validate(struct CLLMBatch *batch);
 

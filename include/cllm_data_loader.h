@@ -97,8 +97,7 @@ extern "C" {
  * @return the loader, to be released with cllm_data_loader_free(); NULL if `tokenizer` is NULL or
  *         there is no memory.
  *
- * # Safety
- * `tokenizer` is NULL or a tokenizer.
+ * @pre `tokenizer` is NULL or a tokenizer.
  */
 struct CLLMDataLoader *cllm_data_loader_create(CLLMTokenizer *tokenizer);
 
@@ -108,8 +107,7 @@ struct CLLMDataLoader *cllm_data_loader_create(CLLMTokenizer *tokenizer);
  * @param loader  the loader; NULL is fine. A second call for the same one does nothing but record
  *                an error.
  *
- * # Safety
- * The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+ * @pre The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
  */
 void cllm_data_loader_free(struct CLLMDataLoader *loader);
 
@@ -121,8 +119,7 @@ void cllm_data_loader_free(struct CLLMDataLoader *loader);
  * @param text    the text; not kept.
  * @return 1; 0 if an argument is NULL or there is no memory.
  *
- * # Safety
- * The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+ * @pre The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
  */
 int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *text);
 
@@ -135,8 +132,7 @@ int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *tex
  * @return 1; 0 if an argument is NULL, the file can't be read or is too long, or there is no
  *         memory.
  *
- * # Safety
- * As cllm_data_loader_add_document(), for `filename`.
+ * @pre As cllm_data_loader_add_document(), for `filename`.
  */
 int cllm_data_loader_load_file(struct CLLMDataLoader *loader, const char *filename);
 
@@ -154,8 +150,7 @@ int cllm_data_loader_load_file(struct CLLMDataLoader *loader, const char *filena
  *         file that can't be read or is longer than 100 MiB is recorded as an error and not
  *         counted.
  *
- * # Safety
- * As cllm_data_loader_add_document(), for `dirname`.
+ * @pre As cllm_data_loader_add_document(), for `dirname`.
  */
 int cllm_data_loader_load_directory(struct CLLMDataLoader *loader, const char *dirname);
 
@@ -169,8 +164,7 @@ int cllm_data_loader_load_directory(struct CLLMDataLoader *loader, const char *d
  *
  * Takes time in proportion to the text: milliseconds for a megabyte.
  *
- * # Safety
- * As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
+ * @pre As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
  */
 void cllm_data_loader_build_vocab(struct CLLMDataLoader *loader);
 
@@ -182,8 +176,7 @@ void cllm_data_loader_build_vocab(struct CLLMDataLoader *loader);
  * @return the dataset, to be released with cllm_token_dataset_free(), without ids if there are no
  *         documents; NULL if `loader` or its tokenizer is NULL or there is no memory.
  *
- * # Safety
- * As cllm_data_loader_build_vocab().
+ * @pre As cllm_data_loader_build_vocab().
  */
 struct TokenDataset *cllm_data_loader_create_dataset(struct CLLMDataLoader *loader);
 
@@ -193,8 +186,7 @@ struct TokenDataset *cllm_data_loader_create_dataset(struct CLLMDataLoader *load
  * @param dataset  the dataset; NULL is fine. A second call for the same one does nothing but
  *                 record an error.
  *
- * # Safety
- * `tokens` and the struct itself are NULL or blocks of `malloc`'s memory, not used any more.
+ * @pre `tokens` and the struct itself are NULL or blocks of `malloc`'s memory, not used any more.
  */
 void cllm_token_dataset_free(struct TokenDataset *dataset);
 
@@ -205,8 +197,7 @@ void cllm_token_dataset_free(struct TokenDataset *dataset);
  * @param filename  the file; it is replaced when all is written, so it is whole or as before.
  * @return 1; 0 if an argument is NULL or writing fails.
  *
- * # Safety
- * `dataset` is NULL or a dataset with `num_tokens` ids; `filename` is NULL or a C string.
+ * @pre `dataset` is NULL or a dataset with `num_tokens` ids; `filename` is NULL or a C string.
  */
 int cllm_token_dataset_save(struct TokenDataset *dataset, const char *filename);
 
@@ -217,8 +208,7 @@ int cllm_token_dataset_save(struct TokenDataset *dataset, const char *filename);
  * @return the dataset, to be released with cllm_token_dataset_free(); NULL if `filename` is NULL,
  *         the file can't be read or is shorter than it says, or there is no memory.
  *
- * # Safety
- * `filename` is NULL or a C string.
+ * @pre `filename` is NULL or a C string.
  */
 struct TokenDataset *cllm_token_dataset_load(const char *filename);
 
@@ -228,8 +218,7 @@ struct TokenDataset *cllm_token_dataset_load(const char *filename);
  *
  * @param loader  the loader.
  *
- * # Safety
- * As cllm_data_loader_build_vocab().
+ * @pre As cllm_data_loader_build_vocab().
  */
 void cllm_data_loader_print_stats(struct CLLMDataLoader *loader);
 

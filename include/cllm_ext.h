@@ -131,8 +131,7 @@ extern "C" {
  *     printf("perplexity %.1f\n", perplexity);
  * ```
  *
- * # Safety
- * `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids.
+ * @pre `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids.
  */
 int cllm_evaluate(CLLMModel *model,
                   const uint32_t *tokens,
@@ -153,8 +152,7 @@ int cllm_evaluate(CLLMModel *model,
  * cllm_model_set_vocab(model, tokenizer);   // before cllm_write_model: the file then has words
  * ```
  *
- * # Safety
- * Both are NULL or live.
+ * @pre Both are NULL or live.
  */
 int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
 
@@ -168,8 +166,7 @@ int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
  *
- * # Safety
- * `model` is NULL or live; `path` is NULL or a C string.
+ * @pre `model` is NULL or live; `path` is NULL or a C string.
  */
 int cllm_model_load_vocab(CLLMModel *model, const char *path);
 
@@ -185,8 +182,7 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
  * cllm_free_model(broken);
  * ```
  *
- * # Safety
- * `path` is NULL or a C string.
+ * @pre `path` is NULL or a C string.
  */
 CLLMModel *cllm_read_model_unchecked(const char *path);
 
@@ -199,8 +195,7 @@ CLLMModel *cllm_read_model_unchecked(const char *path);
  * cllm_set_seed(inference, 42);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_set_seed(CLLMInference *inference, uint64_t seed);
 
@@ -214,8 +209,7 @@ int cllm_set_seed(CLLMInference *inference, uint64_t seed);
  * cllm_set_repetition_penalty(inference, 1.2f);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_set_repetition_penalty(CLLMInference *inference, float penalty);
 
@@ -229,8 +223,7 @@ int cllm_set_repetition_penalty(CLLMInference *inference, float penalty);
  * cllm_set_min_p(inference, 0.05f);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_set_min_p(CLLMInference *inference, float min_p);
 
@@ -243,8 +236,7 @@ int cllm_set_min_p(CLLMInference *inference, float min_p);
  * cllm_set_greedy(inference, true);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_set_greedy(CLLMInference *inference, bool greedy);
 
@@ -259,8 +251,7 @@ int cllm_set_greedy(CLLMInference *inference, bool greedy);
  * cllm_inference_set_threads(inference, 0);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_inference_set_threads(CLLMInference *inference, int threads);
 
@@ -275,8 +266,7 @@ int cllm_inference_set_threads(CLLMInference *inference, int threads);
  * cllm_kv_cache_clear(inference);
  * ```
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 int cllm_kv_cache_clear(CLLMInference *inference);
 
@@ -297,8 +287,7 @@ int cllm_kv_cache_clear(CLLMInference *inference);
  * cllm_generate_stream(inference, "to be or", show, stdout);
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
+ * @pre `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
  * `user_data`.
  */
 int cllm_generate_stream(CLLMInference *inference,
@@ -325,8 +314,7 @@ int cllm_generate_stream(CLLMInference *inference,
  * cllm_continue_stream(inference, show, stdout);
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `callback` may be called with `user_data`.
+ * @pre `inference` is NULL or live; `callback` may be called with `user_data`.
  */
 int cllm_continue_stream(CLLMInference *inference, CLLMTokenCallback callback, void *user_data);
 
@@ -364,8 +352,7 @@ const char *cllm_last_error(void);
  * cllm_set_log_callback(to_file, log_file);
  * ```
  *
- * # Safety
- * `callback` may be called with `user_data` until another one is set.
+ * @pre `callback` may be called with `user_data` until another one is set.
  */
 void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 
@@ -398,8 +385,7 @@ void cllm_set_log_silent(void);
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
  *
- * # Safety
- * The paths are NULL or C strings.
+ * @pre The paths are NULL or C strings.
  */
 int cllm_plot_metrics(const char *csv_path, const char *svg_path);
 
@@ -422,8 +408,7 @@ int cllm_plot_metrics(const char *csv_path, const char *svg_path);
  * }
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `state` and `size` are NULL or writable.
+ * @pre `inference` is NULL or live; `state` and `size` are NULL or writable.
  */
 int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *size);
 
@@ -440,8 +425,7 @@ int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `state` is NULL or holds `size` bytes.
+ * @pre `inference` is NULL or live; `state` is NULL or holds `size` bytes.
  */
 int cllm_inference_set_state(CLLMInference *inference, const uint8_t *state, size_t size);
 
@@ -454,8 +438,7 @@ int cllm_inference_set_state(CLLMInference *inference, const uint8_t *state, siz
  * cllm_inference_save_state(inference, "chat.state");
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `path` is NULL or a C string.
+ * @pre `inference` is NULL or live; `path` is NULL or a C string.
  */
 int cllm_inference_save_state(CLLMInference *inference, const char *path);
 
@@ -470,8 +453,7 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
  *     cllm_continue_stream(inference, show, stdout);
  * ```
  *
- * # Safety
- * `inference` is NULL or live; `path` is NULL or a C string.
+ * @pre `inference` is NULL or live; `path` is NULL or a C string.
  */
 int cllm_inference_load_state(CLLMInference *inference, const char *path);
 
@@ -490,8 +472,7 @@ int cllm_inference_load_state(CLLMInference *inference, const char *path);
  * cllm_set_progress_callback(training, watch, &last_step);
  * ```
  *
- * # Safety
- * `training` is NULL or live; `callback` may be called with `user_data` until another one is set
+ * @pre `training` is NULL or live; `callback` may be called with `user_data` until another one is set
  * or the object is freed.
  */
 int cllm_set_progress_callback(CLLMTraining *training,
@@ -514,8 +495,7 @@ int cllm_set_progress_callback(CLLMTraining *training,
  *     cllm_save_checkpoint(training, "run.cllm");
  * ```
  *
- * # Safety
- * As cllm_train_epoch; `mean_loss` is NULL or writable.
+ * @pre As cllm_train_epoch; `mean_loss` is NULL or writable.
  */
 int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean_loss);
 
@@ -532,8 +512,7 @@ int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean
  *     fputs("the learning rate is too high\n", stderr);
  * ```
  *
- * # Safety
- * `training` is NULL or was made by cllm_training_init.
+ * @pre `training` is NULL or was made by cllm_training_init.
  */
 int64_t cllm_skipped_updates(const CLLMTraining *training);
 

@@ -30,8 +30,7 @@ extern "C" {
  * threads at once, also while another process replaces the file.
  * Source: docs/FORMAT.md.
  *
- * # Safety
- * `filename` is NULL or a NUL-terminated string.
+ * @pre `filename` is NULL or a NUL-terminated string.
  */
 CLLMModel *cllm_read_model(const char *filename);
 
@@ -55,8 +54,7 @@ CLLMModel *cllm_read_model(const char *filename);
  * bytes after the header depend on the model alone. NaN and infinite weights are written, but
  * cllm_read_model() refuses them.
  *
- * # Safety
- * Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
+ * @pre Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
  */
 int cllm_write_model(const CLLMModel *model, const char *filepath);
 
@@ -67,8 +65,7 @@ int cllm_write_model(const CLLMModel *model, const char *filepath);
  * @param model  a `CLLMModel`; NULL is not complete.
  * @return 1; 0 if something is missing: cllm_last_error() names it.
  *
- * # Safety
- * `model` is NULL or a `CLLMModel` whose non-NULL arrays hold num_layers entries.
+ * @pre `model` is NULL or a `CLLMModel` whose non-NULL arrays hold num_layers entries.
  */
 int cllm_validate_model(void *model);
 
@@ -81,8 +78,7 @@ int cllm_validate_model(void *model);
  *
  * The state of a training, with its optimizer, is written by cllm_save_checkpoint().
  *
- * # Safety
- * As cllm_write_model().
+ * @pre As cllm_write_model().
  */
 int cllm_write_checkpoint(const char *filename, CLLMModel *model);
 
@@ -92,8 +88,7 @@ int cllm_write_checkpoint(const char *filename, CLLMModel *model);
  * @param filename  the file's path; not NULL.
  * @return a new model, to be released with cllm_free(); NULL as cllm_read_model().
  *
- * # Safety
- * As cllm_read_model().
+ * @pre As cllm_read_model().
  */
 CLLMModel *cllm_read_checkpoint(const char *filename);
 
@@ -104,8 +99,7 @@ CLLMModel *cllm_read_checkpoint(const char *filename);
  * @param filename  the file's path; NULL is not a model file.
  * @return true, or false with the reason in cllm_last_error().
  *
- * # Safety
- * As cllm_read_model().
+ * @pre As cllm_read_model().
  */
 bool cllm_validate(const char *filename);
 
@@ -121,8 +115,7 @@ bool cllm_validate(const char *filename);
  * Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
  * one private block of the program's can't be freed by the library.
  *
- * # Safety
- * `model` is as above, and nothing uses it any more.
+ * @pre `model` is as above, and nothing uses it any more.
  */
 void cllm_free(CLLMModel *model);
 
@@ -137,8 +130,7 @@ void cllm_free(CLLMModel *model);
  *
  * Not for the header of a model that the library made: its sizes would become wrong.
  *
- * # Safety
- * `header` is NULL or a `CLLMHeader`; the strings are NULL or NUL-terminated.
+ * @pre `header` is NULL or a `CLLMHeader`; the strings are NULL or NUL-terminated.
  */
 void cllm_header_init(CLLMHeader *header, const char *model_name, const char *description);
 
@@ -151,8 +143,7 @@ void cllm_header_init(CLLMHeader *header, const char *model_name, const char *de
  * @param angle   radians, 0 to below 2 pi; may be NULL.
  * @param radius  may be NULL.
  *
- * # Safety
- * The outputs are NULL or have the sizes above.
+ * @pre The outputs are NULL or have the sizes above.
  */
 void cllm_prime_to_lattice(uint64_t prime, float *coords, float *angle, float *radius);
 
@@ -184,8 +175,7 @@ uint64_t cllm_token_to_prime(uint32_t token_id);
  * @param token_id   the id.
  * @param token_str  cut to 63 bytes (at a character's boundary); NULL means "".
  *
- * # Safety
- * `token` is NULL or has room for a `CLLMToken`; `token_str` is NULL or NUL-terminated.
+ * @pre `token` is NULL or has room for a `CLLMToken`; `token_str` is NULL or NUL-terminated.
  */
 void cllm_token_create(CLLMToken *token, uint32_t token_id, const char *token_str);
 
@@ -198,8 +188,7 @@ void cllm_token_create(CLLMToken *token, uint32_t token_id, const char *token_st
  * @param x, y, z   coordinates.
  * @param prime     32 bits, as in the C library; 0 gives resonance 0.
  *
- * # Safety
- * `point` is NULL or has room for a `CLLMLatticePoint`.
+ * @pre `point` is NULL or has room for a `CLLMLatticePoint`.
  */
 void cllm_lattice_point_create(CLLMLatticePoint *point,
                                uint32_t point_id,
@@ -214,8 +203,7 @@ void cllm_lattice_point_create(CLLMLatticePoint *point,
  * @param p1, p2  not changed; may be the same.
  * @return the distance; 0 for NULL.
  *
- * # Safety
- * The points are NULL or `CLLMLatticePoint`s.
+ * @pre The points are NULL or `CLLMLatticePoint`s.
  */
 float cllm_lattice_distance(const CLLMLatticePoint *p1, const CLLMLatticePoint *p2);
 
@@ -231,8 +219,7 @@ float cllm_lattice_distance(const CLLMLatticePoint *p1, const CLLMLatticePoint *
  *
  * NULL: nothing happens. Not the nearest 12 but the first, as in the C library.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_lattice_find_neighbors(CLLMLatticePoint *point,
                                  CLLMLatticePoint *all_points,

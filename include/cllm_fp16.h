@@ -23,8 +23,7 @@ extern "C" {
  * Nothing happens where a pointer is NULL or the arrays overlap; cllm_last_error() says so.
  * The C library turned 0 and everything below 2^-15 into infinity; this is fixed.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 void fp32_to_fp16(uint16_t *fp16, const float *fp32, size_t n);
 
@@ -38,8 +37,7 @@ void fp32_to_fp16(uint16_t *fp16, const float *fp32, size_t n);
  *
  * Nothing happens where a pointer is NULL or the arrays overlap; cllm_last_error() says so.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 void fp16_to_fp32(float *fp32, const uint16_t *fp16, size_t n);
 
@@ -52,8 +50,7 @@ void fp16_to_fp32(float *fp32, const uint16_t *fp16, size_t n);
  *
  * Nothing happens where `data` is NULL; cllm_last_error() says so.
  *
- * # Safety
- * `data` has `n` elements.
+ * @pre `data` has `n` elements.
  */
 void scale_fp32_array(float *data, size_t n, float scale);
 
@@ -67,8 +64,7 @@ void scale_fp32_array(float *data, size_t n, float scale);
  *
  * The C library took finite values beyond 1e38 for infinite; this is fixed.
  *
- * # Safety
- * `data` has `n` elements.
+ * @pre `data` has `n` elements.
  */
 int has_nan_or_inf(const float *data, size_t n);
 

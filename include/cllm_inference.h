@@ -92,8 +92,7 @@ extern "C" {
  *
  * Source: "Gaussian Error Linear Units".
  *
- * # Safety
- * `x` has `size` elements.
+ * @pre `x` has `size` elements.
  */
 void cllm_activation_gelu(float *x, int size);
 
@@ -103,8 +102,7 @@ void cllm_activation_gelu(float *x, int size);
  * @param x     `[size]` floats, changed in place.
  * @param size  number of values; size <= 0: nothing happens.
  *
- * # Safety
- * `x` has `size` elements.
+ * @pre `x` has `size` elements.
  */
 void cllm_activation_relu(float *x, int size);
 
@@ -115,8 +113,7 @@ void cllm_activation_relu(float *x, int size);
  * @param vocab_size   number of logits; <= 0: nothing happens.
  * @param temperature  held to 0.1..2; NaN: nothing happens.
  *
- * # Safety
- * `logits` has `vocab_size` elements.
+ * @pre `logits` has `vocab_size` elements.
  */
 void cllm_apply_temperature(float *logits, int vocab_size, float temperature);
 
@@ -130,8 +127,7 @@ void cllm_apply_temperature(float *logits, int vocab_size, float temperature);
  * happens and cllm_last_error() says so. The C library was useless where logits differ by more
  * than 6.
  *
- * # Safety
- * `logits` has `vocab_size` elements.
+ * @pre `logits` has `vocab_size` elements.
  */
 void cllm_softmax(float *logits, int vocab_size);
 
@@ -147,8 +143,7 @@ void cllm_softmax(float *logits, int vocab_size);
  * The matrices are H*hd × H*hd in layers of models that the library made or read; in all other
  * layers one hd×hd block per head. NULL, missing matrices, `seq_len` <= 0: nothing happens.
  *
- * # Safety
- * The arrays have the sizes above; the layer's matrices those of its layout.
+ * @pre The arrays have the sizes above; the layer's matrices those of its layout.
  */
 void cllm_attention_forward(AttentionLayer *layer,
                             float *input,
@@ -168,8 +163,7 @@ void cllm_attention_forward(AttentionLayer *layer,
  * `kv_cache_used` grows by `seq_len` after the call for the last layer. Set it to 0 to begin a new
  * sequence. A full cache, a bad index or NULL: nothing changes.
  *
- * # Safety
- * `inference` is NULL or live; arrays and caches have the sizes above.
+ * @pre `inference` is NULL or live; arrays and caches have the sizes above.
  */
 void cllm_multi_head_attention(struct CLLMInference *inf,
                                int layer_idx,
@@ -184,8 +178,7 @@ void cllm_multi_head_attention(struct CLLMInference *inf,
  * @param num_heads, head_dim  at least 1; else nothing happens. Without memory the matrices are
  *                             NULL.
  *
- * # Safety
- * `layer` is NULL or writable.
+ * @pre `layer` is NULL or writable.
  */
 void cllm_attention_init(AttentionLayer *layer, uint32_t num_heads, uint32_t head_dim);
 
@@ -193,8 +186,7 @@ void cllm_attention_init(AttentionLayer *layer, uint32_t num_heads, uint32_t hea
  * Frees the matrices of a layer from cllm_attention_init (or with matrices from malloc) and sets
  * them NULL; the sizes stay. A layer of a model that the library made is left alone.
  *
- * # Safety
- * `layer` is NULL or such a layer.
+ * @pre `layer` is NULL or such a layer.
  */
 void cllm_attention_free(AttentionLayer *layer);
 
@@ -210,8 +202,7 @@ void cllm_attention_free(AttentionLayer *layer);
  * (off), no KV cache, `hidden_states` `[d]` and `logits` `[V]` zeroed. The generator is seeded by
  * two draws of rand(): call srand for another sequence, or cllm_set_seed.
  *
- * # Safety
- * `model` is NULL or live.
+ * @pre `model` is NULL or live.
  */
 struct CLLMInference *cllm_inference_init(CLLMModel *model);
 
@@ -221,8 +212,7 @@ struct CLLMInference *cllm_inference_init(CLLMModel *model);
  * reported. Of a context that the program made itself only the private state is dropped: its
  * memory stays the program's.
  *
- * # Safety
- * `inference` is NULL or a context that nothing uses any more.
+ * @pre `inference` is NULL or a context that nothing uses any more.
  */
 void cllm_inference_cleanup(struct CLLMInference *inference);
 
@@ -230,32 +220,28 @@ void cllm_inference_cleanup(struct CLLMInference *inference);
  * Sets the temperature, clamped to [0.1, 2.0]. For greedy generation set top_k to 1, or write 0
  * into the field, or call cllm_set_greedy. NaN: nothing changes.
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 void cllm_set_temperature(struct CLLMInference *inference, float temperature);
 
 /**
  * Sets the mass of the nucleus, clamped to [0, 1]; 0 and 1: no limit. NaN: nothing changes.
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 void cllm_set_top_p(struct CLLMInference *inference, float top_p);
 
 /**
  * Sets how many of the likeliest tokens may be drawn; 0 or less: all of them.
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 void cllm_set_top_k(struct CLLMInference *inference, int top_k);
 
 /**
  * Sets how many tokens cllm_generate adds; 0 or less: 512.
  *
- * # Safety
- * `inference` is NULL or live.
+ * @pre `inference` is NULL or live.
  */
 void cllm_set_max_tokens(struct CLLMInference *inference, int max_tokens);
 
@@ -269,8 +255,7 @@ void cllm_set_max_tokens(struct CLLMInference *inference, int max_tokens);
  *
  * A NULL pointer or a model without embeddings: nothing happens.
  *
- * # Safety
- * The arrays of the model have the sizes that it states; `embedding` has room.
+ * @pre The arrays of the model have the sizes that it states; `embedding` has room.
  */
 void cllm_get_embedding(struct CLLMInference *inference, uint32_t token_id, float *embedding);
 
@@ -282,8 +267,7 @@ void cllm_get_embedding(struct CLLMInference *inference, uint32_t token_id, floa
  * @param output    `[embedding_dim]` floats, overwritten; with zeros where `token_id` is out of
  *                  range.
  *
- * # Safety
- * As for cllm_get_embedding().
+ * @pre As for cllm_get_embedding().
  */
 void cllm_embed_token(struct CLLMInference *inf, uint32_t token_id, float *output);
 
@@ -295,8 +279,7 @@ void cllm_embed_token(struct CLLMInference *inf, uint32_t token_id, float *outpu
  *                   may not overlap `embedding`.
  * @param dim        NULL or dim <= 0: nothing happens.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_apply_lattice_transform(float *embedding, float *transform, int dim);
 
@@ -310,8 +293,7 @@ void cllm_apply_lattice_transform(float *embedding, float *transform, int dim);
  *
  * The model's forward pass uses the plain embedding.
  *
- * # Safety
- * As for cllm_get_embedding().
+ * @pre As for cllm_get_embedding().
  */
 void cllm_get_embedding_transformed(struct CLLMInference *inf, uint32_t token_id, float *output);
 
@@ -324,8 +306,7 @@ void cllm_get_embedding_transformed(struct CLLMInference *inf, uint32_t token_id
  * @param output      `[num_tokens][embedding_dim]` floats, overwritten; a row of zeros for each
  *                    id out of range.
  *
- * # Safety
- * As for cllm_get_embedding().
+ * @pre As for cllm_get_embedding().
  */
 void cllm_embed_tokens_batch(struct CLLMInference *inf,
                              uint32_t *token_ids,
@@ -343,8 +324,7 @@ void cllm_embed_tokens_batch(struct CLLMInference *inf,
  * NULL or a model without embeddings: nothing happens. The model's forward pass uses no transform:
  * cllm_compute_logits() is the one that agrees with it.
  *
- * # Safety
- * The arrays of the model have the sizes that it states; the others those above.
+ * @pre The arrays of the model have the sizes that it states; the others those above.
  */
 void cllm_project_to_vocab(struct CLLMInference *inf, float *hidden_state, float *logits);
 
@@ -357,8 +337,7 @@ void cllm_project_to_vocab(struct CLLMInference *inf, float *hidden_state, float
  * NULL, a model without embeddings or a context without `logits`: nothing happens.
  * (Declared but missing in the C library.)
  *
- * # Safety
- * The arrays of the model and of the context have the sizes that the model states.
+ * @pre The arrays of the model and of the context have the sizes that the model states.
  */
 void cllm_compute_logits(struct CLLMInference *inf, float *hidden_state);
 
@@ -369,8 +348,7 @@ void cllm_compute_logits(struct CLLMInference *inf, float *hidden_state);
  * @param dim        number of components.
  * @return the length; 0 for NULL or dim <= 0.
  *
- * # Safety
- * `embedding` has `dim` elements.
+ * @pre `embedding` has `dim` elements.
  */
 float cllm_embedding_norm(float *embedding, int dim);
 
@@ -380,8 +358,7 @@ float cllm_embedding_norm(float *embedding, int dim);
  * @param embedding  `[dim]` floats, changed in place.
  * @param dim        NULL or dim <= 0: nothing happens.
  *
- * # Safety
- * `embedding` has `dim` elements.
+ * @pre `embedding` has `dim` elements.
  */
 void cllm_normalize_embedding(float *embedding, int dim);
 
@@ -391,16 +368,14 @@ void cllm_normalize_embedding(float *embedding, int dim);
  * @param input   `[input_dim]`.
  * @param output  `[output_dim]`, overwritten; may be `input` where the widths agree.
  *
- * # Safety
- * The arrays have the sizes above, the layer's matrices those of its widths.
+ * @pre The arrays have the sizes above, the layer's matrices those of its widths.
  */
 void cllm_feedforward(FeedForwardLayer *layer, float *input, float *output);
 
 /**
  * cllm_feedforward of `data` into itself. Widths that differ: nothing happens.
  *
- * # Safety
- * As cllm_feedforward.
+ * @pre As cllm_feedforward.
  */
 void cllm_feedforward_inplace(FeedForwardLayer *layer, float *data);
 
@@ -410,8 +385,7 @@ void cllm_feedforward_inplace(FeedForwardLayer *layer, float *data);
  * @param input   `[batch_size * input_dim]`.
  * @param output  `[batch_size * output_dim]`, overwritten; must not overlap `input`.
  *
- * # Safety
- * As cllm_feedforward.
+ * @pre As cllm_feedforward.
  */
 void cllm_feedforward_batch(FeedForwardLayer *layer, float *input, float *output, int batch_size);
 
@@ -421,8 +395,7 @@ void cllm_feedforward_batch(FeedForwardLayer *layer, float *input, float *output
  * left alone. Free with cllm_feedforward_free. A width of 0: nothing happens. Without memory all
  * pointers are NULL.
  *
- * # Safety
- * `layer` is NULL or writable.
+ * @pre `layer` is NULL or writable.
  */
 void cllm_feedforward_init(FeedForwardLayer *layer,
                            uint32_t input_dim,
@@ -433,8 +406,7 @@ void cllm_feedforward_init(FeedForwardLayer *layer,
  * Frees the four blocks of a layer from cllm_feedforward_init and sets them NULL. A layer of a
  * model that the library made is left alone.
  *
- * # Safety
- * `layer` is NULL or such a layer.
+ * @pre `layer` is NULL or such a layer.
  */
 void cllm_feedforward_free(FeedForwardLayer *layer);
 
@@ -451,8 +423,7 @@ void cllm_feedforward_free(FeedForwardLayer *layer);
  * the library are noticed, and so are tables replaced as a whole; after changing single weights
  * by hand in between call cllm_kv_cache_clear. The public KV cache is not used.
  *
- * # Safety
- * `inference` is NULL or live with buffers of V and d floats; `tokens` is NULL or holds
+ * @pre `inference` is NULL or live with buffers of V and d floats; `tokens` is NULL or holds
  * `num_tokens` ids.
  */
 void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tokens);
@@ -466,8 +437,7 @@ void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tok
  * @param logits `[V]`.
  * @return the token; 0 on failure.
  *
- * # Safety
- * `inference` is NULL or live; `logits` is NULL or holds V floats.
+ * @pre `inference` is NULL or live; `logits` is NULL or holds V floats.
  */
 int cllm_sample_token(struct CLLMInference *inference,
                       float *logits);
@@ -481,8 +451,7 @@ int cllm_sample_token(struct CLLMInference *inference,
  *
  * Draws by libc's rand().
  *
- * # Safety
- * `probs` is NULL or holds `vocab_size` floats.
+ * @pre `probs` is NULL or holds `vocab_size` floats.
  */
 uint32_t cllm_sample_top_k(float *probs, int vocab_size, int k);
 
@@ -495,8 +464,7 @@ uint32_t cllm_sample_top_k(float *probs, int vocab_size, int k);
  *
  * Draws by libc's rand().
  *
- * # Safety
- * `probs` is NULL or holds `vocab_size` floats.
+ * @pre `probs` is NULL or holds `vocab_size` floats.
  */
 uint32_t cllm_sample_top_p(float *probs, int vocab_size, float p);
 
@@ -517,8 +485,7 @@ uint32_t cllm_sample_top_p(float *probs, int vocab_size, float p);
  * larger of 512 and the model's context (with a warning). A sequence beyond the model's positions
  * goes on over its last part.
  *
- * # Safety
- * `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
+ * @pre `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
  * `max_output_length` bytes.
  */
 int cllm_generate(struct CLLMInference *inference,
@@ -539,8 +506,7 @@ int cllm_generate(struct CLLMInference *inference,
  * NULL: nothing happens. Below 16.8 million counting is a look-up in a table that the process
  * shares and grows as needed to 1.5 MiB; at 10^12 it takes about a tenth of a second. Any thread.
  *
- * # Safety
- * The outputs are NULL or floats.
+ * @pre The outputs are NULL or floats.
  */
 void cllm_compute_spiral_position(uint64_t prime, float *angle, float *radius);
 
@@ -553,8 +519,7 @@ void cllm_compute_spiral_position(uint64_t prime, float *angle, float *radius);
  * @param prime     up to 10^12, as for cllm_compute_spiral_position().
  * @param coords    `[3]` floats, overwritten; untouched on an error.
  *
- * # Safety
- * `coords` is NULL or has 3 elements.
+ * @pre `coords` is NULL or has 3 elements.
  */
 void cllm_map_token_to_lattice(uint32_t token_id, uint64_t prime, float *coords);
 
@@ -568,8 +533,7 @@ void cllm_map_token_to_lattice(uint32_t token_id, uint64_t prime, float *coords)
  * @param embedding_dim  0: nothing happens.
  * @param output         `[embedding_dim]` floats, overwritten; untouched on an error.
  *
- * # Safety
- * `output` is NULL or has `embedding_dim` elements.
+ * @pre `output` is NULL or has `embedding_dim` elements.
  */
 void cllm_generate_lattice_embedding(uint32_t token_id,
                                      uint64_t prime,
@@ -587,8 +551,7 @@ void cllm_generate_lattice_embedding(uint32_t token_id,
  * These are other primes than those of cllm_token_to_prime(), as in the C library. Contexts notice
  * the change of the weights by themselves.
  *
- * # Safety
- * The arrays of the model have the sizes that it states; nothing else uses it during the call.
+ * @pre The arrays of the model have the sizes that it states; nothing else uses it during the call.
  */
 void cllm_generate_lattice_embeddings(CLLMModel *model);
 
@@ -602,8 +565,7 @@ void cllm_generate_lattice_embeddings(CLLMModel *model);
  *
  * It is not orthogonal: its transpose is not its inverse. Formula kept from the C library.
  *
- * # Safety
- * `transform` is NULL or has dim * dim elements.
+ * @pre `transform` is NULL or has dim * dim elements.
  */
 void cllm_generate_lattice_transform(float *transform,
                                      int dim);
@@ -635,8 +597,7 @@ float cllm_lattice_token_distance(uint32_t token1_id,
  *
  * NULL or a prime above 10^12: nothing happens, an error.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_find_lattice_neighbors(uint32_t token_id,
                                  uint64_t prime,
@@ -652,24 +613,21 @@ void cllm_find_lattice_neighbors(uint32_t token_id,
  *
  * @param input, output  `[dim]`; may be the same.
  *
- * # Safety
- * The arrays and the norm's parameters hold `dim` floats.
+ * @pre The arrays and the norm's parameters hold `dim` floats.
  */
 void cllm_layer_norm(CLLMLayerNorm *ln, float *input, float *output);
 
 /**
  * cllm_layer_norm of `data` into itself.
  *
- * # Safety
- * As cllm_layer_norm.
+ * @pre As cllm_layer_norm.
  */
 void cllm_layer_norm_inplace(CLLMLayerNorm *ln, float *data);
 
 /**
  * cllm_layer_norm of `batch_size` rows of `dim` values.
  *
- * # Safety
- * As cllm_layer_norm, for that many rows.
+ * @pre As cllm_layer_norm, for that many rows.
  */
 void cllm_layer_norm_batch(CLLMLayerNorm *ln, float *input, float *output, int batch_size);
 
@@ -677,8 +635,7 @@ void cllm_layer_norm_batch(CLLMLayerNorm *ln, float *input, float *output, int b
  * Makes a norm with gamma 1 and beta 0. What the struct held is not looked at, `layer_id` is left
  * alone. Free with cllm_layer_norm_free. `dim` 0: nothing happens.
  *
- * # Safety
- * `ln` is NULL or writable.
+ * @pre `ln` is NULL or writable.
  */
 void cllm_layer_norm_init(CLLMLayerNorm *ln, uint32_t dim, float epsilon);
 
@@ -686,16 +643,14 @@ void cllm_layer_norm_init(CLLMLayerNorm *ln, uint32_t dim, float epsilon);
  * Frees gamma and beta of a norm from cllm_layer_norm_init and sets them NULL. A norm of a model
  * that the library made is left alone.
  *
- * # Safety
- * `ln` is NULL or such a norm.
+ * @pre `ln` is NULL or such a norm.
  */
 void cllm_layer_norm_free(CLLMLayerNorm *ln);
 
 /**
  * Mean and population variance of `dim` values. NULL or `dim` 0: the outputs are unchanged.
  *
- * # Safety
- * `input` is NULL or holds `dim` floats; the outputs are NULL or writable.
+ * @pre `input` is NULL or holds `dim` floats; the outputs are NULL or writable.
  */
 void cllm_layer_norm_stats(float *input, uint32_t dim, float *mean, float *variance);
 
@@ -709,8 +664,7 @@ void cllm_layer_norm_stats(float *input, uint32_t dim, float *mean, float *varia
  * A model adds this table to its embeddings once it is there; call
  * cllm_generate_all_positional_encodings() or set it before training, not after.
  *
- * # Safety
- * The table has the size above.
+ * @pre The table has the size above.
  */
 void cllm_generate_spiral_encoding(PositionalEncoding *pos_enc);
 
@@ -722,8 +676,7 @@ void cllm_generate_spiral_encoding(PositionalEncoding *pos_enc);
  * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
  *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
  *
- * # Safety
- * The table has the size above.
+ * @pre The table has the size above.
  */
 void cllm_generate_clock_encoding(PositionalEncoding *pos_enc);
 
@@ -735,8 +688,7 @@ void cllm_generate_clock_encoding(PositionalEncoding *pos_enc);
  * @param pos_enc  reads `max_length` and `embedding_dim`, writes the table
  *                 `[max_length][embedding_dim]`. NULL, or no table: nothing happens.
  *
- * # Safety
- * The table has the size above.
+ * @pre The table has the size above.
  */
 void cllm_generate_prime_encoding(PositionalEncoding *pos_enc);
 
@@ -749,8 +701,7 @@ void cllm_generate_prime_encoding(PositionalEncoding *pos_enc);
  *
  * Source: "Attention Is All You Need", section 3.5. The C library's base was near 71, not 10000.
  *
- * # Safety
- * The table has the size above.
+ * @pre The table has the size above.
  */
 void cllm_initialize_learned_encoding(PositionalEncoding *pos_enc);
 
@@ -769,8 +720,7 @@ void cllm_initialize_learned_encoding(PositionalEncoding *pos_enc);
  * New tables are malloc blocks that belong to the model: cllm_free_positional_encoding() or
  * cllm_free_model() frees them. Without memory the model is as it was.
  *
- * # Safety
- * The tables of the model have the size that it states; nothing else uses it during the call.
+ * @pre The tables of the model have the size that it states; nothing else uses it during the call.
  */
 void cllm_generate_all_positional_encodings(CLLMModel *model);
 
@@ -779,8 +729,7 @@ void cllm_generate_all_positional_encodings(CLLMModel *model);
  *
  * @param pos_enc  NULL: nothing happens; NULL tables are fine.
  *
- * # Safety
- * Each table is NULL or a malloc block that nothing uses any more; the same block may stand in
+ * @pre Each table is NULL or a malloc block that nothing uses any more; the same block may stand in
  * several fields.
  */
 void cllm_free_positional_encoding(PositionalEncoding *pos_enc);
@@ -797,8 +746,7 @@ void cllm_free_positional_encoding(PositionalEncoding *pos_enc);
  * Nothing happens without a table, with max_length 0, or where the table's width is not the
  * model's.
  *
- * # Safety
- * The arrays have the sizes that the model states.
+ * @pre The arrays have the sizes that the model states.
  */
 void cllm_apply_positional_encoding(struct CLLMInference *inference,
                                     float *embedding,
@@ -815,8 +763,7 @@ void cllm_apply_positional_encoding(struct CLLMInference *inference,
  *
  * Nothing happens with max_length 0 or where the tables' width is not the model's.
  *
- * # Safety
- * The arrays have the sizes that the model states.
+ * @pre The arrays have the sizes that the model states.
  */
 void cllm_apply_positional_encoding_complete(struct CLLMInference *inf,
                                              float *embedding,
@@ -841,8 +788,7 @@ uint32_t cllm_compute_symmetry_group(uint64_t prime);
  * @param symmetry_group  0..11; others: nothing happens, and a message.
  * @param dim             NULL or dim <= 0: nothing happens.
  *
- * # Safety
- * `embedding` has `dim` elements.
+ * @pre `embedding` has `dim` elements.
  */
 void cllm_apply_symmetry_transform(float *embedding, int symmetry_group, int dim);
 
@@ -853,8 +799,7 @@ void cllm_apply_symmetry_transform(float *embedding, int symmetry_group, int dim
  * @param symmetry_group  0..11; others: nothing happens, and a message.
  * @param dim             NULL or dim <= 0: nothing happens.
  *
- * # Safety
- * `embedding` has `dim` elements.
+ * @pre `embedding` has `dim` elements.
  */
 void cllm_apply_inverse_symmetry_transform(float *embedding, int symmetry_group, int dim);
 
@@ -870,8 +815,7 @@ void cllm_apply_inverse_symmetry_transform(float *embedding, int symmetry_group,
  * Despite the name only the length and the sum of squares are invariant, and only under the
  * groups without scale. Formulas kept from the C library.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_compute_symmetry_invariants(float *embedding, int dim, float *features, int num_features);
 
@@ -883,8 +827,7 @@ void cllm_compute_symmetry_invariants(float *embedding, int dim, float *features
  * @param transform_matrix  `[dim][dim]` floats, row-major; may not overlap `embedding`.
  * @param dim               NULL or dim <= 0: nothing happens.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_apply_equivariant_transform(float *embedding,
                                       int symmetry_group,
@@ -899,8 +842,7 @@ void cllm_apply_equivariant_transform(float *embedding,
  * @param dim                     number of components.
  * @return 0..1; 0 for NULL, dim <= 0 or a vector shorter than 1e-8.
  *
- * # Safety
- * The arrays have `dim` elements.
+ * @pre The arrays have `dim` elements.
  */
 float cllm_symmetry_compatibility(float *embedding1,
                                   int symmetry1,
@@ -916,8 +858,7 @@ float cllm_symmetry_compatibility(float *embedding1,
  * @param seq_len          NULL or seq_len <= 0: nothing happens.
  * @param mask             `[seq_len][seq_len]` floats, overwritten.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_generate_symmetry_attention_mask(int *symmetry_groups,
                                            int seq_len,
@@ -943,8 +884,7 @@ void cllm_generate_symmetry_attention_mask(int *symmetry_groups,
  * Takes time in proportion to the text: the words are indexed, and edits of `token_str` by the
  * program are noticed. Several contexts may use one model at once.
  *
- * # Safety
- * `inference` is NULL or a context whose model lives; `text` is NULL or a C string; `tokens` has
+ * @pre `inference` is NULL or a context whose model lives; `text` is NULL or a C string; `tokens` has
  * room as said.
  */
 int cllm_tokenize(struct CLLMInference *inference,
@@ -966,8 +906,7 @@ int cllm_tokenize(struct CLLMInference *inference,
  *
  * If an argument is NULL or `max_length` is not positive, `output` is untouched.
  *
- * # Safety
- * `inference` is NULL or a context whose model lives; `tokens` and `output` are NULL or have the
+ * @pre `inference` is NULL or a context whose model lives; `tokens` and `output` are NULL or have the
  * sizes given.
  */
 void cllm_detokenize(struct CLLMInference *inference,

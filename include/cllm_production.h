@@ -46,8 +46,7 @@ extern "C" {
  * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
  * state file last. Its first 40 bytes are those of the original library.
  *
- * # Safety
- * `training` is NULL or live; `filepath` is NULL or a C string.
+ * @pre `training` is NULL or live; `filepath` is NULL or a C string.
  */
 int save_checkpoint(CLLMTraining *training, const char *filepath);
 
@@ -62,8 +61,7 @@ int save_checkpoint(CLLMTraining *training, const char *filepath);
  *                 the original library, which holds the counters and the learning rate only.
  * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
  *
- * # Safety
- * `training` is NULL or live; `filepath` is NULL or a C string.
+ * @pre `training` is NULL or live; `filepath` is NULL or a C string.
  */
 int load_checkpoint(CLLMTraining *training, const char *filepath);
 
@@ -76,8 +74,7 @@ int load_checkpoint(CLLMTraining *training, const char *filepath);
  * @param training from cllm_training_init; nothing happens for NULL or another object.
  * @param max_norm above 0; nothing happens otherwise, nor if the norm is not finite.
  *
- * # Safety
- * `training` is NULL or live and used by one thread; its model's arrays hold what its sizes say.
+ * @pre `training` is NULL or live and used by one thread; its model's arrays hold what its sizes say.
  */
 void clip_gradients(CLLMTraining *training, float max_norm);
 
@@ -97,8 +94,7 @@ struct TrainingMetrics *create_training_metrics(int capacity);
  * @param val_loss   validation loss; infinite where there was none.
  * @param lr         learning rate.
  *
- * # Safety
- * `metrics` is NULL or from create_training_metrics.
+ * @pre `metrics` is NULL or from create_training_metrics.
  */
 void record_metrics(struct TrainingMetrics *metrics,
                     int epoch,
@@ -112,8 +108,7 @@ void record_metrics(struct TrainingMetrics *metrics,
  * `%d,%.6f,%.6f,%.6f` (infinite as `inf`). A failure is recorded; the old file is then still
  * there.
  *
- * # Safety
- * `metrics` is NULL or from create_training_metrics; `filepath` is NULL or a C string.
+ * @pre `metrics` is NULL or from create_training_metrics; `filepath` is NULL or a C string.
  */
 void save_metrics_csv(struct TrainingMetrics *metrics, const char *filepath);
 
@@ -122,8 +117,7 @@ void save_metrics_csv(struct TrainingMetrics *metrics, const char *filepath);
  *
  * @param metrics NULL is fine. A second free is reported and does nothing.
  *
- * # Safety
- * `metrics` is NULL or from create_training_metrics, and nothing uses it any more.
+ * @pre `metrics` is NULL or from create_training_metrics, and nothing uses it any more.
  */
 void free_training_metrics(struct TrainingMetrics *metrics);
 
@@ -144,8 +138,7 @@ struct EarlyStoppingState *create_early_stopping(float initial_loss, int patienc
  * @return 1 if `patience` checks in a row did not improve, and at every later one that does not;
  *         otherwise 0, also if state is NULL.
  *
- * # Safety
- * `state` is NULL or from create_early_stopping and not freed.
+ * @pre `state` is NULL or from create_early_stopping and not freed.
  */
 int check_early_stopping(struct EarlyStoppingState *state, float val_loss);
 
@@ -168,8 +161,7 @@ struct LRScheduler *create_lr_scheduler(float initial_lr, int warmup_steps, int 
  *
  * @return the rate; 0.001 if scheduler is NULL.
  *
- * # Safety
- * `scheduler` is NULL or from create_lr_scheduler and not freed.
+ * @pre `scheduler` is NULL or from create_lr_scheduler and not freed.
  */
 float get_learning_rate(struct LRScheduler *scheduler);
 
@@ -181,8 +173,7 @@ float get_learning_rate(struct LRScheduler *scheduler);
  * @param scheduler the scheduler; NULL: nothing happens.
  * @param training  any training object, also one that the program made; NULL: nothing happens.
  *
- * # Safety
- * `scheduler` is NULL or from create_lr_scheduler and not freed; `training` is NULL or points to a
+ * @pre `scheduler` is NULL or from create_lr_scheduler and not freed; `training` is NULL or points to a
  * `CLLMTraining` that no other thread uses.
  */
 void step_lr_scheduler(struct LRScheduler *scheduler, CLLMTraining *training);
@@ -198,8 +189,7 @@ void step_lr_scheduler(struct LRScheduler *scheduler, CLLMTraining *training);
  * @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
  *         directory, a size is not positive, or there is no memory.
  *
- * # Safety
- * `filepath` is NULL or a C string.
+ * @pre `filepath` is NULL or a C string.
  */
 struct ValidationSet *create_validation_set(const char *filepath, int batch_size, int seq_len);
 
@@ -208,8 +198,7 @@ struct ValidationSet *create_validation_set(const char *filepath, int batch_size
  *
  * @param val_set NULL is fine. A second free is reported and does nothing.
  *
- * # Safety
- * `val_set` is NULL or from create_validation_set, and nothing uses it any more.
+ * @pre `val_set` is NULL or from create_validation_set, and nothing uses it any more.
  */
 void free_validation_set(struct ValidationSet *val_set);
 
@@ -223,8 +212,7 @@ void free_validation_set(struct ValidationSet *val_set);
  * @param val_set  the set.
  * @return the loss; infinite on NULL, if not even one batch fits, or on other errors.
  *
- * # Safety
- * `training` is NULL or points to a `CLLMTraining` whose model's arrays hold what its sizes say;
+ * @pre `training` is NULL or points to a `CLLMTraining` whose model's arrays hold what its sizes say;
  * nothing changes the model meanwhile.
  */
 float evaluate_validation(CLLMTraining *training, struct ValidationSet *val_set);

@@ -21,8 +21,7 @@ extern "C" {
  * Added up in 64 partial sums in single precision: within 1e-5 of the exact sum, relative to the
  * sum of |a_i * b_i|. The same bits on every call on one machine. Any thread.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 float dot_product(const float *a, const float *b, int n);
 
@@ -34,8 +33,7 @@ float dot_product(const float *a, const float *b, int n);
  * @param n     number of elements.
  * @return the sum; 0 for n <= 0 or a NULL pointer.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 float dot_product_avx2(const float *a, const float *b, int n);
 
@@ -47,8 +45,7 @@ float dot_product_avx2(const float *a, const float *b, int n);
  * @param n     number of elements.
  * @return the sum; 0 for n <= 0 or a NULL pointer.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 float dot_product_scalar(const float *a, const float *b, int n);
 
@@ -61,8 +58,7 @@ float dot_product_scalar(const float *a, const float *b, int n);
  *
  * Nothing happens where a pointer is NULL.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 void vector_multiply_accumulate(float *result, const float *a, const float *b, int n);
 
@@ -75,8 +71,7 @@ void vector_multiply_accumulate(float *result, const float *a, const float *b, i
  *
  * Nothing happens where a pointer is NULL.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 void vector_add(float *result, const float *a, const float *b, int n);
 
@@ -90,8 +85,7 @@ void vector_add(float *result, const float *a, const float *b, int n);
  *
  * Nothing happens where a pointer is NULL.
  *
- * # Safety
- * The arrays have `n` elements.
+ * @pre The arrays have `n` elements.
  */
 void vector_scale(float *result, const float *a, float scalar, int n);
 
@@ -106,8 +100,7 @@ void vector_scale(float *result, const float *a, float scalar, int n);
  * Nothing happens where a pointer is NULL. `result` may overlap the inputs, which then are
  * copied first.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void simd_matrix_vector_multiply(float *result, const float *A, const float *x, int m, int n);
 
@@ -122,8 +115,7 @@ void simd_matrix_vector_multiply(float *result, const float *A, const float *x, 
  * Nothing happens where a pointer is NULL. Runs on the calling thread. C may overlap the inputs,
  * which then are copied first.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void simd_matrix_multiply(float *C, const float *A, const float *B, int m, int n, int p);
 
@@ -138,8 +130,7 @@ void simd_matrix_multiply(float *C, const float *A, const float *B, int m, int n
  * Nothing happens where a pointer is NULL. Runs on the calling thread. C may overlap the inputs,
  * which then are copied first.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void simd_matrix_multiply_transposed(float *C, const float *A, const float *B, int m, int n, int p);
 

@@ -47,8 +47,7 @@ extern "C" {
  * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if there is no memory
  *         or more than 2^26 words are asked for.
  *
- * # Safety
- * May be called at any time.
+ * @pre May be called at any time.
  */
 struct CLLMTokenizer *cllm_create_tokenizer(uint32_t max_vocab_size);
 
@@ -58,8 +57,7 @@ struct CLLMTokenizer *cllm_create_tokenizer(uint32_t max_vocab_size);
  * @param tokenizer  the tokenizer; NULL is fine. A second call for the same one does nothing but
  *                   record an error.
  *
- * # Safety
- * The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+ * @pre The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
  */
 void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
 
@@ -74,8 +72,7 @@ void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
  * Costs the same for any size of the vocabulary; a word that it does not hold is searched for
  * among all words, since the program may have put it there.
  *
- * # Safety
- * The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+ * @pre The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
  */
 uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
 
@@ -87,8 +84,7 @@ uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
  * @return the word's id; 1 (`<UNK>`) if the vocabulary is full, there is no memory, or an argument
  *         is NULL. The word `<UNK>` itself has id 1.
  *
- * # Safety
- * As cllm_find_token().
+ * @pre As cllm_find_token().
  */
 uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer, const char *token);
 
@@ -103,8 +99,7 @@ uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer, const char *token);
  *         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
  *         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
  *
- * # Safety
- * As cllm_find_token(), for `text`; `num_tokens` points to a number.
+ * @pre As cllm_find_token(), for `text`; `num_tokens` points to a number.
  */
 uint32_t *cllm_tokenizer_encode(struct CLLMTokenizer *tokenizer,
                                 const char *text,
@@ -120,8 +115,7 @@ uint32_t *cllm_tokenizer_encode(struct CLLMTokenizer *tokenizer,
  *         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
  *         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
  *
- * # Safety
- * As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
+ * @pre As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
  */
 char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer,
                             uint32_t *tokens,
@@ -137,8 +131,7 @@ char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer,
  *
  * Takes time in proportion to the text, not to the vocabulary.
  *
- * # Safety
- * As cllm_find_token(), for `text`.
+ * @pre As cllm_find_token(), for `text`.
  */
 void cllm_build_vocab(struct CLLMTokenizer *tokenizer, const char *text);
 
@@ -150,8 +143,7 @@ void cllm_build_vocab(struct CLLMTokenizer *tokenizer, const char *text);
  * @param filename   the file; it is replaced when all is written, so it is whole or as before.
  * @return 1; 0 if an argument is NULL, a word contains a TAB or line feed, or writing fails.
  *
- * # Safety
- * As cllm_find_token(), for `filename`.
+ * @pre As cllm_find_token(), for `filename`.
  */
 int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
 
@@ -166,8 +158,7 @@ int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
  * @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
  *         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
  *
- * # Safety
- * As cllm_find_token(), for `filename`.
+ * @pre As cllm_find_token(), for `filename`.
  */
 int cllm_load_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
 
@@ -177,8 +168,7 @@ int cllm_load_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
  * @param tokenizer  the vocabulary.
  * @return its `vocab_size`; 0 for NULL.
  *
- * # Safety
- * As cllm_find_token().
+ * @pre As cllm_find_token().
  */
 uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
 
@@ -190,8 +180,7 @@ uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
  * @return the word, borrowed: valid until the tokenizer is freed or the slot replaced. A constant
  *         `<UNK>` if the id is out of range, its slot is empty, or `tokenizer` is NULL.
  *
- * # Safety
- * As cllm_find_token().
+ * @pre As cllm_find_token().
  */
 const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t token_id);
 
@@ -201,8 +190,7 @@ const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t toke
  *
  * @param tokenizer  the vocabulary.
  *
- * # Safety
- * As cllm_find_token().
+ * @pre As cllm_find_token().
  */
 void cllm_print_vocab_stats(struct CLLMTokenizer *tokenizer);
 
@@ -215,8 +203,7 @@ void cllm_print_vocab_stats(struct CLLMTokenizer *tokenizer);
  * @return the ids, a block for the caller to free(); NULL if an argument is NULL or there is no
  *         memory.
  *
- * # Safety
- * As cllm_tokenizer_encode().
+ * @pre As cllm_tokenizer_encode().
  */
 uint32_t *cllm_encode_with_special(struct CLLMTokenizer *tokenizer,
                                    const char *text,

@@ -145,8 +145,7 @@ struct CompleteTrainingConfig create_default_complete_config(void);
  * @return 0; -1 on NULL, a number of epochs outside 0 to 1000000, no tokens, or if a checkpoint or the
  *         metrics could not be written: training is then completed all the same.
  *
- * # Safety
- * As cllm_train_epoch; `config` is NULL or points to settings whose strings are NULL or C strings.
+ * @pre As cllm_train_epoch; `config` is NULL or points to settings whose strings are NULL or C strings.
  */
 int train_complete(CLLMTraining *training,
                    struct CompleteTrainingConfig *config);
@@ -159,8 +158,7 @@ int train_complete(CLLMTraining *training,
  * @param num_epochs 0 to 1000000.
  * @return as train_complete.
  *
- * # Safety
- * As cllm_train_epoch.
+ * @pre As cllm_train_epoch.
  */
 int train_quick(CLLMTraining *training, int num_epochs);
 

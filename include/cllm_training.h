@@ -376,8 +376,7 @@ extern "C" {
  * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
  * state file last.
  *
- * # Safety
- * `training` is NULL or live; `filename` is NULL or a C string.
+ * @pre `training` is NULL or live; `filename` is NULL or a C string.
  */
 int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
 
@@ -392,8 +391,7 @@ int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
  * A state file of the original library restores its four numbers, the moments of the embeddings
  * if they are all there, and the weights of the model file beside it if that matches.
  *
- * # Safety
- * `training` is NULL or live; `filename` is NULL or a C string.
+ * @pre `training` is NULL or live; `filename` is NULL or a C string.
  */
 int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
 
@@ -411,8 +409,7 @@ int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
  * `tokens` may move; a block that the program set is copied, not freed. The block that the
  * library allocates here is the program's to free(), also after cllm_training_free.
  *
- * # Safety
- * `training` is NULL or live, `tokens` holds `num_tokens` ids; `filename` is NULL or a C string.
+ * @pre `training` is NULL or live, `tokens` holds `num_tokens` ids; `filename` is NULL or a C string.
  */
 int cllm_load_training_data(struct CLLMTraining *training, const char *filename);
 
@@ -426,8 +423,7 @@ int cllm_load_training_data(struct CLLMTraining *training, const char *filename)
  * Nothing happens either where the norm is not finite or `gradients` is NULL. The norm is summed
  * in double precision.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 void cllm_apply_gradient_clipping(float *gradients, size_t size, float max_norm);
 
@@ -438,8 +434,7 @@ void cllm_apply_gradient_clipping(float *gradients, size_t size, float max_norm)
  * @param size        number of values; 0: nothing happens.
  * @param clip_value  the limit; nothing happens unless it is positive.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 void cllm_clip_gradients_by_value(float *gradients, size_t size, float clip_value);
 
@@ -453,8 +448,7 @@ void cllm_clip_gradients_by_value(float *gradients, size_t size, float clip_valu
  *
  * Source: "Decoupled Weight Decay Regularization".
  *
- * # Safety
- * `weights` has `size` elements.
+ * @pre `weights` has `size` elements.
  */
 void cllm_apply_weight_decay(float *weights, size_t size, float weight_decay, float learning_rate);
 
@@ -464,8 +458,7 @@ void cllm_apply_weight_decay(float *weights, size_t size, float weight_decay, fl
  * @param gradients  `[size]` floats, overwritten.
  * @param size       number of values; 0: nothing happens.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 void cllm_zero_gradients(float *gradients, size_t size);
 
@@ -476,8 +469,7 @@ void cllm_zero_gradients(float *gradients, size_t size);
  * @param size       number of values.
  * @return the norm; 0 for NULL or size 0.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 float cllm_compute_gradient_norm(float *gradients, size_t size);
 
@@ -488,8 +480,7 @@ float cllm_compute_gradient_norm(float *gradients, size_t size);
  * @param current_grads      `[size]` floats; may be or overlap `accumulated_grads`.
  * @param size               number of values; 0: nothing happens.
  *
- * # Safety
- * The arrays have `size` elements.
+ * @pre The arrays have `size` elements.
  */
 void cllm_accumulate_gradients(float *accumulated_grads, float *current_grads, size_t size);
 
@@ -500,8 +491,7 @@ void cllm_accumulate_gradients(float *accumulated_grads, float *current_grads, s
  * @param size       number of values; 0: nothing happens.
  * @param scale      any float.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 void cllm_scale_gradients(float *gradients, size_t size, float scale);
 
@@ -512,8 +502,7 @@ void cllm_scale_gradients(float *gradients, size_t size, float scale);
  * @param size       number of values.
  * @return 1 if some value is NaN, infinite or beyond +-1e38; else 0, also for NULL or size 0.
  *
- * # Safety
- * `gradients` has `size` elements.
+ * @pre `gradients` has `size` elements.
  */
 int cllm_check_gradients_valid(float *gradients, size_t size);
 
@@ -525,8 +514,7 @@ int cllm_check_gradients_valid(float *gradients, size_t size);
  * @param size             number of values; 0: nothing happens.
  * @param decay            weight of the past, usually 0.99 to 0.9999.
  *
- * # Safety
- * The arrays have `size` elements.
+ * @pre The arrays have `size` elements.
  */
 void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t size, float decay);
 
@@ -538,8 +526,7 @@ void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t 
  * @param grad_input   `[dim]`, overwritten; may be `grad_output`.
  * @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 void cllm_layer_norm_backward(CLLMLayerNorm *ln,
                               float *input,
@@ -558,8 +545,7 @@ void cllm_layer_norm_backward(CLLMLayerNorm *ln,
  * @param grad_w1, grad_w2, grad_b1, grad_b2  in the shapes of the parameters, added to; each may
  *                     be NULL.
  *
- * # Safety
- * The arrays have the sizes above and don't overlap.
+ * @pre The arrays have the sizes above and don't overlap.
  */
 void cllm_feedforward_backward(FeedForwardLayer *layer,
                                float *input,
@@ -579,8 +565,7 @@ void cllm_feedforward_backward(FeedForwardLayer *layer,
  * @param grad_query_weights, grad_key_weights, grad_value_weights
  *                            in the shape of the layer's matrices, added to; each may be NULL.
  *
- * # Safety
- * The arrays have the sizes above and don't overlap.
+ * @pre The arrays have the sizes above and don't overlap.
  */
 void cllm_attention_backward(AttentionLayer *layer,
                              float *input,
@@ -599,8 +584,7 @@ void cllm_attention_backward(AttentionLayer *layer,
  * @param grad_output      `[batch_size * embedding_dim]`.
  * @param grad_embeddings  `[vocab_size * embedding_dim]`.
  *
- * # Safety
- * The arrays have the sizes above and don't overlap.
+ * @pre The arrays have the sizes above and don't overlap.
  */
 void cllm_embedding_backward(Embeddings *embeddings,
                              uint32_t *token_ids,
@@ -618,8 +602,7 @@ void cllm_embedding_backward(Embeddings *embeddings,
  * The gradients of the layer's parameters are added to the training object's buffers, public and
  * private. Activations are recomputed; those of the latest forward pass stay.
  *
- * # Safety
- * `training` is NULL or live; the arrays have the sizes above.
+ * @pre `training` is NULL or live; the arrays have the sizes above.
  */
 void cllm_transformer_layer_backward(struct CLLMTraining *training,
                                      int layer_idx,
@@ -641,8 +624,7 @@ void cllm_transformer_layer_backward(struct CLLMTraining *training,
  * All public buffers are separate blocks of malloc: a program may free one and put its own in its
  * place. Moments of all parameters but the embeddings, and open accumulators, are private.
  *
- * # Safety
- * `model` and `config` are NULL or point to live structs; the model's non-NULL pointers hold what
+ * @pre `model` and `config` are NULL or point to live structs; the model's non-NULL pointers hold what
  * its sizes say.
  */
 struct CLLMTraining *cllm_training_init(CLLMModel *model, struct CLLMTrainingConfig *config);
@@ -652,16 +634,14 @@ struct CLLMTraining *cllm_training_init(CLLMModel *model, struct CLLMTrainingCon
  * and `tokens`. NULL is fine. An object that the program made itself is left alone, with a
  * message; so is one that is freed already.
  *
- * # Safety
- * `training` is NULL or came from cllm_training_init; nothing uses it any more.
+ * @pre `training` is NULL or came from cllm_training_init; nothing uses it any more.
  */
 void cllm_training_free(struct CLLMTraining *training);
 
 /**
  * The same as cllm_training_free.
  *
- * # Safety
- * As cllm_training_free.
+ * @pre As cllm_training_free.
  */
 void cllm_training_cleanup(struct CLLMTraining *training);
 
@@ -677,8 +657,7 @@ void cllm_training_cleanup(struct CLLMTraining *training);
  * An epoch from offset 0 has floor((num_tokens − 1)/(B*S)) batches. Nothing is shuffled. Works on
  * objects that a program made itself.
  *
- * # Safety
- * `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
+ * @pre `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
  */
 int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32_t *target_tokens);
 
@@ -696,8 +675,7 @@ int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32
  * nothing. A batch whose gradient is not finite makes no update. The public activation buffers
  * are not written.
  *
- * # Safety
- * `training` is NULL or live, its `tokens` hold `num_tokens` ids; one thread at a time.
+ * @pre `training` is NULL or live, its `tokens` hold `num_tokens` ids; one thread at a time.
  */
 float cllm_train_epoch(struct CLLMTraining *training);
 
@@ -708,8 +686,7 @@ float cllm_train_epoch(struct CLLMTraining *training);
  *
  * @return 0; -1 for NULL, an object not made by cllm_training_init, or a failed write.
  *
- * # Safety
- * As cllm_train_epoch.
+ * @pre As cllm_train_epoch.
  */
 int cllm_train(struct CLLMTraining *training);
 
@@ -722,8 +699,7 @@ int cllm_train(struct CLLMTraining *training);
  * @return the loss in nats; 0 for NULL, vocab_size <= 0 or a target out of range, where
  * cllm_last_error() says so; NaN where a logit is NaN.
  *
- * # Safety
- * `logits` has `vocab_size` elements.
+ * @pre `logits` has `vocab_size` elements.
  */
 float cllm_compute_cross_entropy_loss(float *logits, uint32_t target, int vocab_size);
 
@@ -739,8 +715,7 @@ float cllm_compute_cross_entropy_loss(float *logits, uint32_t target, int vocab_
  * On NULL, vocab_size <= 0 or a target out of range `grad_output` is untouched and
  * cllm_last_error() says why.
  *
- * # Safety
- * The arrays have `vocab_size` elements.
+ * @pre The arrays have `vocab_size` elements.
  */
 void cllm_compute_loss_gradient(float *logits, uint32_t target, float *grad_output, int vocab_size);
 
@@ -753,8 +728,7 @@ void cllm_compute_loss_gradient(float *logits, uint32_t target, float *grad_outp
  * @param vocab_size  number of logits in a row, 1 or more.
  * @return the loss in nats; 0 for NULL or a size <= 0.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 float cllm_compute_batch_loss(float *logits, uint32_t *targets, int batch_size, int vocab_size);
 
@@ -778,8 +752,7 @@ float cllm_compute_perplexity(float loss);
  *
  * Source: "Rethinking the Inception Architecture", section 7.
  *
- * # Safety
- * `logits` has `vocab_size` elements.
+ * @pre `logits` has `vocab_size` elements.
  */
 float cllm_compute_label_smoothing_loss(float *logits,
                                         uint32_t target,
@@ -795,8 +768,7 @@ float cllm_compute_label_smoothing_loss(float *logits,
  * @param vocab_size   number of logits, 1 or more.
  * @return the divergence in nats; 0 for NULL or vocab_size <= 0.
  *
- * # Safety
- * The arrays have `vocab_size` elements.
+ * @pre The arrays have `vocab_size` elements.
  */
 float cllm_compute_kl_divergence(float *logits, float *target_dist, int vocab_size);
 
@@ -810,8 +782,7 @@ float cllm_compute_kl_divergence(float *logits, float *target_dist, int vocab_si
  * @param vocab_size  number of logits of a position, 1 or more.
  * @return the loss in nats; 0 for NULL or a size <= 0.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 float cllm_compute_sequence_loss(float *logits, uint32_t *targets, int seq_len, int vocab_size);
 
@@ -824,8 +795,7 @@ float cllm_compute_sequence_loss(float *logits, uint32_t *targets, int seq_len, 
  * @param vocab_size  number of logits in a row, 1 or more.
  * @return 0..1; 0 for NULL or a size <= 0.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 float cllm_compute_accuracy(float *logits, uint32_t *targets, int batch_size, int vocab_size);
 
@@ -840,8 +810,7 @@ float cllm_compute_accuracy(float *logits, uint32_t *targets, int batch_size, in
  * @param k           1 or more; from `vocab_size` on every valid target is a hit.
  * @return 0..1; 0 for NULL, a size <= 0 or k <= 0.
  *
- * # Safety
- * The arrays have the sizes above.
+ * @pre The arrays have the sizes above.
  */
 float cllm_compute_top_k_accuracy(float *logits,
                                   uint32_t *targets,
@@ -859,8 +828,7 @@ float cllm_compute_top_k_accuracy(float *logits,
  *
  * If B or S grew since init the buffers grow first, and the public pointers change.
  *
- * # Safety
- * `training` is NULL or live and used by one thread; `input_tokens` is NULL or holds B*S ids.
+ * @pre `training` is NULL or live and used by one thread; `input_tokens` is NULL or holds B*S ids.
  */
 float cllm_forward_training(struct CLLMTraining *training, uint32_t *input_tokens);
 
@@ -872,8 +840,7 @@ float cllm_forward_training(struct CLLMTraining *training, uint32_t *input_token
  * @return the loss in nats per token; 0.0 on failure. Before any forward pass the logits are
  *         zero and the loss is ln V.
  *
- * # Safety
- * `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
+ * @pre `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
  */
 float cllm_compute_loss_training(struct CLLMTraining *training, uint32_t *target_tokens);
 
@@ -887,8 +854,7 @@ float cllm_compute_loss_training(struct CLLMTraining *training, uint32_t *target
  * Without a forward pass over a batch of this size since the last update or epoch, the gradients
  * become zero and a message is recorded.
  *
- * # Safety
- * `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
+ * @pre `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
  */
 void cllm_backward_training(struct CLLMTraining *training, uint32_t *target_tokens);
 
@@ -900,8 +866,7 @@ void cllm_backward_training(struct CLLMTraining *training, uint32_t *target_toke
  *
  * @return nats per token; 0.0 on failure or for `num_tokens` <= 0.
  *
- * # Safety
- * `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
+ * @pre `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
  */
 float cllm_compute_loss(struct CLLMTraining *training,
                         uint32_t *input_tokens,
@@ -912,8 +877,7 @@ float cllm_compute_loss(struct CLLMTraining *training,
  * cllm_forward_training and cllm_backward_training of the first B*S tokens. With fewer tokens
  * all gradients become zero.
  *
- * # Safety
- * `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
+ * @pre `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
  */
 void cllm_backward(struct CLLMTraining *training,
                    uint32_t *input_tokens,
@@ -924,8 +888,7 @@ void cllm_backward(struct CLLMTraining *training,
  * Zeroes every gradient, public and private. Moments, open accumulators and `accumulation_step`
  * stay. NULL: nothing happens.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 void cllm_zero_all_gradients(struct CLLMTraining *training);
 
@@ -945,8 +908,7 @@ void cllm_zero_all_gradients(struct CLLMTraining *training);
  * A base of 0 gives m, not 0. A rate that a program writes into `config.learning_rate` alone is
  * overwritten at the next step: write `initial_learning_rate` too. NULL: nothing happens.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`.
+ * @pre `training` is NULL or a `CLLMTraining`.
  */
 void cllm_update_learning_rate(struct CLLMTraining *training);
 
@@ -956,8 +918,7 @@ void cllm_update_learning_rate(struct CLLMTraining *training);
  * @param training  not changed.
  * @return the rate; 0 for NULL.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`.
+ * @pre `training` is NULL or a `CLLMTraining`.
  */
 float cllm_get_learning_rate(struct CLLMTraining *training);
 
@@ -972,8 +933,7 @@ float cllm_get_learning_rate(struct CLLMTraining *training);
  * @param decay_factor     what the rate is multiplied by at each of them.
  * @return the rate; 0 for NULL or a negative count.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`; `decay_steps` has the size above.
+ * @pre `training` is NULL or a `CLLMTraining`; `decay_steps` has the size above.
  */
 float cllm_get_learning_rate_step_decay(struct CLLMTraining *training,
                                         int *decay_steps,
@@ -987,8 +947,7 @@ float cllm_get_learning_rate_step_decay(struct CLLMTraining *training,
  * @param decay_rate  per step.
  * @return the rate; 0 for NULL.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`.
+ * @pre `training` is NULL or a `CLLMTraining`.
  */
 float cllm_get_learning_rate_exponential(struct CLLMTraining *training, float decay_rate);
 
@@ -1000,8 +959,7 @@ float cllm_get_learning_rate_exponential(struct CLLMTraining *training, float de
  * @param power     1 is a straight line.
  * @return the rate; base where max_steps <= 0; 0 for NULL.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`.
+ * @pre `training` is NULL or a `CLLMTraining`.
  */
 float cllm_get_learning_rate_polynomial(struct CLLMTraining *training, float power);
 
@@ -1011,8 +969,7 @@ float cllm_get_learning_rate_polynomial(struct CLLMTraining *training, float pow
  *
  * @param training  reads `config` only; NULL: nothing is printed.
  *
- * # Safety
- * `training` is NULL or a `CLLMTraining`.
+ * @pre `training` is NULL or a `CLLMTraining`.
  */
 void cllm_print_lr_schedule(struct CLLMTraining *training);
 
@@ -1021,8 +978,7 @@ void cllm_print_lr_schedule(struct CLLMTraining *training);
  *
  * @return 0, or -1.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 int cllm_adam_init(struct CLLMTraining *training);
 
@@ -1033,8 +989,7 @@ int cllm_adam_init(struct CLLMTraining *training);
  *
  * @param learning_rate the rate of this update.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 void cllm_adam_step(struct CLLMTraining *training, float learning_rate);
 
@@ -1043,8 +998,7 @@ void cllm_adam_step(struct CLLMTraining *training, float learning_rate);
  * parameters, with decay and clipping as in cllm_adam_step. The velocity of the embeddings is the
  * first half of `optimizer_state`.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 void cllm_sgd_momentum_step(struct CLLMTraining *training, float learning_rate, float momentum);
 
@@ -1053,16 +1007,14 @@ void cllm_sgd_momentum_step(struct CLLMTraining *training, float learning_rate, 
  * when it is full, applies the update of `config.optimizer` at `config.learning_rate` from their
  * mean, and zeroes all gradient buffers.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 void cllm_optimizer_step(struct CLLMTraining *training);
 
 /**
  * As cllm_optimizer_step, but always Adam, and the gradients stay as applied.
  *
- * # Safety
- * `training` is NULL or live.
+ * @pre `training` is NULL or live.
  */
 void cllm_optimizer_step_adam(struct CLLMTraining *training);
 

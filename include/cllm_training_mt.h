@@ -21,8 +21,7 @@ extern "C" {
  *
  * The threads belong to a pool of the library's, sleep between calls and end with the process.
  *
- * # Safety
- * As cllm_train_epoch.
+ * @pre As cllm_train_epoch.
  */
 float cllm_train_epoch_mt(CLLMTraining *training, int num_threads);
 

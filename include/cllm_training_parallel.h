@@ -44,8 +44,7 @@ void cllm_cleanup_thread_pool(void);
  *
  * Threads: different objects on different models may be trained at once; they share the pool.
  *
- * # Safety
- * As cllm_train_epoch.
+ * @pre As cllm_train_epoch.
  */
 float cllm_train_epoch_parallel(CLLMTraining *training);
 

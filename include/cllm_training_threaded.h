@@ -30,8 +30,7 @@ extern "C" {
  * @return the system; free it with threaded_training_free before the other two. NULL if one of
  *         them or `training->model` is NULL, or there is no memory.
  *
- * # Safety
- * `training` is NULL or points to a `CLLMTraining`; `batch_iterator` is NULL or an iterator.
+ * @pre `training` is NULL or points to a `CLLMTraining`; `batch_iterator` is NULL or an iterator.
  */
 struct ThreadedTrainingSystem *threaded_training_create(CLLMTraining *training,
                                                         CLLMBatchIterator *batch_iterator,
@@ -42,8 +41,7 @@ struct ThreadedTrainingSystem *threaded_training_create(CLLMTraining *training,
  *
  * @param system the system; NULL is fine. A second free is reported and does nothing.
  *
- * # Safety
- * `system` is NULL or a system that nothing uses any more.
+ * @pre `system` is NULL or a system that nothing uses any more.
  */
 void threaded_training_free(struct ThreadedTrainingSystem *system);
 
@@ -61,8 +59,7 @@ void threaded_training_free(struct ThreadedTrainingSystem *system);
  * Sets `current_step`, `current_loss`, `best_loss`, `config.learning_rate` per batch and
  * `current_epoch` at the end; not `current_batch_offset`.
  *
- * # Safety
- * `system` is NULL or a system; its training object, model and iterator, and the iterator's
+ * @pre `system` is NULL or a system; its training object, model and iterator, and the iterator's
  * tokens, are still there, and no other thread uses them.
  */
 float threaded_train_epoch(struct ThreadedTrainingSystem *system);
@@ -71,8 +68,7 @@ float threaded_train_epoch(struct ThreadedTrainingSystem *system);
  * Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
  * nothing.
  *
- * # Safety
- * `system` is NULL or a system.
+ * @pre `system` is NULL or a system.
  */
 void threaded_training_print_stats(struct ThreadedTrainingSystem *system);
 
@@ -86,8 +82,7 @@ void threaded_training_print_stats(struct ThreadedTrainingSystem *system);
  *
  * Threads: may be called while an epoch runs.
  *
- * # Safety
- * `system` is NULL or a system; the outputs are NULL or writable.
+ * @pre `system` is NULL or a system; the outputs are NULL or writable.
  */
 int threaded_training_get_sphere_stats(struct ThreadedTrainingSystem *system,
                                        int sphere_id,
@@ -101,8 +96,7 @@ int threaded_training_get_sphere_stats(struct ThreadedTrainingSystem *system,
  *
  * Threads: may be called while an epoch runs.
  *
- * # Safety
- * `system` is NULL or a system.
+ * @pre `system` is NULL or a system.
  */
 float threaded_training_get_gradient_norm(struct ThreadedTrainingSystem *system);
 
@@ -111,8 +105,7 @@ float threaded_training_get_gradient_norm(struct ThreadedTrainingSystem *system)
  *
  * @return n; 0 if system is NULL.
  *
- * # Safety
- * `system` is NULL or a system.
+ * @pre `system` is NULL or a system.
  */
 int threaded_training_get_num_workers(struct ThreadedTrainingSystem *system);
 

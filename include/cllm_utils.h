@@ -61,8 +61,7 @@ extern "C" {
  *         iterations), batch_size 1, seq_length; all zero on a NULL pointer, a size out of range
  *         or an id that is none.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `input_ids` is NULL
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `input_ids` is NULL
  * or has `seq_length` ids.
  */
 struct BenchmarkResults cllm_benchmark_inference_single(CLLMModel *model,
@@ -84,8 +83,7 @@ struct BenchmarkResults cllm_benchmark_inference_single(CLLMModel *model,
  *         total_tokens (= iterations * batch_size * seq_length), batch_size, seq_length; all
  *         zero on errors.
  *
- * # Safety
- * As `cllm_benchmark_inference_single`.
+ * @pre As `cllm_benchmark_inference_single`.
  */
 struct BenchmarkResults cllm_benchmark_inference_batch(CLLMModel *model,
                                                        uint32_t *input_ids,
@@ -104,8 +102,7 @@ struct BenchmarkResults cllm_benchmark_inference_batch(CLLMModel *model,
  * @return inference_time_ms, throughput_tokens_per_sec, batch_size, seq_length; all zero on
  *         errors.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
 struct BenchmarkResults cllm_benchmark_forward_pass(CLLMModel *model,
                                                     size_t batch_size,
@@ -125,8 +122,7 @@ struct BenchmarkResults cllm_benchmark_forward_pass(CLLMModel *model,
  * @return inference_time_ms (of one step), throughput_tokens_per_sec, memory_mb, batch_size,
  *         seq_length; all zero on errors.
  *
- * # Safety
- * As `cllm_benchmark_forward_pass`.
+ * @pre As `cllm_benchmark_forward_pass`.
  */
 struct BenchmarkResults cllm_benchmark_training_step(CLLMModel *model,
                                                      size_t batch_size,
@@ -142,8 +138,7 @@ struct BenchmarkResults cllm_benchmark_training_step(CLLMModel *model,
  * @param config sizes; they need not be valid together.
  * @return bytes; SIZE_MAX where the sum does not fit; 0 if config is NULL.
  *
- * # Safety
- * `config` is NULL or points to a `CLLMConfig`.
+ * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 size_t cllm_estimate_memory(const CLLMConfig *config);
 
@@ -153,8 +148,7 @@ size_t cllm_estimate_memory(const CLLMConfig *config);
  *
  * @param model the model; NULL prints a line that says so.
  *
- * # Safety
- * `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
+ * @pre `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
  */
 void cllm_print_model_info(const CLLMModel *model);
 
@@ -197,8 +191,7 @@ void cllm_print_memory_stats(void);
  * The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
  * Threads: any, apart from what `rand()` shares.
  *
- * # Safety
- * `config` is NULL or points to a `CLLMConfig`.
+ * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 CLLMModel *cllm_create_model(const CLLMConfig *config);
 
@@ -215,8 +208,7 @@ CLLMModel *cllm_create_model(const CLLMConfig *config);
  * @param model the model; NULL is fine. Freeing twice a model that the library made is reported
  *              and does nothing.
  *
- * # Safety
- * `model` is NULL or a model as above that nothing uses any more.
+ * @pre `model` is NULL or a model as above that nothing uses any more.
  */
 void cllm_free_model(CLLMModel *model);
 
@@ -252,8 +244,7 @@ CLLMModel *cllm_create_large_model(void);
  *
  * @param model the model; only read. NULL prints a line that says so.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
 void cllm_run_benchmark_suite(CLLMModel *model);
 
@@ -274,8 +265,7 @@ void cllm_profile_memory(CLLMModel *model, int duration_seconds);
  * @param output_file name of the file; nothing is written, and the reason recorded, if it or the
  *                    model is NULL or a benchmark fails.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `output_file` is
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `output_file` is
  * NULL or a C string.
  */
 void cllm_generate_performance_report(CLLMModel *model, const char *output_file);
@@ -291,8 +281,7 @@ void cllm_generate_performance_report(CLLMModel *model, const char *output_file)
  *
  * Large finite values pass: the original took everything beyond 1e38 for infinite.
  *
- * # Safety
- * `array` is NULL or has `size` floats; `name` is NULL or a C string.
+ * @pre `array` is NULL or has `size` floats; `name` is NULL or a C string.
  */
 bool cllm_check_numerical_stability(const float *array, size_t size, const char *name);
 
@@ -303,8 +292,7 @@ bool cllm_check_numerical_stability(const float *array, size_t size, const char 
  * @return true if they are; false if model or its embeddings are NULL, or a value is not finite:
  *         the message names the first array at fault.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+ * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
 bool cllm_validate_weights(const CLLMModel *model);
 
@@ -315,8 +303,7 @@ bool cllm_validate_weights(const CLLMModel *model);
  * @return true if all pass; false if model, its norms, a gamma or a beta is NULL (a model without
  *         them runs, with norms that only normalise), or a norm fails.
  *
- * # Safety
- * As `cllm_validate_weights`.
+ * @pre As `cllm_validate_weights`.
  */
 bool cllm_validate_layer_norms(const CLLMModel *model);
 
@@ -325,8 +312,7 @@ bool cllm_validate_layer_norms(const CLLMModel *model);
  *
  * @return true if so, also without any table; false if model is NULL or a value is not finite.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL tables have `pos_encoding.max_length` rows of
+ * @pre `model` is NULL or a model whose non-NULL tables have `pos_encoding.max_length` rows of
  * `pos_encoding.embedding_dim` floats.
  */
 bool cllm_validate_positional_encodings(const CLLMModel *model);
@@ -337,8 +323,7 @@ bool cllm_validate_positional_encodings(const CLLMModel *model);
  *
  * @return true if all pass; false otherwise, also if model is NULL.
  *
- * # Safety
- * As `cllm_validate_weights`.
+ * @pre As `cllm_validate_weights`.
  */
 bool cllm_comprehensive_validation(const CLLMModel *model);
 
@@ -350,8 +335,7 @@ bool cllm_comprehensive_validation(const CLLMModel *model);
  * @return true if the weight is finite; false if it is not, if model or its block is NULL, or if
  *         the index is out of range.
  *
- * # Safety
- * `model` is NULL or a model whose block `weights`, where not NULL, has `num_weights` floats.
+ * @pre `model` is NULL or a model whose block `weights`, where not NULL, has `num_weights` floats.
  */
 bool cllm_gradient_check_weight(CLLMModel *model, size_t weight_idx, float epsilon);
 
@@ -364,8 +348,7 @@ bool cllm_gradient_check_weight(CLLMModel *model, size_t weight_idx, float epsil
  * @param num_gradients how many, 1 or more.
  * @return true if all hold; false otherwise, and for none.
  *
- * # Safety
- * `gradients` is NULL or has `num_gradients` floats.
+ * @pre `gradients` is NULL or has `num_gradients` floats.
  */
 bool cllm_validate_gradients(CLLMModel *model, const float *gradients, size_t num_gradients);
 
@@ -376,8 +359,7 @@ bool cllm_validate_gradients(CLLMModel *model, const float *gradients, size_t nu
  * @param vocab_size how many, 1 or more.
  * @return true if all are finite; false if not, or if there are none.
  *
- * # Safety
- * `logits` is NULL or has `vocab_size` floats.
+ * @pre `logits` is NULL or has `vocab_size` floats.
  */
 bool cllm_validate_inference_output(const float *logits, size_t vocab_size);
 
@@ -392,8 +374,7 @@ bool cllm_validate_inference_output(const float *logits, size_t vocab_size);
  * @return true if all do; false if not, if a pointer is NULL, or if the batch is empty or its
  *         size overflows.
  *
- * # Safety
- * The arrays are NULL or have `batch_size * seq_length` ids.
+ * @pre The arrays are NULL or have `batch_size * seq_length` ids.
  */
 bool cllm_validate_training_batch(const uint32_t *input_ids,
                                   const uint32_t *target_ids,
@@ -407,8 +388,7 @@ bool cllm_validate_training_batch(const uint32_t *input_ids,
  *
  * @return true if they do; false if not, or if model or one of the two layer arrays is NULL.
  *
- * # Safety
- * `model` is NULL or a model whose non-NULL layer arrays have `num_layers` entries.
+ * @pre `model` is NULL or a model whose non-NULL layer arrays have `num_layers` entries.
  */
 bool cllm_validate_model_consistency(const CLLMModel *model);
 

@@ -26,8 +26,7 @@ extern "C" {
  * @return the number of words, the special ones included; -1 if an argument is NULL, the model
  *         has no ids, the file can't be read, or there is no memory: `tokens` is then as before.
  *
- * # Safety
- * `model` is NULL or a model that no other thread uses now; `filename` is NULL or a C string.
+ * @pre `model` is NULL or a model that no other thread uses now; `filename` is NULL or a C string.
  */
 int cllm_build_vocabulary_from_file(CLLMModel *model, const char *filename);
 
@@ -47,8 +46,7 @@ int cllm_build_vocabulary_from_file(CLLMModel *model, const char *filename);
  * @return the number of ids written; 0 if an argument is NULL, `max_tokens` is not positive, or
  *         the model has no `tokens`.
  *
- * # Safety
- * `model` is NULL or a model; `text` is NULL or a C string; `tokens` has room as said.
+ * @pre `model` is NULL or a model; `text` is NULL or a C string; `tokens` has room as said.
  */
 int cllm_tokenize_with_vocab(CLLMModel *model, const char *text, uint32_t *tokens, int max_tokens);
 
@@ -65,8 +63,7 @@ int cllm_tokenize_with_vocab(CLLMModel *model, const char *text, uint32_t *token
  * If an argument is NULL, `max_length` is not positive, or the model has no `tokens`, `output` is
  * untouched.
  *
- * # Safety
- * `model` is NULL or a model; `tokens` and `output` are NULL or have the sizes given.
+ * @pre `model` is NULL or a model; `tokens` and `output` are NULL or have the sizes given.
  */
 void cllm_detokenize_with_vocab(CLLMModel *model,
                                 uint32_t *tokens,
