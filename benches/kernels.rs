@@ -80,7 +80,7 @@ fn attention_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
     bencher.counter(ItemsCount::new(shape.rows)).bench_local(|| {
         let (qkv, columns) = (heads(&qkv, &shape), [0, d, 2 * d]);
         let (pool, row) = (Pool::serial(), 3 * d);
-        attention::backward(&pool, &shape, qkv, &out, &lse, &dout, &mut grad, row, columns);
+        attention::backward(&pool, &shape, qkv, &lse, &dout, &mut grad, row, columns);
     });
 }
 

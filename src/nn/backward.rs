@@ -177,8 +177,8 @@ pub fn layer_backward(
         };
         let heads = qkv_heads(&a.qkv, rows, d);
         let dqkv = &mut qkv[..n * 3 * d];
-        let (out, lse) = (&a.attended[..n * d], &a.lse[..n * w.heads]);
-        attention::backward(pool, &shape, heads, out, lse, dx, dqkv, 3 * d, [0, d, 2 * d]);
+        let lse = &a.lse[..n * w.heads];
+        attention::backward(pool, &shape, heads, lse, dx, dqkv, 3 * d, [0, d, 2 * d]);
         projection_backward(pool, w, &a.normed1, n, d, dqkv, grad, branch, beta);
         let (norm, grad) = (&layer.norm1, &mut grads.norm1);
         norm_backward(

@@ -86,7 +86,7 @@ pub fn attend_backward(
         Shape { batch: 1, rows: n, base: 0, heads: w.heads, head_dim: w.head_dim, causal: true };
     let heads = qkv_heads(&qkv, n, d);
     let columns = [0, d, 2 * d];
-    attention::backward(&pool, &shape, heads, &out, &lse, dout, &mut dqkv, 3 * d, columns);
+    attention::backward(&pool, &shape, heads, &lse, dout, &mut dqkv, 3 * d, columns);
     projection_backward(&pool, w, x, n, d, &dqkv, grads, &mut dx, 1.0);
     Ok(dx)
 }

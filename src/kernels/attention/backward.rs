@@ -2,21 +2,19 @@
 
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Heads, HeadsMut, Shape};
-use crate::kernels::math::{REGISTER, exp, fma};
+use crate::kernels::math::{REGISTER, exp, fma, fold_register};
 use crate::kernels::scratch::{self, Use};
 use crate::kernels::tile::Kernels;
-use crate::kernels::vector::dot;
 use crate::runtime::pool::Pool;
 use ndarray::s;
 
 /// Gradients of q, k and v from that of the output. `dq`, `dk`, `dv` lie in `grad`, a buffer of
-/// rows of `row` floats, at the columns `columns`; they are overwritten. `out` and `lse` are the
-/// forward pass's.
+/// rows of `row` floats, at the columns `columns`; they are overwritten. `lse` is the forward
+/// pass's.
 pub fn backward(
     pool: &Pool,
     s: &Shape,
     [q, k, v]: [Heads; 3],
-    out: &[f32],
     lse: &[f32],
     dout: &[f32],
     grad: &mut [f32],
@@ -30,8 +28,7 @@ pub fn backward(
         ..HeadsMut::new(&mut grad[column..], row, s.rows * row)
     };
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
-    let contiguous = |data| Heads { data, row: d, sequence: s.rows * d };
-    let (out, dout) = (contiguous(out), contiguous(dout));
+    let dout = Heads { data: dout, row: d, sequence: s.rows * d };
     let kernels = Kernels::get();
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
@@ -42,7 +39,6 @@ pub fn backward(
         let (queries, keys, values) =
             (q.view(s, b, head, 0, all), k.view(s, b, head, 0, all), v.view(s, b, head, 0, all));
         let dout = dout.view(s, b, head, 0, all);
-        let out = out.view(s, b, head, 0, all);
         let panels = panels_len(kernels, all, h);
         let copy = Right::copy_len(kernels, all, h);
         scratch::with(Use::Heads, 2 * panels + 3 * copy, |heads| {
@@ -74,14 +70,9 @@ pub fn backward(
                     }
                     for i in 0..count {
                         let at = (b * s.rows + first + i) * s.heads + head;
-                        let correction =
-                            match (out.row(first + i).as_slice(), dout.row(first + i).as_slice()) {
-                                (Some(out), Some(dout)) => dot(out, dout),
-                                _ => 0.0,
-                            };
                         let p = &mut p[i * row..][..row];
                         let ds = &mut ds[i * row..][..row];
-                        score_gradient(p, ds, seen(i), s.scale(), lse[at], correction);
+                        score_gradient(p, ds, seen(i), s.scale(), lse[at]);
                     }
                     // Key j is seen by the queries from j on, in a causal pass.
                     let from =
@@ -121,23 +112,25 @@ pub fn backward(
 
 simd! {
     /// Turns scores q·k into probabilities and dp into dscore, both times the score's scale:
-    /// ds = p·(dp − Σ p·dp)·scale, where the sum is do·o; behind `seen` both become 0. The rows
-    /// are whole registers long.
-    fn score_gradient(
-        p: &mut [f32],
-        ds: &mut [f32],
-        seen: usize,
-        scale: f32,
-        lse: f32,
-        correction: f32,
-    ) {
+    /// ds = p·(dp − Σ p·dp)·scale; behind `seen` both become 0. The rows are whole registers long.
+    fn score_gradient(p: &mut [f32], ds: &mut [f32], seen: usize, scale: f32, lse: f32) {
         let end = seen.next_multiple_of(REGISTER).min(p.len());
-        let (chunks, _) = p[..end].as_chunks_mut::<REGISTER>();
+        p[seen..end].fill(f32::NEG_INFINITY);
+        ds[seen..end].fill(0.0);
+        let (p_chunks, _) = p[..end].as_chunks_mut::<REGISTER>();
         let (ds_chunks, _) = ds[..end].as_chunks_mut::<REGISTER>();
-        for (p, ds) in chunks.iter_mut().zip(ds_chunks) {
+        // The sum is also do·o, but these rows are in the cache and o is not.
+        let mut lanes = [0f32; REGISTER];
+        for (p, ds) in p_chunks.iter_mut().zip(&*ds_chunks) {
             for i in 0..REGISTER {
                 p[i] = exp::<FMA>(fma::<FMA>(p[i], scale, -lse));
-                ds[i] = p[i] * (ds[i] - correction) * scale;
+                lanes[i] = fma::<FMA>(p[i], ds[i], lanes[i]);
+            }
+        }
+        let sum = fold_register(lanes, |a, b| a + b);
+        for (p, ds) in p_chunks.iter().zip(ds_chunks) {
+            for i in 0..REGISTER {
+                ds[i] = p[i] * (ds[i] - sum) * scale;
             }
         }
         p[seen..].fill(0.0);
