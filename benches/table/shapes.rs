@@ -72,14 +72,14 @@ impl Shape {
     }
 
     /// Bytes of weights, gradients and two moments of all parameters, and of what the backward
-    /// pass needs: per layer and row 5d (input, normed twice, attended, middle) + 3d (queries,
+    /// pass needs: per layer and row 4d (input, normed twice, middle) + 3d (queries,
     /// keys, values) + 2·4d (hidden units and their slopes); for a pass 3d (output, its norm, a
     /// sublayer's result) + 3d (gradients of the stream) + 3d + 4d (of a layer).
     pub fn needed_bytes(&self) -> f64 {
         let d = self.dim;
         let parameters =
             self.layer_weights() + (self.vocab + self.length) * d + self.layers * 9 * d;
-        let activations = self.rows() * d * (self.layers * 16 + 13);
+        let activations = self.rows() * d * (self.layers * 15 + 13);
         4.0 * (4 * parameters + activations) as f64
     }
 

@@ -18,8 +18,6 @@ pub struct LayerActivations {
     pub normed1: Floats,
     /// Queries, keys, values, `[T][3d]`.
     pub qkv: Floats,
-    /// Attention's result, `[T][d]`.
-    pub attended: Floats,
     /// log Σ e^score of each row and head, `[T][H]`.
     pub lse: Floats,
     /// Residual stream after attention, `[T][d]`.
@@ -45,7 +43,7 @@ pub struct Activations {
     pub output_stats: Vec<Stats>,
     /// n: the parameter-free norm of it, `[T][d]`.
     pub normed: Floats,
-    /// Result of the feed-forward sublayer at work, `[T][d]`.
+    /// Result of the sublayer at work, `[T][d]`.
     pub delta: Floats,
 }
 
@@ -89,7 +87,6 @@ impl Activations {
             grow(WHAT, &mut a.stats2, rows)?;
             if heads > 0 {
                 a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
-                a.attended.grow(WHAT, width)?;
                 if keep == Keep::EveryLayer {
                     a.lse.grow(WHAT, product(WHAT, &[rows, heads])?)?;
                 }

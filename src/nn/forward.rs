@@ -126,10 +126,10 @@ fn blocks(
         let a = &mut layers[index(l)];
         if let Some(attention) = &layer.attention {
             project(pool, attention, &a.normed1, n, d, &mut a.qkv);
-            attend(pool, attention, shape, l, a, d, keep, past);
+            attend(pool, attention, shape, l, a, &mut delta[..n * d], keep, past);
         }
-        let LayerActivations { input, attended, middle, stats2, normed2, .. } = a;
-        let attended = layer.attention.as_ref().map(|_| &attended[..]);
+        let LayerActivations { input, middle, stats2, normed2, .. } = a;
+        let attended = layer.attention.as_ref().map(|_| &delta[..]);
         residual(pool, d, &input[..n * d], attended, None, middle, &layer.norm2, normed2, stats2);
 
         let feed_forward = layer.feed_forward.as_ref();
@@ -277,24 +277,24 @@ pub(crate) fn project(
     }
 }
 
-/// Causal attention over the batch, or over the cache and the new rows.
+/// Causal attention over the batch, or over the cache and the new rows, `[B·rows][d]`.
 fn attend(
     pool: &Pool,
     w: &Attention<&[f32]>,
     shape: Batch,
     l: usize,
     a: &mut LayerActivations,
-    d: usize,
+    out: &mut [f32],
     keep: Keep,
     past: &mut Past,
 ) {
     let Batch { batch, rows, base } = shape;
     let n = batch * rows;
+    let d = w.heads * w.head_dim;
     let shape =
         attention::Shape { batch, rows, base, heads: w.heads, head_dim: w.head_dim, causal: true };
     let lse = (keep == Keep::EveryLayer).then(|| &mut a.lse[..n * w.heads]);
     let [q, k, v] = qkv_heads(&a.qkv, rows, d);
-    let out = &mut a.attended[..n * d];
     match past {
         Past::None => attention::forward(pool, &shape, q, k, v, out, lse),
         Past::Cache(cache) => {
@@ -303,6 +303,22 @@ fn attend(
             attention::forward(pool, &shape, q, cached(keys), cached(values), out, lse);
         }
     }
+}
+
+/// What attention added to the stream of `batch` sequences, `[B·rows][d]`, again from the queries,
+/// keys and values that a forward pass kept: the same bits.
+pub(crate) fn attended(
+    pool: &Pool,
+    w: &Attention<&[f32]>,
+    qkv: &[f32],
+    batch: usize,
+    rows: usize,
+    out: &mut [f32],
+) {
+    let (heads, head_dim) = (w.heads, w.head_dim);
+    let shape = attention::Shape { batch, rows, base: 0, heads, head_dim, causal: true };
+    let [q, k, v] = qkv_heads(qkv, rows, heads * head_dim);
+    attention::forward(pool, &shape, q, k, v, out, None);
 }
 
 /// Queries, keys and values inside their common buffer `[B·rows][3d]`.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernels::attention::row_weights;
 use crate::kernels::vector::add_assign;
 use crate::limits::product;
+use crate::nn::forward;
 use crate::nn::model::Model;
 use crate::nn::rows::linear;
 
@@ -312,7 +313,9 @@ pub(super) unsafe fn publish(
             let attended = *entry(t.attention_outputs, l)?;
             let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
-                Some(_) => attended.copy_from_slice(&a.attended[..n * d]),
+                Some(w) => {
+                    forward::attended(pool, w, &a.qkv[..n * 3 * d], batch, positions, attended)
+                }
                 None => attended.fill(0.0),
             }
             let out = ffi::slice_mut(*entry(t.ff_outputs, l)?, n * d, "ff_outputs")?;
