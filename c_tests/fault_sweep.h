@@ -54,10 +54,11 @@ static void run(const Function *f, uint64_t n, uint32_t kind) {
 }
 
 /* Whether memory is lost, with a fault at point n or without one (0). What is lost is lost each time;
- * a table that grew once, or a block that malloc rounded to another size, is not. */
+ * a table that grew once, a block that malloc rounded to another size, and what a thread has in its
+ * hands at the moment are not. */
 static int loses(const Function *f, uint64_t n, uint32_t kind) {
     size_t before = in_use(f);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 16; i++) {
         if (n > 0) run(f, n, kind);
         run(f, 0, NONE);
         size_t after = in_use(f);
