@@ -193,8 +193,9 @@ fn objects_are_made_and_freed_everywhere() {
                         cllm_free_model(m.get());
                     });
                 });
-                // Freed: an error of this thread, not a crash.
-                assert!(cllm_inference_init(m.get()).is_null());
+                // An error is its thread's own. (The freed model's address may be another's by now:
+                // eight threads free more than the library keeps back.)
+                assert!(cllm_inference_init(null_mut()).is_null());
                 assert!(CStr::from_ptr(cllm_last_error()).to_bytes().starts_with(b"cllm_infer"));
             }
         }

@@ -79,9 +79,13 @@ static void freed_elsewhere(void) {
     for (int i = 0; i < 20; i++) {
         pthread_t thread;
         void *result;
-        pthread_create(&thread, NULL, free_it, cllm_inference_init(shared_model));
+        CLLMInference *c = cllm_inference_init(shared_model);
+        pthread_create(&thread, NULL, free_it, c);
         pthread_join(thread, &result);
         CHECK(result != NULL);
+        char text[100];
+        CHECK(cllm_generate(c, "a", text, 100) == -1);
+        CHECK(strstr(cllm_last_error(), "cllm_generate") != NULL);
         pthread_create(&thread, NULL, make_one, NULL);
         pthread_join(thread, &result);
         CLLMTraining *t = training_of(result);
