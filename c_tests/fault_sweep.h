@@ -71,7 +71,7 @@ static int loses(const Function *f, uint64_t n, uint32_t kind) {
 static void child_of(const Function *f, uint64_t *faults) {
     char label[200];
     /* Freed objects are kept back for a while, so the first ones seem to be lost. */
-    for (int i = 0; i < (f->slow ? 3 : 70); i++) run(f, 0, NONE);
+    for (int i = 0; i < (f->slow ? 1 : 70); i++) run(f, 0, NONE);
     check(!reported_error, "good arguments are taken");
     run(f, 0, NONE);
     uint64_t last = points_met;
@@ -83,6 +83,7 @@ static void child_of(const Function *f, uint64_t *faults) {
             run(f, n, kind);
             ++*faults;
             check(n > 1 || reported_error, "a fault at the entry is reported");
+            if (f->slow && kind == MEMORY) continue; /* the next time comes after the panic */
             run(f, 0, NONE);
             check(!reported_error, "it works the next time");
             if (f->slow) continue;
