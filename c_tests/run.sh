@@ -408,6 +408,7 @@ part_fuzz() {
         return
     fi
     grep -E 'executions|FINDING' "$out/fuzz.log" | sed 's/^/    /'
+    [ "$status" -ne 0 ] && tail -n 40 "$out/fuzz.log" >&2
     count "fuzz targets" "$(grep -c 'no finding' "$out/fuzz.log")" $status
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets with coverage and AddressSanitizer, and runs each for some seconds of
 # processor time. What libFuzzer learns stays in fuzz/corpus for the next run.
-# Usage: fuzz/run.sh SECONDS [target...]. Exit status 77 where the toolchain can't build them.
+# Usage: fuzz/run.sh SECONDS [target...]. Exit status 77 where the toolchain can't build such programs.
 # FUZZ_TIMEOUT: seconds after which one input counts as a hang (20).
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -15,8 +15,16 @@ triple=x86_64-unknown-linux-gnu
 coverage=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares)
-RUSTFLAGS="${coverage[*]} -Zsanitizer=address --cfg fuzzing -Cdebug-assertions" \
-    cargo build --release --target $triple || exit 77
+export RUSTFLAGS="${coverage[*]} -Zsanitizer=address --cfg fuzzing -Cdebug-assertions"
+if ! cargo build --release --target $triple; then
+    probe=$(mktemp)
+    # shellcheck disable=SC2086 # The flags are words.
+    echo 'fn main() {}' | rustc - --target $triple $RUSTFLAGS -o "$probe"
+    built=$?
+    rm -f "$probe"
+    [ "$built" -eq 0 ] && exit 1
+    exit 77
+fi
 
 # Seconds of processor time that process $1 has had.
 processor_time() {
