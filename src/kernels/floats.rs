@@ -27,21 +27,15 @@ impl Floats {
         Self { memory: Vec::new(), start: 0, len: 0 }
     }
 
-    /// Makes room for `len` values in all.
-    pub fn reserve(&mut self, what: &'static str, len: usize) -> Result<()> {
+    /// Makes the array hold at least `len` values; what it held may be overwritten by later use.
+    pub fn grow(&mut self, what: &'static str, len: usize) -> Result<()> {
         if self.memory.len() - self.start < len {
             let mut memory = zeroed(what, len.saturating_add(LINE - 1))?;
             let address = memory.as_ptr().addr();
             let start = (address.next_multiple_of(4 * LINE) - address) / 4;
             memory[start..start + self.len].copy_from_slice(self);
-            *self = Self { memory, start, len: self.len };
+            *self = Self { memory, start, len };
         }
-        Ok(())
-    }
-
-    /// Makes the array hold at least `len` values; what it held may be overwritten by later use.
-    pub fn grow(&mut self, what: &'static str, len: usize) -> Result<()> {
-        self.reserve(what, len)?;
         self.len = self.len.max(len);
         Ok(())
     }

@@ -76,8 +76,8 @@ impl KvCache {
         // Memory for the whole context at once where it is no more than the weights, of which only
         // the pages in use are ever touched; else growing by half again keeps the copying linear in
         // the length of the sequence.
-        let position = product(WHAT, &[2 * layers, self.dim])?.max(1);
-        let ahead = model.weights().max(CACHE_AHEAD) / position;
+        let position = product(WHAT, &[2 * layers, self.dim])?;
+        let ahead = model.weights().max(CACHE_AHEAD) / position.max(1);
         let grown = need.max(self.capacity + self.capacity / 2).max(ahead);
         let capacity = if need <= model.max_length { grown.min(model.max_length) } else { grown };
         let mut tables = Floats::new();
@@ -161,6 +161,16 @@ mod tests {
         // Another model starts anew.
         add(&mut cache, &model(8, 4), 0);
         assert_eq!((cache.len(), cache.capacity), (1, 4));
+    }
+
+    #[test]
+    fn no_layers_have_no_tables() {
+        let mut bare = model(1, 4);
+        bare.params.layers.clear();
+        let mut cache = KvCache::default();
+        cache.reserve(&bare, 3).unwrap();
+        cache.advance(3);
+        assert_eq!((cache.len(), cache.tables().count()), (3, 0));
     }
 
     #[test]
