@@ -100,8 +100,8 @@ static int sweep(const Function *functions, size_t count, const char *only) {
         Shared shared;
         uint64_t faults;
     } *both = mmap(NULL, sizeof *both, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    char folder[] = "/tmp/cllm_faults_XXXXXX";
-    if (both == MAP_FAILED || !mkdtemp(folder) || chdir(folder) != 0) return 3;
+    scratch_make();
+    if (both == MAP_FAILED || chdir(scratch) != 0) return 3;
     shared = &both->shared;
     if (getenv("HOSTILE_SECONDS")) seconds = (unsigned)atoi(getenv("HOSTILE_SECONDS"));
     uint64_t faults = 0;
@@ -131,9 +131,7 @@ static int sweep(const Function *functions, size_t count, const char *only) {
                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         }
     }
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    if (system(command) != 0) failed++;
+    if (chdir("/") != 0 || scratch_remove() != 0) failed++;
     fprintf(stderr, "%zu functions, %llu faults injected\n", only ? 1 : count,
             (unsigned long long)faults);
     printf("%u passed, %u failed\n", checks - failed, failed);

@@ -49,8 +49,8 @@ static int run_all(const Function *functions, size_t count, const char *only) {
     unsigned calls = 0, checks = 0, failed = 0, crashed = 0;
     if (wait_for) seconds = (unsigned)atoi(wait_for);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    char folder[] = "/tmp/cllm_hostile_XXXXXX";
-    if (shared == MAP_FAILED || !mkdtemp(folder) || chdir(folder) != 0) return 3;
+    scratch_make();
+    if (shared == MAP_FAILED || chdir(scratch) != 0) return 3;
     pid_t writer = fork();
     int status = 0;
     if (writer == 0) {
@@ -77,9 +77,7 @@ static int run_all(const Function *functions, size_t count, const char *only) {
                     WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         }
     }
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    if (system(command) != 0) crashed++;
+    if (chdir("/") != 0 || scratch_remove() != 0) crashed++;
     printf("%zu functions, %u hostile calls, %u checks of their results\n", count, calls, checks);
     /* A call that came back is a check passed. */
     printf("%u passed, %u failed\n", calls + checks - failed, failed + crashed);

@@ -4,6 +4,7 @@
 #define CLLM_HOSTILE_WORLD_H
 
 #define _GNU_SOURCE
+#include "scratch.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <float.h>

@@ -1,4 +1,4 @@
-/* A folder for the files of a harness. Include it before every other header. */
+/* A folder for the files of a test. Include it before every other header. */
 #ifndef CLLM_TEST_SCRATCH_H
 #define CLLM_TEST_SCRATCH_H
 
@@ -11,20 +11,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char scratch[] = "/tmp/cllm_harness_XXXXXX";
+static char scratch[200];
 
-static inline void scratch_make(void) {
+static inline void scratch_make_in(const char *parent) {
+    snprintf(scratch, sizeof scratch, "%s/cllm_XXXXXX", parent);
     if (!mkdtemp(scratch)) {
         perror(scratch);
         exit(2);
     }
 }
 
-/* The path of a file in the folder; four at a time. */
+static inline void scratch_make(void) {
+    const char *parent = getenv("TMPDIR");
+    scratch_make_in(parent && *parent ? parent : "/tmp");
+}
+
+/* The path of a file in the folder (NAME_MAX is 255); eight are valid at once. */
 static inline const char *in_scratch(const char *name) {
-    static char paths[4][256];
+    static char paths[8][sizeof scratch + 1 + 255];
     static int next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
     return path;
 }

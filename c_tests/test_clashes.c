@@ -1,6 +1,8 @@
 /* A program with functions of its own under the library's names and those of its likely helpers:
  * nothing inside the library may call them. Each ends the program. */
 #define _DEFAULT_SOURCE
+#include "scratch.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -87,9 +89,9 @@ MINE(rng_seed)
 enum { V = 20, N = 200 };
 
 static void everything(void) {
-    char folder[] = "/tmp/cllm_clashes_XXXXXX", path[64], other[80];
-    CHECK(mkdtemp(folder) != NULL);
-    snprintf(path, sizeof path, "%s/run", folder);
+    scratch_make();
+    const char *path = in_scratch("run"), *text_file = in_scratch("text");
+    const char *metrics = in_scratch("metrics.csv");
     CLLMConfig shape = {.vocab_size = V, .embedding_dim = 8, .num_layers = 2, .num_heads = 2,
                         .ff_dim = 16, .max_seq_len = 16};
     CLLMModel *model = cllm_create_model(&shape);
@@ -121,35 +123,28 @@ static void everything(void) {
     cllm_batch_iterator_free(iterator);
     CHECK(cllm_save_checkpoint(t, path) == 0 && cllm_load_checkpoint(t, path) == 0);
     remove(path);
-    snprintf(other, sizeof other, "%s.state", path);
-    remove(other);
+    remove(in_scratch("run.state"));
     /* train_complete uses all of cllm_production.h's parts. */
     CompleteTrainingConfig c = create_default_complete_config();
-    snprintf(other, sizeof other, "%s/text", folder);
-    FILE *file = fopen(other, "w");
+    FILE *file = fopen(text_file, "w");
     for (int i = 0; i < 60; i++) fputs("token_1 token_2 token_7 ", file);
     fclose(file);
-    char metrics[80];
-    snprintf(metrics, sizeof metrics, "%s/metrics.csv", folder);
     c.num_epochs = 2;
     c.batch_size = 2;
     c.sequence_length = 4;
-    c.val_data_path = other;
+    c.val_data_path = text_file;
     c.val_interval = 1;
-    c.checkpoint_dir = folder;
+    c.checkpoint_dir = scratch;
     c.checkpoint_interval = 2;
     c.metrics_path = metrics;
     CHECK(train_complete(t, &c) == 0);
     CHECK(access(metrics, F_OK) == 0);
     remove(metrics);
-    remove(other);
-    static const char *const files[] = {"final_checkpoint.ckpt", "checkpoint_epoch_2.ckpt"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(other, sizeof other, "%s/%s", folder, files[i]);
-        CHECK(remove(other) == 0);
-        snprintf(other, sizeof other, "%s/%s.model", folder, files[i]);
-        CHECK(remove(other) == 0);
-    }
+    remove(text_file);
+    static const char *const files[] = {"final_checkpoint.ckpt", "final_checkpoint.ckpt.model",
+                                        "checkpoint_epoch_2.ckpt", "checkpoint_epoch_2.ckpt.model"};
+    for (int i = 0; i < 4; i++) CHECK(remove(in_scratch(files[i])) == 0);
+    path = in_scratch("run"); /* the one before is no longer valid */
     CHECK(cllm_write_model(model, path) == 0);
     CLLMModel *read = cllm_read_model(path);
     CLLMInference *inference = cllm_inference_init(read);
@@ -161,7 +156,7 @@ static void everything(void) {
     remove(path);
     cllm_training_free(t);
     cllm_free_model(model);
-    CHECK(rmdir(folder) == 0);
+    CHECK(rmdir(scratch) == 0);
 }
 
 int main(void) {

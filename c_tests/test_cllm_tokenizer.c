@@ -1,13 +1,11 @@
 /* cllm_tokenizer.h: words to ids, vocabulary files, tokenizers that the program made or edited. */
 
-#define _XOPEN_SOURCE 700
+#include "scratch.h"
+
 #include "cllm_tokenizer.h"
 #include "harness.h"
 
-#include <unistd.h>
-
-static char dir[] = "/tmp/cllm_tokenizer_XXXXXX";
-static char path[64];
+static const char *path;
 
 static void put(const char *content, size_t len) {
     FILE *f = fopen(path, "wb");
@@ -264,11 +262,11 @@ static void load_takes_any_file(void) {
 static void files_that_do_not_work(void) {
     CLLMTokenizer *t = cllm_create_tokenizer(8);
     CHECK(cllm_load_vocab(t, "/no/such/file") == 0);
-    CHECK(cllm_load_vocab(t, dir) == 0);
+    CHECK(cllm_load_vocab(t, scratch) == 0);
     CHECK(cllm_load_vocab(t, NULL) == 0 && cllm_load_vocab(NULL, path) == 0);
     CHECK(cllm_load_vocab(t, "") == 0);
     CHECK(cllm_save_vocab(t, "/no/such/directory/vocab.txt") == 0);
-    CHECK(cllm_save_vocab(t, dir) == 0);
+    CHECK(cllm_save_vocab(t, scratch) == 0);
     CHECK(cllm_save_vocab(t, NULL) == 0 && cllm_save_vocab(NULL, path) == 0);
     CHECK(t->vocab_size == 5);
     cllm_free_tokenizer(t);
@@ -384,8 +382,8 @@ static void a_large_text(void) {
 }
 
 int main(void) {
-    if (!mkdtemp(dir)) return 2;
-    snprintf(path, sizeof path, "%s/vocab.txt", dir);
+    scratch_make();
+    path = in_scratch("vocab.txt");
     RUN(new_tokenizer_holds_the_specials);
     RUN(small_maximum_is_raised);
     RUN(add_and_find);
@@ -404,7 +402,6 @@ int main(void) {
     RUN(statistics);
     RUN(freeing);
     RUN(a_large_text);
-    remove(path);
-    remove(dir);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

@@ -1,4 +1,6 @@
 /* cllm_utils.h: every function, the contract's edge cases, ownership. */
+#include "scratch.h"
+
 #include "capture.h"
 
 #include "cllm_utils.h"
@@ -616,10 +618,8 @@ static void memory_is_profiled(void) {
 }
 
 static void report_is_written(void) {
-    char path[] = "/tmp/cllm_report_XXXXXX";
-    int file = mkstemp(path);
-    CHECK(file >= 0);
-    close(file);
+    scratch_make();
+    const char *path = in_scratch("report.md");
     CLLMModel *m = tiny();
     cllm_generate_performance_report(m, path);
     static char text[4096];
@@ -635,6 +635,7 @@ static void report_is_written(void) {
     cllm_generate_performance_report(m, NULL); /* DEFECT of the original: crashed */
     cllm_generate_performance_report(NULL, path);
     CHECK(fopen(path, "r") == NULL);
+    CHECK(scratch_remove() == 0);
     cllm_generate_performance_report(m, "/nonexistent/report.md");
     cllm_free_model(m);
 }

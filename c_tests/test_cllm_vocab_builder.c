@@ -1,16 +1,14 @@
 /* cllm_vocab_builder.h: the words of a model, which the program or the library may have made; and
  * cllm_tokenize and cllm_detokenize of cllm_inference.h, which use the same words. */
 
-#define _XOPEN_SOURCE 700
+#include "scratch.h"
+
 #include "cllm_inference.h"
 #include "cllm_utils.h"
 #include "cllm_vocab_builder.h"
 #include "harness.h"
 
-#include <unistd.h>
-
-static char dir[] = "/tmp/cllm_vocab_builder_XXXXXX";
-static char path[64];
+static const char *path;
 
 static void put(const char *content, size_t len) {
     FILE *f = fopen(path, "wb");
@@ -82,7 +80,7 @@ static void build_fails_and_leaves_the_words(void) {
     CLLMModel *m = words_only(words, 2);
     CLLMToken *tokens = m->tokens;
     CHECK(cllm_build_vocabulary_from_file(m, "/no/such/file") == -1);
-    CHECK(cllm_build_vocabulary_from_file(m, dir) == -1);
+    CHECK(cllm_build_vocabulary_from_file(m, scratch) == -1);
     CHECK(cllm_build_vocabulary_from_file(m, "/dev/zero") == -1); /* DEFECT: sizes of pipes. */
     CHECK(cllm_build_vocabulary_from_file(m, NULL) == -1);
     CHECK(cllm_build_vocabulary_from_file(NULL, path) == -1);
@@ -354,8 +352,8 @@ static void a_large_text(void) {
 }
 
 int main(void) {
-    if (!mkdtemp(dir)) return 2;
-    snprintf(path, sizeof path, "%s/text", dir);
+    scratch_make();
+    path = in_scratch("text");
     RUN(build);
     RUN(build_for_few_ids);
     RUN(build_fails_and_leaves_the_words);
@@ -370,7 +368,6 @@ int main(void) {
     RUN(tokenize_without_words);
     RUN(detokenize);
     RUN(a_large_text);
-    remove(path);
-    remove(dir);
+    CHECK(scratch_remove() == 0);
     return harness_report();
 }

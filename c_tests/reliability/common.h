@@ -4,6 +4,7 @@
 #define CLLM_RELIABILITY_COMMON_H
 
 #define _GNU_SOURCE
+#include "scratch.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,17 +25,6 @@
 #include "cllm_training_mt.h"
 #include "cllm_utils.h"
 #include "harness.h"
-
-static char folder[] = "/tmp/cllm_reliability_XXXXXX";
-
-/* The name of a file in the folder (NAME_MAX is 255); eight of them are valid at once. */
-static inline const char *at(const char *name) {
-    static char paths[8][sizeof folder + 1 + 255];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static inline unsigned char *contents(const char *path, size_t *size) {
     FILE *f = fopen(path, "rb");
@@ -57,7 +47,7 @@ static inline void put(const char *path, const void *bytes, size_t size) {
 
 /* Entries of the folder whose names begin with `prefix`. */
 static inline int entries(const char *prefix) {
-    DIR *d = opendir(folder);
+    DIR *d = opendir(scratch);
     int n = 0;
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
@@ -68,9 +58,9 @@ static inline int entries(const char *prefix) {
 }
 
 static inline void empty_folder(void) {
-    DIR *d = opendir(folder);
+    DIR *d = opendir(scratch);
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlink(at(e->d_name));
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlink(in_scratch(e->d_name));
     }
     closedir(d);
 }

@@ -60,7 +60,7 @@ static int save(struct objects o, int kind, int k) {
             snprintf(word, sizeof word, "w%d_%d", k, i);
             cllm_add_token(t, word);
         }
-        int status = cllm_save_vocab(t, at("file")) == 1 ? 0 : -1;
+        int status = cllm_save_vocab(t, in_scratch("file")) == 1 ? 0 : -1;
         cllm_free_tokenizer(t);
         return status;
     }
@@ -70,20 +70,20 @@ static int save(struct objects o, int kind, int k) {
         for (int i = 0; i < IDS; i++) ids[i] = (uint32_t)(k + i);
         d.tokens = ids;
         d.num_tokens = IDS;
-        return cllm_token_dataset_save(&d, at("file")) == 1 ? 0 : -1;
+        return cllm_token_dataset_save(&d, in_scratch("file")) == 1 ? 0 : -1;
     }
     if (kind == GENERATION) {
         o.context->max_tokens = o.context->top_k = k;
-        return cllm_inference_save_state(o.context, at("file"));
+        return cllm_inference_save_state(o.context, in_scratch("file"));
     }
     set_state(o.model, k);
-    if (kind == MODEL) return cllm_write_model(o.model, at("file"));
+    if (kind == MODEL) return cllm_write_model(o.model, in_scratch("file"));
     o.training->current_step = k;
     o.training->best_loss = (float)k;
     size_t floats = 2 * (size_t)o.model->embeddings.vocab_size * o.model->embeddings.embedding_dim;
     for (size_t i = 0; i < floats; i++) o.training->optimizer_state[i] = value_of(k, i);
-    return kind == CHECKPOINT ? cllm_save_checkpoint(o.training, at("file"))
-                              : save_checkpoint(o.training, at("file"));
+    return kind == CHECKPOINT ? cllm_save_checkpoint(o.training, in_scratch("file"))
+                              : save_checkpoint(o.training, in_scratch("file"));
 }
 
 /* The state that the file wholly is; -1 where it does not load or is of no single state. */
@@ -92,7 +92,7 @@ static int load(struct objects o, int kind) {
     if (kind == VOCABULARY) {
         CLLMTokenizer *t = cllm_create_tokenizer(2000);
         char word[40];
-        if (cllm_load_vocab(t, at("file")) == 1 &&
+        if (cllm_load_vocab(t, in_scratch("file")) == 1 &&
             sscanf(cllm_get_token_string(t, cllm_get_vocab_size(t) - 1), "w%d_", &k) == 1) {
             for (int i = 0; i < WORDS; i++) {
                 snprintf(word, sizeof word, "w%d_%d", k, i);
@@ -105,7 +105,7 @@ static int load(struct objects o, int kind) {
         return k;
     }
     if (kind == DATASET) {
-        TokenDataset *d = cllm_token_dataset_load(at("file"));
+        TokenDataset *d = cllm_token_dataset_load(in_scratch("file"));
         if (d == NULL || d->num_tokens != IDS) return -1;
         k = (int)d->tokens[0];
         for (int i = 0; i < IDS; i++) {
@@ -115,19 +115,19 @@ static int load(struct objects o, int kind) {
         return k;
     }
     if (kind == GENERATION) {
-        if (cllm_inference_load_state(o.context, at("file")) != 0) return -1;
+        if (cllm_inference_load_state(o.context, in_scratch("file")) != 0) return -1;
         k = o.context->max_tokens;
         return o.context->top_k == k ? k : -1;
     }
     if (kind == MODEL) {
-        CLLMModel *m = cllm_read_model(at("file"));
+        CLLMModel *m = cllm_read_model(in_scratch("file"));
         if (m == NULL) return -1;
         k = state_of(m);
         cllm_free_model(m);
         return k;
     }
-    int status = kind == CHECKPOINT ? cllm_load_checkpoint(o.training, at("file"))
-                                    : load_checkpoint(o.training, at("file"));
+    int status = kind == CHECKPOINT ? cllm_load_checkpoint(o.training, in_scratch("file"))
+                                    : load_checkpoint(o.training, in_scratch("file"));
     if (status != 0) return -1;
     k = state_of(o.model);
     if (o.training->current_step != k || o.training->best_loss != (float)k) return -1;
@@ -238,7 +238,7 @@ static int save_within(struct objects o, int kind, rlim_t limit) {
         setrlimit(RLIMIT_FSIZE, &r);
         int status = save(o, kind, 7);
         const char *why = cllm_last_error();
-        _exit(status == 0 ? 0 : status == -1 && strstr(why, folder) != NULL ? 1 : 2);
+        _exit(status == 0 ? 0 : status == -1 && strstr(why, scratch) != NULL ? 1 : 2);
     }
     int status;
     waitpid(pid, &status, 0);
@@ -257,7 +257,7 @@ static void full_disk(int cuts) {
         struct stat s;
         /* A checkpoint's model file is saved first, and may be new while the state file, which
          * alone counts for resuming, is the old one. */
-        CHECK(stat(kind == CHECKPOINT ? at("file.state") : at("file"), &s) == 0);
+        CHECK(stat(kind == CHECKPOINT ? in_scratch("file.state") : in_scratch("file"), &s) == 0);
         for (int i = 0; i < cuts; i++) {
             rlim_t limit = (rlim_t)(s.st_size * i / cuts);
             CHECK(save_within(o, kind, limit) == 1);
@@ -281,7 +281,7 @@ static void full_disk(int cuts) {
  * it. Status 77 where it may not. */
 static int on_a_full_file_system(void) {
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("cllm", folder, "tmpfs", 0, "size=8m") != 0) {
+        mount("cllm", scratch, "tmpfs", 0, "size=8m") != 0) {
         return 77;
     }
     struct objects o = make_objects(), reader = make_objects();
@@ -289,24 +289,24 @@ static int on_a_full_file_system(void) {
         empty_folder();
         CHECK(save(o, kind, 3) == 0);
         /* All the room but some pages goes to another file. */
-        int filler = open(at("filler"), O_CREAT | O_WRONLY, 0600);
+        int filler = open(in_scratch("filler"), O_CREAT | O_WRONLY, 0600);
         char page[4096] = {1};
         int pages = 0;
         while (write(filler, page, sizeof page) == (ssize_t)sizeof page) pages++;
         struct stat saved;
-        CHECK(stat(at("file"), &saved) == 0);
+        CHECK(stat(in_scratch("file"), &saved) == 0);
         /* With no page left, and with one where the file needs more. */
         for (int left = 0; left < 2 && left * 4096 < saved.st_size; left++) {
             CHECK(ftruncate(filler, (off_t)(pages - left) * 4096) == 0);
             int files = entries("");
             CHECK(save(o, kind, 4) == -1);
             CHECK(strstr(cllm_last_error(), "No space left") != NULL);
-            CHECK(strstr(cllm_last_error(), folder) != NULL);
+            CHECK(strstr(cllm_last_error(), scratch) != NULL);
             CHECK(entries("") == files);
             CHECK(load(reader, kind) == 3);
         }
         close(filler);
-        unlink(at("filler"));
+        unlink(in_scratch("filler"));
         CHECK(save(o, kind, 5) == 0 && load(reader, kind) == 5);
     }
     free_objects(reader);
@@ -347,7 +347,7 @@ static void unwritable_folder(void) {
         empty_folder();
         CHECK(save(o, kind, 3) == 0);
         int files = entries("");
-        chmod(folder, 0555);
+        chmod(scratch, 0555);
         pid_t pid = fork();
         if (pid == 0) {
             if (geteuid() == 0 && setuid(65534) != 0) _exit(0);
@@ -356,7 +356,7 @@ static void unwritable_folder(void) {
         int status;
         waitpid(pid, &status, 0);
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-        chmod(folder, 0755);
+        chmod(scratch, 0755);
         CHECK(entries("") == files);
         CHECK(load(reader, kind) == 3);
     }
@@ -367,7 +367,7 @@ static void unwritable_folder(void) {
 
 int main(int argc, char **argv) {
     int rounds = argc > 1 ? atoi(argv[1]) : 60;
-    if (mkdtemp(folder) == NULL) return 3;
+    scratch_make();
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 3;
     srand((unsigned)getpid());
@@ -377,6 +377,6 @@ int main(int argc, char **argv) {
     full_disk(rounds < 100 ? 5 : 40);
     RUN(full_file_system);
     RUN(unwritable_folder);
-    rmdir(folder);
+    rmdir(scratch);
     return harness_report();
 }

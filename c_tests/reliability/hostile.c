@@ -21,8 +21,8 @@ static float *weights; /* The model's, as they were saved. */
 static uint64_t num_weights;
 
 static enum verdict try_model(void) {
-    CLLMModel *m = cllm_read_model(at("m.cllm"));
-    if (cllm_validate(at("m.cllm")) != (m != NULL)) abort();
+    CLLMModel *m = cllm_read_model(in_scratch("m.cllm"));
+    if (cllm_validate(in_scratch("m.cllm")) != (m != NULL)) abort();
     if (m == NULL) return REFUSED;
     bool same = m->num_weights == num_weights &&
                 memcmp(m->weights, weights, m->num_weights * sizeof(float)) == 0;
@@ -38,8 +38,8 @@ static enum verdict try_checkpoint(bool production) {
     size_t n = model->num_weights;
     for (size_t i = 0; i < n; i++) model->weights[i] = 5;
     training->current_step = -77;
-    int status = production ? load_checkpoint(training, at("p"))
-                            : cllm_load_checkpoint(training, at("c"));
+    int status = production ? load_checkpoint(training, in_scratch("p"))
+                            : cllm_load_checkpoint(training, in_scratch("c"));
     if (status != 0) {
         for (size_t i = 0; i < n; i++) {
             if (model->weights[i] != 5) abort();
@@ -62,7 +62,7 @@ static const char *const words[] = {"one", "two", "na\xc3\xafve", "four", "x"};
 static enum verdict try_vocabulary(void) {
     CLLMTokenizer *t = cllm_create_tokenizer(50);
     enum verdict v = REFUSED;
-    if (cllm_load_vocab(t, at("vocab.txt")) == 1) {
+    if (cllm_load_vocab(t, in_scratch("vocab.txt")) == 1) {
         v = cllm_get_vocab_size(t) == SPECIAL + WORDS ? SAME : OTHER;
         for (uint32_t i = SPECIAL; i < cllm_get_vocab_size(t); i++) {
             const char *word = cllm_get_token_string(t, i);
@@ -79,7 +79,7 @@ static enum verdict try_vocabulary(void) {
 #define IDS 60
 
 static enum verdict try_dataset(void) {
-    TokenDataset *d = cllm_token_dataset_load(at("dataset.bin"));
+    TokenDataset *d = cllm_token_dataset_load(in_scratch("dataset.bin"));
     if (d == NULL) return REFUSED;
     if (d->num_tokens > IDS) abort();
     int different = 0;
@@ -102,18 +102,18 @@ static const struct kind kinds[] = {
 /* Writes the file of a kind and keeps what it holds. */
 static void make(const struct kind *k) {
     if (k == &kinds[0] || k == &kinds[1]) {
-        CHECK(cllm_write_model(model, at("m.cllm")) == 0);
+        CHECK(cllm_write_model(model, in_scratch("m.cllm")) == 0);
     }
     if (k == &kinds[1]) {
         /* What an original file is: header and body, nothing in `reserved`. */
         size_t size;
-        unsigned char *bytes = contents(at("m.cllm"), &size);
+        unsigned char *bytes = contents(in_scratch("m.cllm"), &size);
         uint64_t end;
         memcpy(&end, bytes + 1400, 8);
         memset(bytes + 1384, 0, 192);
-        put(at("m.cllm"), bytes, end);
+        put(in_scratch("m.cllm"), bytes, end);
         free(bytes);
-        CLLMModel *m = cllm_read_model(at("m.cllm"));
+        CLLMModel *m = cllm_read_model(in_scratch("m.cllm"));
         CHECK(m != NULL);
         num_weights = m->num_weights;
         memcpy(weights, m->weights, num_weights * sizeof(float));
@@ -122,16 +122,16 @@ static void make(const struct kind *k) {
     }
     num_weights = model->num_weights;
     memcpy(weights, model->weights, num_weights * sizeof(float));
-    CHECK(cllm_save_checkpoint(training, at("c")) == 0);
-    CHECK(save_checkpoint(training, at("p")) == 0);
+    CHECK(cllm_save_checkpoint(training, in_scratch("c")) == 0);
+    CHECK(save_checkpoint(training, in_scratch("p")) == 0);
     CLLMTokenizer *t = cllm_create_tokenizer(50);
     for (int i = 0; i < WORDS; i++) cllm_add_token(t, words[i]);
-    CHECK(cllm_save_vocab(t, at("vocab.txt")) == 1);
+    CHECK(cllm_save_vocab(t, in_scratch("vocab.txt")) == 1);
     cllm_free_tokenizer(t);
     uint32_t ids[IDS];
     for (uint32_t i = 0; i < IDS; i++) ids[i] = i * i;
     TokenDataset d = {.tokens = ids, .num_tokens = IDS};
-    CHECK(cllm_token_dataset_save(&d, at("dataset.bin")) == 1);
+    CHECK(cllm_token_dataset_save(&d, in_scratch("dataset.bin")) == 1);
 }
 
 static long memory_now(void) {
@@ -156,9 +156,9 @@ static void limit_memory(const struct kind *k) {
 }
 
 static enum verdict judged(const struct kind *k, const unsigned char *bytes, size_t size) {
-    put(at(k->file), bytes, size);
+    put(in_scratch(k->file), bytes, size);
     enum verdict v = k->try();
-    if (v == REFUSED && strstr(cllm_last_error(), folder) == NULL) {
+    if (v == REFUSED && strstr(cllm_last_error(), scratch) == NULL) {
         fprintf(stderr, "%s: the message is \"%s\"\n", k->name, cllm_last_error());
         CHECK(!"a message that names the file");
     }
@@ -168,7 +168,7 @@ static enum verdict judged(const struct kind *k, const unsigned char *bytes, siz
 static void damage(const struct kind *k) {
     make(k);
     size_t size;
-    unsigned char *bytes = contents(at(k->file), &size);
+    unsigned char *bytes = contents(in_scratch(k->file), &size);
     limit_memory(k);
     int cuts[3] = {0}, flips[3] = {0};
     CHECK(judged(k, bytes, size) == SAME);
@@ -205,10 +205,8 @@ int main(void) {
         if (pipe(ends) != 0) return 3;
         pid_t pid = fork();
         if (pid == 0) {
-            if (access("/dev/shm", W_OK) == 0) {
-                snprintf(folder, sizeof folder, "/dev/shm/cllm_XXXXXX");
-            }
-            if (mkdtemp(folder) == NULL) _exit(3);
+            if (access("/dev/shm", W_OK) == 0) scratch_make_in("/dev/shm");
+            else scratch_make();
             CLLMConfig config = {4, 2, 1, 2, 8, 2, 0};
             model = cllm_create_model(&config);
             training = training_of(model);
@@ -218,7 +216,7 @@ int main(void) {
             weights = malloc(model->num_weights * sizeof(float));
             damage(&kinds[i]);
             empty_folder();
-            rmdir(folder);
+            rmdir(scratch);
             counts[0] = harness_passed;
             counts[1] = harness_failed;
             if (write(ends[1], counts, sizeof counts) != (ssize_t)sizeof counts) _exit(5);

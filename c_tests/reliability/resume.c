@@ -98,7 +98,7 @@ static bool same_files(const char *a, const char *b) {
 
 int main(int argc, char **argv) {
     if (argc == 11) return part(argv + 1);
-    if (mkdtemp(folder) == NULL) return 3;
+    scratch_make();
     static const char *const optimizers[] = {"adam", "sgd"};
     static const char *const schedules[] = {"none", "cosine", "linear", "step"};
     /* Steps in a window, and steps before the save: closed, half open, open by two of three. */
@@ -107,25 +107,25 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 2 * 4 * 3; i++) {
         struct plan p = {optimizers[i % 2], schedules[i / 2 % 4], windows[i / 8][0], false};
         int before = windows[i / 8][1];
-        CHECK(started(p, "7", STEPS, "1", "", "", at("whole")) == 0);
+        CHECK(started(p, "7", STEPS, "1", "", "", in_scratch("whole")) == 0);
         for (int production = 0; production < 2; production++) {
             p.production = production;
-            CHECK(started(p, "7", before, "2", "", at("run"), at("part")) == 0);
-            CHECK(!same_files(at("part"), at("whole")));
+            CHECK(started(p, "7", before, "2", "", in_scratch("run"), in_scratch("part")) == 0);
+            CHECK(!same_files(in_scratch("part"), in_scratch("whole")));
             /* Another seed: what the checkpoint does not bring would differ. */
-            CHECK(started(p, "8", STEPS - before, "3", at("run"), "", at("resumed")) == 0);
-            CHECK(same_files(at("resumed"), at("whole")));
+            CHECK(started(p, "8", STEPS - before, "3", in_scratch("run"), "", in_scratch("resumed")) == 0);
+            CHECK(same_files(in_scratch("resumed"), in_scratch("whole")));
             plans++;
         }
         empty_folder();
     }
     /* Without the checkpoint the other seed gives something else: the comparison can fail. */
     struct plan p = {"adam", "none", 1, false};
-    CHECK(started(p, "7", STEPS, "1", "", "", at("whole")) == 0);
-    CHECK(started(p, "8", STEPS, "1", "", "", at("other")) == 0);
-    CHECK(!same_files(at("whole"), at("other")));
+    CHECK(started(p, "7", STEPS, "1", "", "", in_scratch("whole")) == 0);
+    CHECK(started(p, "8", STEPS, "1", "", "", in_scratch("other")) == 0);
+    CHECK(!same_files(in_scratch("whole"), in_scratch("other")));
     fprintf(stderr, "%d combinations resumed in a new process\n", plans);
     empty_folder();
-    rmdir(folder);
+    rmdir(scratch);
     return harness_report();
 }

@@ -158,8 +158,8 @@ static void double_free_and_use_after_free(void) {
     CHECK(cllm_train_epoch(t) == 0 && complained("cllm_train_epoch"));
     CHECK(cllm_train_steps(t, 1, 1, NULL) == -1);
     CHECK(cllm_skipped_updates(t) == -1);
-    CHECK(cllm_save_checkpoint(t, at("x")) == -1);
-    CHECK(cllm_load_checkpoint(t, at("x")) == -1);
+    CHECK(cllm_save_checkpoint(t, in_scratch("x")) == -1);
+    CHECK(cllm_load_checkpoint(t, in_scratch("x")) == -1);
     cllm_inference_cleanup(c);
     cllm_inference_cleanup(c);
     CHECK(complained("cllm_inference_cleanup"));
@@ -173,7 +173,7 @@ static void double_free_and_use_after_free(void) {
     cllm_free_model(m);
     cllm_free_model(m);
     CHECK(complained("cllm_free_model"));
-    CHECK(cllm_write_model(m, at("x")) == -1 && entries("x") == 0);
+    CHECK(cllm_write_model(m, in_scratch("x")) == -1 && entries("x") == 0);
     CHECK(cllm_inference_init(m) == NULL);
     CLLMTrainingConfig config = {0};
     CHECK(cllm_training_init(m, &config) == NULL);
@@ -192,7 +192,7 @@ static void model_freed_under_its_users(void) {
     CHECK(cllm_generate(c, "a", text, 100) == -1);
     CHECK(cllm_train_steps(t, 1, 1, NULL) == -1 && complained("cllm_train_steps"));
     CHECK(cllm_train_epoch(t) == 0);
-    CHECK(cllm_save_checkpoint(t, at("x")) == -1 && save_checkpoint(t, at("x")) == -1);
+    CHECK(cllm_save_checkpoint(t, in_scratch("x")) == -1 && save_checkpoint(t, in_scratch("x")) == -1);
     CHECK(entries("x") == 0);
     cllm_inference_cleanup(c);
     cllm_training_free(t);
@@ -206,7 +206,7 @@ static void sizes_that_changed(void) {
     m->vocab_size = m->embeddings.vocab_size = m->header.vocab_size = 1000000;
     CHECK(cllm_generate(c, "a", text, 100) == -1);
     CHECK(cllm_train_steps(t, 1, 1, NULL) == -1);
-    CHECK(cllm_write_model(m, at("x")) == -1);
+    CHECK(cllm_write_model(m, in_scratch("x")) == -1);
     m->vocab_size = m->embeddings.vocab_size = 10;
     m->header.vocab_size = 10;
     m->embedding_dim = m->embeddings.embedding_dim = 4096;
@@ -275,19 +275,19 @@ static void nan_in_the_weights(void) {
     CHECK(cllm_skipped_updates(t) == 3);
     CHECK(memcmp(before, m->weights, m->num_weights * sizeof(float)) == 0);
     /* A checkpoint keeps the count. */
-    CHECK(cllm_save_checkpoint(t, at("nan")) == 0);
+    CHECK(cllm_save_checkpoint(t, in_scratch("nan")) == 0);
     CLLMModel *n = made(20, 16, 2);
     CLLMTraining *u = training_of(n);
-    CHECK(cllm_load_checkpoint(u, at("nan")) == 0 && cllm_skipped_updates(u) == 3);
+    CHECK(cllm_load_checkpoint(u, in_scratch("nan")) == 0 && cllm_skipped_updates(u) == 3);
     cllm_training_free(u);
     cllm_free_model(n);
     CLLMInference *c = cllm_inference_init(m);
     char text[100];
     /* Logits of NaN: every token is as likely as any, and the text is one all the same. */
     CHECK(cllm_generate(c, "a", text, 100) == 50 && strlen(text) < 100);
-    CHECK(cllm_write_model(m, at("nan.cllm")) == 0);
-    CHECK(cllm_read_model(at("nan.cllm")) == NULL && complained("query"));
-    n = cllm_read_model_unchecked(at("nan.cllm"));
+    CHECK(cllm_write_model(m, in_scratch("nan.cllm")) == 0);
+    CHECK(cllm_read_model(in_scratch("nan.cllm")) == NULL && complained("query"));
+    n = cllm_read_model_unchecked(in_scratch("nan.cllm"));
     CHECK(n != NULL && isnan(n->attention_layers[0].query_lattice[3]));
     cllm_free_model(n);
     /* Repaired, it trains on. */
@@ -349,8 +349,8 @@ static void strange_texts(void) {
         CHECK(ids != NULL && n == (spaces ? size / 8 : 1));
         free(ids);
         CLLMDataLoader *d = cllm_data_loader_create(k);
-        put(at("long"), text, size);
-        CHECK(cllm_data_loader_load_file(d, at("long")) == 1);
+        put(in_scratch("long"), text, size);
+        CHECK(cllm_data_loader_load_file(d, in_scratch("long")) == 1);
         TokenDataset *set = cllm_data_loader_create_dataset(d);
         CHECK(set != NULL && set->num_tokens >= (spaces ? size / 8 : 1));
         cllm_token_dataset_free(set);
@@ -369,16 +369,16 @@ static void strange_texts(void) {
     free(back);
     free(ids);
     /* A NUL byte: white space in a text file; a vocabulary with one is refused. */
-    put(at("nul"), "some\0thing else", 15);
+    put(in_scratch("nul"), "some\0thing else", 15);
     CLLMDataLoader *d = cllm_data_loader_create(k);
-    CHECK(cllm_data_loader_load_file(d, at("nul")) == 1);
+    CHECK(cllm_data_loader_load_file(d, in_scratch("nul")) == 1);
     CHECK(strcmp(d->documents[0], "some thing else") == 0);
     cllm_data_loader_free(d);
-    put(at("nul.txt"), "a\t1\nb\0c\t2\n", 10);
+    put(in_scratch("nul.txt"), "a\t1\nb\0c\t2\n", 10);
     uint32_t before = cllm_get_vocab_size(k);
-    CHECK(cllm_load_vocab(k, at("nul.txt")) == 0 && cllm_get_vocab_size(k) == before);
+    CHECK(cllm_load_vocab(k, in_scratch("nul.txt")) == 0 && cllm_get_vocab_size(k) == before);
     CLLMModel *m = made(20, 8, 1);
-    CHECK(cllm_build_vocabulary_from_file(m, at("nul")) == 8);
+    CHECK(cllm_build_vocabulary_from_file(m, in_scratch("nul")) == 8);
     CHECK(strcmp(m->tokens[6].token_str, "thing") == 0);
     cllm_free_model(m);
     cllm_free_tokenizer(k);
@@ -386,7 +386,7 @@ static void strange_texts(void) {
 }
 
 int main(void) {
-    if (mkdtemp(folder) == NULL) return 3;
+    scratch_make();
     cllm_set_log_silent();
     RUN(many_contexts_on_one_model);
     RUN(freed_elsewhere);
@@ -401,6 +401,6 @@ int main(void) {
     RUN(strange_texts);
     cllm_free_model(shared_model);
     empty_folder();
-    rmdir(folder);
+    rmdir(scratch);
     return harness_report();
 }

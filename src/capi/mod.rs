@@ -11,6 +11,8 @@ macro_rules! layout {
 }
 
 pub mod ctypes;
+#[cfg(feature = "fault-injection")]
+pub mod fault_points;
 pub(crate) mod ffi;
 pub(crate) mod model_file;
 pub(crate) mod model_words;

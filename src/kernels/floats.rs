@@ -61,7 +61,7 @@ fn zeroed(what: &'static str, len: usize) -> Result<Vec<f32>> {
 /// Asks the system to hold the inner part of a block in huge pages (2 MiB), where it offers them
 /// to programs that ask: decoding, which reads each weight once a token, is a tenth faster, and the
 /// first touch of a block takes a third of the time. A wish: nothing depends on it.
-pub fn ask_for_huge_pages(block: *const u8, bytes: usize) {
+pub(crate) fn ask_for_huge_pages(block: *const u8, bytes: usize) {
     const PAGE: usize = 2 << 20;
     let first = block.addr().next_multiple_of(PAGE);
     let end = (block.addr() + bytes) / PAGE * PAGE;
@@ -108,5 +108,36 @@ mod tests {
         assert_eq!((x.len(), x[0], x[14], x[999], x[500]), (1000, 1.0, 15.0, 1000.0, 0.0));
         assert!(x.grow("a test", usize::MAX).is_err());
         assert_eq!(x.len(), 1000);
+    }
+
+    /// What Linux says about the mapping that holds `address`; `None` where it can't tell.
+    #[cfg(target_os = "linux")]
+    fn flags(address: usize) -> Option<String> {
+        std::fs::metadata("/sys/kernel/mm/transparent_hugepage").ok()?;
+        let text = std::fs::read_to_string("/proc/self/smaps").ok()?;
+        let mut inside = false;
+        for line in text.lines() {
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            let range =
+                range.map(|(a, b)| (usize::from_str_radix(a, 16), usize::from_str_radix(b, 16)));
+            if let Some((Ok(first), Ok(end))) = range {
+                inside = (first..end).contains(&address);
+            } else if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| inside) {
+                return Some(flags.to_string());
+            }
+        }
+        None
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn large_blocks_ask_for_huge_pages() {
+        let mut x = Floats::new();
+        x.grow("a test", 2 << 20).unwrap();
+        let middle = x.as_ptr().addr() + (4 << 20);
+        match flags(middle) {
+            Some(flags) => assert!(flags.split(' ').any(|flag| flag == "hg"), "{flags}"),
+            None => eprintln!("left out: this system does not tell of huge pages"),
+        }
     }
 }

@@ -37,20 +37,6 @@ mod on {
         MODE.store(fault as u8, SeqCst);
     }
 
-    /// [`arm`] for the sweep in C; `fault` is the number of a [`Fault`].
-    #[allow(unsafe_code)] // The attribute alone: the name is no other's.
-    #[unsafe(no_mangle)]
-    pub extern "C" fn cllm_fault_arm(n: u64, fault: u32) {
-        arm(n, if fault == Fault::Panic as u32 { Fault::Panic } else { Fault::Memory });
-    }
-
-    /// [`disarm`] for the sweep in C.
-    #[allow(unsafe_code)]
-    #[unsafe(no_mangle)]
-    pub extern "C" fn cllm_fault_disarm() -> u64 {
-        disarm()
-    }
-
     /// Ends that; how many points there were.
     pub fn disarm() -> u64 {
         MODE.store(0, SeqCst);
