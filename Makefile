@@ -43,7 +43,7 @@ tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
 tools/cllm_inference_fixed: tools/cllm_inference
 	cp -f $< $@
 
-headers: ## write include/ from src/capi/
+headers: ## write include/ from src/headers/
 	CLLM_WRITE_HEADERS=1 $(CARGO) build
 
 test: all ## all tests: Rust, C harnesses, ABI, headers, symbols, tools, README

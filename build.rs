@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One public header: `include/<name>.h`, generated from `src/capi/<name>.rs` and, where that
+/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` and, where that
 /// file is split, from the files in the folder of the same name.
 struct Header {
     name: &'static str,
@@ -128,7 +128,7 @@ const HEADERS: &[Header] = &[
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=cbindgen.toml");
-    println!("cargo::rerun-if-changed=src/capi");
+    println!("cargo::rerun-if-changed=src/headers");
     println!("cargo::rerun-if-env-changed=CLLM_WRITE_HEADERS");
     println!("cargo::rerun-if-env-changed=CARGO_C_CARGO");
 
@@ -163,7 +163,7 @@ fn generate(root: &Path, header: &Header) -> String {
         config.after_includes = Some(header.after_includes.to_string());
     }
 
-    let sources = sources(&root.join("src/capi"), header.name);
+    let sources = sources(&root.join("src/headers"), header.name);
     // A type that no function of the header mentions would be dropped.
     config.export.include = sources
         .iter()
@@ -181,7 +181,7 @@ fn generate(root: &Path, header: &Header) -> String {
     text.replace(" * # Safety\n * ", " * @pre ")
 }
 
-/// `src/capi/<name>.rs`, then `src/capi/<name>/*.rs` in the order of its `mod` lines.
+/// `src/headers/<name>.rs`, then `src/headers/<name>/*.rs` in the order of its `mod` lines.
 fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
     let main = capi.join(format!("{name}.rs"));
     let text = fs::read_to_string(&main).unwrap_or_else(|e| panic!("{}: {e}", main.display()));

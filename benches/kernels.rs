@@ -1,17 +1,17 @@
 //! Times of the single kernels on one thread, at the sizes of shapes S and M of the table.
 
-use cllm::kernels::adam::{AdamStep, adam};
-use cllm::kernels::attention::{self, Heads, Shape};
-use cllm::kernels::cross_entropy::loss_gradient;
-use cllm::kernels::matmul::{matmul, matvec};
-use cllm::kernels::{gelu, norm};
-use cllm::runtime::pool::Pool;
+use cllm_kernels::Pool;
+use cllm_kernels::adam::{AdamStep, adam};
+use cllm_kernels::attention::{self, Heads, Shape};
+use cllm_kernels::cross_entropy::loss_gradient;
+use cllm_kernels::matmul::{matmul, matvec};
+use cllm_kernels::{gelu, norm};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ndarray::Array2;
 
 fn main() {
-    println!("{:?}", cllm::kernels::level());
+    println!("{:?}", cllm_kernels::arch::level());
     divan::main();
 }
 

@@ -1,34 +1,16 @@
-//! CLLM: small transformer language models for C programs.
-//!
-//! A C program loads text, builds a vocabulary, trains a GPT-like model on the CPU, saves it,
-//! loads it and generates text. The C interface is [`capi`]; everything else is the safe core
-//! that it calls, usable from Rust as well.
+//! The C library: the border between C programs and the engine (`cllm-engine`).
 //!
 //! | module | what |
 //! |---|---|
-//! | [`capi`] | the exported functions, one file per C header |
-//! | [`nn`] | the model: one forward pass, its backward beside it |
-//! | [`train`] | optimizer, schedules, training steps, checkpoints |
-//! | [`generate`] | key/value cache, sampling, generation |
-//! | [`text`] | tokenising, vocabularies, documents |
-//! | [`lattice`] | spiral, clock and prime positions, symmetry groups |
-//! | [`mod@format`] | model files |
-//! | [`report`] | the record of a run and its picture |
-//! | [`runtime`] | log sink, thread pool, random numbers |
+//! | [`headers`] | the exported functions, a room for each C header |
+//! | `border` | entering from C: guard, pointers, handles, memory that C may free |
+//! | `model` | a `CLLMModel` seen as the engine's model: views, building, words, files |
+//!
+//! Rust programs use the engine itself.
 
 #![warn(missing_docs)]
+#![allow(unsafe_code)]
 
-#[allow(unsafe_code)]
-pub mod capi;
-pub mod error;
-pub mod format;
-pub mod generate;
-#[allow(unsafe_code)]
-pub mod kernels;
-pub mod lattice;
-pub mod limits;
-pub mod nn;
-pub mod report;
-pub mod runtime;
-pub mod text;
-pub mod train;
+pub mod border;
+pub mod headers;
+pub(crate) mod model;

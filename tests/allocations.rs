@@ -2,14 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use cllm::capi::cllm::{CLLMConfig, CLLMModel};
-use cllm::capi::cllm_ext::generation::cllm_inference_set_threads;
-use cllm::capi::cllm_ext::training::cllm_train_steps;
-use cllm::capi::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
-use cllm::capi::cllm_inference::generation::{cllm_forward, cllm_sample_token};
-use cllm::capi::cllm_training::CLLMTrainingConfig;
-use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm::{CLLMConfig, CLLMModel};
+use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
+use cllm::headers::cllm_ext::training::cllm_train_steps;
+use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
+use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_sample_token};
+use cllm::headers::cllm_training::CLLMTrainingConfig;
+use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
+use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -70,7 +70,7 @@ const DECODED: usize = 300;
 /// Has the library start its threads and waits until they have what they need: one that comes to
 /// its first loop late must not be counted.
 fn start_threads(threads: i32) {
-    use cllm::runtime::pool::Pool;
+    use cllm_kernels::Pool;
     let pool = Pool::shared(threads as usize).unwrap();
     let here = std::sync::Barrier::new(pool.threads());
     pool.for_each(pool.threads(), |_| {

@@ -4,26 +4,26 @@
 
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 
-use cllm::capi::blocks_of_c;
-use cllm::capi::cllm::{CLLMConfig, CLLMModel};
-use cllm::capi::cllm_data_loader::*;
-use cllm::capi::cllm_ext::evaluation::cllm_evaluate;
-use cllm::capi::cllm_ext::generation::{cllm_inference_set_threads, cllm_set_seed};
-use cllm::capi::cllm_ext::library::{cllm_last_error, cllm_set_log_silent};
-use cllm::capi::cllm_ext::training::cllm_train_steps;
-use cllm::capi::cllm_format::files::{cllm_read_model, cllm_write_model};
-use cllm::capi::cllm_inference::context::{
+use cllm::headers::blocks_of_c;
+use cllm::headers::cllm::{CLLMConfig, CLLMModel};
+use cllm::headers::cllm_data_loader::*;
+use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
+use cllm::headers::cllm_ext::generation::{cllm_inference_set_threads, cllm_set_seed};
+use cllm::headers::cllm_ext::library::{cllm_last_error, cllm_set_log_silent};
+use cllm::headers::cllm_ext::training::cllm_train_steps;
+use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens,
 };
-use cllm::capi::cllm_inference::generation::{cllm_forward, cllm_generate};
-use cllm::capi::cllm_production::checkpoints::{load_checkpoint, save_checkpoint};
-use cllm::capi::cllm_tokenizer::*;
-use cllm::capi::cllm_training::checkpoints::{cllm_load_checkpoint, cllm_save_checkpoint};
-use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::capi::cllm_training::{CLLMTraining, CLLMTrainingConfig};
-use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
-use cllm::capi::cllm_vocab_builder::cllm_tokenize_with_vocab;
-use cllm::runtime::fault::{Fault, arm, disarm};
+use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_generate};
+use cllm::headers::cllm_production::checkpoints::{load_checkpoint, save_checkpoint};
+use cllm::headers::cllm_tokenizer::*;
+use cllm::headers::cllm_training::checkpoints::{cllm_load_checkpoint, cllm_save_checkpoint};
+use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
+use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
+use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_vocab_builder::cllm_tokenize_with_vocab;
+use cllm_kernels::fault::{Fault, arm, disarm};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::Path;
@@ -69,7 +69,7 @@ fn in_use() -> (i64, i64) {
 struct World {
     model: *mut CLLMModel,
     training: *mut CLLMTraining,
-    context: *mut cllm::capi::cllm_inference::CLLMInference,
+    context: *mut cllm::headers::cllm_inference::CLLMInference,
     tokenizer: *mut CLLMTokenizer,
     files: [CString; 6],
     tokens: Vec<u32>,

@@ -3,19 +3,19 @@
 
 #![allow(unsafe_code)]
 
-use cllm::capi::cllm::CLLMConfig;
-use cllm::capi::cllm_data_loader::*;
-use cllm::capi::cllm_ext::generation::cllm_set_seed;
-use cllm::capi::cllm_ext::state::cllm_inference_save_state;
-use cllm::capi::cllm_ext::training::cllm_train_steps;
-use cllm::capi::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
-use cllm::capi::cllm_inference::generation::cllm_generate;
-use cllm::capi::cllm_production::checkpoints::save_checkpoint;
-use cllm::capi::cllm_tokenizer::*;
-use cllm::capi::cllm_training::CLLMTrainingConfig;
-use cllm::capi::cllm_training::checkpoints::cllm_save_checkpoint;
-use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm::CLLMConfig;
+use cllm::headers::cllm_data_loader::*;
+use cllm::headers::cllm_ext::generation::cllm_set_seed;
+use cllm::headers::cllm_ext::state::cllm_inference_save_state;
+use cllm::headers::cllm_ext::training::cllm_train_steps;
+use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
+use cllm::headers::cllm_inference::generation::cllm_generate;
+use cllm::headers::cllm_production::checkpoints::save_checkpoint;
+use cllm::headers::cllm_tokenizer::*;
+use cllm::headers::cllm_training::CLLMTrainingConfig;
+use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
+use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
+use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;

@@ -97,12 +97,12 @@ fn text() {
 #[test]
 #[ignore = "writes into fuzz/seeds"]
 fn write_seeds() {
-    use cllm::capi::cllm_ext::state::cllm_inference_save_state;
-    use cllm::capi::cllm_ext::training::cllm_train_steps;
-    use cllm::capi::cllm_format::files::cllm_write_model;
-    use cllm::capi::cllm_inference::generation::cllm_generate;
-    use cllm::capi::cllm_production::checkpoints::save_checkpoint;
-    use cllm::capi::cllm_training::checkpoints::cllm_save_checkpoint;
+    use cllm::headers::cllm_ext::state::cllm_inference_save_state;
+    use cllm::headers::cllm_ext::training::cllm_train_steps;
+    use cllm::headers::cllm_format::files::cllm_write_model;
+    use cllm::headers::cllm_inference::generation::cllm_generate;
+    use cllm::headers::cllm_production::checkpoints::save_checkpoint;
+    use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     let put = |name: &str, bytes: &[u8]| {
         let path = root.join(name);

@@ -2,29 +2,29 @@
 
 #![allow(unsafe_code)]
 
-use cllm::capi::cllm::{CLLMConfig, CLLMModel};
-use cllm::capi::cllm_ext::CLLMProgress;
-use cllm::capi::cllm_ext::evaluation::cllm_evaluate;
-use cllm::capi::cllm_ext::generation::{cllm_kv_cache_clear, cllm_set_greedy, cllm_set_seed};
-use cllm::capi::cllm_ext::training::{cllm_set_progress_callback, cllm_train_steps};
-use cllm::capi::cllm_format::files::{cllm_read_model, cllm_write_model};
-use cllm::capi::cllm_inference::CLLMInference;
-use cllm::capi::cllm_inference::context::{
+use cllm::headers::cllm::{CLLMConfig, CLLMModel};
+use cllm::headers::cllm_ext::CLLMProgress;
+use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
+use cllm::headers::cllm_ext::generation::{cllm_kv_cache_clear, cllm_set_greedy, cllm_set_seed};
+use cllm::headers::cllm_ext::training::{cllm_set_progress_callback, cllm_train_steps};
+use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_inference::CLLMInference;
+use cllm::headers::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens, cllm_set_top_k,
 };
-use cllm::capi::cllm_inference::generation::{cllm_forward, cllm_generate};
-use cllm::capi::cllm_training::checkpoints::{cllm_load_checkpoint, cllm_save_checkpoint};
-use cllm::capi::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::capi::cllm_training::loops::{cllm_get_batch, cllm_train_epoch};
-use cllm::capi::cllm_training::passes::{
+use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_generate};
+use cllm::headers::cllm_training::checkpoints::{cllm_load_checkpoint, cllm_save_checkpoint};
+use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
+use cllm::headers::cllm_training::loops::{cllm_get_batch, cllm_train_epoch};
+use cllm::headers::cllm_training::passes::{
     cllm_backward_training, cllm_compute_loss, cllm_compute_loss_training, cllm_forward_training,
 };
-use cllm::capi::cllm_training::schedule::cllm_update_learning_rate;
-use cllm::capi::cllm_training::updates::cllm_optimizer_step;
-use cllm::capi::cllm_training::{CLLMTraining, CLLMTrainingConfig};
-use cllm::capi::cllm_training_mt::cllm_train_epoch_mt;
-use cllm::capi::cllm_utils::models::{cllm_create_model, cllm_free_model};
-use cllm::capi::cllm_vocab_builder::cllm_build_vocabulary_from_file;
+use cllm::headers::cllm_training::schedule::cllm_update_learning_rate;
+use cllm::headers::cllm_training::updates::cllm_optimizer_step;
+use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
+use cllm::headers::cllm_training_mt::cllm_train_epoch_mt;
+use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_vocab_builder::cllm_build_vocabulary_from_file;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr;

@@ -68,7 +68,7 @@ fn calls(body: &str, name: &str) -> bool {
 fn every_exported_function_is_guarded() {
     let mut helpers: BTreeSet<String> = BTreeSet::from(["guard".to_string()]);
     let mut all = Vec::new();
-    for path in files(&root().join("src/capi"), "rs") {
+    for path in files(&root().join("src/headers"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
         for (name, exported, body) in functions(&text) {
             all.push((path.clone(), name, exported, body));

@@ -19,7 +19,7 @@ fn main() {
         return profile(rest);
     }
     let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    println!("{}, {:?}", measure::processor(), cllm::kernels::level());
+    println!("{}, {:?}", measure::processor(), cllm_kernels::arch::level());
     println!("{}", Row::HEAD);
     for shape in &SHAPES[..2] {
         if on(shape.name) {
@@ -231,9 +231,9 @@ fn latency() {
 /// before.
 fn train_and_report(name: &str) {
     let Some(shape) = SHAPES.iter().find(|s| s.name == name) else { return };
-    let Ok(before) = cllm::runtime::memory::resident() else { return };
+    let Ok(before) = cllm_engine::system::memory::resident() else { return };
     Training::new(shape).steps(3, 2);
-    if let Ok(after) = cllm::runtime::memory::resident() {
+    if let Ok(after) = cllm_engine::system::memory::resident() {
         println!("{}", after.peak - before.current);
     }
 }

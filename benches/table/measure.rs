@@ -1,8 +1,8 @@
 //! Clocks, yardsticks and the lines of the table.
 
-use cllm::kernels::floats::Floats;
-use cllm::kernels::matmul::matmul;
-use cllm::runtime::pool::Pool;
+use cllm_kernels::Pool;
+use cllm_kernels::matmul::matmul;
+use cllm_kernels::memory::floats::Floats;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -149,7 +149,7 @@ pub fn bandwidth(threads: i32) -> f64 {
                     for part in block.chunks(LEN / threads as usize) {
                         scope.spawn(|| {
                             black_box(
-                                part.chunks(1 << 12).map(cllm::kernels::vector::sum).sum::<f32>(),
+                                part.chunks(1 << 12).map(cllm_kernels::vector::sum).sum::<f32>(),
                             )
                         });
                     }

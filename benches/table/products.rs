@@ -1,7 +1,7 @@
 //! Products of the shapes of training and prefill, by the library and by the gemm crate.
 
 use crate::measure::{Multiply, gemm_crate, median, ours, seconds};
-use cllm::runtime::pool::Pool;
+use cllm_kernels::Pool;
 use ndarray::Array2;
 
 /// How the operands of a product lie.

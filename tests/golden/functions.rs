@@ -1,13 +1,13 @@
 //! The closed formulas: lattice, symmetry, positions, embeddings, losses, gradients, rates, halves.
 
 use crate::case::{Case, Got, Handler, Results, float, floats, integers};
-use cllm::capi::cllm::{CLLMLatticePoint, CLLMToken, PositionalEncoding};
-use cllm::capi::cllm_format::lattice::*;
-use cllm::capi::cllm_fp16::*;
-use cllm::capi::cllm_inference::{
+use cllm::headers::cllm::{CLLMLatticePoint, CLLMToken, PositionalEncoding};
+use cllm::headers::cllm_format::lattice::*;
+use cllm::headers::cllm_fp16::*;
+use cllm::headers::cllm_inference::{
     activations::*, embedding::*, lattice::*, positions::*, symmetry::*,
 };
-use cllm::capi::cllm_training::{CLLMTraining, gradients::*, losses::*, schedule::*};
+use cllm::headers::cllm_training::{CLLMTraining, gradients::*, losses::*, schedule::*};
 use std::ffi::{CStr, CString, c_char};
 
 /// Calls an exported function with arrays of the sizes that it documents.

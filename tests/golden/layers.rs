@@ -1,11 +1,11 @@
 //! The layers one by one.
 
 use crate::case::{Case, Handler, float, floats};
-use cllm::capi::cllm::{AttentionLayer, CLLMLayerNorm, FeedForwardLayer};
-use cllm::capi::cllm_inference::attention::cllm_attention_forward;
-use cllm::capi::cllm_inference::feed_forward::cllm_feedforward;
-use cllm::capi::cllm_inference::layer_norm::{cllm_layer_norm, cllm_layer_norm_stats};
-use cllm::capi::cllm_training::layers::{cllm_feedforward_backward, cllm_layer_norm_backward};
+use cllm::headers::cllm::{AttentionLayer, CLLMLayerNorm, FeedForwardLayer};
+use cllm::headers::cllm_inference::attention::cllm_attention_forward;
+use cllm::headers::cllm_inference::feed_forward::cllm_feedforward;
+use cllm::headers::cllm_inference::layer_norm::{cllm_layer_norm, cllm_layer_norm_stats};
+use cllm::headers::cllm_training::layers::{cllm_feedforward_backward, cllm_layer_norm_backward};
 use std::ptr::null_mut;
 
 /// Calls an exported function with arrays of the sizes that it documents.

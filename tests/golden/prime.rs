@@ -1,7 +1,7 @@
 //! `prime_float_math.h`.
 
 use crate::case::{Case, Got, Handler, integers};
-use cllm::capi::prime_float_math::*;
+use cllm::headers::prime_float_math::*;
 
 macro_rules! handlers {
     ($name:expr; one64: $($a:ident)*; two64: $($b:ident)*; one32: $($c:ident)*;

@@ -1,0 +1,186 @@
+//! Timing the real work: forward passes and training steps, on a model that is only read.
+
+use cllm_engine::error::Result;
+use cllm_engine::nn::activations::{Activations, Keep};
+use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::nn::loss::Targets;
+use cllm_engine::nn::model::{Kind, Model, Params};
+use cllm_engine::train::optimizer::{self, Rule, Tensor, Update};
+use cllm_engine::train::workspace::Workspace;
+use cllm_kernels::Pool;
+use cllm_kernels::memory::{copied, filled, product};
+use std::time::{Duration, Instant};
+
+/// Rows whose logits are computed at once.
+const LOGIT_ROWS: usize = 256;
+
+/// How long some work took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// How often it was done.
+    pub iterations: usize,
+    /// All of them together.
+    pub seconds: f64,
+}
+
+impl Timing {
+    /// Mean time of one iteration in milliseconds.
+    pub fn milliseconds(&self) -> f64 {
+        self.seconds * 1e3 / self.iterations.max(1) as f64
+    }
+
+    /// How many per second, where one iteration does `items`.
+    pub fn per_second(&self, items: usize) -> f64 {
+        // A clock that did not move must not make an infinity.
+        items as f64 * self.iterations as f64 / self.seconds.max(1e-9)
+    }
+}
+
+/// Times `work`, done `iterations` times, or until `budget` is used up, but at least once. One
+/// round before, in which memory is allocated, is not timed.
+pub fn repeat(
+    iterations: usize,
+    budget: Duration,
+    mut work: impl FnMut() -> Result<()>,
+) -> Result<Timing> {
+    work()?;
+    let start = Instant::now();
+    let mut done = 0;
+    while done < iterations.max(1) {
+        work()?;
+        done += 1;
+        if start.elapsed() >= budget {
+            break;
+        }
+    }
+    Ok(Timing { iterations: done, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// Forward passes of `batch` sequences.
+pub struct ForwardPass<'a, 'm> {
+    pool: &'a Pool,
+    model: &'a Model<'m>,
+    batch: usize,
+    activations: Activations,
+    logits: Vec<f32>,
+}
+
+impl<'a, 'm> ForwardPass<'a, 'm> {
+    /// For a model.
+    pub fn new(pool: &'a Pool, model: &'a Model<'m>, batch: usize) -> Self {
+        Self { pool, model, batch, activations: Activations::default(), logits: Vec::new() }
+    }
+
+    fn run(&mut self, tokens: &[u32], rows_at_once: usize) -> Result<()> {
+        let (a, keep) = (&mut self.activations, Keep::Nothing);
+        let (past, beyond) = (Past::None, Beyond::LastRow);
+        forward::forward(self.pool, self.model, tokens, self.batch, a, keep, past, beyond)?;
+        if self.logits.is_empty() {
+            let len = product("the logits", &[rows_at_once, self.model.vocab])?;
+            self.logits = filled("the logits", len)?;
+        }
+        Ok(())
+    }
+
+    /// The logits that follow each sequence: what generation needs. The returned ones are the
+    /// last sequence's.
+    pub fn last_logits(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+        self.run(tokens, 1)?;
+        let (d, length) = (self.model.dim, tokens.len() / self.batch.max(1));
+        for sequence in self.activations.normed[..tokens.len() * d].chunks_exact(length * d) {
+            let last = &sequence[(length - 1) * d..];
+            forward::logits(self.pool, self.model, last, 1, &mut self.logits);
+        }
+        Ok(&self.logits)
+    }
+
+    /// The logits of every position: what training needs. They are not kept.
+    pub fn all_logits(&mut self, tokens: &[u32]) -> Result<()> {
+        let rows_at_once = tokens.len().clamp(1, LOGIT_ROWS);
+        self.run(tokens, rows_at_once)?;
+        let (d, vocab) = (self.model.dim, self.model.vocab);
+        for normed in self.activations.normed[..tokens.len() * d].chunks(rows_at_once * d) {
+            let rows = normed.len() / d;
+            let out = &mut self.logits[..rows * vocab];
+            forward::logits(self.pool, self.model, normed, rows, out);
+        }
+        Ok(())
+    }
+}
+
+/// Training steps on a copy of a model's parameters.
+#[derive(Debug)]
+pub struct TrainingCopy<'a, 'm> {
+    model: &'a Model<'m>,
+    weights: Params<Vec<f32>>,
+    gradients: Params<Vec<f32>>,
+    moments1: Params<Vec<f32>>,
+    moments2: Params<Vec<f32>>,
+    workspace: Workspace,
+    partials: Vec<f64>,
+    updates: u64,
+}
+
+impl<'a, 'm> TrainingCopy<'a, 'm> {
+    /// Copies the parameters; the model stays as it is.
+    pub fn new(model: &'a Model<'m>) -> Result<Self> {
+        let zeros = || model.params.by_ref().try_map(|_, _, t| filled("the gradients", t.len()));
+        let copy = |t: &&[f32]| copied("a copy of the weights", t);
+        let weights = model.params.by_ref().try_map(|_, _, t| copy(t))?;
+        Ok(Self {
+            model,
+            weights,
+            gradients: zeros()?,
+            moments1: zeros()?,
+            moments2: zeros()?,
+            workspace: Workspace::default(),
+            partials: Vec::new(),
+            updates: 0,
+        })
+    }
+
+    /// One step of AdamW on `batch` sequences: forward, loss, backward, update. The mean loss
+    /// before the update.
+    pub fn step(
+        &mut self,
+        pool: &Pool,
+        tokens: &[u32],
+        targets: &[u32],
+        batch: usize,
+    ) -> Result<f64> {
+        let model =
+            Model { params: self.weights.by_ref().map(|_, _, t| t.as_slice()), ..*self.model };
+        self.workspace.forward(pool, &model, tokens, batch)?;
+        let loss = {
+            let mut gradients = self.gradients.by_mut().map(|_, _, t| t.as_mut_slice());
+            let targets = Targets::all(targets);
+            self.workspace.backward(pool, &model, tokens, targets, batch, &mut gradients)?
+        };
+        drop(model);
+        self.updates += 1;
+        let update = Update {
+            rule: Rule::Adam { updates: self.updates },
+            learning_rate: 1e-4,
+            weight_decay: 0.01,
+            clip: 1.0,
+        };
+        let mut tensors = Vec::new();
+        let mut parts = [&mut self.gradients, &mut self.moments1, &mut self.moments2]
+            .map(|params| list(params).into_iter());
+        for (kind, weights) in list(&mut self.weights) {
+            let [gradient, moment1, moment2] = parts.each_mut().map(Iterator::next);
+            if let (Some(g), Some(m), Some(v)) = (gradient, moment1, moment2) {
+                tensors.push(Tensor { kind, weights, gradient: g.1, moment1: m.1, moment2: v.1 });
+            }
+        }
+        optimizer::apply(pool, &mut tensors, &update, &mut self.partials);
+        Ok(loss)
+    }
+}
+
+/// Every tensor, in the canonical order.
+fn list(params: &mut Params<Vec<f32>>) -> Vec<(Kind, &mut [f32])> {
+    let mut list = Vec::new();
+    params.by_mut().map(|kind, _, t| list.push((kind, t.as_mut_slice())));
+    list
+}

@@ -1,0 +1,108 @@
+//! What a forward pass computes on its way. Training keeps one [`LayerActivations`] per layer for
+//! the backward pass; generation uses a single one for all layers.
+
+use super::model::Model;
+use crate::error::Result;
+use cllm_kernels::memory::floats::Floats;
+use cllm_kernels::memory::{grow, product};
+use cllm_kernels::norm::Stats;
+
+/// Intermediate results of one layer for T rows.
+#[derive(Debug, Default)]
+pub struct LayerActivations {
+    /// Residual stream entering the layer, `[T][d]`.
+    pub input: Floats,
+    /// Mean and 1/σ of its rows, `[T]`.
+    pub stats1: Vec<Stats>,
+    /// LN1 of it, `[T][d]`.
+    pub normed1: Floats,
+    /// Queries, keys, values, `[T][3d]`.
+    pub qkv: Floats,
+    /// log Σ e^score of each row and head, `[T][H]`.
+    pub lse: Floats,
+    /// Residual stream after attention, `[T][d]`.
+    pub middle: Floats,
+    /// Mean and 1/σ of its rows, `[T]`.
+    pub stats2: Vec<Stats>,
+    /// LN2 of it, `[T][d]`.
+    pub normed2: Floats,
+    /// GELU(W1·x + b1), `[T][F]`.
+    pub hidden: Floats,
+    /// GELU'(W1·x + b1), `[T][F]`; only where the backward pass needs it.
+    pub slope: Floats,
+}
+
+/// Intermediate results of a whole forward pass.
+#[derive(Debug, Default)]
+pub struct Activations {
+    /// One per layer, or a single one that all layers share.
+    pub layers: Vec<LayerActivations>,
+    /// Residual stream after the last layer, `[T][d]`.
+    pub output: Floats,
+    /// Mean and 1/σ of its rows.
+    pub output_stats: Vec<Stats>,
+    /// n: the parameter-free norm of it, `[T][d]`.
+    pub normed: Floats,
+    /// Result of the sublayer at work, `[T][d]`.
+    pub delta: Floats,
+}
+
+/// Which intermediate results a pass must leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them, for the backward pass.
+    EveryLayer,
+    /// Only the final ones.
+    Nothing,
+}
+
+impl Activations {
+    /// Makes room for `rows` rows of `model`; what is there already is used again.
+    pub fn reserve(&mut self, model: &Model, rows: usize, keep: Keep) -> Result<()> {
+        const WHAT: &str = "the activations";
+        let d = model.dim;
+        let count = match keep {
+            Keep::EveryLayer => model.params.layers.len(),
+            Keep::Nothing => model.params.layers.len().min(1),
+        };
+        let width = product(WHAT, &[rows, d])?;
+        if self.layers.len() < count {
+            self.layers.resize_with(count, LayerActivations::default);
+        }
+        for (l, a) in self.layers.iter_mut().enumerate().take(count) {
+            let (hidden, heads) = match keep {
+                Keep::EveryLayer => {
+                    let layer = &model.params.layers[l];
+                    (
+                        layer.feed_forward.as_ref().map_or(0, |ff| ff.hidden),
+                        layer.attention.as_ref().map_or(0, |a| a.heads),
+                    )
+                }
+                Keep::Nothing => (model.max_hidden(), model.max_heads()),
+            };
+            for buffer in [&mut a.input, &mut a.normed1, &mut a.middle, &mut a.normed2] {
+                buffer.grow(WHAT, width)?;
+            }
+            grow(WHAT, &mut a.stats1, rows)?;
+            grow(WHAT, &mut a.stats2, rows)?;
+            if heads > 0 {
+                a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
+                if keep == Keep::EveryLayer {
+                    a.lse.grow(WHAT, product(WHAT, &[rows, heads])?)?;
+                }
+            }
+            if hidden > 0 {
+                let hidden = product(WHAT, &[rows, hidden])?;
+                a.hidden.grow(WHAT, hidden)?;
+                if keep == Keep::EveryLayer {
+                    a.slope.grow(WHAT, hidden)?;
+                }
+            }
+        }
+        for buffer in [&mut self.output, &mut self.normed, &mut self.delta] {
+            buffer.grow(WHAT, width)?;
+        }
+        grow(WHAT, &mut self.output_stats, rows)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Keys and values of the positions already processed, so that a new token costs one position.
+
+use crate::error::{Error, Result};
+use crate::limits::CACHE_AHEAD;
+use crate::nn::model::Model;
+use cllm_kernels::memory::floats::Floats;
+use cllm_kernels::memory::product;
+
+/// The key/value cache of one sequence.
+#[derive(Debug, Default)]
+pub struct KvCache {
+    /// Keys then values of each layer, `[capacity][d]` each; one block, which huge pages can hold.
+    tables: Floats,
+    layers: usize,
+    capacity: usize,
+    len: usize,
+    dim: usize,
+}
+
+impl KvCache {
+    /// Positions in the cache.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no position.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets the positions from `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Floats of one table.
+    fn table_len(&self) -> usize {
+        self.capacity * self.dim
+    }
+
+    /// Keys, then values, of each layer: `[len][d]` each.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &[f32]> {
+        let n = self.len * self.dim;
+        self.tables.chunks_exact(self.table_len().max(1)).map(move |table| &table[..n])
+    }
+
+    /// Makes `len` positions of `model` the content; `fill` gets each table that
+    /// [`KvCache::tables`] gives, in its order.
+    pub(crate) fn restore<E: From<Error>>(
+        &mut self,
+        model: &Model,
+        len: usize,
+        mut fill: impl FnMut(&mut [f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.len = 0;
+        self.reserve(model, len)?;
+        let n = len * self.dim;
+        let table_len = self.table_len().max(1);
+        for table in self.tables.chunks_exact_mut(table_len) {
+            fill(&mut table[..n])?;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Makes room for `more` positions of `model`.
+    pub(crate) fn reserve(&mut self, model: &Model, more: usize) -> Result<()> {
+        const WHAT: &str = "the key/value cache";
+        let layers = model.params.layers.len();
+        if self.dim != model.dim || self.layers != layers {
+            *self = Self { dim: model.dim, layers, ..Self::default() };
+        }
+        let need = self.len.saturating_add(more);
+        if need <= self.capacity {
+            return Ok(());
+        }
+        // Memory for the whole context at once where it is no more than the weights, of which only
+        // the pages in use are ever touched; else growing by half again keeps the copying linear in
+        // the length of the sequence.
+        let position = product(WHAT, &[2 * layers, self.dim])?;
+        let ahead = model.weights().max(CACHE_AHEAD) / position.max(1);
+        let grown = need.max(self.capacity + self.capacity / 2).max(ahead);
+        let capacity = if need <= model.max_length { grown.min(model.max_length) } else { grown };
+        let mut tables = Floats::new();
+        tables.grow(WHAT, product(WHAT, &[capacity, position])?)?;
+        let table_len = capacity * self.dim;
+        for (new, old) in tables.chunks_exact_mut(table_len.max(1)).zip(self.tables()) {
+            new[..old.len()].copy_from_slice(old);
+        }
+        self.tables = tables;
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    /// Appends the keys and values of new rows of `qkv` `[rows][3d]`; all keys and values of the
+    /// layer, the new ones included. [`KvCache::advance`] makes them part of the sequence.
+    pub(crate) fn append(&mut self, layer: usize, qkv: &[f32], d: usize) -> (&[f32], &[f32]) {
+        let n = self.table_len();
+        let (keys, values) = self.tables[2 * layer * n..][..2 * n].split_at_mut(n);
+        let rows = qkv.chunks_exact(3 * d);
+        for (i, row) in rows.enumerate() {
+            let at = (self.len + i) * d..(self.len + i + 1) * d;
+            keys[at.clone()].copy_from_slice(&row[d..2 * d]);
+            values[at].copy_from_slice(&row[2 * d..]);
+        }
+        (keys, values)
+    }
+
+    /// The appended rows of all layers now count.
+    pub(crate) fn advance(&mut self, rows: usize) {
+        self.len += rows;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::model::{Layer, Norm, Params};
+
+    fn model(dim: usize, max_length: usize) -> Model<'static> {
+        let layer = Layer {
+            norm1: Norm::default(),
+            attention: None,
+            norm2: Norm::default(),
+            feed_forward: None,
+        };
+        let layers = [layer.clone(), layer].into_iter().collect();
+        let params = Params { embeddings: &[][..], layers, learned: None };
+        Model { vocab: 0, dim, max_length, spiral: None, params }
+    }
+
+    /// One position: keys `10·position + layer`, values with half a unit more.
+    fn add(cache: &mut KvCache, model: &Model, position: usize) {
+        let d = model.dim;
+        cache.reserve(model, 1).unwrap();
+        for layer in 0..2 {
+            let key = (10 * position + layer) as f32;
+            let qkv: Vec<f32> = (0..3 * d).map(|i| key + (i / d) as f32 / 2.0 - 0.5).collect();
+            cache.append(layer, &qkv, d);
+        }
+        cache.advance(1);
+    }
+
+    #[test]
+    fn growing_keeps_what_is_there() {
+        // Two positions are within the limit; from there on it grows while it is filled.
+        let wide = model(CACHE_AHEAD / 8, 1000);
+        let mut cache = KvCache::default();
+        let mut capacities = Vec::new();
+        for position in 0..8 {
+            add(&mut cache, &wide, position);
+            capacities.push(cache.capacity);
+        }
+        assert_eq!(capacities, [2, 2, 3, 4, 6, 6, 9, 9]);
+        for (t, table) in cache.tables().enumerate() {
+            assert_eq!(table.len(), 8 * wide.dim);
+            for (position, row) in table.chunks(wide.dim).enumerate() {
+                let expected = (10 * position + t / 2) as f32 + (t % 2) as f32 / 2.0;
+                assert!(row.iter().all(|&x| x == expected), "table {t}, position {position}");
+            }
+        }
+        // Another model starts anew.
+        add(&mut cache, &model(8, 4), 0);
+        assert_eq!((cache.len(), cache.capacity), (1, 4));
+    }
+
+    #[test]
+    fn no_layers_have_no_tables() {
+        let mut bare = model(1, 4);
+        bare.params.layers.clear();
+        let mut cache = KvCache::default();
+        cache.reserve(&bare, 3).unwrap();
+        cache.advance(3);
+        assert_eq!((cache.len(), cache.tables().count()), (3, 0));
+    }
+
+    #[test]
+    fn a_context_that_fits_is_reserved_at_once() {
+        let small = model(8, 4);
+        let mut cache = KvCache::default();
+        add(&mut cache, &small, 0);
+        assert_eq!(cache.capacity, 4);
+        (1..5).for_each(|position| add(&mut cache, &small, position));
+        assert!(cache.capacity >= 5);
+        assert_eq!(cache.tables().next().unwrap()[4 * 8], 40.0);
+    }
+}

@@ -1,0 +1,126 @@
+//! How a new model's parameters start.
+
+use super::model::{Kind, Params};
+use crate::rng::{Rng, fill_normal};
+
+/// Standard deviation of a new matrix in a model of width d. GPT-2 ("Language Models are
+/// Unsupervised Multitask Learners", 2.3, and its published code) uses 0.02 at its smallest width,
+/// 768; for other widths it is scaled by 1/√d, so that a map of a normalised vector always begins
+/// with the same variance.
+pub fn sigma(d: usize) -> f32 {
+    0.02 * (768.0 / d.max(1) as f32).sqrt()
+}
+
+/// Sets every parameter of `params`, of a model of width `d`, to a start from which training goes
+/// well.
+///
+/// E, Wq, Wk and W1 are drawn from N(0, σ²) with [`sigma`], P from N(0, 0.02²). What is added to the residual
+/// stream, of which there are two summands for each of the L layers, is drawn from N(0, σ²/2L), so
+/// that the stream's variance at the output does not grow with the depth. In GPT-2 those are W2
+/// and attention's output matrix; this model has no output matrix, Wv writes to the stream itself,
+/// so Wv takes its place. Biases are 0, norms start as gamma 1 and beta 0.
+pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
+    let sublayers = 2 * params.layers.len().max(1);
+    let sigma = sigma(d);
+    let residual = sigma / (sublayers as f32).sqrt();
+    params.map(|kind, _, t| match kind {
+        Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => fill_normal(rng, t, sigma),
+        Kind::Learned => fill_normal(rng, t, 0.02),
+        Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
+        Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
+        Kind::Bias1 | Kind::Bias2 | Kind::Beta1 | Kind::Beta2 => t.fill(0.0),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::model::{Attention, AttentionLayout, FeedForward, Layer, Norm};
+    use crate::rng::seeded;
+
+    const D: usize = 32;
+    const F: usize = 64;
+
+    struct Buffers(Vec<Vec<f32>>);
+
+    impl Buffers {
+        /// Two layers, every value NaN, so that one that is not set shows.
+        fn new() -> Self {
+            let layer = [D * D, D * D, D * D, F * D, F, D * F, D, D, D, D, D];
+            let lens = [100 * D].into_iter().chain(layer).chain(layer).chain([16 * D]);
+            Self(lens.map(|len| vec![f32::NAN; len]).collect())
+        }
+
+        fn params(&mut self) -> Params<&mut [f32]> {
+            let mut next = self.0.iter_mut().map(Vec::as_mut_slice);
+            let mut next = || next.next().unwrap();
+            let embeddings = next();
+            let layers = (0..2).map(|_| Layer {
+                attention: Some(Attention {
+                    heads: 4,
+                    head_dim: D / 4,
+                    layout: AttentionLayout::Full,
+                    qkv: [next(), next(), next()],
+                    joined: None,
+                }),
+                feed_forward: Some(FeedForward {
+                    hidden: F,
+                    w1: next(),
+                    b1: Some(next()),
+                    w2: next(),
+                    b2: Some(next()),
+                }),
+                norm1: Norm { epsilon: 1e-5, gamma: Some(next()), beta: Some(next()) },
+                norm2: Norm { epsilon: 1e-5, gamma: Some(next()), beta: Some(next()) },
+            });
+            let layers = layers.collect();
+            Params { embeddings, layers, learned: Some(next()) }
+        }
+    }
+
+    fn moments(values: &[f32]) -> (f64, f64) {
+        let n = values.len() as f64;
+        let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let variance = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+        (mean, variance.sqrt())
+    }
+
+    #[test]
+    fn scales_are_gpt2s() {
+        assert_eq!(sigma(768), 0.02);
+        let full = f64::from(sigma(D));
+        let mut buffers = Buffers::new();
+        initialize(buffers.params(), D, &mut seeded(7));
+        let residual = full / 4f64.sqrt();
+        buffers.params().visit(|kind, layer, t| {
+            let (mean, sigma) = moments(t);
+            let expected = match kind {
+                Kind::Value | Kind::W2 => residual,
+                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => full,
+                Kind::Learned => 0.02,
+                Kind::Gamma1 | Kind::Gamma2 => {
+                    assert!(t.iter().all(|&x| x == 1.0), "{kind:?} {layer}");
+                    return;
+                }
+                _ => {
+                    assert!(t.iter().all(|&x| x == 0.0), "{kind:?} {layer}");
+                    return;
+                }
+            };
+            // 512 draws or more: the estimate's own deviation is at most 3.2 % of sigma.
+            assert!((sigma / expected - 1.0).abs() < 0.13, "{kind:?} {layer}: {sigma}");
+            assert!(mean.abs() < 0.2 * expected, "{kind:?} {layer}: mean {mean}");
+        });
+    }
+
+    #[test]
+    fn a_seed_means_the_same_weights() {
+        let (mut a, mut b, mut c) = (Buffers::new(), Buffers::new(), Buffers::new());
+        initialize(a.params(), D, &mut seeded(1));
+        initialize(b.params(), D, &mut seeded(1));
+        initialize(c.params(), D, &mut seeded(2));
+        assert_eq!(a.0, b.0);
+        assert_ne!(a.0[0], c.0[0]);
+        assert_ne!(a.0[1], a.0[2], "Q and K must differ");
+    }
+}

@@ -1,0 +1,13 @@
+//! The model: one forward pass for training, prefill and cached decoding, and its backward pass.
+//!
+//! Letters as in the field: B sequences of S positions, T = B·S rows, d embedding width, H heads
+//! of h components, F feed-forward width, V vocabulary. Every matrix is row-major `[out][in]`.
+
+pub mod activations;
+pub mod backward;
+pub mod cache;
+pub mod forward;
+pub mod init;
+pub mod loss;
+pub mod model;
+pub mod rows;

@@ -1,0 +1,109 @@
+//! One pass of training: forward, loss, backward, in memory that is used again.
+
+use crate::error::Result;
+use crate::nn::activations::{Activations, Keep};
+use crate::nn::backward;
+use crate::nn::forward::{self, Beyond, Past};
+use crate::nn::loss::{self, Targets};
+use crate::nn::model::{Model, Params};
+use cllm_kernels::Pool;
+
+/// Memory of training passes.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// What the latest forward pass computed.
+    pub activations: Activations,
+    /// Memory of the backward pass; `dx` is the gradient of the input embeddings.
+    pub backward: backward::Scratch,
+    loss: loss::Scratch,
+}
+
+impl Workspace {
+    /// The forward pass of `batch` sequences.
+    pub fn forward(
+        &mut self,
+        pool: &Pool,
+        model: &Model,
+        tokens: &[u32],
+        batch: usize,
+    ) -> Result<()> {
+        forward::forward(
+            pool,
+            model,
+            tokens,
+            batch,
+            &mut self.activations,
+            Keep::EveryLayer,
+            Past::None,
+            Beyond::NoPosition,
+        )
+    }
+
+    /// Mean loss and exact gradients after a forward pass over the same tokens; `grads` is
+    /// overwritten.
+    pub fn backward(
+        &mut self,
+        pool: &Pool,
+        model: &Model,
+        tokens: &[u32],
+        targets: Targets,
+        batch: usize,
+        grads: &mut Params<&mut [f32]>,
+    ) -> Result<f64> {
+        self.backward.reserve(model, tokens.len())?;
+        let mean = loss::gradient(
+            pool,
+            model,
+            &self.activations.normed,
+            targets,
+            &mut self.loss,
+            &mut self.backward.dnormed,
+            grads.embeddings,
+        )?;
+        let Self { activations, backward: scratch, .. } = self;
+        backward::backward(pool, model, tokens, batch, activations, grads, scratch)?;
+        Ok(mean)
+    }
+
+    /// Mean loss of `tokens` cut into sequences of `length` (the last one may be shorter), each
+    /// predicting `targets`. Nothing is kept for a backward pass.
+    pub fn evaluate(
+        &mut self,
+        pool: &Pool,
+        model: &Model,
+        tokens: &[u32],
+        targets: &[u32],
+        length: usize,
+    ) -> Result<f64> {
+        let (mut sum, mut counted) = (0.0, 0);
+        let mut run = |tokens: &[u32], targets: &[u32], batch: usize| -> Result<()> {
+            let a = &mut self.activations;
+            let (keep, beyond) = (Keep::Nothing, Beyond::NoPosition);
+            forward::forward(pool, model, tokens, batch, a, keep, Past::None, beyond)?;
+            let targets = Targets::all(targets);
+            let count = targets.count(model.vocab);
+            let mean = loss::evaluate(pool, model, &a.normed, targets, &mut self.loss)?;
+            sum += mean * count as f64;
+            counted += count;
+            Ok(())
+        };
+        let length = length.clamp(1, tokens.len().max(1));
+        // Several sequences at once keep the products large.
+        let step = length * (EVALUATION_ROWS / length).max(1);
+        let n = tokens.len().min(targets.len());
+        let whole = n / length * length;
+        let mut at = 0;
+        while at < whole {
+            let end = whole.min(at + step);
+            run(&tokens[at..end], &targets[at..end], (end - at) / length)?;
+            at = end;
+        }
+        if at < n {
+            run(&tokens[at..n], &targets[at..n], 1)?;
+        }
+        Ok(if counted == 0 { 0.0 } else { sum / counted as f64 })
+    }
+}
+
+/// Rows that an evaluation runs at once, about.
+const EVALUATION_ROWS: usize = 1024;

@@ -1,0 +1,80 @@
+//! The forward pass over blocks of queries.
+
+use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
+use super::{BLOCK, Heads, HeadsMut, Shape, exponentials, one_query};
+use crate::math::REGISTER;
+use crate::memory::scratch::{self, Use};
+use crate::threads::pool::Pool;
+use crate::tile::Kernels;
+use crate::vector::scale;
+
+/// out = attention, `[B·rows][H·h]`; the keys and values of each sequence are its first
+/// `base + rows` rows. `lse`, where given, receives log Σ e^score, `[B·rows][H]`.
+pub fn forward(
+    pool: &Pool,
+    s: &Shape,
+    q: Heads,
+    k: Heads,
+    v: Heads,
+    out: &mut [f32],
+    lse: Option<&mut [f32]>,
+) {
+    let d = s.heads * s.head_dim;
+    if s.rows == 1 && s.batch == 1 && lse.is_none() {
+        return one_query::forward(pool, s, q, k, v, out);
+    }
+    let out = HeadsMut::new(out, d, s.rows * d);
+    let lse = lse.map(|lse| HeadsMut::new(lse, s.heads, s.rows * s.heads));
+    let kernels = Kernels::get();
+    // A task is some blocks of queries of one head, so that its panels serve more than one block.
+    let parts = if s.batch * s.heads >= 2 * pool.threads() { 1 } else { s.rows.div_ceil(BLOCK) };
+    let step = s.rows.div_ceil(parts).next_multiple_of(BLOCK);
+    pool.for_each(s.batch * s.heads * parts, |task| {
+        let (b, rest) = (task / (s.heads * parts), task % (s.heads * parts));
+        let (head, part) = (rest / parts, rest % parts);
+        let (first, end) = (part * step, s.rows.min((part + 1) * step));
+        if first >= end {
+            return;
+        }
+        let keys = s.visible(first, end - first);
+        let (k, v) = (k.view(s, b, head, 0, keys), v.view(s, b, head, 0, keys));
+        let panels = panels_len(kernels, keys, s.head_dim);
+        let copy = Right::copy_len(kernels, keys, s.head_dim);
+        scratch::with(Use::Heads, panels + copy, |heads| {
+            let (panels, copy) = heads.split_at_mut(panels);
+            // SAFETY: the sizes above.
+            unsafe { pack_transposed(kernels, k, panels) };
+            let v = Right::new(kernels, v, copy);
+            for first in (first..end).step_by(BLOCK) {
+                let count = BLOCK.min(end - first);
+                let row = s.visible(first, count).next_multiple_of(REGISTER);
+                let q = q.view(s, b, head, first, count);
+                let seen = |i: usize| s.visible(first + i, 1);
+                scratch::with(Use::Scores, count * row, |scores| {
+                    // SAFETY: a row of `scores` is as long as the last query sees.
+                    unsafe { products(kernels, q, panels, seen, scores, row) };
+                    let mut sums = [0f32; BLOCK];
+                    for (i, scores) in scores.chunks_exact_mut(row).enumerate() {
+                        let (max, sum) = exponentials(scores, seen(i), s.scale());
+                        sums[i] = 1.0 / sum;
+                        if let Some(lse) = lse {
+                            let one = Shape { head_dim: 1, ..*s };
+                            // SAFETY: one float, of this sequence, head and row.
+                            unsafe { lse.view(&one, b, head, first + i, 1) }.fill(max + sum.ln());
+                        }
+                    }
+                    // SAFETY: the rows of this block, in the columns of this head.
+                    let mut out = unsafe { out.view(s, b, head, first, count) };
+                    let weights = Weights { data: scores, row, step: 1 };
+                    let range = |i: usize, rows: usize| (0, seen(i + rows - 1));
+                    weighted(kernels, weights, &v, range, out.view_mut(), false);
+                    for (mut row, factor) in out.rows_mut().into_iter().zip(sums) {
+                        if let Some(row) = row.as_slice_mut() {
+                            scale(row, factor);
+                        }
+                    }
+                });
+            }
+        });
+    });
+}

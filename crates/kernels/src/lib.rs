@@ -1,0 +1,30 @@
+//! Numeric kernels of the CLLM engine: vector code, threads, aligned memory. The only numeric
+//! `unsafe` of the project; every interface is safe and takes slices or views.
+//!
+//! Every kernel is compiled for three instruction sets ([`arch`]) and chosen at run time; the
+//! environment variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`) lowers the choice, for tests and
+//! for comparing. Results may differ between instruction sets in the last bits; for one instruction
+//! set they are the same on every run and for every number of threads ([`threads`]).
+
+#![allow(unsafe_code)]
+
+#[macro_use]
+pub mod arch;
+
+pub mod adam;
+pub mod attention;
+pub mod cross_entropy;
+mod error;
+pub mod fault;
+pub mod gelu;
+mod math;
+pub mod matmul;
+pub mod memory;
+pub mod norm;
+pub mod threads;
+mod tile;
+pub mod vector;
+pub mod waves;
+
+pub use error::{Error, Result};
+pub use threads::Pool;

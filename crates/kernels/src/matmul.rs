@@ -1,0 +1,443 @@
+//! Matrix products: the one door to the register tiles.
+//!
+//! Every element of a result is a sum over k in an order that depends on k alone, so it has the
+//! same bits however the work is cut and however many threads share it.
+
+use super::tile::{Kernels, Panel, Tile};
+use super::vector::{dot, dots};
+use crate::memory::scratch::{self, Use};
+use crate::threads::pool::Pool;
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+/// Rows of a task, about: with one depth of the left matrix they stay in the second cache.
+const TASK_ROWS: usize = 192;
+
+/// Rows up to which a product with a transposed matrix reads that matrix where it lies, since
+/// rearranging it would cost more than multiplying.
+const FEW_ROWS: usize = 8;
+
+/// Work below which a product is not worth handing to other threads, in multiply-adds.
+const TASK_WORK: usize = 1 << 18;
+
+/// out = beta·out + a·b for out `[m][n]`, a `[m][k]`, b `[k][n]`; beta is 0 or 1 (with 0 the old
+/// content is not read). `a` and `b` may have any strides, the columns of `out` lie side by side.
+/// Shapes that don't fit together leave `out` alone and are a programming error (checked in debug
+/// builds).
+pub fn matmul(
+    pool: &Pool,
+    out: ArrayViewMut2<f32>,
+    a: ArrayView2<f32>,
+    b: ArrayView2<f32>,
+    beta: f32,
+) {
+    multiply(pool, out, None, a, b, beta, &|_, _, _: &mut [f32], _: &mut [f32]| ());
+}
+
+/// The same, then `finish(i, j, part, also)` for parts of rows of the result while they are in the
+/// cache, each element once: `part` is what row i has from column j on, `also` the same part of the
+/// second matrix, if there is one.
+pub fn matmul_then(
+    pool: &Pool,
+    out: ArrayViewMut2<f32>,
+    also: Option<ArrayViewMut2<f32>>,
+    a: ArrayView2<f32>,
+    b: ArrayView2<f32>,
+    finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Sync,
+) {
+    multiply(pool, out, also, a, b, 0.0, &finish);
+}
+
+/// out_o = w_o · x for the rows w_o of a row-major matrix `[out.len()][x.len()]`.
+pub fn matvec(pool: &Pool, out: &mut [f32], w: &[f32], x: &[f32]) {
+    let (n, k) = (out.len(), x.len());
+    assert!(w.len() >= n * k, "{} weights for {n}×{k}", w.len());
+    let rows = |data| Rows { data, stride: k, len: k };
+    let target = Target { start: out.as_mut_ptr(), row: n };
+    few_rows(pool, target, rows(x), rows(w), [1, n, k], false, &|_, _, _| ());
+}
+
+/// A left matrix: element (i, p) is at `start + i*row + p*step`.
+#[derive(Clone, Copy)]
+struct Left {
+    start: *const f32,
+    row: usize,
+    step: usize,
+}
+
+/// A matrix that tasks write disjoint parts of.
+#[derive(Clone, Copy)]
+struct Target {
+    start: *mut f32,
+    row: usize,
+}
+
+impl Left {
+    /// Where element (i, p) is.
+    fn at(&self, i: usize, p: usize) -> *const f32 {
+        self.start.wrapping_add(i * self.row + p * self.step)
+    }
+}
+
+// SAFETY: read only.
+unsafe impl Sync for Left {}
+// SAFETY: read only.
+unsafe impl Sync for Panel {}
+// SAFETY: tasks write disjoint parts of the matrix behind the pointer.
+unsafe impl Sync for Target {}
+
+impl Target {
+    fn new(view: &mut ArrayViewMut2<f32>) -> Self {
+        Self { start: view.as_mut_ptr(), row: stride(view.strides(), 0) }
+    }
+
+    /// Where element (i, j) is.
+    fn at(&self, i: usize, j: usize) -> *mut f32 {
+        self.start.wrapping_add(i * self.row + j)
+    }
+
+    /// # Safety
+    /// Row i has `len` columns from j on, and no other task has them.
+    unsafe fn part<'a>(self, i: usize, j: usize, len: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(i, j), len) }
+    }
+}
+
+fn stride(strides: &[isize], axis: usize) -> usize {
+    strides.get(axis).map_or(0, |s| s.unsigned_abs())
+}
+
+/// How the rows and the columns of a product are cut into tasks.
+struct Grid {
+    /// m, n, k.
+    sizes: [usize; 3],
+    /// Rows of a task.
+    rows: usize,
+    /// Columns of a task, whole panels.
+    columns: usize,
+}
+
+impl Grid {
+    fn new(kernels: &Kernels, [m, n, k]: [usize; 3], threads: usize) -> Self {
+        let width = kernels.panel();
+        let panels = n.div_ceil(width);
+        let whole = panels * width;
+        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(kernels.height(width));
+        let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
+            (m, whole)
+        } else if m >= 4 * TASK_ROWS {
+            // As many for each thread as for the others.
+            (high(m.div_ceil(TASK_ROWS).next_multiple_of(threads)), whole)
+        } else if threads == 1 {
+            (m, whole)
+        } else if panels >= threads {
+            (m, width)
+        } else {
+            (high(threads.div_ceil(panels)), width)
+        };
+        Self { sizes: [m, n, k], rows, columns }
+    }
+
+    fn across(&self) -> usize {
+        self.sizes[1].div_ceil(self.columns)
+    }
+
+    fn down(&self) -> usize {
+        self.sizes[0].div_ceil(self.rows)
+    }
+}
+
+fn multiply(
+    pool: &Pool,
+    mut out: ArrayViewMut2<f32>,
+    mut also: Option<ArrayViewMut2<f32>>,
+    a: ArrayView2<f32>,
+    b: ArrayView2<f32>,
+    beta: f32,
+    finish: &(impl Fn(usize, usize, &mut [f32], &mut [f32]) + Sync),
+) {
+    let ((m, k), (depth, n)) = (a.dim(), b.dim());
+    let adjacent = |strides: &[isize]| n <= 1 || strides.get(1) == Some(&1);
+    let fits = depth == k
+        && out.dim() == (m, n)
+        && adjacent(out.strides())
+        && also.as_ref().is_none_or(|also| also.dim() == (m, n) && adjacent(also.strides()));
+    debug_assert!(fits, "{:?} = {:?} · {:?}", out.dim(), a.dim(), b.dim());
+    if !fits || m == 0 || n == 0 {
+        return;
+    }
+    let positive = |strides: &[isize]| strides.iter().all(|&s| s >= 0);
+    assert!(positive(a.strides()) && positive(b.strides()), "a matrix that runs backwards");
+    let add = beta != 0.0;
+    let target = Target::new(&mut out);
+    let second = also.as_mut().map(Target::new);
+    let finish = |i: usize, j: usize, part: &mut [f32]| {
+        // SAFETY: `also` has the shape of `out`, and the part of `out` is this task's.
+        let also = second.map(|also| unsafe { also.part(i, j, part.len()) });
+        finish(i, j, part, also.unwrap_or_default());
+    };
+    if m <= FEW_ROWS
+        && let (Some(a), Some(b)) = (rows_of(a), rows_of(b.t()))
+    {
+        return few_rows(pool, target, a, b, [m, n, k], add, &finish);
+    }
+    let left =
+        Left { start: a.as_ptr(), row: stride(a.strides(), 0), step: stride(a.strides(), 1) };
+    let right = Panel {
+        b: b.as_ptr(),
+        row: stride(b.strides(), 0),
+        column: stride(b.strides(), 1),
+        k,
+        columns: n,
+    };
+    tiles(pool, target, left, right, [m, n, k], add, &finish);
+}
+
+/// A matrix whose rows are slices.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    data: &'a [f32],
+    stride: usize,
+    len: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn row(&self, i: usize) -> &'a [f32] {
+        &self.data[i * self.stride..][..self.len]
+    }
+}
+
+/// The rows of a matrix, if the values of each lie side by side.
+fn rows_of(x: ArrayView2<'_, f32>) -> Option<Rows<'_>> {
+    let (rows, len) = x.dim();
+    let stride = stride(x.strides(), 0);
+    if rows == 0 || (len > 1 && x.strides().get(1) != Some(&1)) {
+        return None;
+    }
+    let all = (rows - 1) * stride + len;
+    // SAFETY: from the first value of the first row to the last of the last; the view borrows all
+    // of them, and what a wider buffer has between its rows.
+    let data = unsafe { std::slice::from_raw_parts(x.as_ptr(), all) };
+    Some(Rows { data, stride, len })
+}
+
+/// Each row of `b` is read once, for all rows of `a`.
+fn few_rows(
+    pool: &Pool,
+    out: Target,
+    a: Rows,
+    b: Rows,
+    [m, n, k]: [usize; 3],
+    add: bool,
+    finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
+) {
+    /// Floats of the rows of one task, about: 128 KiB.
+    const TASK: usize = 1 << 15;
+    let step = if n * k < TASK_WORK / 4 { n } else { (TASK / k.max(1)).max(1) };
+    pool.for_each(n.div_ceil(step), |task| {
+        let first = task * step;
+        let last = n.min(first + step);
+        if m == 1 && !add && b.stride == k {
+            // SAFETY: columns first..last are this task's.
+            let out = unsafe { out.part(0, first, last - first) };
+            dots(out, &b.data[first * k..], a.row(0));
+            return finish(0, first, out);
+        }
+        for j in first..last {
+            let right = b.row(j);
+            for i in 0..m {
+                // SAFETY: (i, j) is inside, and column j is this task's.
+                let out = unsafe { &mut *out.at(i, j) };
+                let sum = dot(a.row(i), right);
+                *out = if add { *out + sum } else { sum };
+            }
+        }
+        for i in 0..m {
+            // SAFETY: likewise.
+            finish(i, first, unsafe { out.part(i, first, last - first) });
+        }
+    });
+}
+
+fn tiles(
+    pool: &Pool,
+    out: Target,
+    left: Left,
+    right: Panel,
+    [m, n, k]: [usize; 3],
+    add: bool,
+    finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
+) {
+    let kernels = Kernels::get();
+    let width = kernels.panel();
+    let grid = Grid::new(kernels, [m, n, k], pool.threads());
+    // Several tasks that need the same panels find them packed.
+    let prepared = grid.down() > 1 && grid.across() == 1;
+    let panels = n.div_ceil(width);
+    let packed = if prepared { panels * width * k } else { 0 };
+    scratch::with(Use::Panels, packed, |packed| {
+        let place = Target { start: packed.as_mut_ptr(), row: width * k };
+        if prepared {
+            pool.for_each(panels, |j| {
+                let panel = right.part(0, j * width, k, width.min(n - j * width));
+                // SAFETY: columns of `right`; the scratch has room for all panels.
+                unsafe { kernels.pack(panel, place.at(j, 0)) }
+            });
+        }
+        pool.for_each(grid.down() * grid.across(), |task| {
+            let (i, j) = (task / grid.across(), task % grid.across());
+            let (top, first) = (i * grid.rows, j * grid.columns);
+            let (rows, last) = (grid.rows.min(m - top), n.min(first + grid.columns));
+            let own = if prepared { 0 } else { kernels.depth * width };
+            scratch::with(Use::Panel, own, |own| {
+                for p in (0..k).step_by(kernels.depth) {
+                    let depth = kernels.depth.min(k - p);
+                    for j in (first..last).step_by(width) {
+                        let columns = width.min(n - j);
+                        // SAFETY: rows and columns are inside their matrices, and this part of
+                        // `out` is this task's; the panel has whole registers for each row.
+                        unsafe {
+                            let b = if prepared {
+                                place.at(j / width, p * width).cast_const()
+                            } else {
+                                let panel = right.part(p, j, depth, columns);
+                                kernels.pack(panel, own.as_mut_ptr());
+                                own.as_ptr()
+                            };
+                            let tile = Tile {
+                                k: depth,
+                                a: left.at(top, p),
+                                a_row: left.row,
+                                a_step: left.step,
+                                b,
+                                b_step: width,
+                                out: out.at(top, j),
+                                out_row: out.row,
+                                columns,
+                                add: add || p > 0,
+                            };
+                            kernels.rows(rows, tile);
+                        }
+                    }
+                }
+                if k == 0 && !add {
+                    for i in top..top + rows {
+                        // SAFETY: this part of `out` is this task's.
+                        unsafe { out.part(i, first, last - first) }.fill(0.0);
+                    }
+                }
+                for i in top..top + rows {
+                    // SAFETY: likewise.
+                    finish(i, first, unsafe { out.part(i, first, last - first) });
+                }
+            });
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::rng;
+    use ndarray::{Array2, ShapeBuilder, s};
+
+    fn random(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
+        let mut out = Array2::zeros((rows, columns));
+        rng::fill_normal(&mut rng::seeded(seed), out.as_slice_mut().unwrap(), 1.0);
+        out
+    }
+
+    fn reference(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f64> {
+        a.mapv(f64::from).dot(&b.mapv(f64::from))
+    }
+
+    fn close(got: ArrayView2<f32>, want: &Array2<f64>, k: usize) {
+        for (got, want) in got.iter().zip(want) {
+            let tolerance = 1e-6 * (k as f64).sqrt() * 8.0;
+            assert!((f64::from(*got) - want).abs() <= tolerance, "{got} {want}, k = {k}");
+        }
+    }
+
+    /// Sizes around those of tiles, panels and depths, in each way a matrix can lie.
+    #[test]
+    fn agrees_with_the_definition() {
+        let pool = Pool::start(2).unwrap();
+        for (case, m) in [1, 2, 5, 6, 7, 9, 13, 64, 150].into_iter().enumerate() {
+            for (other, n) in [1, 3, 16, 17, 63, 64, 65, 130].into_iter().enumerate() {
+                let k = [0, 1, 2, 31, 127, 128, 129, 300][(case + other) % 8];
+                let (a, b) = (random(m, k, 1), random(k, n, 2));
+                let a_other = Array2::from_shape_vec((m, k).f(), a.t().iter().copied().collect());
+                let b_other = Array2::from_shape_vec((k, n).f(), b.t().iter().copied().collect());
+                let want = reference(a.view(), b.view());
+                let mut first = None;
+                for a in [&a, &a_other.unwrap()] {
+                    for b in [&b, b_other.as_ref().unwrap()] {
+                        for pool in [&Pool::serial(), &pool] {
+                            // A result inside a wider buffer, which stays as it is around it.
+                            let mut wide = Array2::from_elem((m, n + 3), 7.0);
+                            let out = wide.slice_mut(s![.., 1..n + 1]);
+                            matmul(pool, out, a.view(), b.view(), 0.0);
+                            close(wide.slice(s![.., 1..n + 1]), &want, k);
+                            let out = wide.slice_mut(s![.., 1..n + 1]);
+                            matmul(pool, out, a.view(), b.view(), 1.0);
+                            close(wide.slice(s![.., 1..n + 1]), &(&want * 2.0), k);
+                            for edge in [0, n + 1, n + 2] {
+                                assert!(wide.column(edge).iter().all(|&x| x == 7.0));
+                            }
+                            // Few rows are summed up in another order.
+                            if m > FEW_ROWS {
+                                let first = first.get_or_insert_with(|| wide.clone());
+                                assert_eq!(*first, wide, "{m}×{n}×{k}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_products_have_the_same_bits_for_any_number_of_threads() {
+        for (m, n, k) in [(800, 200, 300), (100, 700, 130), (130, 70, 500), (4, 3000, 200)] {
+            let (a, b) = (random(m, k, 3), random(n, k, 4));
+            let mut results = Vec::new();
+            for threads in [1, 2, 3, 7] {
+                let mut out = Array2::zeros((m, n));
+                let pool = Pool::start(threads).unwrap();
+                matmul(&pool, out.view_mut(), a.view(), b.t(), 0.0);
+                results.push(out);
+            }
+            close(results[0].view(), &reference(a.view(), b.t()), k);
+            assert!(results.iter().all(|r| *r == results[0]));
+        }
+    }
+
+    #[test]
+    fn every_element_is_finished_once() {
+        for (m, n, k) in [(3, 40, 20), (800, 70, 30), (60, 700, 40)] {
+            let (a, b) = (random(m, k, 5), random(n, k, 6));
+            let mut out = Array2::zeros((m, n));
+            let mut also = Array2::zeros((m, n));
+            let pool = Pool::start(2).unwrap();
+            matmul_then(
+                &pool,
+                out.view_mut(),
+                Some(also.view_mut()),
+                a.view(),
+                b.t(),
+                |i, j, part, also| {
+                    for (c, (x, also)) in part.iter_mut().zip(also).enumerate() {
+                        *also += *x + (i * n + j + c) as f32;
+                        *x += 1.0;
+                    }
+                },
+            );
+            let want = reference(a.view(), b.t());
+            close(out.view(), &(&want + 1.0), k);
+            let place = Array2::from_shape_fn((m, n), |(i, j)| (i * n + j) as f64);
+            for ((got, want), place) in also.iter().zip(&want).zip(&place) {
+                assert!((f64::from(*got) - want - place).abs() < 1e-2);
+            }
+        }
+    }
+}

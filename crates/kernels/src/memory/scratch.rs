@@ -1,0 +1,51 @@
+//! Memory that kernels work in, kept by each thread from call to call.
+
+use super::floats::Floats;
+use crate::error::Result;
+use std::cell::RefCell;
+
+/// What the memory is for; uses that are open at the same time have different names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// All panels of a product.
+    Panels,
+    /// One panel of a task.
+    Panel,
+    /// Scores of attention.
+    Scores,
+    /// Panels of the keys and values of a head.
+    Heads,
+}
+
+/// The least that is allocated, 64 KiB: one panel, or the scores of one query over a long context,
+/// so that decoding seldom asks for more.
+const LEAST: usize = 1 << 14;
+
+thread_local! {
+    static SCRATCH: [RefCell<Floats>; 4] = const { [const { RefCell::new(Floats::new()) }; 4] };
+}
+
+fn grow(scratch: &mut Floats, len: usize) -> Result<()> {
+    scratch.grow("intermediate results", len.max(LEAST))
+}
+
+/// Allocates what nearly every use of this thread needs, so that a thread that comes late to the
+/// work does not allocate in the middle of it.
+pub(crate) fn prepare() {
+    SCRATCH.with(|all| all.iter().for_each(|scratch| _ = grow(&mut scratch.borrow_mut(), LEAST)));
+}
+
+/// Runs `work` on `len` floats of this thread, whose content is arbitrary.
+pub(crate) fn with<R>(name: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    if len == 0 {
+        return work(&mut []);
+    }
+    SCRATCH.with(|all| {
+        let mut scratch = all[name as usize].borrow_mut();
+        // A panic becomes an error of the call; growing without asking would end the process.
+        if let Err(error) = grow(&mut scratch, len) {
+            panic!("{error}");
+        }
+        work(&mut scratch[..len])
+    })
+}

@@ -1,0 +1,308 @@
+//! The inner loop of all matrix products: a tile of the result that stays in registers, a few
+//! rows high and a few registers wide, while products of a column of the left matrix with a row
+//! of the right one are added to it ("Anatomy of High-Performance Matrix Multiplication", Goto
+//! and van de Geijn, 2008). The left matrix is read where it lies, one broadcast value at a time;
+//! the right one comes in panels of [`Kernels::panel`] columns.
+
+#[cfg(target_arch = "x86_64")]
+use crate::arch::vector::{Avx2, Avx512};
+use crate::arch::vector::{Portable, Vector};
+use crate::arch::{Level, level};
+
+/// Registers across the widest tile.
+const WIDEST: usize = 4;
+/// Rows of the highest tile.
+const HIGHEST: usize = 12;
+
+/// out (+)= a·b for one tile.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// k: how many products each element sums up.
+    pub k: usize,
+    /// Element (i, p) of the left matrix is at `a + i*a_row + p*a_step`.
+    pub a: *const f32,
+    pub a_row: usize,
+    pub a_step: usize,
+    /// Row p of the right matrix is at `b + p*b_step`: whole registers, also where `columns` ends
+    /// earlier.
+    pub b: *const f32,
+    pub b_step: usize,
+    /// Row i of the result is at `out + i*out_row`.
+    pub out: *mut f32,
+    pub out_row: usize,
+    /// Columns of the result that are written.
+    pub columns: usize,
+    /// Whether the products are added to what is there.
+    pub add: bool,
+}
+
+type Run = unsafe fn(&Tile);
+
+/// The tiles of one [`Level`] and the sizes that go with them.
+pub(super) struct Kernels {
+    /// Floats of a register.
+    pub lanes: usize,
+    /// Registers across the widest tile.
+    widest: usize,
+    /// Rows of the highest tile that is 1, 2, … registers wide: as many as leave registers for the
+    /// operands.
+    highest: [usize; WIDEST],
+    /// p after which a product starts again with the next rows of a panel, so that what is in use
+    /// of it stays in the first cache: 32 KiB at most.
+    pub depth: usize,
+    tiles: [[Run; HIGHEST]; WIDEST],
+    pack: unsafe fn(Panel, *mut f32),
+}
+
+impl Kernels {
+    /// Those of the level in use.
+    pub fn get() -> &'static Self {
+        match level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => &AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => &AVX2,
+            _ => &PORTABLE,
+        }
+    }
+
+    /// Columns of a panel.
+    pub fn panel(&self) -> usize {
+        self.widest * self.lanes
+    }
+
+    /// Rows of the highest tile for a part of a panel that is `columns` wide.
+    pub fn height(&self, columns: usize) -> usize {
+        self.highest[self.registers(columns) - 1]
+    }
+
+    fn registers(&self, columns: usize) -> usize {
+        columns.div_ceil(self.lanes).clamp(1, self.widest)
+    }
+
+    /// Computes a tile of `rows` rows.
+    ///
+    /// # Safety
+    /// The pointers of `tile` are good for its sizes; 1 ≤ `rows` ≤ [`Self::height`] and
+    /// 1 ≤ `columns` ≤ [`Self::panel`].
+    #[inline]
+    pub unsafe fn tile(&self, rows: usize, tile: &Tile) {
+        debug_assert!(rows <= self.height(tile.columns));
+        // SAFETY: the level was found on this processor; the rest is the caller's promise.
+        unsafe { self.tiles[self.registers(tile.columns) - 1][rows - 1](tile) }
+    }
+
+    /// `rows` rows of a result below each other, tile after tile; `tile` is the first.
+    ///
+    /// # Safety
+    /// As [`Self::tile`], for all of the rows.
+    #[inline]
+    pub unsafe fn rows(&self, rows: usize, mut tile: Tile) {
+        let height = self.height(tile.columns);
+        let mut left = rows;
+        while left > 0 {
+            let now = left.min(height);
+            // SAFETY: the caller's promise; pointers move by the rows done.
+            unsafe {
+                self.tile(now, &tile);
+                tile.a = tile.a.wrapping_add(now * tile.a_row);
+                tile.out = tile.out.wrapping_add(now * tile.out_row);
+            }
+            left -= now;
+        }
+    }
+
+    /// Copies a panel to `to`, row after row of [`Self::panel`] floats; zeros behind its columns.
+    ///
+    /// # Safety
+    /// `panel` is inside its matrix and `to` has room for `panel.k` rows.
+    pub unsafe fn pack(&self, panel: Panel, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.pack)(panel, to) }
+    }
+}
+
+/// Rows and columns of a right matrix: element (p, j) is at `b + p*row + j*column`.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub b: *const f32,
+    pub row: usize,
+    pub column: usize,
+    pub k: usize,
+    pub columns: usize,
+}
+
+impl Panel {
+    /// `k` rows from `p` on, of these `columns` columns from `j` on.
+    pub fn part(&self, p: usize, j: usize, k: usize, columns: usize) -> Self {
+        let b = self.b.wrapping_add(p * self.row + j * self.column);
+        Self { b, k, columns, ..*self }
+    }
+}
+
+#[inline(always)]
+unsafe fn run<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
+    // SAFETY: the caller's promise: all rows and, of `b`, whole registers are there; of the result
+    // only `columns` are touched.
+    unsafe {
+        let mut sums = [[V::zero(); WIDE]; ROWS];
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut right = [V::zero(); WIDE];
+            for (v, right) in right.iter_mut().enumerate() {
+                *right = V::load(b.add(v * V::LANES));
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let left = V::splat(*a.add(i * t.a_row));
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = left.mul_add(right, *sum);
+                }
+            }
+            a = a.wrapping_add(t.a_step);
+            b = b.wrapping_add(t.b_step);
+        }
+        let last = t.columns - (WIDE - 1) * V::LANES;
+        for (i, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                let out = t.out.add(i * t.out_row + v * V::LANES);
+                if v + 1 < WIDE || last == V::LANES {
+                    let sum = if t.add { V::load(out).add(*sum) } else { *sum };
+                    sum.store(out);
+                } else {
+                    let sum = if t.add { V::load_part(out, last).add(*sum) } else { *sum };
+                    sum.store_part(out, last);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn pack<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
+    let width = WIDE * V::LANES;
+    let Panel { b, row, column, k, columns } = from;
+    // SAFETY: the caller's promise: k rows of `columns` values, k rows of `width` at `to`.
+    unsafe {
+        if column == 1 && columns == width {
+            for p in 0..k {
+                for v in 0..WIDE {
+                    let at = v * V::LANES;
+                    V::load(b.add(p * row + at)).store(to.add(p * width + at));
+                }
+            }
+            return;
+        }
+        // Blocks of 8×8 where the matrix is transposed, single values at the edges.
+        let (blocks_p, blocks_j) = if row == 1 { (k / 8 * 8, columns / 8 * 8) } else { (0, 0) };
+        for j in (0..blocks_j).step_by(8) {
+            for p in (0..blocks_p).step_by(8) {
+                V::transpose8(b.add(j * column + p), column, to.add(p * width + j), width);
+            }
+        }
+        for p in 0..k {
+            let first = if p < blocks_p { blocks_j } else { 0 };
+            for j in first..columns {
+                *to.add(p * width + j) = *b.add(p * row + j * column);
+            }
+            for j in columns..width {
+                *to.add(p * width + j) = 0.0;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn avx512<const ROWS: usize, const WIDE: usize>(t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Avx512, ROWS, WIDE>(t) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<const ROWS: usize, const WIDE: usize>(t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Avx2, ROWS, WIDE>(t) }
+}
+
+unsafe fn portable<const ROWS: usize, const WIDE: usize>(t: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { run::<Portable, ROWS, WIDE>(t) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+unsafe fn pack_avx512(from: Panel, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { pack::<Avx512, 4>(from, to) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pack_avx2(from: Panel, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { pack::<Avx2, 2>(from, to) }
+}
+
+unsafe fn pack_portable(from: Panel, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { pack::<Portable, 2>(from, to) }
+}
+
+/// Never called: stands where no tile of that size exists.
+unsafe fn none(_: &Tile) {
+    debug_assert!(false, "no tile of this size");
+}
+
+/// The functions of a width, for 1, 2, … rows.
+macro_rules! heights {
+    ($f:ident, $wide:literal: $($rows:literal)*) => {{
+        let mut all: [Run; HIGHEST] = [none; HIGHEST];
+        $(all[$rows - 1] = $f::<$rows, $wide>;)*
+        all
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+static AVX512: Kernels = Kernels {
+    lanes: 16,
+    widest: 4,
+    highest: [12, 12, 8, 6],
+    depth: 128,
+    tiles: [
+        heights!(avx512, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
+        heights!(avx512, 2: 1 2 3 4 5 6 7 8 9 10 11 12),
+        heights!(avx512, 3: 1 2 3 4 5 6 7 8),
+        heights!(avx512, 4: 1 2 3 4 5 6),
+    ],
+    pack: pack_avx512,
+};
+
+#[cfg(target_arch = "x86_64")]
+static AVX2: Kernels = Kernels {
+    lanes: 8,
+    widest: 2,
+    highest: [6, 6, 0, 0],
+    depth: 256,
+    tiles: [
+        heights!(avx2, 1: 1 2 3 4 5 6),
+        heights!(avx2, 2: 1 2 3 4 5 6),
+        [none; HIGHEST],
+        [none; HIGHEST],
+    ],
+    pack: pack_avx2,
+};
+
+static PORTABLE: Kernels = Kernels {
+    lanes: 4,
+    widest: 2,
+    highest: [4, 4, 0, 0],
+    depth: 256,
+    tiles: [
+        heights!(portable, 1: 1 2 3 4),
+        heights!(portable, 2: 1 2 3 4),
+        [none; HIGHEST],
+        [none; HIGHEST],
+    ],
+    pack: pack_portable,
+};

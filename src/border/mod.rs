@@ -1,0 +1,7 @@
+//! Entering from C: the guard of every exported function, pointers to references, objects behind
+//! handles, memory that C may free.
+
+pub mod ctypes;
+pub(crate) mod ffi;
+pub(crate) mod registry;
+pub(crate) mod tokenizer_words;

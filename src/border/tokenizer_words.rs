@@ -1,0 +1,250 @@
+//! The words of a `CLLMTokenizer`, for its own functions and those of the data loader. Works from
+//! the public fields, which a program may have filled and may edit.
+
+use crate::border::ffi::{self, CArray};
+use crate::border::registry::{Registry, lock};
+use crate::headers::cllm_tokenizer::CLLMTokenizer;
+use cllm_engine::error::{Error, Result};
+use cllm_engine::text::UNK;
+use cllm_engine::text::count::{Counter, Keep};
+use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
+use cllm_engine::text::split::{count_words, is_blank, lower, words};
+use std::ffi::{CStr, c_char};
+
+/// The tokenizers that the library made, with the index of each.
+pub(crate) static TOKENIZERS: Registry<WordIndex> = Registry::new("tokenizer");
+
+/// The strings of a tokenizer as they are now.
+pub(crate) struct Strings<'a> {
+    slots: &'a [*mut c_char],
+}
+
+impl Strings<'_> {
+    /// The pointer in a slot, unless it is NULL.
+    pub(crate) fn slot(&self, id: u32) -> Option<*mut c_char> {
+        let slot = self.slots.get(id as usize).copied();
+        slot.filter(|pointer| !pointer.is_null())
+    }
+}
+
+impl Words for Strings<'_> {
+    fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn get(&self, id: u32) -> Option<&[u8]> {
+        let pointer = self.slot(id)?;
+        // SAFETY: `strings` was called with the promise that every slot is a C string.
+        Some(unsafe { CStr::from_ptr(pointer) }.to_bytes())
+    }
+
+    fn is(&self, id: u32, word: &[u8]) -> bool {
+        let Some(pointer) = self.slot(id) else {
+            return false;
+        };
+        // SAFETY: likewise; a byte is read only when none before it was the NUL.
+        let byte = |at: usize| unsafe { *pointer.add(at) } as u8;
+        let same = |(at, &b): (usize, &u8)| b != 0 && byte(at) == b;
+        word.iter().enumerate().all(same) && byte(word.len()) == 0
+    }
+}
+
+/// The fields of a tokenizer, which is not one that was freed.
+///
+/// # Safety
+/// `tokenizer` is NULL or points to a tokenizer.
+pub(crate) unsafe fn fields(tokenizer: *const CLLMTokenizer) -> Result<CLLMTokenizer> {
+    TOKENIZERS.find(tokenizer)?;
+    // SAFETY: the caller's promise.
+    Ok(*unsafe { ffi::get(tokenizer, "tokenizer")? })
+}
+
+/// The strings of a tokenizer.
+///
+/// # Safety
+/// `tokenizer` is NULL or a tokenizer with `vocab_size` slots, each NULL or a C string that
+/// nothing writes during `'a`.
+pub(crate) unsafe fn strings<'a>(tokenizer: *const CLLMTokenizer) -> Result<Strings<'a>> {
+    // SAFETY: the caller's promise.
+    let t = unsafe { fields(tokenizer)? };
+    let slots = match t.vocab_size {
+        0 => &[],
+        // SAFETY: likewise.
+        n => unsafe { ffi::slice(t.vocab.cast_const(), n as usize, "tokenizer->vocab")? },
+    };
+    Ok(Strings { slots })
+}
+
+/// The counts of a tokenizer; none where the program's own tokenizer has no such array.
+///
+/// # Safety
+/// As [`strings`], for the array `token_counts`; nothing else uses it during `'a`.
+pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a mut [u32]> {
+    // SAFETY: the caller's promise.
+    let t = unsafe { fields(tokenizer)? };
+    if t.token_counts.is_null() || t.vocab_size == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: likewise.
+    unsafe { ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts") }
+}
+
+/// The words and counts of a tokenizer in id order; an empty slot is an empty word.
+///
+/// # Safety
+/// As [`strings`] and [`counts`].
+pub(crate) unsafe fn words_and_counts<'a>(
+    tokenizer: *const CLLMTokenizer,
+) -> Result<Vec<(&'a [u8], u64)>> {
+    // SAFETY: the caller's promise, for the whole body.
+    unsafe {
+        let slots = strings(tokenizer)?.slots;
+        let counts = counts(tokenizer)?;
+        let mut words = Vec::new();
+        words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
+            what: "the words",
+            bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
+        })?;
+        for (id, &slot) in slots.iter().enumerate() {
+            let word = match slot.is_null() {
+                true => &[],
+                false => ffi::bytes(slot, "a word")?,
+            };
+            words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
+        }
+        Ok(words)
+    }
+}
+
+/// Runs `f` with a lookup of the tokenizer's words; nothing may change them meanwhile.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn with_lookup<R>(
+    tokenizer: *const CLLMTokenizer,
+    f: impl FnOnce(&mut Lookup<Strings>) -> Result<R>,
+) -> Result<R> {
+    // SAFETY: the caller's promise.
+    let strings = unsafe { strings(tokenizer)? };
+    match TOKENIZERS.find(tokenizer)? {
+        Some(index) => f(&mut Lookup::new(&mut lock(&index), &strings)?),
+        None => f(&mut Lookup::new(&mut WordIndex::default(), &strings)?),
+    }
+}
+
+/// The id of one word.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn find(tokenizer: *const CLLMTokenizer, word: &[u8]) -> Result<Option<u32>> {
+    if TOKENIZERS.find(tokenizer)?.is_none() {
+        // Without a kept index, making one costs more than looking through the words once.
+        // SAFETY: the caller's promise.
+        return Ok(scan(&unsafe { strings(tokenizer)? }, word));
+    }
+    // SAFETY: likewise.
+    unsafe { with_lookup(tokenizer, |lookup| Ok(lookup.find(word))) }
+}
+
+/// How many words can be added.
+pub(crate) fn room(t: &CLLMTokenizer) -> usize {
+    t.max_vocab_size.saturating_sub(t.vocab_size) as usize
+}
+
+/// Adds words with their counts; all of them or, after an error, none.
+///
+/// # Safety
+/// As [`strings`]; the arrays have `max_vocab_size` places and nothing else uses them.
+pub(crate) unsafe fn append<'w>(
+    tokenizer: *mut CLLMTokenizer,
+    new: impl Iterator<Item = (&'w [u8], u32)>,
+) -> Result<()> {
+    let new = new
+        .map(|(word, count)| {
+            let mut copy = CArray::<u8>::zeroed("a word", word.len() + 1)?;
+            copy.as_mut_slice()[..word.len()].copy_from_slice(word);
+            Ok((copy, count))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    // SAFETY: the caller's promise, for all that follows.
+    unsafe {
+        let t = fields(tokenizer)?;
+        let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
+        if new.len() > room(&t) {
+            return Err(Error::State("the vocabulary is full".into()));
+        }
+        let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
+        let counts = match t.token_counts.is_null() {
+            true => &mut [],
+            false => ffi::slice_mut(t.token_counts, end, "tokenizer->token_counts")?,
+        };
+        for (id, (word, count)) in (start..).zip(new) {
+            slots[id] = word.into_raw().cast();
+            if let Some(place) = counts.get_mut(id) {
+                *place = count;
+            }
+        }
+        ffi::get_mut(tokenizer, "tokenizer")?.vocab_size = end as u32;
+    }
+    Ok(())
+}
+
+/// Counts the words of texts and adds those that are new, as far as there is room.
+///
+/// # Safety
+/// As [`append`].
+pub(crate) unsafe fn learn<'t>(
+    tokenizer: *mut CLLMTokenizer,
+    texts: impl Iterator<Item = &'t [u8]>,
+    keep: Keep,
+) -> Result<()> {
+    // SAFETY: the caller's promise, for all three blocks.
+    let room = room(&unsafe { fields(tokenizer)? });
+    let count = |lookup: &mut Lookup<Strings>| {
+        let mut counter = Counter::new(lookup, room, keep)?;
+        for text in texts {
+            counter.add(text)?;
+        }
+        counter.finish()
+    };
+    // SAFETY: likewise.
+    let (known, new) = unsafe { with_lookup(tokenizer, count)? };
+    let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    // SAFETY: likewise.
+    unsafe {
+        append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
+        for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
+            *place = place.saturating_add(narrow(more));
+        }
+    }
+    Ok(())
+}
+
+/// The ids of the lower-cased words of texts, between `before` and `after`; a word that the
+/// vocabulary does not hold is [`UNK`]. The number of ids and the block of them.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn encode(
+    tokenizer: *const CLLMTokenizer,
+    before: &[u32],
+    texts: &[&[u8]],
+    after: &[u32],
+) -> Result<(usize, CArray<u32>)> {
+    let len = texts.iter().map(|text| count_words(text)).sum::<usize>();
+    let len = len + before.len() + after.len();
+    let mut ids = CArray::<u32>::zeroed("the ids of a text", len)?;
+    let fill = |lookup: &mut Lookup<Strings>| {
+        let mut buffer = Vec::new();
+        let all = texts.iter().flat_map(|text| words(text, is_blank));
+        let body = all.map(|word| lookup.find(lower(word, &mut buffer)).unwrap_or(UNK));
+        let all = before.iter().copied().chain(body).chain(after.iter().copied());
+        for (place, id) in ids.as_mut_slice().iter_mut().zip(all) {
+            *place = id;
+        }
+        Ok(())
+    };
+    // SAFETY: the caller's promise.
+    unsafe { with_lookup(tokenizer, fill)? };
+    Ok((len, ids))
+}

@@ -1,0 +1,69 @@
+//! Starting a model's weights anew.
+
+use crate::border::ffi::{self, guard};
+use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_utils::models;
+use crate::model::view;
+use cllm_engine::nn::model::Kind;
+use cllm_engine::rng;
+use std::ffi::c_uint;
+
+/// Sets a model's embeddings, attention matrices and feed-forward matrices to zero. Biases, norms
+/// and position tables stay.
+///
+/// @param model the model; NULL, or one without embeddings, is left alone.
+///
+/// # Safety
+/// `model` is NULL or a model whose non-NULL pointers hold what its sizes say, and nothing else
+/// uses its weights meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_reset_model(model: *mut CLLMModel) {
+    guard("cllm_reset_model", (), || {
+        // SAFETY: the caller's promise.
+        let params = unsafe { view::write(view::plan(model)?.params)? };
+        params.map(|kind, _, t| {
+            use Kind::{Embeddings, Key, Query, Value, W1, W2};
+            if matches!(kind, Embeddings | Query | Key | Value | W1 | W2) {
+                t.fill(0.0);
+            }
+        });
+        view::weights_changed(model);
+        Ok(())
+    });
+}
+
+/// Draws new values for all weights of a model, as `cllm_create_model` does: matrices and learned
+/// positions from a normal distribution, biases 0, gamma 1, beta 0. Parts that the model does not
+/// have are skipped; spiral, clock and prime positions stay.
+///
+/// The draws start from two values of libc's `rand()`; `srand` is not called.
+///
+/// @param model the model; NULL, or one without embeddings, is left alone.
+///
+/// # Safety
+/// As `cllm_reset_model`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_init_model(model: *mut CLLMModel) {
+    guard("cllm_init_model", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { models::initialize(model, &mut rng::seeded(ffi::libc_seed())) }
+    });
+}
+
+/// `srand(seed)`, then as `cllm_init_model`: the same seed gives the same weights, and the
+/// program's own `rand()` goes on from there.
+///
+/// @param model the model; NULL, or one without embeddings, is left alone.
+/// @param seed  any number.
+///
+/// # Safety
+/// As `cllm_reset_model`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_init_model_with_seed(model: *mut CLLMModel, seed: c_uint) {
+    guard("cllm_init_model_with_seed", (), || {
+        // SAFETY: srand has no preconditions.
+        unsafe { libc::srand(seed) };
+        // SAFETY: the caller's promise.
+        unsafe { models::initialize(model, &mut rng::seeded(ffi::libc_seed())) }
+    });
+}

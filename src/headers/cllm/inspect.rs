@@ -1,0 +1,166 @@
+//! Sizes and health of a model; the lattice transform under its second name.
+
+use crate::border::ffi::{self, guard};
+use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_utils::memory::{LAYER_BYTES, mib};
+use crate::model::view;
+use cllm_compat::check;
+use cllm_compat::lattice;
+use cllm_engine::error::Result;
+use cllm_kernels::memory::product;
+use std::ffi::c_int;
+
+/// # Safety
+/// Non-NULL `ff_layers` have `num_layers` entries.
+unsafe fn parameter_count(m: &CLLMModel) -> Result<u64> {
+    let v = view::vocab_size(m)? as u64;
+    let d = view::embedding_dim(m)? as u64;
+    let mut parts = vec![v.saturating_mul(d)];
+    let square = d.saturating_mul(d);
+    let transforms = [m.embeddings.lattice_transform, m.embeddings.inverse_transform];
+    parts.extend(transforms.iter().filter(|t| !t.is_null()).map(|_| square));
+    if !m.pos_encoding.learned_positions.is_null() {
+        parts.push(u64::from(m.pos_encoding.max_length).saturating_mul(d));
+    }
+    let layers = u64::from(m.num_layers);
+    let per_layer = square.saturating_mul(4).saturating_add(4 * d);
+    parts.push(layers.saturating_mul(per_layer));
+    if !m.ff_layers.is_null() {
+        // SAFETY: the caller's promise.
+        for f in unsafe { ffi::slice(m.ff_layers, m.num_layers as usize, "ff_layers")? } {
+            let [i, h, o] = [f.input_dim, f.hidden_dim, f.output_dim].map(u64::from);
+            parts.extend([i.saturating_mul(h), h.saturating_mul(o), h, o]);
+        }
+    }
+    Ok(parts.into_iter().fold(0, u64::saturating_add))
+}
+
+fn memory_usage(m: &CLLMModel, parameters: u64) -> u64 {
+    parameters
+        .saturating_mul(4)
+        .saturating_add(size_of::<CLLMModel>() as u64)
+        .saturating_add(u64::from(m.num_layers) * LAYER_BYTES)
+}
+
+/// Whether every parameter, trained or constant, is finite.
+///
+/// # Safety
+/// As [`view::plan`].
+unsafe fn health(model: *const CLLMModel) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let view = unsafe { view::model(model)? };
+    let mut outcome = Ok(());
+    view.params.visit(|kind, layer, t| {
+        if outcome.is_ok() {
+            outcome = check::finite(view::tensor_name(kind, layer), t);
+        }
+    });
+    outcome?;
+    view.spiral.map_or(Ok(()), |t| check::finite("spiral positions", t))
+}
+
+/// How many parameters a model has, for display: `V*D`, `D*D` for each embedding transform that
+/// is there, `S*D` for a learned position table, and for each layer
+/// `4*D*D + in*F + F*out + F + out + 4*D`.
+///
+/// The `4*D*D` counts an output projection that attention does not have, as the original did;
+/// `model->num_weights` is the exact size of the weight block.
+///
+/// @return the count; 0 if model is NULL or states no sizes.
+///
+/// # Safety
+/// `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u64 {
+    guard("cllm_get_parameter_count", 0, || {
+        // SAFETY: the caller's promise.
+        unsafe { parameter_count(view::live(model)?) }
+    })
+}
+
+/// Bytes of a model's parameters and structs, for display: 4 times `cllm_get_parameter_count`,
+/// plus 1952, plus 152 for each layer. Tokens and constant tables are not counted.
+///
+/// @return bytes; 0 if model is NULL or states no sizes.
+///
+/// # Safety
+/// As `cllm_get_parameter_count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
+    guard("cllm_get_memory_usage", 0, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let m = view::live(model)?;
+            Ok(memory_usage(m, parameter_count(m)?))
+        }
+    })
+}
+
+/// Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
+/// (`cllm_get_memory_usage`) to stdout. NULL prints nothing.
+///
+/// # Safety
+/// As `cllm_get_parameter_count`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
+    guard("cllm_print_model_stats", (), || {
+        // SAFETY: the caller's promise.
+        let m = unsafe { view::live(model)? };
+        // SAFETY: likewise.
+        let parameters = unsafe { parameter_count(m)? };
+        ffi::print(&format!(
+            "Model statistics:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n  \
+             Parameters: {parameters}\n  Memory: {}\n",
+            view::vocab_size(m)?,
+            view::embedding_dim(m)?,
+            m.num_layers,
+            mib(memory_usage(m, parameters))
+        ));
+        Ok(())
+    });
+}
+
+/// Looks for NaN and infinite values in all parameters of a model: embeddings, attention,
+/// feed-forward, biases, norms, learned and spiral positions. Missing parts are no fault.
+///
+/// @return 1 if there are none; 0 if there are, or if model or its embeddings are NULL: the
+///         message names the first array at fault.
+///
+/// # Safety
+/// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_check_model_health(model: *const CLLMModel) -> c_int {
+    guard("cllm_check_model_health", 0, || {
+        // SAFETY: the caller's promise.
+        unsafe { health(model)? };
+        Ok(1)
+    })
+}
+
+/// Applies a lattice transform: `vector <- T * vector`. The same as
+/// `cllm_apply_lattice_transform`: nothing is inverted, the inverse has to be passed.
+///
+/// @param vector           `[dim]`, changed.
+/// @param inverse_transform T, `[dim][dim]`, row-major; must not overlap `vector`.
+/// @param dim              1 or more; a smaller one, or a NULL pointer, has no effect.
+///
+/// # Safety
+/// The arrays are NULL or have the sizes above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_apply_inverse_lattice_transform(
+    vector: *mut f32,
+    inverse_transform: *mut f32,
+    dim: c_int,
+) {
+    guard("cllm_apply_inverse_lattice_transform", (), || {
+        let n = ffi::positive(dim, "dim")?;
+        let square = product("inverse_transform", &[n, n])?;
+        // SAFETY: the caller's promise; a transform that overlaps the vector is a copy.
+        unsafe {
+            let transform =
+                ffi::input(inverse_transform, square, "inverse_transform", (vector, n))?;
+            let x = ffi::slice_mut(vector, n, "vector")?;
+            lattice::embedding::apply_in_place(&transform, x)
+        }
+    });
+}

@@ -1,0 +1,461 @@
+//! `cllm_data_loader.h`: text files to documents to id arrays.
+
+use super::cllm_tokenizer::CLLMTokenizer;
+use crate::border::ffi::{self, CArray, guard, zeroable};
+use crate::border::registry::Registry;
+use crate::border::tokenizer_words;
+use cllm_engine::error::Result;
+use cllm_engine::limits::MAX_DOCUMENT_BYTES;
+use cllm_engine::text::count::Keep;
+use cllm_engine::text::document::{self, Cleaning};
+use cllm_engine::text::{dataset, files};
+use std::ffi::{c_char, c_int};
+use std::ptr::null_mut;
+
+/// Places for documents in a new loader.
+const FIRST_CAPACITY: usize = 1000;
+
+/// Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy.
+///
+/// A loader that the program fills itself works as well; `documents` and what it points to must
+/// then be blocks of `malloc`'s memory. One loader is used by one thread at a time.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CLLMDataLoader {
+    /// The vocabulary to build and use; borrowed, must outlive the loader.
+    pub tokenizer: *mut CLLMTokenizer,
+    /// `capacity` places, of which the first `num_documents` hold a NUL-terminated text each;
+    /// owned by the loader.
+    pub documents: *mut *mut c_char,
+    /// Documents in use.
+    pub num_documents: usize,
+    /// Places in `documents`; grows as needed.
+    pub capacity: usize,
+    /// Bytes of all documents after cleaning.
+    pub total_chars: usize,
+    /// Sum of the tokenizer's counts; set by cllm_data_loader_build_vocab().
+    pub total_tokens: usize,
+    /// Line feeds in the texts before cleaning.
+    pub total_lines: usize,
+    /// 1 in a new loader; not used.
+    pub min_token_length: c_int,
+    /// 50 in a new loader; not used.
+    pub max_token_length: c_int,
+    /// Not 0: ASCII letters of documents become lower-case. 1 in a new loader. This and the next
+    /// two fields may be set by the program before documents are added.
+    pub lowercase: c_int,
+    /// Not 0: ASCII punctuation is dropped from documents. 0 in a new loader.
+    pub remove_punctuation: c_int,
+    /// Not 0: ASCII digits are dropped from documents. 0 in a new loader.
+    pub remove_numbers: c_int,
+}
+layout!(CLLMDataLoader, 80, tokenizer: 0, documents: 8, num_documents: 16, capacity: 24, total_chars: 32, total_tokens: 40, total_lines: 48, min_token_length: 56, max_token_length: 60, lowercase: 64, remove_punctuation: 68, remove_numbers: 72);
+
+/// The ids of a text, in order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TokenDataset {
+    /// The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+    /// may lend it to a training, or take it away and set it NULL.
+    pub tokens: *mut u32,
+    /// How many ids there are.
+    pub num_tokens: usize,
+    /// How many there is room for.
+    pub capacity: usize,
+}
+layout!(TokenDataset, 24, tokens: 0, num_tokens: 8, capacity: 16);
+zeroable!(CLLMDataLoader, TokenDataset);
+
+static LOADERS: Registry<()> = Registry::new("data loader");
+static DATASETS: Registry<()> = Registry::new("dataset");
+
+/// Makes a loader without documents.
+///
+/// @param tokenizer  the vocabulary that it will build and use; borrowed.
+/// @return the loader, to be released with cllm_data_loader_free(); NULL if `tokenizer` is NULL or
+///         there is no memory.
+///
+/// # Safety
+/// `tokenizer` is NULL or a tokenizer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_create(
+    tokenizer: *mut CLLMTokenizer,
+) -> *mut CLLMDataLoader {
+    guard("cllm_data_loader_create", null_mut(), || {
+        // SAFETY: the caller's promise.
+        unsafe { tokenizer_words::fields(tokenizer)? };
+        let documents = CArray::<*mut c_char>::zeroed("the documents", FIRST_CAPACITY)?;
+        let mut loader = CArray::<CLLMDataLoader>::zeroed("the data loader", 1)?;
+        let fields = &mut loader.as_mut_slice()[0];
+        fields.tokenizer = tokenizer;
+        fields.documents = documents.into_raw();
+        fields.capacity = FIRST_CAPACITY;
+        fields.min_token_length = 1;
+        fields.max_token_length = 50;
+        fields.lowercase = 1;
+        let loader = loader.into_raw();
+        LOADERS.insert(loader, ());
+        Ok(loader)
+    })
+}
+
+/// Releases a loader and its documents, not the tokenizer.
+///
+/// @param loader  the loader; NULL is fine. A second call for the same one does nothing but record
+///                an error.
+///
+/// # Safety
+/// The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
+    guard("cllm_data_loader_free", (), || {
+        if loader.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let l = *fields(loader)?;
+            if !l.documents.is_null() {
+                for &text in ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? {
+                    ffi::free(text);
+                }
+            }
+            ffi::free(l.documents);
+            release(&LOADERS, loader);
+        }
+        Ok(())
+    })
+}
+
+/// Frees a struct; one that the library made is kept back for a while.
+///
+/// # Safety
+/// `address` is a live block of malloc's family that nothing uses any more.
+unsafe fn release<P>(registry: &Registry<()>, address: *mut P) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match registry.remove(address) {
+            Some(_) => registry.retire(address),
+            None => ffi::free(address),
+        }
+    }
+}
+
+/// # Safety
+/// `loader` is NULL or a loader that nothing else uses during `'a`.
+unsafe fn fields<'a>(loader: *mut CLLMDataLoader) -> Result<&'a mut CLLMDataLoader> {
+    LOADERS.find(loader)?;
+    // SAFETY: the caller's promise.
+    unsafe { ffi::get_mut(loader, "loader") }
+}
+
+/// The texts of a loader; empty slots are left out.
+///
+/// # Safety
+/// The loader is as CLLMDataLoader says; nothing writes the documents during `'a`.
+unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
+    if l.num_documents == 0 {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the caller's promise.
+    let slots = unsafe { ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? };
+    let texts = slots.iter().filter(|text| !text.is_null());
+    // SAFETY: likewise.
+    texts.map(|&text| unsafe { ffi::bytes(text, "a document") }).collect()
+}
+
+/// Adds a cleaned copy of a text.
+///
+/// # Safety
+/// As [`cllm_data_loader_add_document`].
+unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let l = unsafe { fields(loader)? };
+    let cleaning = Cleaning {
+        lowercase: l.lowercase != 0,
+        remove_punctuation: l.remove_punctuation != 0,
+        remove_numbers: l.remove_numbers != 0,
+    };
+    let cleaned = document::clean(text, cleaning)?;
+    let mut copy = CArray::<u8>::zeroed("a document", cleaned.len() + 1)?;
+    copy.as_mut_slice()[..cleaned.len()].copy_from_slice(&cleaned);
+    if l.num_documents >= l.capacity || l.documents.is_null() {
+        // SAFETY: likewise.
+        unsafe { grow(l)? };
+    }
+    // SAFETY: there is room for one more document.
+    let slots = unsafe { ffi::slice_mut(l.documents, l.num_documents + 1, "documents")? };
+    slots[l.num_documents] = copy.into_raw().cast();
+    l.num_documents += 1;
+    l.total_chars = l.total_chars.saturating_add(cleaned.len());
+    l.total_lines = l.total_lines.saturating_add(document::lines(text));
+    Ok(())
+}
+
+/// Gives a loader a larger array of documents.
+///
+/// # Safety
+/// The loader is as CLLMDataLoader says.
+unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
+    let used = if l.documents.is_null() { 0 } else { l.num_documents };
+    let capacity = used.saturating_mul(2).max(FIRST_CAPACITY);
+    let mut larger = CArray::<*mut c_char>::zeroed("the documents", capacity)?;
+    if used > 0 {
+        // SAFETY: the caller's promise.
+        let old = unsafe { ffi::slice(l.documents.cast_const(), used, "documents")? };
+        larger.as_mut_slice()[..used].copy_from_slice(old);
+    }
+    // SAFETY: likewise; the texts themselves now belong to the larger array.
+    unsafe { ffi::free(l.documents) };
+    l.documents = larger.into_raw();
+    l.num_documents = used;
+    l.capacity = capacity;
+    Ok(())
+}
+
+/// Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
+/// space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay.
+///
+/// @param loader  the loader.
+/// @param text    the text; not kept.
+/// @return 1; 0 if an argument is NULL or there is no memory.
+///
+/// # Safety
+/// The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_add_document(
+    loader: *mut CLLMDataLoader,
+    text: *const c_char,
+) -> c_int {
+    guard("cllm_data_loader_add_document", 0, || {
+        // SAFETY: the caller's promise.
+        unsafe { add(loader, ffi::bytes(text, "text")?)? };
+        Ok(1)
+    })
+}
+
+/// Adds a whole file as one document, whatever it contains; NUL bytes count as spaces. An empty
+/// file is an empty document.
+///
+/// @param loader    the loader.
+/// @param filename  the file, of at most 104857600 bytes (100 MiB).
+/// @return 1; 0 if an argument is NULL, the file can't be read or is too long, or there is no
+///         memory.
+///
+/// # Safety
+/// As cllm_data_loader_add_document(), for `filename`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_load_file(
+    loader: *mut CLLMDataLoader,
+    filename: *const c_char,
+) -> c_int {
+    guard("cllm_data_loader_load_file", 0, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            fields(loader)?;
+            let path = ffi::path(filename, "filename")?;
+            add(loader, &files::read_text(path, MAX_DOCUMENT_BYTES)?)?;
+        }
+        Ok(1)
+    })
+}
+
+/// Adds every text file of a directory and of all directories below it, hidden ones included, one
+/// document per file, in byte order of their paths.
+///
+/// Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
+/// dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes. A
+/// file that has several names or is reached over symbolic links is loaded once.
+///
+/// @param loader   the loader.
+/// @param dirname  the directory.
+/// @return the number of files loaded; 0 if an argument is NULL or the directory can't be read. A
+///         file that can't be read or is longer than 100 MiB is recorded as an error and not
+///         counted.
+///
+/// # Safety
+/// As cllm_data_loader_add_document(), for `dirname`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_load_directory(
+    loader: *mut CLLMDataLoader,
+    dirname: *const c_char,
+) -> c_int {
+    const NAME: &str = "cllm_data_loader_load_directory";
+    guard(NAME, 0, || {
+        // SAFETY: the caller's promise.
+        let directory = unsafe {
+            fields(loader)?;
+            ffi::path(dirname, "dirname")?
+        };
+        let mut loaded: c_int = 0;
+        for file in files::text_files(directory)? {
+            let text = files::read_text(&file, MAX_DOCUMENT_BYTES);
+            // SAFETY: likewise.
+            match text.and_then(|text| unsafe { add(loader, &text) }) {
+                Ok(()) => loaded = loaded.saturating_add(1),
+                Err(error) => ffi::report(NAME, &error.to_string()),
+            }
+        }
+        Ok(loaded)
+    })
+}
+
+/// Builds the vocabulary from all documents: counts every lower-cased word and adds the new ones to
+/// the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
+/// ones are added (of equally frequent words those that come first). Sets `total_tokens` to the
+/// sum of all counts of the tokenizer.
+///
+/// @param loader  the loader. After a failure (NULL, no memory) the vocabulary is as before.
+///
+/// Takes time in proportion to the text: milliseconds for a megabyte.
+///
+/// # Safety
+/// As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoader) {
+    guard("cllm_data_loader_build_vocab", (), || {
+        // SAFETY: the caller's promise, for the whole body.
+        unsafe {
+            let l = fields(loader)?;
+            let texts = documents(l)?;
+            tokenizer_words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent)?;
+            let counts = tokenizer_words::counts(l.tokenizer)?;
+            l.total_tokens = counts.iter().map(|&count| count as usize).sum();
+        }
+        Ok(())
+    })
+}
+
+/// The ids of all documents in order, one after the other with nothing between them. A word that
+/// the tokenizer does not hold is 1 (`<UNK>`).
+///
+/// @param loader  the loader; not changed.
+/// @return the dataset, to be released with cllm_token_dataset_free(), without ids if there are no
+///         documents; NULL if `loader` or its tokenizer is NULL or there is no memory.
+///
+/// # Safety
+/// As cllm_data_loader_build_vocab().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_create_dataset(
+    loader: *mut CLLMDataLoader,
+) -> *mut TokenDataset {
+    guard("cllm_data_loader_create_dataset", null_mut(), || {
+        // SAFETY: the caller's promise.
+        let (len, ids) = unsafe {
+            let l = fields(loader)?;
+            tokenizer_words::encode(l.tokenizer, &[], &documents(l)?, &[])?
+        };
+        new_dataset(len, ids)
+    })
+}
+
+fn new_dataset(len: usize, ids: CArray<u32>) -> Result<*mut TokenDataset> {
+    let mut dataset = CArray::<TokenDataset>::zeroed("the dataset", 1)?;
+    dataset.as_mut_slice()[0] =
+        TokenDataset { tokens: ids.into_raw(), num_tokens: len, capacity: len };
+    let dataset = dataset.into_raw();
+    DATASETS.insert(dataset, ());
+    Ok(dataset)
+}
+
+/// Releases a dataset and its ids, unless the program took them and set `tokens` to NULL.
+///
+/// @param dataset  the dataset; NULL is fine. A second call for the same one does nothing but
+///                 record an error.
+///
+/// # Safety
+/// `tokens` and the struct itself are NULL or blocks of `malloc`'s memory, not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_token_dataset_free(dataset: *mut TokenDataset) {
+    guard("cllm_token_dataset_free", (), || {
+        if dataset.is_null() {
+            return Ok(());
+        }
+        DATASETS.find(dataset)?;
+        // SAFETY: the caller's promise.
+        unsafe {
+            ffi::free(ffi::get(dataset, "dataset")?.tokens);
+            release(&DATASETS, dataset);
+        }
+        Ok(())
+    })
+}
+
+/// Writes a dataset: the number of ids in 8 bytes, then 4 bytes for each id, little-endian.
+///
+/// @param dataset   the dataset.
+/// @param filename  the file; it is replaced when all is written, so it is whole or as before.
+/// @return 1; 0 if an argument is NULL or writing fails.
+///
+/// # Safety
+/// `dataset` is NULL or a dataset with `num_tokens` ids; `filename` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_token_dataset_save(
+    dataset: *mut TokenDataset,
+    filename: *const c_char,
+) -> c_int {
+    guard("cllm_token_dataset_save", 0, || {
+        DATASETS.find(dataset)?;
+        // SAFETY: the caller's promise.
+        let (path, ids) = unsafe {
+            let d = ffi::get(dataset, "dataset")?;
+            let ids = match d.num_tokens {
+                0 => &[],
+                n => ffi::slice(d.tokens.cast_const(), n, "dataset->tokens")?,
+            };
+            (ffi::path(filename, "filename")?, ids)
+        };
+        dataset::write(path, ids)?;
+        Ok(1)
+    })
+}
+
+/// Reads a file of cllm_token_dataset_save(). Bytes after the ids are ignored.
+///
+/// @param filename  the file.
+/// @return the dataset, to be released with cllm_token_dataset_free(); NULL if `filename` is NULL,
+///         the file can't be read or is shorter than it says, or there is no memory.
+///
+/// # Safety
+/// `filename` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_token_dataset_load(filename: *const c_char) -> *mut TokenDataset {
+    guard("cllm_token_dataset_load", null_mut(), || {
+        // SAFETY: the caller's promise.
+        let reader = dataset::open(unsafe { ffi::path(filename, "filename")? })?;
+        let len = reader.len();
+        let mut ids = CArray::<u32>::zeroed("the ids of a dataset", len)?;
+        reader.read(ids.as_mut_slice())?;
+        new_dataset(len, ids)
+    })
+}
+
+/// Prints to stdout the numbers of documents, characters, lines and tokens, the mean number of
+/// characters per document, and the size of the vocabulary.
+///
+/// @param loader  the loader.
+///
+/// # Safety
+/// As cllm_data_loader_build_vocab().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_data_loader_print_stats(loader: *mut CLLMDataLoader) {
+    guard("cllm_data_loader_print_stats", (), || {
+        // SAFETY: the caller's promise.
+        let l = unsafe { *fields(loader)? };
+        let mut text = format!(
+            "Documents: {}\nCharacters: {}\nLines: {}\nTokens: {}\n",
+            l.num_documents, l.total_chars, l.total_lines, l.total_tokens
+        );
+        if l.num_documents > 0 {
+            let mean = l.total_chars as f64 / l.num_documents as f64;
+            text += &format!("Characters per document: {mean:.1}\n");
+        }
+        if !l.tokenizer.is_null() {
+            // SAFETY: likewise.
+            let vocab = unsafe { tokenizer_words::fields(l.tokenizer)? }.vocab_size;
+            text += &format!("Vocabulary: {vocab} words\n");
+        }
+        ffi::print(&text);
+        Ok(())
+    })
+}

@@ -1,0 +1,158 @@
+//! Vocabularies of models, and how good a model is.
+
+use super::training::threads_or_all;
+use crate::border::ffi::{self, guard};
+use crate::border::tokenizer_words;
+use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_tokenizer::CLLMTokenizer;
+use crate::model::file;
+use crate::model::{view, words};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::text::vocab;
+use cllm_engine::train::workspace::Workspace;
+use cllm_kernels::Pool;
+use std::ffi::{c_char, c_int};
+
+/// Mean cross-entropy and perplexity of a sequence of token ids, such as held-out text, cut into
+/// windows of `seq_len` tokens that don't see each other. Token i+1 is predicted from the tokens
+/// up to i of its window.
+///
+/// @param tokens      `[num_tokens]`, at least 2.
+/// @param seq_len     window, at least 1; the context that the model was trained with is a good one.
+/// @param threads     0: one for each processor.
+/// @param mean_loss   nats per token; may be NULL.
+/// @param perplexity  e^mean_loss; may be NULL.
+/// @return 0; -1 on failure, with the outputs unchanged.
+///
+/// ```c
+/// double perplexity;
+/// if (cllm_evaluate(model, ids, count, 128, 0, NULL, &perplexity) == 0)
+///     printf("perplexity %.1f\n", perplexity);
+/// ```
+///
+/// # Safety
+/// `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_evaluate(
+    model: *mut CLLMModel,
+    tokens: *const u32,
+    num_tokens: usize,
+    seq_len: c_int,
+    threads: c_int,
+    mean_loss: *mut f64,
+    perplexity: *mut f64,
+) -> c_int {
+    guard("cllm_evaluate", -1, || {
+        let length = ffi::positive(seq_len, "seq_len")?;
+        let pool = Pool::shared(threads_or_all(threads)?)?;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
+            let Some((_, targets)) = tokens.split_first().filter(|(_, rest)| !rest.is_empty())
+            else {
+                return Err(Error::argument("num_tokens", num_tokens, "2 or more"));
+            };
+            let model = view::model(model)?;
+            let input = &tokens[..targets.len()];
+            let loss = Workspace::default().evaluate(&pool, &model, input, targets, length)?;
+            for (out, value) in [(mean_loss, loss), (perplexity, loss.exp())] {
+                if !out.is_null() {
+                    *ffi::get_mut(out, "mean_loss or perplexity")? = value;
+                }
+            }
+        }
+        Ok(0)
+    })
+}
+
+/// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model
+/// is spelled like entry i of the tokenizer. Entries of the model beyond the tokenizer's keep
+/// `token_<id>`.
+///
+/// @return 0; -1 if the tokenizer has more entries than the model, or on NULL (nothing changed).
+///
+/// ```c
+/// cllm_model_set_vocab(model, tokenizer);   // before cllm_write_model: the file then has words
+/// ```
+///
+/// # Safety
+/// Both are NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_model_set_vocab(
+    model: *mut CLLMModel,
+    tokenizer: *const CLLMTokenizer,
+) -> c_int {
+    guard("cllm_model_set_vocab", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let words = tokenizer_words::words_and_counts(tokenizer)?;
+            set_words(model, &words)?;
+        }
+        Ok(0)
+    })
+}
+
+/// The same from a vocab.txt (lines `token<TAB>count` in id order).
+///
+/// @return 0; -1 if the file can't be read or does not fit (nothing changed).
+///
+/// ```c
+/// if (cllm_model_load_vocab(model, "vocab.txt") != 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `model` is NULL or live; `path` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_model_load_vocab(
+    model: *mut CLLMModel,
+    path: *const c_char,
+) -> c_int {
+    guard("cllm_model_load_vocab", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let entries = vocab::read_file(ffi::path(path, "path")?)?;
+            let words: Vec<_> = entries.iter().map(|(w, n)| (&w[..], u64::from(*n))).collect();
+            set_words(model, &words)?;
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+/// `model` is NULL or live.
+unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let vocab = view::vocab_size(view::live(model)?)?;
+        if words.len() > vocab {
+            return Err(Error::shape(format!(
+                "the vocabulary has {} entries, the model {vocab}",
+                words.len()
+            )));
+        }
+        words::set_words(model, words, words::Unused::Placeholder)?;
+    }
+    Ok(())
+}
+
+/// cllm_read_model for a file whose weights may be NaN or infinite, which cllm_read_model refuses.
+/// Everything else about the file is checked all the same.
+///
+/// @return the model, to be freed with cllm_free_model; NULL on failure.
+///
+/// ```c
+/// CLLMModel *broken = cllm_read_model_unchecked("diverged.cllm");
+/// if (!cllm_check_model_health(broken)) puts("some weights are NaN or infinite");
+/// cllm_free_model(broken);
+/// ```
+///
+/// # Safety
+/// `path` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_read_model_unchecked(path: *const c_char) -> *mut CLLMModel {
+    guard("cllm_read_model_unchecked", std::ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        file::read_model(unsafe { ffi::path(path, "path")? }, true)
+    })
+}

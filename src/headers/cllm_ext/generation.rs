@@ -1,0 +1,247 @@
+//! Settings of a context, and generation piece by piece.
+
+use super::CLLMTokenCallback;
+use super::training::threads_or_all;
+use crate::border::ffi::{self, guard};
+use crate::border::registry::lock;
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::context::{self, ContextState};
+use crate::headers::cllm_inference::generation::Generation;
+use crate::model::words;
+use cllm_engine::error::{Error, Result};
+use cllm_engine::rng;
+use cllm_kernels::Pool;
+use std::ffi::{c_char, c_int, c_void};
+
+fn configure(
+    function: &'static str,
+    inference: *mut CLLMInference,
+    set: impl FnOnce(&mut ContextState) -> Result<()>,
+) -> c_int {
+    guard(function, -1, || {
+        let state = context::state(inference)?;
+        set(&mut lock(&state))?;
+        Ok(0)
+    })
+}
+
+/// Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+///
+/// @return 0, or -1.
+///
+/// ```c
+/// cllm_set_seed(inference, 42);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_seed(inference: *mut CLLMInference, seed: u64) -> c_int {
+    configure("cllm_set_seed", inference, |state| {
+        state.rng = rng::seeded(seed);
+        Ok(())
+    })
+}
+
+/// Makes tokens that the sequence already holds less likely: positive logits are divided by
+/// `penalty`, negative ones multiplied. 1 or 0: off. The same as writing `repetition_penalty`.
+///
+/// @return 0; -1 for NULL, a negative number or NaN.
+///
+/// ```c
+/// cllm_set_repetition_penalty(inference, 1.2f);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_repetition_penalty(
+    inference: *mut CLLMInference,
+    penalty: f32,
+) -> c_int {
+    guard("cllm_set_repetition_penalty", -1, || {
+        if !(penalty >= 0.0 && penalty.is_finite()) {
+            return Err(Error::argument("penalty", penalty, "0 or more, and finite"));
+        }
+        context::check_live(inference)?;
+        // SAFETY: the caller's promise.
+        unsafe { ffi::get_mut(inference, "inference")? }.repetition_penalty = penalty;
+        Ok(0)
+    })
+}
+
+/// Leaves out tokens less than `min_p` times as likely as the likeliest one, after top_k and top_p.
+///
+/// @param min_p  in [0, 1]; 0: off.
+/// @return 0, or -1.
+///
+/// ```c
+/// cllm_set_min_p(inference, 0.05f);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_min_p(inference: *mut CLLMInference, min_p: f32) -> c_int {
+    configure("cllm_set_min_p", inference, |state| {
+        if !(0.0..=1.0).contains(&min_p) {
+            return Err(Error::argument("min_p", min_p, "from 0 to 1"));
+        }
+        state.min_p = min_p;
+        Ok(())
+    })
+}
+
+/// Always takes the likeliest token (the lowest id of equals), whatever the temperature.
+///
+/// @return 0, or -1.
+///
+/// ```c
+/// cllm_set_greedy(inference, true);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_greedy(inference: *mut CLLMInference, greedy: bool) -> c_int {
+    configure("cllm_set_greedy", inference, |state| {
+        state.greedy = greedy;
+        Ok(())
+    })
+}
+
+/// Threads for this context's forward passes; a new context uses one. The text does not depend on
+/// their number.
+///
+/// @param threads  0: one for each processor.
+/// @return 0, or -1.
+///
+/// ```c
+/// cllm_inference_set_threads(inference, 0);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_inference_set_threads(
+    inference: *mut CLLMInference,
+    threads: c_int,
+) -> c_int {
+    configure("cllm_inference_set_threads", inference, |state| {
+        state.pool = Pool::shared(threads_or_all(threads)?)?;
+        Ok(())
+    })
+}
+
+/// Forgets the keys and values of earlier calls. To be called after weights were changed by hand
+/// between two calls of cllm_forward of which the second continues the first.
+///
+/// @return 0, or -1.
+///
+/// ```c
+/// model->embeddings.embeddings[7] = 0.5f;
+/// cllm_kv_cache_clear(inference);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c_int {
+    configure("cllm_kv_cache_clear", inference, |state| {
+        state.session.clear();
+        Ok(())
+    })
+}
+
+/// Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
+/// cllm_generate. Only the continuation is handed over, special tokens are not, and no lock is
+/// held meanwhile.
+///
+/// @param prompt    at least one word.
+/// @param callback  gets each piece; returns false to stop.
+/// @return new tokens, the hidden and the last one included; -1 on failure.
+///
+/// ```c
+/// static bool show(const char *piece, size_t length, uint32_t token, void *file) {
+///     (void)token;
+///     return fwrite(piece, 1, length, (FILE *)file) == length;
+/// }
+/// cllm_generate_stream(inference, "to be or", show, stdout);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
+/// `user_data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_generate_stream(
+    inference: *mut CLLMInference,
+    prompt: *const c_char,
+    callback: CLLMTokenCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    guard("cllm_generate_stream", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
+            stream(inference, generation, callback, user_data)
+        }
+    })
+}
+
+/// Goes on with the sequence of the context's latest generation by up to `max_tokens` tokens,
+/// handed over as by cllm_generate_stream: n tokens and then m are the same text as n + m at once.
+/// The latest generation is that of the latest cllm_generate, cllm_generate_stream or
+/// cllm_continue_stream, or the one of a restored state.
+///
+/// @param callback  gets each piece; returns false to stop.
+/// @return new tokens, the hidden and the last one included; -1 on failure, also where nothing was
+///         generated yet.
+///
+/// ```c
+/// static bool show(const char *piece, size_t length, uint32_t token, void *file) {
+///     (void)token;
+///     return fwrite(piece, 1, length, (FILE *)file) == length;
+/// }
+/// cllm_generate_stream(inference, "to be or", show, stdout);
+/// cllm_continue_stream(inference, show, stdout);
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live; `callback` may be called with `user_data`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_continue_stream(
+    inference: *mut CLLMInference,
+    callback: CLLMTokenCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    guard("cllm_continue_stream", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe { stream(inference, Generation::resume(inference)?, callback, user_data) }
+    })
+}
+
+/// # Safety
+/// As [`cllm_generate_stream`].
+unsafe fn stream(
+    inference: *mut CLLMInference,
+    mut generation: Generation,
+    callback: CLLMTokenCallback,
+    user_data: *mut c_void,
+) -> Result<c_int> {
+    let callback = callback.ok_or(Error::Null("callback"))?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while let Some(token) = generation.next()? {
+            let model = ffi::get(inference, "inference")?.model;
+            let word = words::word_of(model, token)?;
+            if words::is_special(&word) {
+                continue;
+            }
+            let piece = [b" ", &word[..]].concat();
+            if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
+                break;
+            }
+        }
+    }
+    Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
+}

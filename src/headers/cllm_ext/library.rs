@@ -1,0 +1,78 @@
+//! Version, errors, messages.
+
+use super::CLLMLogCallback;
+use crate::border::ffi::{self, guard};
+use crate::headers::cllm_training::state::UserData;
+use cllm_engine::log;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+/// The library's version, as in "1.0.0". Static.
+///
+/// ```c
+/// printf("cllm %s\n", cllm_version());
+/// ```
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_version() -> *const c_char {
+    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+    VERSION.as_ptr().cast()
+}
+
+/// Why the latest failed call of this thread failed: "function: what is wrong". An empty string if
+/// none has failed. Valid until the thread's next failure; a call that succeeds leaves it.
+///
+/// ```c
+/// CLLMModel *model = cllm_read_model("missing.cllm");
+/// if (!model) fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_last_error() -> *const c_char {
+    ffi::last_error()
+}
+
+/// Sends all messages of the library, from any thread, to `callback` instead of stderr. For the
+/// whole process; not to be called while other threads are inside the library.
+///
+/// @param callback   NULL: errors and warnings go to stderr again.
+/// @param user_data  handed to the callback.
+///
+/// ```c
+/// static void to_file(int level, const char *message, void *file) {
+///     fprintf((FILE *)file, "[%d] %s\n", level, message);
+/// }
+/// cllm_set_log_callback(to_file, log_file);
+/// ```
+///
+/// # Safety
+/// `callback` may be called with `user_data` until another one is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_log_callback(callback: CLLMLogCallback, user_data: *mut c_void) {
+    guard("cllm_set_log_callback", (), || {
+        log::set_sink(match callback {
+            None => log::stderr_sink(),
+            Some(callback) => {
+                let user_data = UserData(user_data);
+                Arc::new(move |level, text| {
+                    let user_data = user_data;
+                    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
+                    // SAFETY: the program set the callback and its pointer for this call.
+                    unsafe { callback(level as c_int, text.as_ptr(), user_data.0) };
+                })
+            }
+        });
+        Ok(())
+    });
+}
+
+/// Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
+///
+/// ```c
+/// cllm_set_log_silent();
+/// ```
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_set_log_silent() {
+    guard("cllm_set_log_silent", (), || {
+        log::set_sink(Arc::new(|_, _| {}));
+        Ok(())
+    });
+}

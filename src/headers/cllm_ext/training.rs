@@ -1,0 +1,113 @@
+//! Training loops that a program can watch, stop and continue.
+
+use super::CLLMProgressCallback;
+use crate::border::ffi::{self, guard};
+use crate::border::registry::lock;
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::loops;
+use crate::headers::cllm_training::state::{self, UserData, with};
+use cllm_kernels::Pool;
+use std::ffi::{c_int, c_void};
+
+/// Has `callback` called after each batch of every training loop over this object.
+///
+/// @param callback   NULL: none.
+/// @param user_data  handed to the callback.
+/// @return 0; -1 for an object not made by cllm_training_init.
+///
+/// ```c
+/// static bool watch(const CLLMProgress *p, void *user_data) {
+///     printf("step %d: loss %.3f\n", p->step, p->loss);
+///     return p->step < *(int *)user_data;
+/// }
+/// cllm_set_progress_callback(training, watch, &last_step);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or live; `callback` may be called with `user_data` until another one is set
+/// or the object is freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_progress_callback(
+    training: *mut CLLMTraining,
+    callback: CLLMProgressCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    guard("cllm_set_progress_callback", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            with(training, |_, state| {
+                state.progress = callback.map(|_| (callback, UserData(user_data)));
+                Ok(0)
+            })
+        }
+    })
+}
+
+/// Trains up to `steps` batches, beginning at `training->current_batch_offset` (where a loaded
+/// checkpoint stood), never past the end of the epoch.
+///
+/// @param steps      batches; 0 or less: to the end of the epoch.
+/// @param threads    0: one for each processor. The result is the same for any number.
+/// @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
+/// @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
+///         offset 0); -1 on failure. Stops early when the progress callback says so.
+///
+/// ```c
+/// float loss;
+/// while (cllm_train_steps(training, 100, 0, &loss) > 0)
+///     cllm_save_checkpoint(training, "run.cllm");
+/// ```
+///
+/// # Safety
+/// As cllm_train_epoch; `mean_loss` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_train_steps(
+    training: *mut CLLMTraining,
+    steps: c_int,
+    threads: c_int,
+    mean_loss: *mut f32,
+) -> c_int {
+    guard("cllm_train_steps", -1, || {
+        let pool = Pool::shared(threads_or_all(threads)?)?;
+        let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let ran = loops::run(training, &pool, Some(limit))?;
+            if !mean_loss.is_null() {
+                *ffi::get_mut(mean_loss, "mean_loss")? = ran.mean();
+            }
+            Ok(c_int::try_from(ran.batches).unwrap_or(c_int::MAX))
+        }
+    })
+}
+
+/// How many updates were left out because a gradient was NaN or infinite. Such an update changes
+/// neither weights nor moments; the next batch begins afresh. A checkpoint keeps the number.
+///
+/// @param training  made by cllm_training_init.
+/// @return the number since the object was made, or since the start of the run that it was
+///         restored from; -1 for anything else than such an object.
+///
+/// ```c
+/// if (cllm_skipped_updates(training) > 10)
+///     fputs("the learning rate is too high\n", stderr);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or was made by cllm_training_init.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_skipped_updates(training: *const CLLMTraining) -> i64 {
+    guard("cllm_skipped_updates", -1, || {
+        let state = state::state(training)?;
+        let skipped = lock(&state).skipped;
+        Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
+    })
+}
+
+/// A number of threads, where 0 means one for each processor.
+pub(crate) fn threads_or_all(threads: c_int) -> cllm_engine::error::Result<usize> {
+    match ffi::len(threads, "the number of threads")? {
+        0 => Ok(Pool::online()),
+        n => Ok(n),
+    }
+}

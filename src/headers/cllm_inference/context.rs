@@ -1,0 +1,203 @@
+//! Contexts: making, configuring, freeing them.
+
+use super::CLLMInference;
+use crate::border::ffi::{self, CArray, guard};
+use crate::border::registry::{Registry, lock};
+use crate::headers::cllm::CLLMModel;
+use crate::model::view;
+use cllm_engine::error::{Error, Result};
+use cllm_engine::generate::{sampler, session::Session};
+use cllm_engine::rng::{self, Rng};
+use cllm_kernels::Pool;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex};
+
+/// What a context keeps besides its public fields.
+pub(crate) struct ContextState {
+    pub rng: Rng,
+    pub session: Session,
+    pub sampler: sampler::Scratch,
+    pub pool: Arc<Pool>,
+    pub min_p: f32,
+    pub greedy: bool,
+    /// Prompt and continuation of the latest generation.
+    pub sequence: Vec<u32>,
+    /// V and d that the context's own buffers were made for; `None` in a context that the program
+    /// made itself.
+    pub made_for: Option<(usize, usize)>,
+}
+
+static CONTEXTS: Registry<ContextState> = Registry::new("inference");
+
+fn new_state(made_for: Option<(usize, usize)>) -> Result<ContextState> {
+    Ok(ContextState {
+        rng: rng::seeded(ffi::libc_seed()),
+        session: Session::default(),
+        sampler: sampler::Scratch::default(),
+        pool: Pool::shared(1)?,
+        min_p: 0.0,
+        greedy: false,
+        sequence: Vec::new(),
+        made_for,
+    })
+}
+
+/// The state of a context; one that the program made itself gets it when it is first needed.
+pub(crate) fn state(inference: *const CLLMInference) -> Result<Arc<Mutex<ContextState>>> {
+    match CONTEXTS.find(inference)? {
+        Some(state) => Ok(state),
+        None => Ok(CONTEXTS.insert(inference, new_state(None)?)),
+    }
+}
+
+/// Refuses a context that was freed.
+pub(crate) fn check_live(inference: *const CLLMInference) -> Result<()> {
+    CONTEXTS.find(inference).map(|_| ())
+}
+
+/// Makes a context for generating with a model.
+///
+/// @param model  borrowed: must outlive the context. Many contexts may share a model that nobody
+///               trains.
+/// @return the context, to be freed with cllm_inference_cleanup; NULL for NULL, a model without
+///         sizes, or no memory. Missing matrices are reported later, by cllm_forward.
+///
+/// Fields afterwards: temperature 1.0, top_p 0.9, top_k 50, max_tokens 50, repetition_penalty 0
+/// (off), no KV cache, `hidden_states` `[d]` and `logits` `[V]` zeroed. The generator is seeded by
+/// two draws of rand(): call srand for another sequence, or cllm_set_seed.
+///
+/// # Safety
+/// `model` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_inference_init(model: *mut CLLMModel) -> *mut CLLMInference {
+    guard("cllm_inference_init", std::ptr::null_mut(), || {
+        view::MODELS.find(model)?;
+        // SAFETY: the caller's promise.
+        let m = unsafe { view::live(model)? };
+        let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
+        let mut context = CArray::<CLLMInference>::zeroed("the context", 1)?;
+        let hidden_states = CArray::<f32>::zeroed("the hidden vector", dim)?;
+        let logits = CArray::<f32>::zeroed("the logits", vocab)?;
+        let state = new_state(Some((vocab, dim)))?;
+        let inference = &mut context.as_mut_slice()[0];
+        inference.model = model;
+        inference.temperature = 1.0;
+        inference.top_p = 0.9;
+        inference.top_k = 50;
+        inference.max_tokens = 50;
+        inference.hidden_states = hidden_states.into_raw();
+        inference.logits = logits.into_raw();
+        let context = context.into_raw();
+        CONTEXTS.insert(context, state);
+        Ok(context)
+    })
+}
+
+/// Frees a context with its `hidden_states` and `logits`. The model is not touched; caches that the
+/// program installed stay the program's. NULL is fine; a context that is freed already is
+/// reported. Of a context that the program made itself only the private state is dropped: its
+/// memory stays the program's.
+///
+/// # Safety
+/// `inference` is NULL or a context that nothing uses any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_inference_cleanup(inference: *mut CLLMInference) {
+    guard("cllm_inference_cleanup", (), || {
+        if inference.is_null() {
+            return Ok(());
+        }
+        CONTEXTS.find(inference)?;
+        let Some(state) = CONTEXTS.remove(inference) else { return Ok(()) };
+        if lock(&state).made_for.is_none() {
+            return Ok(());
+        }
+        // SAFETY: cllm_inference_init made it; the buffers are blocks of malloc, the program's
+        // replacements likewise.
+        unsafe {
+            let context = ffi::get_mut(inference, "inference")?;
+            ffi::free(std::mem::replace(&mut context.hidden_states, std::ptr::null_mut()));
+            ffi::free(std::mem::replace(&mut context.logits, std::ptr::null_mut()));
+            CONTEXTS.retire(inference);
+        }
+        Ok(())
+    });
+}
+
+/// # Safety
+/// `inference` is NULL or live.
+unsafe fn configure(
+    function: &'static str,
+    inference: *mut CLLMInference,
+    set: impl FnOnce(&mut CLLMInference) -> Result<()>,
+) {
+    guard(function, (), || {
+        check_live(inference)?;
+        // SAFETY: the caller's promise.
+        set(unsafe { ffi::get_mut(inference, "inference")? })
+    });
+}
+
+fn number(value: f32, name: &'static str) -> Result<f32> {
+    if value.is_nan() { Err(Error::argument(name, value, "a number")) } else { Ok(value) }
+}
+
+/// Sets the temperature, clamped to [0.1, 2.0]. For greedy generation set top_k to 1, or write 0
+/// into the field, or call cllm_set_greedy. NaN: nothing changes.
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_temperature(inference: *mut CLLMInference, temperature: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        configure("cllm_set_temperature", inference, |context| {
+            context.temperature = number(temperature, "temperature")?.clamp(0.1, 2.0);
+            Ok(())
+        });
+    }
+}
+
+/// Sets the mass of the nucleus, clamped to [0, 1]; 0 and 1: no limit. NaN: nothing changes.
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_top_p(inference: *mut CLLMInference, top_p: f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        configure("cllm_set_top_p", inference, |context| {
+            context.top_p = number(top_p, "top_p")?.clamp(0.0, 1.0);
+            Ok(())
+        });
+    }
+}
+
+/// Sets how many of the likeliest tokens may be drawn; 0 or less: all of them.
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_top_k(inference: *mut CLLMInference, top_k: c_int) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        configure("cllm_set_top_k", inference, |context| {
+            context.top_k = top_k.max(0);
+            Ok(())
+        });
+    }
+}
+
+/// Sets how many tokens cllm_generate adds; 0 or less: 512.
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_set_max_tokens(inference: *mut CLLMInference, max_tokens: c_int) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        configure("cllm_set_max_tokens", inference, |context| {
+            context.max_tokens = if max_tokens > 0 { max_tokens } else { 512 };
+            Ok(())
+        });
+    }
+}

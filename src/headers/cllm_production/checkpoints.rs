@@ -1,0 +1,128 @@
+//! Checkpoints under the names of this header: another prefix, the same block.
+
+use crate::border::ffi::{self, guard};
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::checkpoints::{
+    check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
+};
+use crate::headers::cllm_training::loops::note_in_model;
+use crate::headers::cllm_training::state::{TrainingState, with};
+use crate::model::file;
+use cllm_engine::error::{Error, Result};
+use cllm_engine::file::state as container;
+use std::ffi::{c_char, c_int};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Bytes before the block, all of an original file: epoch, step, best loss, learning rate, Unix
+/// time, two words of zeros.
+const PREFIX: usize = 40;
+
+/// Writes the model file `path.model`, then the state file `path`.
+///
+/// # Safety
+/// As [`save_state`].
+pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut prefix = [0; PREFIX];
+    prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());
+    prefix[4..8].copy_from_slice(&t.current_step.to_le_bytes());
+    prefix[8..12].copy_from_slice(&t.best_loss.to_le_bytes());
+    prefix[12..16].copy_from_slice(&t.config.learning_rate.to_le_bytes());
+    prefix[16..24].copy_from_slice(&seconds.to_le_bytes());
+    // SAFETY: the caller's promise.
+    unsafe {
+        file::write_model(t.model, &with_suffix(path, ".model"))?;
+        save_state(t, state, &prefix, path)
+    }
+}
+
+/// Restores the state file `path`; a file of the original's, together with `path.model`.
+///
+/// # Safety
+/// As [`save_state`].
+unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
+    let file = container::load(path)?;
+    let word = |at: usize| file.get(at..at + 4)?.try_into().ok();
+    let (Some(epoch), Some(step), Some(best), Some(rate), true) =
+        (word(0), word(4), word(8), word(12), file.len() >= PREFIX)
+    else {
+        return Err(Error::file(path, "shorter than the 40 bytes of its counters"));
+    };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if container::has_block(&file, PREFIX) {
+            restore_state(t, state, &file, PREFIX, path)?;
+        } else if file.len() == PREFIX {
+            let model = with_suffix(path, ".model");
+            check_original(&[], &model, path)?;
+            weights_from_file(t, state, &model)?;
+            // Nothing else is known of that run: its moments start anew.
+            t.current_step = 0;
+            original_moments(t, state, &[])?;
+            t.config.learning_rate = f32::from_le_bytes(rate);
+        } else {
+            return Err(Error::file(path, "not a checkpoint: no block at byte 40"));
+        }
+    }
+    t.current_epoch = c_int::from_le_bytes(epoch);
+    t.current_step = c_int::from_le_bytes(step);
+    t.best_loss = f32::from_le_bytes(best);
+    // SAFETY: the caller's promise.
+    unsafe { note_in_model(t) }
+}
+
+/// Writes a checkpoint: the model file `filepath.model`, and `filepath`, which alone suffices to
+/// resume: all parameters, moments, open accumulators and counters, bit for bit. Models that the
+/// program assembled are saved too.
+///
+/// @param training from cllm_training_init.
+/// @param filepath name of the state file.
+/// @return 0; -1 on any failure: a file that stood there before is then still the old one.
+///
+/// Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
+/// state file last. Its first 40 bytes are those of the original library.
+///
+/// # Safety
+/// `training` is NULL or live; `filepath` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn save_checkpoint(
+    training: *mut CLLMTraining,
+    filepath: *const c_char,
+) -> c_int {
+    guard("save_checkpoint", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let path = ffi::path(filepath, "filepath")?;
+            with(training, |t, state| save(t, state, path))?;
+        }
+        Ok(0)
+    })
+}
+
+/// Restores a checkpoint of `save_checkpoint`: epoch, step, current and best loss, learning rate,
+/// and everything else that training needs to go on as if it had not been interrupted. Weights
+/// are copied into the model's arrays: `training->model` and all pointers stay valid. The model
+/// must have the shape that it had then.
+///
+/// @param training from cllm_training_init.
+/// @param filepath name of the state file; `filepath.model` is not needed, except for a file of
+///                 the original library, which holds the counters and the learning rate only.
+/// @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
+///
+/// # Safety
+/// `training` is NULL or live; `filepath` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn load_checkpoint(
+    training: *mut CLLMTraining,
+    filepath: *const c_char,
+) -> c_int {
+    guard("load_checkpoint", -1, || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let path = ffi::path(filepath, "filepath")?;
+            with(training, |t, state| load(t, state, path))?;
+        }
+        Ok(0)
+    })
+}

@@ -1,0 +1,136 @@
+//! Loss on text that is not trained on.
+
+use super::{VALIDATION_SETS, Validation, ValidationSet};
+use crate::border::ffi::{self, CArray, guard};
+use crate::border::registry::lock;
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::state::TRAININGS;
+use crate::model::view;
+use crate::model::words::{self, Rule};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::limits::MAX_DOCUMENT_BYTES;
+use cllm_engine::text::files::read_text;
+use cllm_engine::train::workspace::Workspace;
+use cllm_kernels::Pool;
+use cllm_kernels::memory::product;
+use std::ffi::{c_char, c_int};
+use std::path::Path;
+use std::ptr;
+use std::sync::Arc;
+
+impl Validation {
+    /// Reads a text.
+    pub(crate) fn read(path: &Path, batch_size: c_int, seq_len: c_int) -> Result<Self> {
+        let batch_size = ffi::positive(batch_size, "batch_size")?;
+        let seq_len = ffi::positive(seq_len, "seq_len")?;
+        Ok(Self { text: read_text(path, MAX_DOCUMENT_BYTES)?, batch_size, seq_len })
+    }
+
+    /// Mean loss of the batches, each weighted equally; an error if there is none.
+    ///
+    /// # Safety
+    /// As [`view::model`] for `training.model`.
+    pub(crate) unsafe fn evaluate(&self, training: &CLLMTraining, pool: &Pool) -> Result<f32> {
+        let rows = product("a batch", &[self.batch_size, self.seq_len])?;
+        // SAFETY: the caller's promise, for both.
+        let (model, ids) = unsafe {
+            let ids = words::ids_of_text(training.model, &self.text, Rule::Training, usize::MAX)?;
+            (view::model(training.model)?, ids)
+        };
+        // A workspace of its own: the training's activations stay as they are.
+        let mut workspace = Workspace::default();
+        let (mut sum, mut batches) = (0.0, 0u32);
+        let targets = ids.get(1..).unwrap_or_default();
+        for (input, targets) in ids.chunks_exact(rows).zip(targets.chunks_exact(rows)) {
+            sum += workspace.evaluate(pool, &model, input, targets, self.seq_len)?;
+            batches += 1;
+        }
+        if batches == 0 {
+            return Err(Error::State(format!(
+                "the validation text has {} tokens, a batch takes {}",
+                ids.len(),
+                rows.saturating_add(1)
+            )));
+        }
+        Ok((sum / f64::from(batches)) as f32)
+    }
+}
+
+/// Reads a text file for evaluation. Its words become ids when it is evaluated, by the rule of
+/// cllm_load_training_data for the model in use, so that one set serves models of different
+/// vocabularies.
+///
+/// @param filepath   a text file, at most 100 MiB.
+/// @param batch_size sequences of a batch, 1 or more.
+/// @param seq_len    tokens of a sequence, 1 or more.
+/// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
+///         directory, a size is not positive, or there is no memory.
+///
+/// # Safety
+/// `filepath` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn create_validation_set(
+    filepath: *const c_char,
+    batch_size: c_int,
+    seq_len: c_int,
+) -> *mut ValidationSet {
+    guard("create_validation_set", ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        let path = unsafe { ffi::path(filepath, "filepath")? };
+        let set = Validation::read(path, batch_size, seq_len)?;
+        // The block is only an address of its own; the set is found by it.
+        let handle = CArray::<u64>::zeroed("a validation set", 1)?;
+        let handle = handle.into_raw().cast::<ValidationSet>();
+        VALIDATION_SETS.insert(handle, set);
+        Ok(handle)
+    })
+}
+
+/// Frees a validation set.
+///
+/// @param val_set NULL is fine. A second free is reported and does nothing.
+///
+/// # Safety
+/// `val_set` is NULL or from create_validation_set, and nothing uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn free_validation_set(val_set: *mut ValidationSet) {
+    guard("free_validation_set", (), || {
+        if val_set.is_null() {
+            return Ok(());
+        }
+        VALIDATION_SETS.get(val_set)?;
+        VALIDATION_SETS.remove(val_set);
+        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
+        unsafe { VALIDATION_SETS.retire(val_set) };
+        Ok(())
+    });
+}
+
+/// Mean loss of the training object's model on a validation set, in nats per token: over batches
+/// of the set's own sizes at offsets 0, q, 2q, … (q = batch_size*seq_len) as long as each input
+/// has a target, weighted equally. Weights, gradients, moments, counters and activation buffers
+/// stay as they are.
+///
+/// @param training any training object, also one that the program made: only its `model` is used.
+/// @param val_set  the set.
+/// @return the loss; infinite on NULL, if not even one batch fits, or on other errors.
+///
+/// # Safety
+/// `training` is NULL or points to a `CLLMTraining` whose model's arrays hold what its sizes say;
+/// nothing changes the model meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn evaluate_validation(
+    training: *mut CLLMTraining,
+    val_set: *mut ValidationSet,
+) -> f32 {
+    guard("evaluate_validation", f32::INFINITY, || {
+        let set = VALIDATION_SETS.get(val_set)?;
+        let pool = match TRAININGS.find(training)? {
+            Some(state) => Arc::clone(&lock(&state).pool),
+            None => Pool::shared(1)?,
+        };
+        let set = lock(&set);
+        // SAFETY: the caller's promise.
+        unsafe { set.evaluate(ffi::get(training, "training")?, &pool) }
+    })
+}

@@ -1,0 +1,507 @@
+//! `cllm_tokenizer.h`: words to ids and back.
+
+use crate::border::ffi::{self, CArray, guard, zeroable};
+use crate::border::tokenizer_words::{self, TOKENIZERS};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
+use cllm_engine::log;
+use cllm_engine::text::count::Keep;
+use cllm_engine::text::index::Words;
+use cllm_engine::text::vocab::{self, Entry};
+use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK, files};
+use std::collections::HashSet;
+use std::ffi::{c_char, c_int};
+use std::ptr::null_mut;
+
+/// A vocabulary: words, how often each was met, and the id of each, which is its place in `vocab`.
+///
+/// Ids 0 to 4 are the special words `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`. A program may
+/// read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
+/// program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
+/// memory. One tokenizer is used by one thread at a time.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CLLMTokenizer {
+    /// `max_vocab_size` places, of which the first `vocab_size` hold a word each: a
+    /// NUL-terminated block of `malloc`'s memory that the tokenizer owns, or NULL for none.
+    pub vocab: *mut *mut c_char,
+    /// How often each word was met; as many places, owned by the tokenizer.
+    pub token_counts: *mut u32,
+    /// Words in use.
+    pub vocab_size: u32,
+    /// Places: the most words that the tokenizer takes.
+    pub max_vocab_size: u32,
+}
+layout!(CLLMTokenizer, 24, vocab: 0, token_counts: 8, vocab_size: 16, max_vocab_size: 20);
+zeroable!(CLLMTokenizer);
+
+/// Makes a tokenizer that holds the five special words, each with count 0.
+///
+/// @param max_vocab_size  most words it will take, the special ones included; below 5 it is
+///                        raised to 5.
+/// @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if there is no memory
+///         or more than 2^26 words are asked for.
+///
+/// # Safety
+/// May be called at any time.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLMTokenizer {
+    guard("cllm_create_tokenizer", null_mut(), || {
+        if max_vocab_size > MAX_TOKENIZER_WORDS {
+            return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
+        }
+        let max = max_vocab_size.max(SPECIALS.len() as u32);
+        let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
+        let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
+        let mut t = CArray::<CLLMTokenizer>::zeroed("the tokenizer", 1)?;
+        t.as_mut_slice()[0] = CLLMTokenizer {
+            vocab: vocab.into_raw(),
+            token_counts: counts.into_raw(),
+            vocab_size: 0,
+            max_vocab_size: max,
+        };
+        let t = t.into_raw();
+        TOKENIZERS.insert(t, Default::default());
+        let draft = Draft(t);
+        // SAFETY: the tokenizer was just made, with room for at least five words.
+        unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
+        std::mem::forget(draft);
+        Ok(t)
+    })
+}
+
+/// A tokenizer in the making, that goes if it is not finished.
+struct Draft(*mut CLLMTokenizer);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // SAFETY: it was just made, and nobody else has seen it.
+        if let Err(error) = unsafe { release(self.0) } {
+            ffi::report("cllm_create_tokenizer", &error.to_string());
+        }
+    }
+}
+
+/// Releases a tokenizer with its words and arrays.
+///
+/// @param tokenizer  the tokenizer; NULL is fine. A second call for the same one does nothing but
+///                   record an error.
+///
+/// # Safety
+/// The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
+    guard("cllm_free_tokenizer", (), || {
+        if tokenizer.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise.
+        unsafe { release(tokenizer) }
+    })
+}
+
+/// # Safety
+/// As [`cllm_free_tokenizer`], not NULL.
+unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
+    // SAFETY: the caller's promise, for the whole body.
+    unsafe {
+        let t = tokenizer_words::fields(tokenizer)?;
+        let ours = TOKENIZERS.remove(tokenizer).is_some();
+        if !t.vocab.is_null() {
+            for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
+                ffi::free(word);
+            }
+        }
+        ffi::free(t.vocab);
+        ffi::free(t.token_counts);
+        if ours {
+            TOKENIZERS.retire(tokenizer);
+        } else {
+            ffi::free(tokenizer);
+        }
+    }
+    Ok(())
+}
+
+/// The id of a word.
+///
+/// @param tokenizer  the vocabulary.
+/// @param token      the word, compared byte by byte (upper and lower case differ).
+/// @return the first id that holds exactly this word; 1 (`<UNK>`) if none does or an argument is
+///         NULL.
+///
+/// Costs the same for any size of the vocabulary; a word that it does not hold is searched for
+/// among all words, since the program may have put it there.
+///
+/// # Safety
+/// The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_find_token(
+    tokenizer: *mut CLLMTokenizer,
+    token: *const c_char,
+) -> u32 {
+    guard("cllm_find_token", UNK, || {
+        // SAFETY: the caller's promise.
+        let found = unsafe { tokenizer_words::find(tokenizer, ffi::bytes(token, "token")?)? };
+        Ok(found.unwrap_or(UNK))
+    })
+}
+
+/// Adds a word, or counts one more occurrence of a word that the vocabulary holds already.
+///
+/// @param tokenizer  the vocabulary.
+/// @param token      the word; copied as it is, not lower-cased.
+/// @return the word's id; 1 (`<UNK>`) if the vocabulary is full, there is no memory, or an argument
+///         is NULL. The word `<UNK>` itself has id 1.
+///
+/// # Safety
+/// As cllm_find_token().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_add_token(
+    tokenizer: *mut CLLMTokenizer,
+    token: *const c_char,
+) -> u32 {
+    guard("cllm_add_token", UNK, || {
+        // SAFETY: the caller's promise, for the whole body.
+        unsafe {
+            let word = ffi::bytes(token, "token")?;
+            if let Some(id) = tokenizer_words::find(tokenizer, word)? {
+                if let Some(count) = tokenizer_words::counts(tokenizer)?.get_mut(id as usize) {
+                    *count = count.saturating_add(1);
+                }
+                return Ok(id);
+            }
+            let id = tokenizer_words::fields(tokenizer)?.vocab_size;
+            tokenizer_words::append(tokenizer, std::iter::once((word, 1)))?;
+            Ok(id)
+        }
+    })
+}
+
+/// The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
+/// and lower-cased (ASCII letters only) before they are looked up.
+///
+/// @param tokenizer   the vocabulary; not changed.
+/// @param text        the text.
+/// @param num_tokens  receives the number of ids; 0 after a failure.
+/// @return the ids, a block for the caller to free(), not NULL even for a text without words;
+///         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
+///         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
+///
+/// # Safety
+/// As cllm_find_token(), for `text`; `num_tokens` points to a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_tokenizer_encode(
+    tokenizer: *mut CLLMTokenizer,
+    text: *const c_char,
+    num_tokens: *mut u32,
+) -> *mut u32 {
+    guard("cllm_tokenizer_encode", null_mut(), || {
+        // SAFETY: the caller's promise.
+        unsafe { encode(tokenizer, &[], text, &[], num_tokens) }
+    })
+}
+
+/// # Safety
+/// As [`cllm_tokenizer_encode`].
+unsafe fn encode(
+    tokenizer: *mut CLLMTokenizer,
+    before: &[u32],
+    text: *const c_char,
+    after: &[u32],
+    num_tokens: *mut u32,
+) -> Result<*mut u32> {
+    // SAFETY: the caller's promise, for the whole body.
+    unsafe {
+        let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
+        *num_tokens = 0;
+        let text = ffi::bytes(text, "text")?;
+        let (len, ids) = tokenizer_words::encode(tokenizer, before, &[text], after)?;
+        *num_tokens = u32::try_from(len)
+            .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
+        Ok(ids.into_raw())
+    }
+}
+
+/// The words of some ids, joined by single spaces.
+///
+/// @param tokenizer   the vocabulary; not changed.
+/// @param tokens      `num_tokens` ids.
+/// @param num_tokens  how many, at most 2^28.
+/// @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
+///         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
+///         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
+///
+/// # Safety
+/// As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_tokenizer_decode(
+    tokenizer: *mut CLLMTokenizer,
+    tokens: *mut u32,
+    num_tokens: u32,
+) -> *mut c_char {
+    let text = guard("cllm_tokenizer_decode", None, || {
+        if num_tokens == 0 {
+            return Ok(None);
+        }
+        if num_tokens as usize > MAX_DECODED_IDS {
+            return Err(Error::argument("num_tokens", num_tokens, "at most 2^28"));
+        }
+        // SAFETY: the caller's promise.
+        let (strings, ids) = unsafe {
+            let ids = ffi::slice(tokens.cast_const(), num_tokens as usize, "tokens")?;
+            (tokenizer_words::strings(tokenizer)?, ids)
+        };
+        decode(&strings, ids).map(Some)
+    });
+    guard("cllm_tokenizer_decode", null_mut(), || {
+        let text = match text {
+            Some(text) => text,
+            None => CArray::<u8>::zeroed("a string", 1)?,
+        };
+        Ok(text.into_raw().cast())
+    })
+}
+
+/// The text of ids as a C string, made at its exact length.
+fn decode(strings: &impl Words, ids: &[u32]) -> Result<CArray<u8>> {
+    let shown = |&&id: &&u32| ![PAD, BOS, EOS, MASK].contains(&id);
+    let word = |&id: &u32| match id {
+        UNK => SPECIALS[UNK as usize],
+        _ => strings.get(id).unwrap_or(SPECIALS[UNK as usize]),
+    };
+    let words = ids.iter().filter(shown).map(word);
+    // Each word is followed by a space or, the last one, by the NUL.
+    let len = words
+        .clone()
+        .try_fold(0usize, |len, word| len.checked_add(word.len() + 1))
+        .ok_or(Error::Memory { what: "a string", bytes: usize::MAX })?;
+    let mut text = CArray::<u8>::zeroed("a string", len.max(1))?;
+    let mut rest = text.as_mut_slice();
+    for word in words {
+        let (place, after) = rest.split_at_mut(word.len() + 1);
+        place[..word.len()].copy_from_slice(word);
+        place[word.len()] = if after.is_empty() { 0 } else { b' ' };
+        rest = after;
+    }
+    Ok(text)
+}
+
+/// Adds the words of a text: each occurrence is counted, new words get ids in order of appearance
+/// until the vocabulary is full. Words are separated by space, tab, line feed and carriage
+/// return, and lower-cased (ASCII letters only).
+///
+/// @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
+/// @param text       the text.
+///
+/// Takes time in proportion to the text, not to the vocabulary.
+///
+/// # Safety
+/// As cllm_find_token(), for `text`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
+    guard("cllm_build_vocab", (), || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let text = ffi::bytes(text, "text")?;
+            tokenizer_words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
+        }
+    })
+}
+
+/// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
+/// feed. An empty slot is written as an empty word, so that ids stay line numbers.
+///
+/// @param tokenizer  the vocabulary.
+/// @param filename   the file; it is replaced when all is written, so it is whole or as before.
+/// @return 1; 0 if an argument is NULL, a word contains a TAB or line feed, or writing fails.
+///
+/// # Safety
+/// As cllm_find_token(), for `filename`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_save_vocab(
+    tokenizer: *mut CLLMTokenizer,
+    filename: *const c_char,
+) -> c_int {
+    guard("cllm_save_vocab", 0, || {
+        // SAFETY: the caller's promise.
+        let (path, strings, counts) = unsafe {
+            let path = ffi::path(filename, "filename")?;
+            let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
+            (path, tokenizer_words::strings(tokenizer)?, counts)
+        };
+        let line = |id: u32| {
+            let count = counts.get(id as usize).copied().unwrap_or(0);
+            (strings.get(id).unwrap_or(b""), u64::from(count))
+        };
+        vocab::write(path, (0..strings.count() as u32).map(line))?;
+        Ok(1)
+    })
+}
+
+/// Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
+/// their counts. Into a new tokenizer this reproduces the saved ids exactly, also where a word
+/// occurs twice. The last TAB of a line separates; lines without one are left out with a warning.
+///
+/// @param tokenizer  the vocabulary; what it holds stays, with new counts for the words that the
+///                   file has as well.
+/// @param filename   the file, of at most 1 GiB; lines may have any length.
+/// @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
+///         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
+///
+/// # Safety
+/// As cllm_find_token(), for `filename`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_load_vocab(
+    tokenizer: *mut CLLMTokenizer,
+    filename: *const c_char,
+) -> c_int {
+    guard("cllm_load_vocab", 0, || {
+        // SAFETY: the caller's promise.
+        let (path, t) = unsafe {
+            let t = tokenizer_words::fields(tokenizer)?;
+            (ffi::path(filename, "filename")?, t)
+        };
+        let text = files::read(path, MAX_TEXT_BYTES)?;
+        let file = vocab::parse(path, &text)?;
+        if file.skipped > 0 {
+            let (path, n) = (path.display(), file.skipped);
+            log::warn(&format!("{path}: {n} lines without a TAB left out"));
+        }
+        // SAFETY: likewise.
+        let left_out = unsafe { merge(tokenizer, &file.entries, tokenizer_words::room(&t))? };
+        if left_out > 0 {
+            let problem = format!("the vocabulary is full: {left_out} words left out");
+            ffi::report("cllm_load_vocab", &problem);
+        }
+        Ok(1)
+    })
+}
+
+/// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry
+/// whose word stood further up in the file gets a place of its own, so that ids stay line numbers.
+///
+/// # Safety
+/// As [`cllm_load_vocab`].
+unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
+    let mut seen = HashSet::new();
+    let (mut known, mut new) = (Vec::new(), Vec::new());
+    // SAFETY: the caller's promise, here and below.
+    unsafe {
+        tokenizer_words::with_lookup(tokenizer, |lookup| {
+            for entry in entries {
+                let first = seen.insert(entry.word);
+                match lookup.find(entry.word) {
+                    Some(id) if first => known.push((id, entry.count)),
+                    _ => new.push((entry.word, entry.count)),
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let taken = new.len().min(room);
+    // SAFETY: as above.
+    unsafe {
+        tokenizer_words::append(tokenizer, new.iter().take(taken).copied())?;
+        let counts = tokenizer_words::counts(tokenizer)?;
+        for (id, count) in known {
+            if let Some(place) = counts.get_mut(id as usize) {
+                *place = count;
+            }
+        }
+    }
+    Ok(new.len() - taken)
+}
+
+/// The number of words.
+///
+/// @param tokenizer  the vocabulary.
+/// @return its `vocab_size`; 0 for NULL.
+///
+/// # Safety
+/// As cllm_find_token().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u32 {
+    guard("cllm_get_vocab_size", 0, || {
+        // SAFETY: the caller's promise.
+        Ok(unsafe { tokenizer_words::fields(tokenizer)? }.vocab_size)
+    })
+}
+
+/// The word of an id.
+///
+/// @param tokenizer  the vocabulary.
+/// @param token_id   the id.
+/// @return the word, borrowed: valid until the tokenizer is freed or the slot replaced. A constant
+///         `<UNK>` if the id is out of range, its slot is empty, or `tokenizer` is NULL.
+///
+/// # Safety
+/// As cllm_find_token().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_get_token_string(
+    tokenizer: *mut CLLMTokenizer,
+    token_id: u32,
+) -> *const c_char {
+    let unknown = c"<UNK>".as_ptr();
+    guard("cllm_get_token_string", unknown, || {
+        // SAFETY: the caller's promise.
+        let strings = unsafe { tokenizer_words::strings(tokenizer)? };
+        Ok(strings.slot(token_id).map_or(unknown, <*mut c_char>::cast_const))
+    })
+}
+
+/// Prints to stdout the size of the vocabulary, the sum of its counts, the largest count, and the
+/// ten most frequent words that are not special, of equally frequent ones those with lower ids.
+///
+/// @param tokenizer  the vocabulary.
+///
+/// # Safety
+/// As cllm_find_token().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
+    guard("cllm_print_vocab_stats", (), || {
+        // SAFETY: the caller's promise.
+        let (t, strings, counts) = unsafe {
+            let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
+            let t = tokenizer_words::fields(tokenizer)?;
+            (t, tokenizer_words::strings(tokenizer)?, counts)
+        };
+        let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
+        let largest = counts.iter().max().copied().unwrap_or(0);
+        let mut text = format!(
+            "Vocabulary: {} of {} words\nOccurrences: {total}, at most {largest} of one word\n",
+            t.vocab_size, t.max_vocab_size
+        );
+        let mut ranked: Vec<(usize, u32)> = counts.iter().copied().enumerate().collect();
+        ranked.drain(..SPECIALS.len().min(counts.len()));
+        ranked.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
+        for (rank, (id, count)) in ranked.iter().take(10).enumerate() {
+            let word = String::from_utf8_lossy(strings.get(*id as u32).unwrap_or(b""));
+            text += &format!("{:4}. {word} ({count})\n", rank + 1);
+        }
+        ffi::print(&text);
+        Ok(())
+    })
+}
+
+/// As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them.
+///
+/// @param tokenizer   the vocabulary; not changed.
+/// @param text        the text.
+/// @param num_tokens  receives the number of ids, words + 2; 0 after a failure.
+/// @return the ids, a block for the caller to free(); NULL if an argument is NULL or there is no
+///         memory.
+///
+/// # Safety
+/// As cllm_tokenizer_encode().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_encode_with_special(
+    tokenizer: *mut CLLMTokenizer,
+    text: *const c_char,
+    num_tokens: *mut u32,
+) -> *mut u32 {
+    guard("cllm_encode_with_special", null_mut(), || {
+        // SAFETY: the caller's promise.
+        unsafe { encode(tokenizer, &[BOS], text, &[EOS], num_tokens) }
+    })
+}

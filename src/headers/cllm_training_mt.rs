@@ -1,0 +1,29 @@
+//! `cllm_training_mt.h`: an epoch on several threads.
+
+use super::cllm_training::{CLLMTraining, loops};
+use crate::border::ffi::guard;
+use crate::headers::cllm_ext::training::threads_or_all;
+use cllm_kernels::Pool;
+use std::ffi::c_int;
+
+/// cllm_train_epoch on several threads: the same batches, one update per batch, the same return
+/// value and fields, and the same bits for any number of threads.
+///
+/// @param num_threads  0: one for each processor that is online; at most 256 are used.
+/// @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
+///
+/// The threads belong to a pool of the library's, sleep between calls and end with the process.
+///
+/// # Safety
+/// As cllm_train_epoch.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_train_epoch_mt(
+    training: *mut CLLMTraining,
+    num_threads: c_int,
+) -> f32 {
+    guard("cllm_train_epoch_mt", 0.0, || {
+        let pool = Pool::shared(threads_or_all(num_threads)?)?;
+        // SAFETY: the caller's promise.
+        unsafe { loops::epoch(training, &pool).map(|ran| ran.mean()) }
+    })
+}

@@ -1,0 +1,331 @@
+//! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
+
+use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
+use super::cllm_training::state::{TRAININGS, with};
+use super::cllm_training::{CLLMTraining, loops};
+use super::cllm_training_parallel::optimal;
+use crate::border::ffi::{self, CArray, guard};
+use crate::border::registry::{Registry, lock};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::nn::loss::Targets;
+use cllm_engine::train::batch::{self, BatchMut};
+use cllm_kernels::Pool;
+use cllm_kernels::memory::filled;
+use std::ffi::c_int;
+use std::fmt::Write;
+use std::ptr;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Trains a training object on the batches of an iterator; made by `threaded_training_create`.
+pub struct ThreadedTrainingSystem {
+    _private: [u8; 0],
+}
+
+/// What is booked on one of the workers.
+#[derive(Clone, Copy, Default)]
+struct Sphere {
+    batches: c_int,
+    loss_sum: f64,
+}
+
+impl Sphere {
+    fn mean(&self) -> f32 {
+        if self.batches == 0 { 0.0 } else { (self.loss_sum / f64::from(self.batches)) as f32 }
+    }
+}
+
+struct SystemState {
+    training: Borrowed<CLLMTraining>,
+    iterator: Borrowed<CLLMBatchIterator>,
+    workers: c_int,
+    pool: Arc<Pool>,
+    /// Those that got a batch so far: batches go to them in order.
+    spheres: Vec<Sphere>,
+    gradient_norm: f64,
+}
+
+/// The address of an object of the program's.
+struct Borrowed<T>(*mut T);
+
+impl<T> Clone for Borrowed<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Borrowed<T> {}
+
+// SAFETY: only an address, looked up in a registry at each use.
+unsafe impl<T> Send for Borrowed<T> {}
+
+static SYSTEMS: Registry<SystemState> = Registry::new("system");
+
+impl SystemState {
+    /// Batch `number` of an epoch belongs to worker `number` mod n.
+    fn book(&mut self, number: usize, loss: f32) {
+        let sphere = number % self.workers.max(1) as usize;
+        if self.spheres.len() <= sphere {
+            self.spheres.resize(sphere + 1, Sphere::default());
+        }
+        let sphere = &mut self.spheres[sphere];
+        sphere.batches = sphere.batches.saturating_add(1);
+        sphere.loss_sum += f64::from(loss);
+    }
+}
+
+/// Makes a system that trains `training` on the batches of `batch_iterator` with several threads.
+///
+/// @param training       borrowed; its `model` must not be NULL. Of an object that
+///                       cllm_training_init did not make, epochs return 0.0.
+/// @param batch_iterator borrowed.
+/// @param num_threads    workers ("spheres" 0 to n-1), any number; 0 or less:
+///                       cllm_get_optimal_thread_count(). No more than 256 threads are started,
+///                       the others share them. Results don't depend on it.
+/// @return the system; free it with threaded_training_free before the other two. NULL if one of
+///         them or `training->model` is NULL, or there is no memory.
+///
+/// # Safety
+/// `training` is NULL or points to a `CLLMTraining`; `batch_iterator` is NULL or an iterator.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_create(
+    training: *mut CLLMTraining,
+    batch_iterator: *mut CLLMBatchIterator,
+    num_threads: c_int,
+) -> *mut ThreadedTrainingSystem {
+    guard("threaded_training_create", ptr::null_mut(), || {
+        TRAININGS.find(training)?;
+        ITERATORS.get(batch_iterator)?;
+        // SAFETY: the caller's promise.
+        if unsafe { ffi::get(training, "training")? }.model.is_null() {
+            return Err(Error::Null("training->model"));
+        }
+        let automatic = || c_int::try_from(optimal()).unwrap_or(1);
+        let workers = if num_threads > 0 { num_threads } else { automatic() };
+        let state = SystemState {
+            training: Borrowed(training),
+            iterator: Borrowed(batch_iterator),
+            workers,
+            pool: Pool::shared(workers as usize)?,
+            spheres: Vec::new(),
+            gradient_norm: 0.0,
+        };
+        // The block is only an address of its own; the state is found by it.
+        let handle = CArray::<u64>::zeroed("a system", 1)?;
+        let handle = handle.into_raw().cast::<ThreadedTrainingSystem>();
+        SYSTEMS.insert(handle, state);
+        Ok(handle)
+    })
+}
+
+/// Frees a system; neither its training object nor its iterator.
+///
+/// @param system the system; NULL is fine. A second free is reported and does nothing.
+///
+/// # Safety
+/// `system` is NULL or a system that nothing uses any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_free(system: *mut ThreadedTrainingSystem) {
+    guard("threaded_training_free", (), || {
+        if system.is_null() {
+            return Ok(());
+        }
+        SYSTEMS.get(system)?;
+        SYSTEMS.remove(system);
+        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
+        unsafe { SYSTEMS.retire(system) };
+        Ok(())
+    });
+}
+
+/// # Safety
+/// As [`threaded_train_epoch`].
+unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
+    let (training, iterator, pool) = {
+        let s = lock(system);
+        (s.training.0, s.iterator.0, Arc::clone(&s.pool))
+    };
+    TRAININGS.get(training)?;
+    let iterator = ITERATORS.get(iterator)?;
+    let (batch_size, rows, count) = {
+        let mut it = lock(&iterator);
+        it.reset();
+        let (b, s) = it.shape();
+        (b, batch::positions(b, s)?, it.count())
+    };
+    const WHAT: &str = "a batch";
+    let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
+    let mut mask = filled(WHAT, rows)?;
+    let (mut sum, mut trained, mut number) = (0.0, 0usize, 0);
+    let began = Instant::now();
+    loop {
+        let arrays = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
+        // SAFETY: the caller's promise.
+        let Some(valid) = (unsafe { lock(&iterator).next(arrays)? }) else { break };
+        number += 1;
+        if valid == 0 {
+            continue;
+        }
+        // SAFETY: likewise.
+        let (loss, norm, callback, progress) = unsafe {
+            with(training, |t, state| {
+                let outside = std::mem::replace(&mut state.pool, Arc::clone(&pool));
+                let targets = Targets { ids: &targets, mask: Some(&mask) };
+                let loss = loops::train_batch(t, state, &inputs, targets, batch_size);
+                state.pool = outside;
+                let loss = loss?;
+                // In an open accumulation window nothing was updated.
+                let norm = (t.accumulation_step == 0).then_some(state.gradient_norm);
+                let progress = loops::progress(t, state, rows, number, count, loss);
+                Ok((loss, norm, state.progress, progress))
+            })?
+        };
+        trained += 1;
+        sum += f64::from(loss);
+        {
+            let mut s = lock(system);
+            s.book(number - 1, loss);
+            s.gradient_norm = norm.unwrap_or(s.gradient_norm);
+        }
+        if !loops::tell(callback, progress, began, trained) {
+            return Ok((sum / trained as f64) as f32);
+        }
+    }
+    // SAFETY: likewise.
+    unsafe {
+        with(training, |t, _| {
+            t.current_epoch = t.current_epoch.saturating_add(1);
+            Ok(())
+        })?;
+    }
+    Ok(if trained == 0 { 0.0 } else { (sum / trained as f64) as f32 })
+}
+
+/// Resets the iterator and trains on all its batches: for each, forward pass, loss over the
+/// positions that the mask counts, backward pass, learning rate, update. All threads work inside
+/// the batch: there is one update per batch, and the result does not depend on their number.
+///
+/// The batches have the iterator's sizes, which may differ from the configuration's. With the
+/// same sizes and drop_last the result is that of cllm_train_epoch bit for bit.
+///
+/// @return mean of the batch losses in nats per token; 0.0 if there is none, or on errors (system
+///         NULL, training object or iterator freed or not the library's).
+///
+/// Sets `current_step`, `current_loss`, `best_loss`, `config.learning_rate` per batch and
+/// `current_epoch` at the end; not `current_batch_offset`.
+///
+/// # Safety
+/// `system` is NULL or a system; its training object, model and iterator, and the iterator's
+/// tokens, are still there, and no other thread uses them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_train_epoch(system: *mut ThreadedTrainingSystem) -> f32 {
+    guard("threaded_train_epoch", 0.0, || {
+        let system = SYSTEMS.get(system)?;
+        // SAFETY: the caller's promise. The system is not locked during the epoch, so that its
+        // figures can be read.
+        unsafe { epoch(&system) }
+    })
+}
+
+/// Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
+/// nothing.
+///
+/// # Safety
+/// `system` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrainingSystem) {
+    guard("threaded_training_print_stats", (), || {
+        let system = SYSTEMS.get(system)?;
+        let (workers, spheres, norm) = {
+            let s = lock(&system);
+            (s.workers as usize, s.spheres.clone(), s.gradient_norm)
+        };
+        let mut text = format!("Threaded training: {workers} workers\n");
+        for (i, sphere) in spheres.iter().enumerate() {
+            let (batches, mean) = (sphere.batches, sphere.mean());
+            let _ = writeln!(text, "  Sphere {i}: {batches} batches, average loss {mean:.6}");
+        }
+        let idle = workers.saturating_sub(spheres.len());
+        if idle > 0 {
+            let _ = writeln!(text, "  Without a batch: {idle}");
+        }
+        let _ = writeln!(text, "  Gradient norm: {norm:.6}");
+        ffi::print(&text);
+        Ok(())
+    });
+}
+
+/// What is booked on one worker: batch k of an epoch (from 0) belongs to worker k mod n.
+///
+/// @param sphere_id         0 to n-1.
+/// @param batches_processed receives the number of batches since the system was made; may be NULL.
+/// @param avg_loss          receives their mean loss, 0 without any; may be NULL.
+/// @return 0; -1 if system is NULL or sphere_id out of range: the outputs are then untouched.
+///
+/// Threads: may be called while an epoch runs.
+///
+/// # Safety
+/// `system` is NULL or a system; the outputs are NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_get_sphere_stats(
+    system: *mut ThreadedTrainingSystem,
+    sphere_id: c_int,
+    batches_processed: *mut c_int,
+    avg_loss: *mut f32,
+) -> c_int {
+    guard("threaded_training_get_sphere_stats", -1, || {
+        let system = SYSTEMS.get(system)?;
+        let sphere = {
+            let s = lock(&system);
+            if !(0..s.workers).contains(&sphere_id) {
+                return Err(Error::argument("sphere_id", sphere_id, "a worker's number"));
+            }
+            s.spheres.get(sphere_id as usize).copied().unwrap_or_default()
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !batches_processed.is_null() {
+                *ffi::get_mut(batches_processed, "batches_processed")? = sphere.batches;
+            }
+            if !avg_loss.is_null() {
+                *ffi::get_mut(avg_loss, "avg_loss")? = sphere.mean();
+            }
+        }
+        Ok(0)
+    })
+}
+
+/// L2 norm, over all parameters, of the gradient of the latest update, before clipping.
+///
+/// @return the norm; 0 before the first update, and if system is NULL.
+///
+/// Threads: may be called while an epoch runs.
+///
+/// # Safety
+/// `system` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_get_gradient_norm(
+    system: *mut ThreadedTrainingSystem,
+) -> f32 {
+    guard("threaded_training_get_gradient_norm", 0.0, || {
+        let system = SYSTEMS.get(system)?;
+        let norm = lock(&system).gradient_norm;
+        Ok(norm as f32)
+    })
+}
+
+/// The number of workers.
+///
+/// @return n; 0 if system is NULL.
+///
+/// # Safety
+/// `system` is NULL or a system.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn threaded_training_get_num_workers(
+    system: *mut ThreadedTrainingSystem,
+) -> c_int {
+    guard("threaded_training_get_num_workers", 0, || {
+        let system = SYSTEMS.get(system)?;
+        let workers = lock(&system).workers;
+        Ok(workers)
+    })
+}

@@ -1,0 +1,163 @@
+//! Making and freeing models.
+
+use crate::border::ffi::{self, guard};
+use crate::headers::cllm::*;
+use crate::model::build::{self, Sizes};
+use crate::model::view;
+use cllm_engine::error::Result;
+use cllm_engine::nn::init;
+use cllm_engine::nn::model::AttentionLayout;
+use cllm_engine::rng::{self, Rng};
+use std::ptr;
+
+/// The sizes that a configuration asks for. `dropout` is not one: the model has none.
+pub(crate) fn sizes(config: &CLLMConfig) -> Sizes {
+    Sizes {
+        vocab: config.vocab_size as usize,
+        dim: config.embedding_dim as usize,
+        layers: config.num_layers as usize,
+        heads: config.num_heads as usize,
+        hidden: config.ff_dim as usize,
+        max_length: config.max_seq_len as usize,
+        layout: AttentionLayout::Full,
+        second_norms: true,
+    }
+}
+
+/// A configuration with the dropout that the presets state.
+const fn preset(v: u32, d: u32, layers: u32, heads: u32, ff: u32, context: u32) -> CLLMConfig {
+    CLLMConfig {
+        vocab_size: v,
+        embedding_dim: d,
+        num_layers: layers,
+        num_heads: heads,
+        ff_dim: ff,
+        max_seq_len: context,
+        dropout: 0.1,
+    }
+}
+
+const SMALL: CLLMConfig = preset(1000, 128, 4, 4, 512, 512);
+const MEDIUM: CLLMConfig = preset(50_000, 1024, 8, 8, 4096, 1024);
+const LARGE: CLLMConfig = preset(50_000, 1024, 12, 16, 4096, 2048);
+
+/// Draws new values for all parameters of a model.
+///
+/// # Safety
+/// As [`view::plan`]; nothing else uses the weights meanwhile, and no two of its arrays overlap.
+pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let (params, dim) = unsafe {
+        let plan = view::plan(model)?;
+        (view::write(plan.params)?, plan.dim)
+    };
+    init::initialize(params, dim, rng);
+    view::weights_changed(model);
+    Ok(())
+}
+
+fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
+    let model = build::build(&sizes(config))?;
+    let mut rng = rng::seeded(ffi::libc_seed());
+    // SAFETY: `build` made the model just now, and nobody else knows it.
+    let done = unsafe { initialize(model, &mut rng) };
+    if let Err(error) = done {
+        // SAFETY: likewise.
+        unsafe { build::free(model)? };
+        return Err(error);
+    }
+    Ok(model)
+}
+
+/// Makes a model of the given sizes, ready to be trained.
+///
+/// The weights are one block, `model->weights`, of
+/// `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
+/// query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
+/// beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
+/// other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
+/// drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
+/// biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and
+/// prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
+/// `token_<i>`.
+///
+/// @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
+///               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
+///               feed-forward sublayer, no positions); dropout is ignored. Not kept.
+/// @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
+///         size is out of range or there is no memory; `cllm_last_error` says which.
+///
+/// The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
+/// Threads: any, apart from what `rand()` shares.
+///
+/// # Safety
+/// `config` is NULL or points to a `CLLMConfig`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_create_model(config: *const CLLMConfig) -> *mut CLLMModel {
+    guard("cllm_create_model", ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        create(unsafe { ffi::get(config, "config")? })
+    })
+}
+
+/// Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.
+///
+/// Each pointer of the model that lies outside its block `weights` is freed once, also where
+/// several fields hold it. In a model that the program assembled, each such pointer must be NULL
+/// or a block of malloc's family of its own: a model whose matrices point into another private
+/// block of the program can't be freed by the library. `lattice_points[i].embedding` stays the
+/// program's. Contexts and training objects that use the model must be freed before it, or not
+/// be used any more.
+///
+/// @param model the model; NULL is fine. Freeing twice a model that the library made is reported
+///              and does nothing.
+///
+/// # Safety
+/// `model` is NULL or a model as above that nothing uses any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cllm_free_model(model: *mut CLLMModel) {
+    guard("cllm_free_model", (), || {
+        // SAFETY: the caller's promise.
+        unsafe { build::free(model) }
+    });
+}
+
+/// `cllm_create_model` with 1000 tokens, 128 dimensions, 4 layers, 4 heads, feed-forward width
+/// 512, 512 positions: 853 504 weights.
+///
+/// @return the model; free it with `cllm_free_model`. NULL without memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
+    guard("cllm_create_small_model", ptr::null_mut(), || create(&SMALL))
+}
+
+/// `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width
+/// 4096, 1024 positions: 143 548 416 weights, about 0.6 GB.
+///
+/// @return the model; free it with `cllm_free_model`. NULL without memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_create_medium_model() -> *mut CLLMModel {
+    guard("cllm_create_medium_model", ptr::null_mut(), || create(&MEDIUM))
+}
+
+/// `cllm_create_model` with 50000 tokens, 1024 dimensions, 12 layers, 16 heads, feed-forward
+/// width 4096, 2048 positions: 189 722 624 weights, about 0.8 GB.
+///
+/// @return the model; free it with `cllm_free_model`. NULL without memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_create_large_model() -> *mut CLLMModel {
+    guard("cllm_create_large_model", ptr::null_mut(), || create(&LARGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_have_the_documented_number_of_weights() {
+        let weights = |config| sizes(config).num_weights().unwrap();
+        assert_eq!(weights(&SMALL), 853_504);
+        assert_eq!(weights(&MEDIUM), 143_548_416);
+        assert_eq!(weights(&LARGE), 189_722_624);
+    }
+}

@@ -1,0 +1,42 @@
+//! The C interface: the only place that meets raw pointers from C. One file per header; each
+//! exported function checks its arguments, makes views of them, calls the core and translates
+//! the result.
+
+/// Asserts the size of a C struct and the offset of each field at compile time.
+macro_rules! layout {
+    ($t:ty, $size:expr, $($field:ident: $offset:expr),* $(,)?) => {
+        const _: () = assert!(size_of::<$t>() == $size);
+        $(const _: () = assert!(std::mem::offset_of!($t, $field) == $offset);)*
+    };
+}
+
+#[cfg(feature = "fault-injection")]
+pub mod fault_points;
+
+pub mod cllm;
+pub mod cllm_batch;
+pub mod cllm_data_loader;
+pub mod cllm_ext;
+pub mod cllm_format;
+pub mod cllm_fp16;
+pub mod cllm_inference;
+pub mod cllm_production;
+pub mod cllm_simd_utils;
+pub mod cllm_tokenizer;
+pub mod cllm_train_complete;
+pub mod cllm_training;
+pub mod cllm_training_mt;
+pub mod cllm_training_parallel;
+pub mod cllm_training_threaded;
+pub mod cllm_utils;
+pub mod cllm_vocab_builder;
+pub mod prime_float_math;
+pub mod prime_types;
+
+/// Blocks that the library gave to C and that are not freed, for the test of injected faults.
+#[cfg(feature = "fault-injection")]
+pub fn blocks_of_c() -> i64 {
+    use std::sync::atomic::Ordering::SeqCst;
+    let memory = &crate::border::ffi::MEMORY;
+    memory.allocations.load(SeqCst) as i64 - memory.releases.load(SeqCst) as i64
+}

@@ -1,0 +1,300 @@
+//! What of a `CLLMModel` goes into its file.
+
+use super::records::{lattice_point, token_record};
+use crate::border::ffi;
+use crate::border::registry::lock;
+use crate::headers::cllm::CLLMModel;
+use crate::model::view::{self, MODELS, Plan, Raw};
+use crate::model::words;
+use cllm_engine::error::Result;
+use cllm_engine::file::{
+    Extras, Header, LayerShape, NormShape, Part, Shape, Source, Table, Tensor, Training, Words,
+};
+use cllm_engine::limits;
+use cllm_engine::nn::model::{AttentionLayout, Norm, Params};
+use cllm_engine::text::index::Words as _;
+use std::ffi::c_char;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A model as it is to be written; the floats are borrowed.
+pub(super) struct Snapshot<'m> {
+    pub header: Header,
+    pub shape: Shape,
+    params: Params<&'m [f32]>,
+    spiral: Option<&'m [f32]>,
+    clock: Option<&'m [f32]>,
+    prime: Option<&'m [f32]>,
+    transforms: [Option<&'m [f32]>; 2],
+    pub extras: Extras,
+}
+
+impl Snapshot<'_> {
+    /// # Safety
+    /// As [`super::write_model`].
+    pub(super) unsafe fn of(model: *const CLLMModel) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let mut plan = unsafe { view::plan_incomplete(model)? };
+        // SAFETY: likewise.
+        let m = unsafe { view::live(model)? };
+        let second_norms = MODELS.find(model)?.is_some_and(|r| lock(&r).second_norms);
+        let has_embeddings = !plan.params.embeddings.pointer.is_null();
+        if !has_embeddings {
+            plan.params.embeddings =
+                Raw { pointer: std::ptr::NonNull::dangling().as_ptr(), len: 0 };
+        }
+        widen(m, &mut plan);
+        let table_len =
+            cllm_kernels::memory::product("a position table", &[plan.max_length, plan.dim])?;
+        let optional = |pointer: *mut f32, len: usize| {
+            if pointer.is_null() || len == 0 {
+                return Ok(None);
+            }
+            // SAFETY: the caller's promise: tables have max_length rows, transforms are d×d.
+            unsafe { ffi::slice(pointer, len, "a table") }.map(Some)
+        };
+        let clock = optional(m.pos_encoding.clock_positions, table_len)?;
+        let prime = optional(m.pos_encoding.prime_positions, table_len)?;
+        let spiral = optional(m.pos_encoding.spiral_positions, table_len)?;
+        let spiral = spiral.filter(|_| plan.spiral.is_some());
+        let square = cllm_kernels::memory::product("a transform", &[plan.dim, plan.dim])?;
+        let transforms = [
+            optional(m.embeddings.lattice_transform, square)?,
+            optional(m.embeddings.inverse_transform, square)?,
+        ];
+        let (vocab, dim, max_length) = (plan.vocab, plan.dim, plan.max_length);
+        // SAFETY: likewise.
+        let params = unsafe { view::read(plan.params)? };
+        // SAFETY: likewise.
+        let empty = unsafe { empty_feed_forward(model)? };
+        let mut shape = shape(m, vocab, dim, &params, second_norms, &empty);
+        shape.max_length = max_length;
+        shape.embeddings = has_embeddings;
+        shape.tables = tables(&[spiral, clock, prime, params.learned]);
+        shape.transforms = transforms.map(|t| t.is_some());
+        Ok(Self {
+            header: header(m, &shape),
+            shape,
+            params,
+            spiral,
+            clock,
+            prime,
+            transforms,
+            // SAFETY: likewise.
+            extras: unsafe { extras(model, vocab)? },
+        })
+    }
+}
+
+impl Source for Snapshot<'_> {
+    fn data(&self, tensor: &Tensor) -> Option<&[f32]> {
+        let layer = || self.params.layers.get(tensor.index);
+        let attention = |i: usize| Some(*layer()?.attention.as_ref()?.qkv.get(i)?);
+        let ff = || layer()?.feed_forward.as_ref();
+        match tensor.part {
+            Part::Embeddings => Some(self.params.embeddings),
+            Part::LatticeTransform => self.transforms[0],
+            Part::InverseTransform => self.transforms[1],
+            Part::Query => attention(0),
+            Part::Key => attention(1),
+            Part::Value => attention(2),
+            Part::W1 => Some(ff()?.w1),
+            Part::Bias1 => ff()?.b1,
+            Part::W2 => Some(ff()?.w2),
+            Part::Bias2 => ff()?.b2,
+            Part::Gamma => norm(&self.params, tensor.index)?.gamma,
+            Part::Beta => norm(&self.params, tensor.index)?.beta,
+            Part::Spiral => self.spiral,
+            Part::Clock => self.clock,
+            Part::Prime => self.prime,
+            Part::Learned => self.params.learned,
+        }
+    }
+}
+
+/// Norm `index` of the array in the file: first all LN1, then all LN2.
+fn norm<T>(params: &Params<T>, index: usize) -> Option<&Norm<T>> {
+    let count = params.layers.len();
+    match params.layers.get(index) {
+        Some(layer) => Some(&layer.norm1),
+        None => Some(&params.layers.get(index.checked_sub(count)?)?.norm2),
+    }
+}
+
+/// Per-head matrices in the block of a model of the library's have room for d×d floats, as they
+/// were read; what the layout does not use is written back too.
+fn widen(m: &CLLMModel, plan: &mut Plan) {
+    let bytes = (m.num_weights as usize).saturating_mul(4);
+    let block = m.weights.addr()..m.weights.addr().saturating_add(bytes);
+    let ours = MODELS.search(|r| (r.attention.0 == m.attention_layers.addr()).then_some(()));
+    if ours.is_none() || m.weights.is_null() {
+        return;
+    }
+    for attention in plan.params.layers.iter_mut().filter_map(|l| l.attention.as_mut()) {
+        for w in &mut attention.qkv {
+            let end = w.pointer.addr().saturating_add(4 * plan.dim * plan.dim);
+            if block.contains(&w.pointer.addr()) && end <= block.end {
+                w.len = plan.dim * plan.dim;
+            }
+        }
+    }
+}
+
+/// Which layers of a model of the library's have a feed-forward part of width 0, as
+/// `cllm_create_model` makes them: there, but without effect.
+///
+/// # Safety
+/// As [`super::write_model`].
+unsafe fn empty_feed_forward(model: *const CLLMModel) -> Result<Vec<bool>> {
+    // SAFETY: the caller's promise.
+    let m = unsafe { view::live(model)? };
+    if MODELS.find(model)?.is_none() || m.ff_layers.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: likewise.
+    let ff = unsafe { ffi::slice(m.ff_layers, m.num_layers as usize, "model->ff_layers")? };
+    Ok(ff.iter().map(|f| f.hidden_dim == 0 && !f.w1_lattice.is_null()).collect())
+}
+
+fn shape(
+    m: &CLLMModel,
+    vocab: usize,
+    dim: usize,
+    params: &Params<&[f32]>,
+    second_norms: bool,
+    empty_ff: &[bool],
+) -> Shape {
+    let layers = &params.layers;
+    let attention = layers.iter().find_map(|l| l.attention.as_ref());
+    let stated = m.header.num_heads as usize;
+    let heads = match attention {
+        Some(a) => a.heads,
+        None if stated > 0 && dim.is_multiple_of(stated) => stated,
+        None => 1,
+    };
+    // Where a layer has no feed-forward part, zeros of the usual width keep its place.
+    let hidden = layers.iter().find_map(|l| l.feed_forward.as_ref()).map_or(4 * dim, |f| f.hidden);
+    let norms = if second_norms { 2 * layers.len() } else { layers.len() };
+    let norms = (0..norms).filter_map(|i| norm(params, i)).map(|n| NormShape {
+        epsilon: n.epsilon,
+        gamma: n.gamma.is_some(),
+        beta: n.beta.is_some(),
+    });
+    let layer_shapes = layers.iter().enumerate().map(|(i, l)| {
+        let ff = l.feed_forward.as_ref();
+        let empty = empty_ff.get(i).copied().unwrap_or(false);
+        LayerShape {
+            heads: l.attention.as_ref().map_or(heads, |a| a.heads),
+            hidden: ff.map_or(if empty { 0 } else { hidden }, |f| f.hidden),
+            attention: l.attention.is_some(),
+            feed_forward: empty || ff.is_some(),
+            bias1: empty || ff.is_some_and(|f| f.b1.is_some()),
+            bias2: empty || ff.is_some_and(|f| f.b2.is_some()),
+        }
+    });
+    Shape {
+        vocab,
+        dim,
+        max_length: 0,
+        layout: attention.map_or(AttentionLayout::Full, |a| a.layout),
+        embeddings: true,
+        layers: layer_shapes.collect(),
+        norms: norms.collect(),
+        tables: [Table::Absent; 4],
+        transforms: [false; 2],
+        body_transforms: false,
+    }
+}
+
+/// Tables that are zero throughout take no room, unless they would be too large to be made of
+/// nothing when the file is read.
+fn tables(tables: &[Option<&[f32]>; 4]) -> [Table; 4] {
+    let zero = |t: &[f32]| t.iter().all(|x| x.to_bits() == 0);
+    let kinds = tables.map(|table| match table {
+        None => Table::Absent,
+        Some(t) if zero(t) => Table::Zero,
+        Some(_) => Table::Stored,
+    });
+    let zeros = kinds.iter().zip(tables).filter(|(kind, _)| **kind == Table::Zero);
+    let bytes: usize = zeros.map(|(_, t)| 4 * t.map_or(0, <[f32]>::len)).sum();
+    if bytes as u64 <= limits::MAX_ZERO_TABLE_BYTES {
+        return kinds;
+    }
+    kinds.map(|kind| if kind == Table::Zero { Table::Stored } else { kind })
+}
+
+/// The header's fields that are not sizes.
+fn header(m: &CLLMModel, shape: &Shape) -> Header {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+    let mut header = Header {
+        created_timestamp: match m.header.created_timestamp {
+            0 => now,
+            created => created,
+        },
+        modified_timestamp: now,
+        timestamp: now,
+        architecture: match (shape.second_norms(), m.header.architecture) {
+            (true, _) => 2,
+            (false, 2) => 0,
+            (false, architecture) => architecture,
+        },
+        context_length: match (shape.max_length as u32, m.header.context_length) {
+            (0, 0) => limits::DEFAULT_CONTEXT as u32,
+            (0, stated) => stated,
+            (length, _) => length,
+        },
+        training_timestamp: m.training_meta.timestamp,
+        ..Header::default()
+    };
+    let copy = |slot: &mut [u8], field: &[c_char]| {
+        for (slot, &byte) in slot.iter_mut().zip(ffi::field_bytes(field)) {
+            *slot = byte;
+        }
+    };
+    copy(&mut header.model_name, &m.header.model_name);
+    copy(&mut header.description, &m.header.description);
+    header
+}
+
+/// # Safety
+/// As [`super::write_model`].
+unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
+    // SAFETY: the caller's promise.
+    let m = unsafe { view::live(model)? };
+    let mut extras = Extras::default();
+    if !m.tokens.is_null() {
+        // SAFETY: likewise.
+        let tokens = unsafe { ffi::slice(m.tokens, vocab, "model->tokens")? };
+        extras.tokens = tokens.iter().map(token_record).collect();
+    }
+    // SAFETY: likewise.
+    if let Some(strings) = unsafe { words::strings(model)? } {
+        extras.words = word_list(&strings);
+    }
+    if !m.lattice_points.is_null() && m.num_lattice_points > 0 {
+        let count = usize::try_from(m.num_lattice_points).unwrap_or(usize::MAX);
+        // SAFETY: likewise.
+        let points = unsafe { ffi::slice(m.lattice_points, count, "model->lattice_points")? };
+        extras.points = points.iter().map(lattice_point).collect();
+    }
+    let t = &m.training_meta;
+    extras.training = Training {
+        training_steps: t.training_steps,
+        learning_rate: t.learning_rate,
+        loss: t.loss,
+        optimizer: t.optimizer.map(|c| c as u8),
+        reserved: t.reserved,
+    };
+    Ok(extras)
+}
+
+/// The strings of the tokens, whole; none where each is the `token_<id>` that reading gives anyway.
+fn word_list(strings: &words::Strings) -> Words {
+    let mut words = Words::default();
+    let mut real = false;
+    for id in 0..strings.count() as u32 {
+        let word = strings.get(id).unwrap_or_default();
+        real |= word != format!("token_{id}").as_bytes();
+        words.push(word);
+    }
+    if real { words } else { Words::default() }
+}

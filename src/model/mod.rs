@@ -1,0 +1,6 @@
+//! A `CLLMModel` and the engine: views of its arrays, building one, its words, its files.
+
+pub(crate) mod build;
+pub(crate) mod file;
+pub(crate) mod view;
+pub(crate) mod words;

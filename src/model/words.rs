@@ -1,0 +1,334 @@
+//! The words of a model: `model->tokens` as strings, and texts to ids and back by them. Works for
+//! models that the program assembled as well as for the library's own.
+
+use crate::border::ffi::{self, CArray};
+use crate::border::registry::{Registry, lock};
+use crate::headers::cllm::{CLLMModel, CLLMToken};
+use crate::model::view::{self, MODELS};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::limits::{MAX_DECODED_IDS, TOKEN_STR_LEN};
+use cllm_engine::log;
+use cllm_engine::text::encode::{byte_ids, word_ids};
+use cllm_engine::text::index::{Lookup, WordIndex, Words};
+use cllm_engine::text::split::{cut, is_placeholder};
+use std::collections::HashMap;
+use std::ffi::{c_char, c_int};
+use std::sync::{Arc, Mutex};
+
+pub(crate) use cllm_engine::text::encode::Rule;
+pub(crate) use cllm_engine::text::split::is_special;
+
+/// Strings too long for `token_str`, whole, by id.
+type LongStrings = HashMap<u32, Vec<u8>>;
+
+/// What is kept between calls for a model, whoever made it.
+#[derive(Default)]
+struct State {
+    index: WordIndex,
+    /// Of a model that has no `ModelRecord` to keep them.
+    long_strings: Arc<LongStrings>,
+}
+
+static STATES: Registry<State> = Registry::new("model");
+
+fn state(model: *const CLLMModel) -> Result<Arc<Mutex<State>>> {
+    Ok(match STATES.find(model)? {
+        Some(state) => state,
+        None => STATES.insert(model, State::default()),
+    })
+}
+
+/// Drops what is kept for a model; for its end.
+pub(crate) fn forget(model: *const CLLMModel) {
+    STATES.remove(model);
+}
+
+fn long_strings(model: *const CLLMModel) -> Result<Arc<LongStrings>> {
+    Ok(match MODELS.find(model)? {
+        Some(record) => Arc::clone(&lock(&record).long_strings),
+        None => match STATES.find(model)? {
+            Some(state) => Arc::clone(&lock(&state).long_strings),
+            None => Arc::default(),
+        },
+    })
+}
+
+/// The strings of a model as they are now, by id.
+pub(crate) struct Strings<'a> {
+    tokens: &'a [CLLMToken],
+    long: Arc<LongStrings>,
+}
+
+impl Words for Strings<'_> {
+    fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    fn get(&self, id: u32) -> Option<&[u8]> {
+        let field = ffi::field_bytes(&self.tokens.get(id as usize)?.token_str);
+        // A whole string counts as long as the program has not changed the field.
+        let whole = self.long.get(&id);
+        let whole = whole.filter(|whole| cut(whole, TOKEN_STR_LEN) == field);
+        Some(whole.map_or(field, Vec::as_slice))
+    }
+
+    fn is(&self, id: u32, word: &[u8]) -> bool {
+        if !self.long.is_empty() {
+            return self.get(id) == Some(word);
+        }
+        let Some(token) = self.tokens.get(id as usize) else {
+            return false;
+        };
+        let field = token.token_str.iter().map(|&c| c as u8);
+        let ends = token.token_str.get(word.len()).is_none_or(|&c| c == 0);
+        ends && word.len() <= token.token_str.len()
+            && word.iter().copied().eq(field.take(word.len()))
+    }
+}
+
+/// The strings of a model; `None` where it has no `tokens`.
+///
+/// # Safety
+/// `model` is NULL or a model whose `tokens` is NULL or holds as many entries as the model has
+/// words; nothing writes them during `'a`.
+pub(crate) unsafe fn strings<'a>(model: *const CLLMModel) -> Result<Option<Strings<'a>>> {
+    let long = long_strings(model)?;
+    // SAFETY: the caller's promise.
+    let m = unsafe {
+        view::check_sizes(model)?;
+        view::live(model)?
+    };
+    if m.tokens.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: likewise.
+    let tokens = unsafe { ffi::slice(m.tokens, view::vocab_size(m)?, "model->tokens")? };
+    Ok(Some(Strings { tokens, long }))
+}
+
+/// The whole string of one id, also where `token_str` holds only its beginning.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn word_of(model: *const CLLMModel, id: u32) -> Result<Vec<u8>> {
+    // SAFETY: the caller's promise.
+    let strings = unsafe { strings(model)? }.ok_or(Error::Null("model->tokens"))?;
+    let word = strings.get(id).map(<[u8]>::to_vec);
+    word.ok_or_else(|| Error::argument("token id", id, "below the model's vocab_size"))
+}
+
+/// Whether some string is more than the `token_<id>` of a new model.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn has_real_strings(model: *const CLLMModel) -> Result<bool> {
+    // SAFETY: the caller's promise.
+    let Some(strings) = (unsafe { strings(model)? }) else {
+        return Ok(false);
+    };
+    let real = |(id, token): (usize, &CLLMToken)| {
+        let word = ffi::field_bytes(&token.token_str);
+        !word.is_empty() && !is_placeholder(word, id)
+    };
+    Ok(strings.tokens.iter().enumerate().any(real))
+}
+
+/// The ids of `text` by a rule, at most `limit`. For a model without `tokens` the rule's form for
+/// bytes; [`Rule::WithVocab`] has none, which is an error.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn ids_of_text(
+    model: *const CLLMModel,
+    text: &[u8],
+    rule: Rule,
+    limit: usize,
+) -> Result<Vec<u32>> {
+    // SAFETY: the caller's promise, here and for `vocab`.
+    let strings = unsafe { strings(model)? };
+    // SAFETY: likewise.
+    let vocab = view::vocab_size(unsafe { view::live(model)? })?;
+    let Some(strings) = strings else {
+        if rule == Rule::WithVocab {
+            return Err(Error::Null("model->tokens"));
+        }
+        if rule == Rule::Inference {
+            log::warn("the model has no vocabulary: every byte of the text becomes one id");
+        }
+        return byte_ids(text, rule, vocab, limit);
+    };
+    let state = state(model)?;
+    let mut state = lock(&state);
+    let mut lookup = Lookup::new(&mut state.index, &strings)?;
+    word_ids(text, rule, vocab, &mut lookup, limit)
+}
+
+/// The words of `ids` with single spaces between them, and whether all of them fit into a C
+/// string of `room` bytes: it ends before the first that does not. Ids outside the vocabulary and
+/// empty strings are left out, special words as well where `hide_specials` says so. A model
+/// without `tokens` gives one byte `id mod 128` per id.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn text_of_ids(
+    model: *const CLLMModel,
+    ids: &[u32],
+    room: usize,
+    hide_specials: bool,
+) -> Result<(Vec<u8>, bool)> {
+    // SAFETY: the caller's promise.
+    let Some(strings) = (unsafe { strings(model)? }) else {
+        log::warn("the model has no vocabulary: every id becomes one character");
+        let fit = ids.len().min(room.saturating_sub(1));
+        let text = ids[..fit].iter().map(|id| (id % 128) as u8).collect();
+        return Ok((text, fit == ids.len()));
+    };
+    let mut text = Vec::new();
+    for &id in ids {
+        let shown = |word: &&[u8]| !(word.is_empty() || hide_specials && is_special(word));
+        let Some(word) = strings.get(id).filter(shown) else {
+            continue;
+        };
+        let space = usize::from(!text.is_empty());
+        // The bound of the original, which leaves room for a space after the word as well.
+        if text.len() + space + word.len() >= room.saturating_sub(1) {
+            return Ok((text, false));
+        }
+        text.try_reserve(word.len() + 1)
+            .map_err(|_| Error::Memory { what: "a text", bytes: text.len() })?;
+        text.extend_from_slice(&b" "[..space]);
+        text.extend_from_slice(word);
+    }
+    Ok((text, true))
+}
+
+/// [`ids_of_text`] into an array of C's with room for `max_ids`; the number of ids.
+///
+/// # Safety
+/// As [`strings`]; `text` is NULL or a C string; `ids` is NULL or has room for `max_ids`.
+pub(crate) unsafe fn write_ids(
+    model: *const CLLMModel,
+    text: *const c_char,
+    rule: Rule,
+    ids: *mut u32,
+    max_ids: c_int,
+) -> Result<c_int> {
+    let limit = ffi::positive(max_ids, "max_tokens")?;
+    // SAFETY: the caller's promise, for the whole body.
+    unsafe {
+        let text = ffi::bytes(text, "text")?;
+        ffi::slice_mut(ids, 0, "tokens")?;
+        let found = ids_of_text(model, text, rule, limit)?;
+        ffi::slice_mut(ids, found.len(), "tokens")?.copy_from_slice(&found);
+        Ok(found.len() as c_int)
+    }
+}
+
+/// [`text_of_ids`] into a buffer of C's; an error after writing what fits.
+///
+/// # Safety
+/// As [`strings`]; `ids` and `output` are NULL or have the sizes given.
+pub(crate) unsafe fn write_text(
+    model: *const CLLMModel,
+    ids: *const u32,
+    num_ids: c_int,
+    output: *mut c_char,
+    max_length: c_int,
+    hide_specials: bool,
+) -> Result<()> {
+    let room = ffi::positive(max_length, "max_length")?;
+    // SAFETY: the caller's promise, for the whole body.
+    unsafe {
+        let count = num_ids.max(0) as usize;
+        if count > MAX_DECODED_IDS {
+            return Err(Error::argument("num_tokens", count, "at most 2^28"));
+        }
+        let ids = ffi::slice(ids, count, "tokens")?;
+        ffi::slice_mut(output, 0, "output")?;
+        let (text, complete) = text_of_ids(model, ids, room, hide_specials)?;
+        // Only what is written is looked at as a slice: the rest may be uninitialised.
+        let output = ffi::slice_mut(output.cast::<u8>(), text.len() + 1, "output")?;
+        output[..text.len()].copy_from_slice(&text);
+        output[text.len()] = 0;
+        if !complete {
+            return Err(Error::argument("max_length", max_length, "enough for the text"));
+        }
+    }
+    ffi::len(num_ids, "num_tokens").map(|_| ())
+}
+
+/// What stands in the slots of a model that a vocabulary leaves over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unused {
+    /// `<UNK_<id>>`.
+    Unk,
+    /// `token_<id>`, as in a new model.
+    Placeholder,
+}
+
+/// Gives a model the words of a vocabulary, ids in their order, with their counts as frequencies.
+/// `model->tokens` is replaced by a new block, all other fields of which are 0, and the old block
+/// is freed; after an error nothing is changed. The number of strings that `token_str` holds only
+/// the beginning of.
+///
+/// # Safety
+/// As [`strings`]; `model->tokens` is NULL or a block of malloc's family, which nothing else uses.
+pub(crate) unsafe fn set_words(
+    model: *mut CLLMModel,
+    words: &[(&[u8], u64)],
+    unused: Unused,
+) -> Result<usize> {
+    let record = MODELS.find(model)?;
+    // SAFETY: the caller's promise.
+    let m = unsafe { ffi::get_mut(model, "model")? };
+    let slots = slots(m)?;
+    if words.len() > slots {
+        return Err(Error::shape(format!(
+            "{} words are too many for a model with {slots}",
+            words.len()
+        )));
+    }
+    let mut tokens = CArray::<CLLMToken>::zeroed("the tokens", slots)?;
+    let mut long = LongStrings::new();
+    for (id, token) in tokens.as_mut_slice().iter_mut().enumerate() {
+        token.token_id = id as u32;
+        match words.get(id) {
+            Some(&(word, count)) => {
+                ffi::set_field(&mut token.token_str, word);
+                token.frequency = count as f32;
+                if word.len() > TOKEN_STR_LEN {
+                    long.insert(id as u32, word.to_vec());
+                }
+            }
+            None => {
+                let text = match unused {
+                    Unused::Unk => format!("<UNK_{id}>"),
+                    Unused::Placeholder => format!("token_{id}"),
+                };
+                ffi::set_field(&mut token.token_str, text.as_bytes());
+            }
+        }
+    }
+    let cut_strings = long.len();
+    match record {
+        Some(record) => lock(&record).long_strings = Arc::new(long),
+        None => {
+            let state = state(model)?;
+            lock(&state).long_strings = Arc::new(long);
+        }
+    }
+    let old = std::mem::replace(&mut m.tokens, tokens.into_raw());
+    // SAFETY: the caller's promise; the model does not refer to it any more.
+    unsafe { ffi::free(old) };
+    Ok(cut_strings)
+}
+
+/// Entries of `model->tokens`, for whoever makes a new block of them.
+pub(crate) fn slots(model: &CLLMModel) -> Result<usize> {
+    match model.vocab_size {
+        0 => view::vocab_size(model),
+        n => {
+            usize::try_from(n).map_err(|_| Error::argument("model->vocab_size", n, "an array size"))
+        }
+    }
+}
