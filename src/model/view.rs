@@ -7,7 +7,7 @@ use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForward
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::nn::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Layers, Model, Norm,
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Layers, ModelRef, Norm,
     Params,
 };
 use cllm_kernels::memory::product;
@@ -369,7 +369,7 @@ pub(crate) unsafe fn write<'a>(params: Params<Raw>) -> Result<Params<&'a mut [f3
 ///
 /// # Safety
 /// As [`plan`]; nothing writes the weights during `'a`.
-pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
+pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<ModelRef<'a>> {
     // SAFETY: the caller's promise, for both.
     unsafe { model_of(&plan(model)?) }
 }
@@ -378,14 +378,14 @@ pub(crate) unsafe fn model<'a>(model: *const CLLMModel) -> Result<Model<'a>> {
 ///
 /// # Safety
 /// As [`read`]; nothing writes the weights during `'a`.
-pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<Model<'a>> {
+pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
         let spiral = match plan.spiral {
             Some(t) => Some(ffi::slice(t.pointer, t.len, "spiral_positions")?),
             None => None,
         };
-        Ok(Model {
+        Ok(ModelRef {
             vocab: plan.vocab,
             dim: plan.dim,
             max_length: plan.max_length,

@@ -4,7 +4,7 @@ use cllm_engine::error::Result;
 use cllm_engine::nn::activations::{Activations, Keep};
 use cllm_engine::nn::forward::{self, Beyond, Past};
 use cllm_engine::nn::loss::Targets;
-use cllm_engine::nn::model::{Kind, Model, Params};
+use cllm_engine::nn::model::{Kind, ModelRef, Params};
 use cllm_engine::train::optimizer::{self, Rule, Tensor, Update};
 use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
@@ -59,7 +59,7 @@ pub fn repeat(
 /// Forward passes of `batch` sequences.
 pub struct ForwardPass<'a, 'm> {
     pool: &'a Pool,
-    model: &'a Model<'m>,
+    model: &'a ModelRef<'m>,
     batch: usize,
     activations: Activations,
     logits: Vec<f32>,
@@ -67,7 +67,7 @@ pub struct ForwardPass<'a, 'm> {
 
 impl<'a, 'm> ForwardPass<'a, 'm> {
     /// For a model.
-    pub fn new(pool: &'a Pool, model: &'a Model<'m>, batch: usize) -> Self {
+    pub fn new(pool: &'a Pool, model: &'a ModelRef<'m>, batch: usize) -> Self {
         Self { pool, model, batch, activations: Activations::default(), logits: Vec::new() }
     }
 
@@ -111,7 +111,7 @@ impl<'a, 'm> ForwardPass<'a, 'm> {
 /// Training steps on a copy of a model's parameters.
 #[derive(Debug)]
 pub struct TrainingCopy<'a, 'm> {
-    model: &'a Model<'m>,
+    model: &'a ModelRef<'m>,
     weights: Params<Vec<f32>>,
     gradients: Params<Vec<f32>>,
     moments1: Params<Vec<f32>>,
@@ -123,7 +123,7 @@ pub struct TrainingCopy<'a, 'm> {
 
 impl<'a, 'm> TrainingCopy<'a, 'm> {
     /// Copies the parameters; the model stays as it is.
-    pub fn new(model: &'a Model<'m>) -> Result<Self> {
+    pub fn new(model: &'a ModelRef<'m>) -> Result<Self> {
         let zeros = || model.params.by_ref().try_map(|_, _, t| filled("the gradients", t.len()));
         let copy = |t: &&[f32]| copied("a copy of the weights", t);
         let weights = model.params.by_ref().try_map(|_, _, t| copy(t))?;
@@ -149,7 +149,7 @@ impl<'a, 'm> TrainingCopy<'a, 'm> {
         batch: usize,
     ) -> Result<f64> {
         let model =
-            Model { params: self.weights.by_ref().map(|_, _, t| t.as_slice()), ..*self.model };
+            ModelRef { params: self.weights.by_ref().map(|_, _, t| t.as_slice()), ..*self.model };
         self.workspace.forward(pool, &model, tokens, batch)?;
         let loss = {
             let mut gradients = self.gradients.by_mut().map(|_, _, t| t.as_mut_slice());

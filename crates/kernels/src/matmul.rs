@@ -338,13 +338,13 @@ fn tiles(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::rng;
     use ndarray::{Array2, ShapeBuilder, s};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn random(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
-        let mut out = Array2::zeros((rows, columns));
-        rng::fill_normal(&mut rng::seeded(seed), out.as_slice_mut().unwrap(), 1.0);
-        out
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.7..1.7))
     }
 
     fn reference(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f64> {

@@ -11,7 +11,7 @@ use cllm_engine::generate::sampler::{self, Settings};
 use cllm_engine::generate::session::Session;
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
-use cllm_engine::nn::model::Model;
+use cllm_engine::nn::model::ModelRef;
 use cllm_engine::rng;
 use rand::RngExt;
 use std::ffi::{c_char, c_int};
@@ -73,7 +73,7 @@ unsafe fn forward(inference: *mut CLLMInference, tokens: &[u32]) -> Result<()> {
 }
 
 /// Stands for the present state of the weights of the context's model.
-pub(crate) fn stamp(context: &CLLMInference, model: &Model) -> u64 {
+pub(crate) fn stamp(context: &CLLMInference, model: &ModelRef) -> u64 {
     view::weights_version(context.model)
         ^ model.fingerprint()
         ^ (context.model.addr() as u64).rotate_left(32)

@@ -7,7 +7,7 @@ use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::forward;
-use cllm_engine::nn::model::Model;
+use cllm_engine::nn::model::ModelRef;
 use cllm_engine::nn::rows::linear;
 use cllm_kernels::attention::row_weights;
 use cllm_kernels::memory::product;
@@ -287,7 +287,7 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
 pub(super) unsafe fn publish(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
-    model: &Model,
+    model: &ModelRef,
     batch: usize,
     positions: usize,
 ) -> Result<()> {

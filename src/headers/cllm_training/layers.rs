@@ -13,7 +13,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::activations::{Activations, Keep};
 use cllm_engine::nn::backward::{Scratch, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
-use cllm_engine::nn::model::{Attention, Layers, Model, Params};
+use cllm_engine::nn::model::{Attention, Layers, ModelRef, Params};
 use cllm_kernels::memory::{filled, product};
 use cllm_kernels::norm;
 use cllm_kernels::vector::add_assign;
@@ -270,11 +270,11 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
 }
 
 /// The model reduced to one of its layers.
-fn one_layer<'a>(model: &Model<'a>, l: usize) -> Model<'a> {
+fn one_layer<'a>(model: &ModelRef<'a>, l: usize) -> ModelRef<'a> {
     let params = Params {
         embeddings: model.params.embeddings,
         layers: Layers::from_iter([model.params.layers[l].clone()]),
         learned: None,
     };
-    Model { spiral: None, params, ..*model }
+    ModelRef { spiral: None, params, ..*model }
 }

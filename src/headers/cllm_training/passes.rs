@@ -6,7 +6,7 @@ use crate::border::ffi::{self, guard};
 use crate::model::view::model_of;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
-use cllm_engine::nn::model::Model;
+use cllm_engine::nn::model::ModelRef;
 use cllm_kernels::cross_entropy::log_sum_exp;
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn cllm_compute_loss(
 
 /// # Safety
 /// `out` holds a row for each id.
-unsafe fn copy_rows(model: &Model, ids: &[u32], out: *mut f32) -> Result<()> {
+unsafe fn copy_rows(model: &ModelRef, ids: &[u32], out: *mut f32) -> Result<()> {
     let d = model.dim;
     // SAFETY: the caller's promise.
     let out = unsafe { ffi::slice_mut(out, ids.len() * d, "cached embeddings")? };

@@ -8,7 +8,7 @@ use cllm_compat::benchmark::{ForwardPass, Timing, TrainingCopy, repeat};
 use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{DEFAULT_CONTEXT, MAX_ITERATIONS};
-use cllm_engine::nn::model::Model;
+use cllm_engine::nn::model::ModelRef;
 use cllm_engine::system::memory;
 use cllm_engine::train::batch;
 use cllm_engine::{log, rng};
@@ -34,7 +34,7 @@ const NOTHING: BenchmarkResults = BenchmarkResults {
 
 /// One benchmark to be run.
 pub(crate) struct Bench<'a> {
-    model: Model<'a>,
+    model: ModelRef<'a>,
     pool: Arc<Pool>,
     batch: usize,
     length: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// Checks the sizes.
     pub(crate) fn new(
-        model: Model<'a>,
+        model: ModelRef<'a>,
         batch: usize,
         length: usize,
         iterations: c_int,

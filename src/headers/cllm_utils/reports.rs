@@ -9,7 +9,7 @@ use crate::model::view;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::atomic;
 use cllm_engine::limits::MAX_PROFILE_SECONDS;
-use cllm_engine::nn::model::Model;
+use cllm_engine::nn::model::ModelRef;
 use cllm_engine::system::{date, memory};
 use std::ffi::{c_char, c_int};
 use std::fmt::Write;
@@ -30,7 +30,7 @@ struct Results {
     training: BenchmarkResults,
 }
 
-fn run_all(model: &Model, plan: [(usize, c_int); 4], budget: Duration) -> Result<Results> {
+fn run_all(model: &ModelRef, plan: [(usize, c_int); 4], budget: Duration) -> Result<Results> {
     let bench = |(batch, iterations): (usize, c_int)| {
         Bench::new(model.clone(), batch, LENGTH, iterations, budget)
     };
@@ -115,7 +115,7 @@ pub extern "C" fn cllm_profile_memory(model: *mut CLLMModel, duration_seconds: c
     });
 }
 
-fn report(m: &CLLMModel, model: &Model) -> Result<String> {
+fn report(m: &CLLMModel, model: &ModelRef) -> Result<String> {
     let r = run_all(model, [(1, 20), (8, 10), (4, 10), (4, 5)], REPORT_BUDGET)?;
     let mut parameters = 0u64;
     model.params.visit(|_, _, t| parameters += t.len() as u64);

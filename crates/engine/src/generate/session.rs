@@ -5,7 +5,7 @@ use crate::limits::CACHE_AHEAD;
 use crate::nn::activations::{Activations, Keep};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond, Past};
-use crate::nn::model::Model;
+use crate::nn::model::ModelRef;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 
@@ -52,7 +52,7 @@ impl Session {
     pub fn run(
         &mut self,
         pool: &Pool,
-        model: &Model,
+        model: &ModelRef,
         stamp: u64,
         tokens: &[u32],
         hidden: &mut [f32],
@@ -83,7 +83,7 @@ impl Session {
         Ok(())
     }
 
-    fn append(&mut self, pool: &Pool, model: &Model, tokens: &[u32]) -> Result<()> {
+    fn append(&mut self, pool: &Pool, model: &ModelRef, tokens: &[u32]) -> Result<()> {
         let len = self.tokens.len() + tokens.len();
         if self.tokens.capacity() < len {
             let room = len.max(model.max_length.min(CACHE_AHEAD)).max(len + len / 2);
@@ -102,7 +102,7 @@ impl Session {
     /// What of `sequence` the model should look at: all of it while it fits into the model's
     /// positions; later its last part. The window moves by half of the context at a time, so that
     /// it is recomputed only once in that many tokens.
-    pub fn window<'s>(model: &Model, sequence: &'s [u32]) -> &'s [u32] {
+    pub fn window<'s>(model: &ModelRef, sequence: &'s [u32]) -> &'s [u32] {
         let context = model.max_length;
         if !model.has_positions() || sequence.len() <= context {
             return sequence;
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn windows() {
         let table = [0.0; 8];
-        let model = Model {
+        let model = ModelRef {
             vocab: 1,
             dim: 1,
             max_length: 8,

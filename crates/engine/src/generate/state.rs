@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::file::Problem;
 use crate::file::bytes::{Parser, bytes_to_floats};
 use crate::nn::cache::KvCache;
-use crate::nn::model::Model;
+use crate::nn::model::ModelRef;
 use crate::rng::Rng;
 use cllm_kernels::memory::filled;
 use rand::SeedableRng;
@@ -35,7 +35,7 @@ pub struct Saved {
 }
 
 /// The bytes of a state. `stamp` is what the session takes for the present state of the weights.
-pub fn encode(saved: &Saved, session: &Session, model: &Model, stamp: u64) -> Result<Vec<u8>> {
+pub fn encode(saved: &Saved, session: &Session, model: &ModelRef, stamp: u64) -> Result<Vec<u8>> {
     let (tokens, cache) = session.content(stamp).unzip();
     let tokens = tokens.unwrap_or_default();
     let floats: usize = cache.map_or(0, |c: &KvCache| c.tables().map(<[f32]>::len).sum());
@@ -72,7 +72,7 @@ pub fn encode(saved: &Saved, session: &Session, model: &Model, stamp: u64) -> Re
 
 /// What [`encode`] wrote, for the same model. An error where the bytes are damaged or were written
 /// with other weights.
-pub fn decode(bytes: &[u8], model: &Model, stamp: u64) -> Result<(Saved, Session), Problem> {
+pub fn decode(bytes: &[u8], model: &ModelRef, stamp: u64) -> Result<(Saved, Session), Problem> {
     let mut parser = Parser::new("the state", bytes);
     if &parser.array::<8>()? != MAGIC {
         return Err(Problem::content("not a state of a generation"));
@@ -123,7 +123,7 @@ pub fn decode(bytes: &[u8], model: &Model, stamp: u64) -> Result<(Saved, Session
     Ok((saved, Session::with_content(tokens, cache, stamp)))
 }
 
-fn ids(parser: &mut Parser, model: &Model) -> Result<Vec<u32>, Problem> {
+fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
     let count = parser.u64()?;
     let count = usize::try_from(count).ok().filter(|n| n.saturating_mul(4) <= parser.left());
     let count = count.ok_or_else(|| Problem::content("the state ends early"))?;

@@ -1,7 +1,7 @@
 //! What a forward pass computes on its way. Training keeps one [`LayerActivations`] per layer for
 //! the backward pass; generation uses a single one for all layers.
 
-use super::model::Model;
+use super::model::ModelRef;
 use crate::error::Result;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{grow, product};
@@ -58,7 +58,7 @@ pub enum Keep {
 
 impl Activations {
     /// Makes room for `rows` rows of `model`; what is there already is used again.
-    pub fn reserve(&mut self, model: &Model, rows: usize, keep: Keep) -> Result<()> {
+    pub fn reserve(&mut self, model: &ModelRef, rows: usize, keep: Keep) -> Result<()> {
         const WHAT: &str = "the activations";
         let d = model.dim;
         let count = match keep {

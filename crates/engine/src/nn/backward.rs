@@ -4,7 +4,7 @@
 use super::activations::{Activations, LayerActivations};
 use super::forward::qkv_heads;
 use super::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Model, Norm, Params,
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, ModelRef, Norm, Params,
 };
 use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
@@ -34,7 +34,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// Makes room for `rows` rows of `model`.
-    pub fn reserve(&mut self, model: &Model, rows: usize) -> Result<()> {
+    pub fn reserve(&mut self, model: &ModelRef, rows: usize) -> Result<()> {
         const WHAT: &str = "the backward pass";
         let width = product(WHAT, &[rows, model.dim])?;
         for buffer in [&mut self.dnormed, &mut self.dx, &mut self.branch] {
@@ -55,7 +55,7 @@ impl Scratch {
 /// other tensors of `grads` are overwritten.
 pub fn backward(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     tokens: &[u32],
     batch: usize,
     activations: &Activations,
@@ -70,7 +70,7 @@ pub fn backward(
 
 fn run(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     tokens: &[u32],
     batch: usize,
     activations: &Activations,

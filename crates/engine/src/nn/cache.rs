@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::nn::model::Model;
+use crate::nn::model::ModelRef;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -48,7 +48,7 @@ impl KvCache {
     /// [`KvCache::tables`] gives, in its order.
     pub(crate) fn restore<E: From<Error>>(
         &mut self,
-        model: &Model,
+        model: &ModelRef,
         len: usize,
         mut fill: impl FnMut(&mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -64,7 +64,7 @@ impl KvCache {
     }
 
     /// Makes room for `more` positions of `model`.
-    pub(crate) fn reserve(&mut self, model: &Model, more: usize) -> Result<()> {
+    pub(crate) fn reserve(&mut self, model: &ModelRef, more: usize) -> Result<()> {
         const WHAT: &str = "the key/value cache";
         let layers = model.params.layers.len();
         if self.dim != model.dim || self.layers != layers {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::nn::model::{Layer, Norm, Params};
 
-    fn model(dim: usize, max_length: usize) -> Model<'static> {
+    fn model(dim: usize, max_length: usize) -> ModelRef<'static> {
         let layer = Layer {
             norm1: Norm::default(),
             attention: None,
@@ -126,11 +126,11 @@ mod tests {
         };
         let layers = [layer.clone(), layer].into_iter().collect();
         let params = Params { embeddings: &[][..], layers, learned: None };
-        Model { vocab: 0, dim, max_length, spiral: None, params }
+        ModelRef { vocab: 0, dim, max_length, spiral: None, params }
     }
 
     /// One position: keys `10·position + layer`, values with half a unit more.
-    fn add(cache: &mut KvCache, model: &Model, position: usize) {
+    fn add(cache: &mut KvCache, model: &ModelRef, position: usize) {
         let d = model.dim;
         cache.reserve(model, 1).unwrap();
         for layer in 0..2 {

@@ -9,7 +9,7 @@
 
 use super::activations::{Activations, Keep, LayerActivations};
 use super::cache::KvCache;
-use super::model::{Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Model, Norm};
+use super::model::{Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, ModelRef, Norm};
 use super::rows::{TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
@@ -40,7 +40,7 @@ pub enum Past<'a> {
 /// backward pass needs is there too. A token ≥ V contributes a zero embedding row.
 pub fn forward(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     tokens: &[u32],
     batch: usize,
     activations: &mut Activations,
@@ -78,7 +78,7 @@ struct Batch {
 
 fn run(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     tokens: &[u32],
     shape: Batch,
     activations: &mut Activations,
@@ -95,7 +95,7 @@ fn run(
 
 /// The layers over one sequence whose residual stream is given, for a model of one layer; the
 /// activations have room for it.
-pub fn layer_forward(pool: &Pool, model: &Model, x: &[f32], activations: &mut Activations) {
+pub fn layer_forward(pool: &Pool, model: &ModelRef, x: &[f32], activations: &mut Activations) {
     let n = x.len() / model.dim;
     activations.layers[0].input[..x.len()].copy_from_slice(x);
     let shape = Batch { batch: 1, rows: n, base: 0 };
@@ -105,7 +105,7 @@ pub fn layer_forward(pool: &Pool, model: &Model, x: &[f32], activations: &mut Ac
 /// All layers and the output norm, from the embedded input on.
 fn blocks(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     n: usize,
     shape: Batch,
     activations: &mut Activations,
@@ -157,7 +157,14 @@ fn blocks(
 }
 
 /// x_t = E[token] + S[pos] + P[pos].
-fn embed(pool: &Pool, model: &Model, tokens: &[u32], shape: Batch, x: &mut [f32], beyond: Beyond) {
+fn embed(
+    pool: &Pool,
+    model: &ModelRef,
+    tokens: &[u32],
+    shape: Batch,
+    x: &mut [f32],
+    beyond: Beyond,
+) {
     let d = model.dim;
     pool.chunks((x, TASK_ROWS * d), |task, x| {
         for (i, row) in x.chunks_exact_mut(d).enumerate() {
@@ -176,7 +183,7 @@ fn embed(pool: &Pool, model: &Model, tokens: &[u32], shape: Batch, x: &mut [f32]
 }
 
 /// The row of the position tables for a position.
-pub(super) fn position_row(model: &Model, position: usize, beyond: Beyond) -> Option<usize> {
+pub(super) fn position_row(model: &ModelRef, position: usize, beyond: Beyond) -> Option<usize> {
     match model.max_length {
         0 => None,
         length if position < length => Some(position),
@@ -352,7 +359,7 @@ fn hidden(
 }
 
 /// logits = E·n for rows of n: `out` is `[rows][V]`.
-pub fn logits(pool: &Pool, model: &Model, normed: &[f32], rows: usize, out: &mut [f32]) {
+pub fn logits(pool: &Pool, model: &ModelRef, normed: &[f32], rows: usize, out: &mut [f32]) {
     linear(pool, out, normed, model.params.embeddings, rows, model.dim, model.vocab);
 }
 

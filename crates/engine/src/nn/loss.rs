@@ -1,7 +1,7 @@
 //! Cross-entropy of the next token, its gradient, and the two products of the output layer, in
 //! chunks of rows: memory does not grow with batch × vocabulary.
 
-use super::model::Model;
+use super::model::ModelRef;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
@@ -63,7 +63,7 @@ impl Scratch {
 /// Mean of `−ln softmax(E·n)[target]` over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     normed: &[f32],
     targets: Targets,
     scratch: &mut Scratch,
@@ -88,7 +88,7 @@ pub fn evaluate(
 /// The same, and its gradient: `dnormed` `[T][d]` and `dembeddings` `[V][d]` are overwritten.
 pub fn gradient(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     normed: &[f32],
     targets: Targets,
     scratch: &mut Scratch,
@@ -122,7 +122,7 @@ pub fn gradient(
     Ok(mean(model, targets, &scratch.losses[..rows]))
 }
 
-fn checked_rows(model: &Model, normed: &[f32], targets: Targets) -> Result<usize> {
+fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<usize> {
     let rows = targets.ids.len();
     if rows * model.dim > normed.len() || targets.mask.is_some_and(|m| m.len() < rows) {
         return Err(Error::shape(format!("{rows} targets for fewer rows")));
@@ -134,7 +134,7 @@ fn checked_rows(model: &Model, normed: &[f32], targets: Targets) -> Result<usize
 /// then `after` with the chunk's first row, its number of rows and what `row_loss` left there.
 fn chunks(
     pool: &Pool,
-    model: &Model,
+    model: &ModelRef,
     normed: &[f32],
     targets: Targets,
     rows: usize,
@@ -164,7 +164,7 @@ fn chunks(
     }
 }
 
-fn mean(model: &Model, targets: Targets, losses: &[f32]) -> f64 {
+fn mean(model: &ModelRef, targets: Targets, losses: &[f32]) -> f64 {
     let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
     match targets.count(model.vocab) {
         0 => 0.0,

@@ -311,7 +311,7 @@ impl<T> Params<T> {
 
 /// A model to run: its sizes, its parameters, its constant position table.
 #[derive(Clone, Debug)]
-pub struct Model<'a> {
+pub struct ModelRef<'a> {
     /// V.
     pub vocab: usize,
     /// d.
@@ -324,7 +324,7 @@ pub struct Model<'a> {
     pub params: Params<&'a [f32]>,
 }
 
-impl Model<'_> {
+impl ModelRef<'_> {
     /// Number of weights.
     pub fn weights(&self) -> usize {
         let mut sum = 0;

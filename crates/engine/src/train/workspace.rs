@@ -5,7 +5,7 @@ use crate::nn::activations::{Activations, Keep};
 use crate::nn::backward;
 use crate::nn::forward::{self, Beyond, Past};
 use crate::nn::loss::{self, Targets};
-use crate::nn::model::{Model, Params};
+use crate::nn::model::{ModelRef, Params};
 use cllm_kernels::Pool;
 
 /// Memory of training passes.
@@ -23,7 +23,7 @@ impl Workspace {
     pub fn forward(
         &mut self,
         pool: &Pool,
-        model: &Model,
+        model: &ModelRef,
         tokens: &[u32],
         batch: usize,
     ) -> Result<()> {
@@ -44,7 +44,7 @@ impl Workspace {
     pub fn backward(
         &mut self,
         pool: &Pool,
-        model: &Model,
+        model: &ModelRef,
         tokens: &[u32],
         targets: Targets,
         batch: usize,
@@ -70,7 +70,7 @@ impl Workspace {
     pub fn evaluate(
         &mut self,
         pool: &Pool,
-        model: &Model,
+        model: &ModelRef,
         tokens: &[u32],
         targets: &[u32],
         length: usize,

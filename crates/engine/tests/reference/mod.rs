@@ -2,7 +2,9 @@
 //! models to compare on.
 #![allow(dead_code)]
 
-use cllm_engine::nn::model::{Attention, AttentionLayout, FeedForward, Layer, Model, Norm, Params};
+use cllm_engine::nn::model::{
+    Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params,
+};
 use rand::{RngExt, SeedableRng};
 
 /// A model whose values the test owns.
@@ -101,8 +103,8 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
 }
 
 impl Owned {
-    pub fn view(&self) -> Model<'_> {
-        Model {
+    pub fn view(&self) -> ModelRef<'_> {
+        ModelRef {
             vocab: self.vocab,
             dim: self.dim,
             max_length: self.max_length,
