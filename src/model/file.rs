@@ -5,7 +5,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi::{self, CArray, Draft};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::build::{self, Sizes};
@@ -26,12 +26,12 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     let (file, len) = file::open(path)?;
     let mut reader = Reader::open(file, len).map_err(Problem::at(path))?;
     let values = if allow_non_finite { Values::Any } else { Values::Finite };
-    let draft = Draft(make(reader.header(), reader.shape(), reader.has_extension())?);
+    let draft = make(reader.header(), reader.shape(), reader.has_extension())?;
     // SAFETY: the model was just made, and nothing else knows it.
-    let m = unsafe { ffi::get_mut(draft.0, "model")? };
+    let m = unsafe { ffi::get_mut(draft.get(), "model")? };
     let extras = reader.read(&mut Slots(m), values).map_err(Problem::at(path))?;
     // SAFETY: likewise; the borrow of the slots is over.
-    unsafe { set_extras(draft.0, &extras)? };
+    unsafe { set_extras(draft.get(), &extras)? };
     Ok(draft.keep())
 }
 
@@ -60,27 +60,8 @@ pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result
     file::atomic::write(path, |out| file.write(out))
 }
 
-/// A model that is freed unless it is kept.
-struct Draft(*mut CLLMModel);
-
-impl Draft {
-    fn keep(self) -> *mut CLLMModel {
-        let model = self.0;
-        std::mem::forget(self);
-        model
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // SAFETY: the library made the model, and nothing else knows it yet.
-        // Freeing a model of the library's own has no way to fail.
-        let _ = unsafe { build::free(self.0) };
-    }
-}
-
 /// A model with the sizes of a file, values still to come.
-fn make(header: &Header, shape: &Shape, has_extension: bool) -> Result<*mut CLLMModel> {
+fn make(header: &Header, shape: &Shape, has_extension: bool) -> Result<Draft<CLLMModel>> {
     // One width stands for layers of several: the block has room for them all.
     let all_hidden: usize = shape.layers.iter().map(|l| l.hidden).sum();
     let sizes = Sizes {
@@ -93,9 +74,10 @@ fn make(header: &Header, shape: &Shape, has_extension: bool) -> Result<*mut CLLM
         layout: shape.layout,
         second_norms: shape.second_norms(),
     };
-    let draft = Draft(build::build(&sizes)?);
     // SAFETY: the model was just made, and nothing else knows it.
-    let m = unsafe { ffi::get_mut(draft.0, "model")? };
+    let draft = unsafe { Draft::new(build::build(&sizes)?, build::free) };
+    // SAFETY: likewise.
+    let m = unsafe { ffi::get_mut(draft.get(), "model")? };
     set_header(m, header, shape);
     // SAFETY: the arrays of a model of the library's have these lengths.
     unsafe {
@@ -105,7 +87,7 @@ fn make(header: &Header, shape: &Shape, has_extension: bool) -> Result<*mut CLLM
         }
         set_tables(m, shape)?;
     }
-    Ok(draft.keep())
+    Ok(draft)
 }
 
 fn set_header(m: &mut CLLMModel, header: &Header, shape: &Shape) {

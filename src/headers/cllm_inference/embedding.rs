@@ -54,17 +54,13 @@ unsafe fn matrix<'a>(inference: *const CLLMInference) -> Result<Matrix<'a>> {
     let (vocab, dim) = (view::vocab_size(model)?, view::embedding_dim(model)?);
     let e = &model.embeddings;
     let square = product("a lattice transform", &[dim, dim])?;
-    let optional = |pointer: *mut f32, name| match pointer.is_null() {
-        true => Ok(None),
-        false => ffi::slice(pointer, square, name).map(Some),
-    };
     let len = product("the embedding matrix", &[vocab, dim])?;
     Ok(Matrix {
         vocab,
         dim,
         rows: ffi::slice(e.embeddings, len, "model->embeddings.embeddings")?,
-        transform: optional(e.lattice_transform, "lattice_transform")?,
-        inverse: optional(e.inverse_transform, "inverse_transform")?,
+        transform: ffi::slice_opt(e.lattice_transform, square, "lattice_transform")?,
+        inverse: ffi::slice_opt(e.inverse_transform, square, "inverse_transform")?,
     })
 }
 

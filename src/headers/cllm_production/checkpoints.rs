@@ -10,10 +10,10 @@ use crate::headers::cllm_training::state::{TrainingState, with};
 use crate::model::file;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::state as container;
+use cllm_engine::system::date;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes before the block, all of an original file: epoch, step, best loss, learning rate, Unix
 /// time, two words of zeros.
@@ -24,13 +24,12 @@ const PREFIX: usize = 40;
 /// # Safety
 /// As [`save_state`].
 pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut prefix = [0; PREFIX];
     prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());
     prefix[4..8].copy_from_slice(&t.current_step.to_le_bytes());
     prefix[8..12].copy_from_slice(&t.best_loss.to_le_bytes());
     prefix[12..16].copy_from_slice(&t.config.learning_rate.to_le_bytes());
-    prefix[16..24].copy_from_slice(&seconds.to_le_bytes());
+    prefix[16..24].copy_from_slice(&date::unix_seconds().to_le_bytes());
     file::write_model(t.model, &with_suffix(path, ".model"))?;
     save_state(t, state, &prefix, path)
 }

@@ -12,9 +12,9 @@ use cllm_engine::file::{
 };
 use cllm_engine::limits;
 use cllm_engine::nn::model::{AttentionLayout, Norm, Params};
+use cllm_engine::system::date;
 use cllm_engine::text::index::Words as _;
 use std::ffi::c_char;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A model as it is to be written; the floats are borrowed.
 pub(super) struct Snapshot<'m> {
@@ -224,7 +224,7 @@ fn tables(tables: &[Option<&[f32]>; 4]) -> [Table; 4] {
 
 /// The header's fields that are not sizes.
 fn header(m: &CLLMModel, shape: &Shape) -> Header {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+    let now = date::unix_seconds();
     let mut header = Header {
         created_timestamp: match m.header.created_timestamp {
             0 => now,

@@ -2,10 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Seconds since 1970; 0 where the clock stands before.
+pub fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 /// Now, as `2026-01-31 23:59:59 UTC`.
 pub fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    utc(seconds)
+    utc(unix_seconds())
 }
 
 /// Seconds since 1970 as a date and time. Days are turned into the civil calendar as in Hinnant,

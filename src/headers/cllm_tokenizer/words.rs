@@ -1,9 +1,9 @@
 //! The words of a `CLLMTokenizer`, for its own functions and those of the data loader. Works from
 //! the public fields, which a program may have filled and may edit.
 
+use super::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
-use crate::headers::cllm_tokenizer::CLLMTokenizer;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::text::UNK;
 use cllm_engine::text::count::{Counter, Keep};
@@ -55,8 +55,7 @@ impl Words for Strings<'_> {
 /// `tokenizer` is NULL or points to a tokenizer.
 pub(crate) unsafe fn fields(tokenizer: *const CLLMTokenizer) -> Result<CLLMTokenizer> {
     TOKENIZERS.find(tokenizer)?;
-    // SAFETY: the caller's promise.
-    Ok(*unsafe { ffi::get(tokenizer, "tokenizer")? })
+    Ok(*(ffi::get(tokenizer, "tokenizer")?))
 }
 
 /// The strings of a tokenizer.
@@ -65,13 +64,8 @@ pub(crate) unsafe fn fields(tokenizer: *const CLLMTokenizer) -> Result<CLLMToken
 /// `tokenizer` is NULL or a tokenizer with `vocab_size` slots, each NULL or a C string that
 /// nothing writes during `'a`.
 pub(crate) unsafe fn strings<'a>(tokenizer: *const CLLMTokenizer) -> Result<Strings<'a>> {
-    // SAFETY: the caller's promise.
-    let t = unsafe { fields(tokenizer)? };
-    let slots = match t.vocab_size {
-        0 => &[],
-        // SAFETY: likewise.
-        n => unsafe { ffi::slice(t.vocab.cast_const(), n as usize, "tokenizer->vocab")? },
-    };
+    let t = fields(tokenizer)?;
+    let slots = ffi::slice_or_empty(t.vocab, t.vocab_size as usize, "tokenizer->vocab")?;
     Ok(Strings { slots })
 }
 
@@ -80,13 +74,11 @@ pub(crate) unsafe fn strings<'a>(tokenizer: *const CLLMTokenizer) -> Result<Stri
 /// # Safety
 /// As [`strings`], for the array `token_counts`; nothing else uses it during `'a`.
 pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a mut [u32]> {
-    // SAFETY: the caller's promise.
-    let t = unsafe { fields(tokenizer)? };
+    let t = fields(tokenizer)?;
     if t.token_counts.is_null() || t.vocab_size == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: likewise.
-    unsafe { ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts") }
+    ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts")
 }
 
 /// The words and counts of a tokenizer in id order; an empty slot is an empty word.
@@ -96,24 +88,21 @@ pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a m
 pub(crate) unsafe fn words_and_counts<'a>(
     tokenizer: *const CLLMTokenizer,
 ) -> Result<Vec<(&'a [u8], u64)>> {
-    // SAFETY: the caller's promise, for the whole body.
-    unsafe {
-        let slots = strings(tokenizer)?.slots;
-        let counts = counts(tokenizer)?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
-            what: "the words",
-            bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
-        })?;
-        for (id, &slot) in slots.iter().enumerate() {
-            let word = match slot.is_null() {
-                true => &[],
-                false => ffi::bytes(slot, "a word")?,
-            };
-            words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
-        }
-        Ok(words)
+    let slots = strings(tokenizer)?.slots;
+    let counts = counts(tokenizer)?;
+    let mut words = Vec::new();
+    words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
+        what: "the words",
+        bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
+    })?;
+    for (id, &slot) in slots.iter().enumerate() {
+        let word = match slot.is_null() {
+            true => &[],
+            false => ffi::bytes(slot, "a word")?,
+        };
+        words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
     }
+    Ok(words)
 }
 
 /// Runs `f` with a lookup of the tokenizer's words; nothing may change them meanwhile.
@@ -124,8 +113,7 @@ pub(crate) unsafe fn with_lookup<R>(
     tokenizer: *const CLLMTokenizer,
     f: impl FnOnce(&mut Lookup<Strings>) -> Result<R>,
 ) -> Result<R> {
-    // SAFETY: the caller's promise.
-    let strings = unsafe { strings(tokenizer)? };
+    let strings = strings(tokenizer)?;
     match TOKENIZERS.find(tokenizer)? {
         Some(index) => f(&mut Lookup::new(&mut lock(&index), &strings)?),
         None => f(&mut Lookup::new(&mut WordIndex::default(), &strings)?),
@@ -139,11 +127,9 @@ pub(crate) unsafe fn with_lookup<R>(
 pub(crate) unsafe fn find(tokenizer: *const CLLMTokenizer, word: &[u8]) -> Result<Option<u32>> {
     if TOKENIZERS.find(tokenizer)?.is_none() {
         // Without a kept index, making one costs more than looking through the words once.
-        // SAFETY: the caller's promise.
-        return Ok(scan(&unsafe { strings(tokenizer)? }, word));
+        return Ok(scan(&strings(tokenizer)?, word));
     }
-    // SAFETY: likewise.
-    unsafe { with_lookup(tokenizer, |lookup| Ok(lookup.find(word))) }
+    with_lookup(tokenizer, |lookup| Ok(lookup.find(word)))
 }
 
 /// How many words can be added.
@@ -160,32 +146,26 @@ pub(crate) unsafe fn append<'w>(
     new: impl Iterator<Item = (&'w [u8], u32)>,
 ) -> Result<()> {
     let new = new
-        .map(|(word, count)| {
-            let mut copy = CArray::<u8>::zeroed("a word", word.len() + 1)?;
-            copy.as_mut_slice()[..word.len()].copy_from_slice(word);
-            Ok((copy, count))
-        })
+        .map(|(word, count)| Ok((CArray::string("a word", word)?, count)))
         .collect::<Result<Vec<_>>>()?;
-    // SAFETY: the caller's promise, for all that follows.
-    unsafe {
-        let t = fields(tokenizer)?;
-        let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
-        if new.len() > room(&t) {
-            return Err(Error::State("the vocabulary is full".into()));
-        }
-        let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
-        let counts = match t.token_counts.is_null() {
-            true => &mut [],
-            false => ffi::slice_mut(t.token_counts, end, "tokenizer->token_counts")?,
-        };
-        for (id, (word, count)) in (start..).zip(new) {
-            slots[id] = word.into_raw().cast();
-            if let Some(place) = counts.get_mut(id) {
-                *place = count;
-            }
-        }
-        ffi::get_mut(tokenizer, "tokenizer")?.vocab_size = end as u32;
+    // For all that follows.
+    let t = fields(tokenizer)?;
+    let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
+    if new.len() > room(&t) {
+        return Err(Error::State("the vocabulary is full".into()));
     }
+    let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
+    let counts = match t.token_counts.is_null() {
+        true => &mut [],
+        false => ffi::slice_mut(t.token_counts, end, "tokenizer->token_counts")?,
+    };
+    for (id, (word, count)) in (start..).zip(new) {
+        slots[id] = word.into_raw().cast();
+        if let Some(place) = counts.get_mut(id) {
+            *place = count;
+        }
+    }
+    ffi::get_mut(tokenizer, "tokenizer")?.vocab_size = end as u32;
     Ok(())
 }
 
@@ -198,8 +178,8 @@ pub(crate) unsafe fn learn<'t>(
     texts: impl Iterator<Item = &'t [u8]>,
     keep: Keep,
 ) -> Result<()> {
-    // SAFETY: the caller's promise, for all three blocks.
-    let room = room(&unsafe { fields(tokenizer)? });
+    // For all three blocks.
+    let room = room(&fields(tokenizer)?);
     let count = |lookup: &mut Lookup<Strings>| {
         let mut counter = Counter::new(lookup, room, keep)?;
         for text in texts {
@@ -207,15 +187,11 @@ pub(crate) unsafe fn learn<'t>(
         }
         counter.finish()
     };
-    // SAFETY: likewise.
-    let (known, new) = unsafe { with_lookup(tokenizer, count)? };
+    let (known, new) = with_lookup(tokenizer, count)?;
     let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    // SAFETY: likewise.
-    unsafe {
-        append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
-        for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
-            *place = place.saturating_add(narrow(more));
-        }
+    append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
+    for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
+        *place = place.saturating_add(narrow(more));
     }
     Ok(())
 }
@@ -244,7 +220,6 @@ pub(crate) unsafe fn encode(
         }
         Ok(())
     };
-    // SAFETY: the caller's promise.
-    unsafe { with_lookup(tokenizer, fill)? };
+    with_lookup(tokenizer, fill)?;
     Ok((len, ids))
 }
