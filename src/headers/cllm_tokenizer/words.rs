@@ -9,6 +9,7 @@ use cllm_engine::text::UNK;
 use cllm_engine::text::count::{Counter, Keep};
 use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
 use cllm_engine::text::split::{count_words, is_blank, lower, words};
+use cllm_kernels::memory::reserve;
 use std::ffi::{CStr, c_char};
 
 /// The tokenizers that the library made, with the index of each.
@@ -91,10 +92,7 @@ pub(crate) unsafe fn words_and_counts<'a>(
     let slots = strings(tokenizer)?.slots;
     let counts = counts(tokenizer)?;
     let mut words = Vec::new();
-    words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
-        what: "the words",
-        bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
-    })?;
+    reserve("the words", &mut words, slots.len())?;
     for (id, &slot) in slots.iter().enumerate() {
         let word = match slot.is_null() {
             true => &[],
@@ -148,7 +146,6 @@ pub(crate) unsafe fn append<'w>(
     let new = new
         .map(|(word, count)| Ok((CArray::string("a word", word)?, count)))
         .collect::<Result<Vec<_>>>()?;
-    // For all that follows.
     let t = fields(tokenizer)?;
     let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
     if new.len() > room(&t) {
@@ -178,7 +175,6 @@ pub(crate) unsafe fn learn<'t>(
     texts: impl Iterator<Item = &'t [u8]>,
     keep: Keep,
 ) -> Result<()> {
-    // For all three blocks.
     let room = room(&fields(tokenizer)?);
     let count = |lookup: &mut Lookup<Strings>| {
         let mut counter = Counter::new(lookup, room, keep)?;
