@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` and, where that
-/// file is split, from the files in the folder of the same name.
+/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` (or, for a header
+/// of the original library alone, `src/headers/compat/<name>.rs`) and, where that file is split,
+/// from the files in the folder of the same name.
 struct Header {
     name: &'static str,
     /// System headers it needs.
@@ -184,16 +185,21 @@ fn generate(root: &Path, header: &Header) -> String {
     text.replace(" * # Safety\n * ", " * @pre ")
 }
 
-/// `src/headers/<name>.rs`, then `src/headers/<name>/*.rs` in the order of its `mod` lines.
-fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
-    let main = capi.join(format!("{name}.rs"));
+/// The file of a header, then its rooms in the order in which that file names them: `mod room;`
+/// stands for `<name>/room.rs`, `use compat::room;` for `<name>/compat/room.rs`.
+fn sources(headers: &Path, name: &str) -> Vec<PathBuf> {
+    let file = format!("{name}.rs");
+    let folder = if headers.join(&file).exists() { headers } else { &headers.join("compat") };
+    let main = folder.join(file);
     let text = fs::read_to_string(&main).unwrap_or_else(|e| panic!("{}: {e}", main.display()));
-    let parts = text.lines().filter_map(|line| {
-        let line = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "))?;
-        Some(capi.join(name).join(format!("{}.rs", line.strip_suffix(';')?)))
+    let rooms = text.lines().filter_map(|line| {
+        let line = line.strip_suffix(';')?.trim_start_matches("pub(crate) ");
+        let line = line.trim_start_matches("pub ");
+        let old = line.strip_prefix("use compat::").map(|room| format!("compat/{room}.rs"));
+        old.or_else(|| line.strip_prefix("mod ").map(|room| format!("{room}.rs")))
     });
-    let parts: Vec<_> = parts.collect();
-    std::iter::once(main).chain(parts).collect()
+    let rooms: Vec<_> = rooms.map(|room| folder.join(name).join(room)).collect();
+    std::iter::once(main).chain(rooms).collect()
 }
 
 fn public_items(source: &str) -> Vec<String> {

@@ -1,12 +1,12 @@
 //! Gradients of single layers.
 
-use super::CLLMTraining;
-use super::state::with;
 use crate::border::ffi;
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, Embeddings, FeedForwardLayer};
 use crate::headers::cllm_inference::attention::attention_view;
 use crate::headers::cllm_inference::feed_forward::dense_view;
 use crate::headers::cllm_inference::layer_norm::norm_view;
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::state::with;
 use crate::model::view::model_of;
 use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::Error;

@@ -1,11 +1,11 @@
 //! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
 
-use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
-use super::cllm_training::state::{TRAININGS, with};
-use super::cllm_training::{CLLMTraining, loops};
-use super::cllm_training_parallel::optimal;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
+use crate::headers::cllm_batch::{CLLMBatchIterator, ITERATORS};
+use crate::headers::cllm_training::state::{TRAININGS, with};
+use crate::headers::cllm_training::{CLLMTraining, loops};
+use crate::headers::cllm_training_parallel::optimal;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};

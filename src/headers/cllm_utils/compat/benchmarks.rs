@@ -1,8 +1,8 @@
 //! Benchmarks: the time of real forward passes and training steps.
 
-use super::BenchmarkResults;
 use crate::border::ffi;
 use crate::headers::cllm::*;
+use crate::headers::cllm_utils::BenchmarkResults;
 use crate::model::view;
 use cllm_compat::benchmark::{ForwardPass, Timing, TrainingCopy, repeat};
 use cllm_compat::check;

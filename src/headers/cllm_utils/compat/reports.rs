@@ -1,10 +1,10 @@
 //! Benchmarks and memory figures for people: printed, or written as a report.
 
-use super::BenchmarkResults;
-use super::benchmarks::Bench;
-use super::memory::mib;
 use crate::border::ffi;
 use crate::headers::cllm::*;
+use crate::headers::cllm_utils::BenchmarkResults;
+use crate::headers::cllm_utils::benchmarks::Bench;
+use crate::headers::cllm_utils::memory::mib;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::atomic;

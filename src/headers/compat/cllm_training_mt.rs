@@ -1,7 +1,7 @@
 //! `cllm_training_mt.h`: an epoch on several threads.
 
-use super::cllm_training::{CLLMTraining, loops};
 use crate::headers::cllm_ext::training::threads_or_all;
+use crate::headers::cllm_training::{CLLMTraining, loops};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;

@@ -1,9 +1,9 @@
 //! Attention layers.
 
-use super::CLLMInference;
-use super::context::check_live;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::AttentionLayer;
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::context::check_live;
 use crate::model::build::free_blocks;
 use crate::model::view::{self, MODELS};
 use cllm_compat::sublayers::{self, Attended};

@@ -1,9 +1,9 @@
 //! Embedding vectors of tokens and logits of hidden vectors.
 
-use super::CLLMInference;
-use super::context::check_live;
 use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::context::check_live;
 use crate::model::view;
 use cllm_compat::lattice;
 use cllm_engine::error::{Error, Result};
