@@ -106,19 +106,25 @@ impl<'a, 'm> ForwardPass<'a, 'm> {
     }
 }
 
-/// A model's parameters, copied; the model stays as it is.
+/// A model whose values are copies; the one that they are of stays as it is.
 struct Copied<'a, 'm> {
     model: &'a ModelRef<'m>,
     params: Params<Vec<f32>>,
+    spiral: Option<Vec<f32>>,
 }
 
 impl Parameters for Copied<'_, '_> {
     fn view(&self) -> ModelRef<'_> {
-        ModelRef { params: self.params.by_ref().map(|_, _, t| t.as_slice()), ..*self.model }
+        let params = self.params.by_ref().map(|_, _, t| t.as_slice());
+        ModelRef { params, spiral: self.spiral.as_deref(), ..*self.model }
     }
 
     fn params_mut(&mut self) -> Params<&mut [f32]> {
         self.params.by_mut().map(|_, _, t| t.as_mut_slice())
+    }
+
+    fn spiral_mut(&mut self) -> Option<&mut [f32]> {
+        self.spiral.as_deref_mut()
     }
 }
 
@@ -131,11 +137,12 @@ pub struct TrainingSteps<'a, 'm> {
 impl<'a, 'm> TrainingSteps<'a, 'm> {
     /// Copies the parameters; the model stays as it is.
     pub fn new(model: &'a ModelRef<'m>) -> Result<Self> {
-        let copy = |t: &&[f32]| copied("a copy of the weights", t);
+        let copy = |t: &[f32]| copied("a copy of the weights", t);
         let params = model.params.by_ref().try_map(|_, _, t| copy(t))?;
+        let spiral = model.spiral.map(copy).transpose()?;
         let config =
             TrainerConfig { schedule: Schedule::constant(1e-4), ..TrainerConfig::default() };
-        let weights = TrainingWeights::new(Copied { model, params });
+        let weights = TrainingWeights::new(Copied { model, params, spiral });
         Ok(Self { trainer: Trainer::new(config), weights })
     }
 

@@ -7,12 +7,12 @@
 
 pub mod atomic;
 pub(crate) mod bytes;
+pub mod container;
 mod extras;
 mod header;
 mod read;
 mod section;
 mod shape;
-pub mod state;
 #[cfg(test)]
 mod tests;
 mod v1;

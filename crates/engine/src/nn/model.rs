@@ -144,6 +144,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Its name in messages and checkpoints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embeddings => "embeddings",
+            Self::Query => "query",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::W1 => "w1",
+            Self::Bias1 => "bias1",
+            Self::W2 => "w2",
+            Self::Bias2 => "bias2",
+            Self::Gamma1 => "gamma1",
+            Self::Beta1 => "beta1",
+            Self::Gamma2 => "gamma2",
+            Self::Beta2 => "beta2",
+            Self::Learned => "learned",
+        }
+    }
+
     /// Matrices decay; biases and norm parameters don't.
     pub fn decays(self) -> bool {
         matches!(

@@ -66,6 +66,16 @@ impl<'a> Corpus<'a> {
         Ok(Self { ids, sequences, rows: product("the batch", &[sequences, positions])? })
     }
 
+    /// All of them.
+    pub fn ids(&self) -> &'a [u32] {
+        self.ids
+    }
+
+    /// B: sequences in a batch.
+    pub fn sequences(&self) -> usize {
+        self.sequences
+    }
+
     /// B·S: tokens in a batch.
     pub fn rows(&self) -> usize {
         self.rows

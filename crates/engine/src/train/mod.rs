@@ -1,8 +1,9 @@
 //! Training: a [`Trainer`] takes [steps](Trainer::step) over weights that lie anywhere
-//! ([`Weights`]); a [`Corpus`] gives it batches, a [`Schedule`] learning rates, a checkpoint
+//! ([`Weights`]); a [`Corpus`] gives it batches, a [`Schedule`] learning rates, a [`Checkpoint`]
 //! keeps all that it needs to go on.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod optimizer;
 pub mod run;
 pub mod schedule;
@@ -13,6 +14,7 @@ pub mod weights;
 pub mod workspace;
 
 pub use batch::{Batch, Corpus};
+pub use checkpoint::Checkpoint;
 pub use optimizer::Optimizer;
 pub use run::{Position, Progress, Run};
 pub use schedule::{Decay, Schedule};

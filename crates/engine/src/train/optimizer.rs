@@ -216,6 +216,10 @@ mod tests {
                 accumulated: &mut self.accumulated,
             })
         }
+
+        fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {
+            Ok(None)
+        }
     }
 
     fn run(update: &Update, steps: usize, w: &mut [f32], g: &[f32], kind: Kind) -> Vec<f64> {

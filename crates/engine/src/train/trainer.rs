@@ -143,6 +143,9 @@ pub struct Step {
 ///     fn params_mut(&mut self) -> Params<&mut [f32]> {
 ///         self.0.by_mut().map(|_, _, t| t.as_mut_slice())
 ///     }
+///     fn spiral_mut(&mut self) -> Option<&mut [f32]> {
+///         None
+///     }
 /// }
 ///
 /// let embeddings = vec![0.1, 0.0, 0.0, 0.1, -0.1, 0.0, 0.0, -0.1];

@@ -40,6 +40,12 @@ pub trait Weights {
     /// # Errors
     /// Memory for moments, before any call, or the first error of `visitor`.
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()>;
+
+    /// S, where the model has such a table: not trained, but part of a checkpoint.
+    ///
+    /// # Errors
+    /// A model that does not fit what was kept for it.
+    fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>>;
 }
 
 /// A model whose parameters can be read as a whole, and changed tensor by tensor.
@@ -49,6 +55,9 @@ pub trait Parameters {
 
     /// Its parameters, to change: the same tensors as those of [`view`](Self::view).
     fn params_mut(&mut self) -> Params<&mut [f32]>;
+
+    /// [`ModelRef::spiral`], to change.
+    fn spiral_mut(&mut self) -> Option<&mut [f32]>;
 }
 
 impl<M: Parameters + ?Sized> Parameters for &mut M {
@@ -58,6 +67,10 @@ impl<M: Parameters + ?Sized> Parameters for &mut M {
 
     fn params_mut(&mut self) -> Params<&mut [f32]> {
         (**self).params_mut()
+    }
+
+    fn spiral_mut(&mut self) -> Option<&mut [f32]> {
+        (**self).spiral_mut()
     }
 }
 
@@ -125,6 +138,10 @@ impl<M: Parameters> Weights for TrainingWeights<M> {
             })
         })?;
         Ok(())
+    }
+
+    fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {
+        Ok(self.model.spiral_mut())
     }
 }
 
