@@ -105,9 +105,9 @@ impl DataMark {
     /// What a run over other data than `self` changes, in words; `None` where it is the same.
     pub fn difference(&self, here: &Self) -> Option<String> {
         if (self.ids, self.checksum) != (here.ids, here.checksum) {
-            let same = if self.ids == here.ids { "other " } else { "" };
+            let same = if self.ids == here.ids { " other ones" } else { "" };
             let (then, now) = (self.ids, here.ids);
-            return Some(format!("it was trained on {then} ids, these are {now} {same}ones"));
+            return Some(format!("it was trained on {then} ids, these are {now}{same}"));
         }
         let shape = |mark: &Self| (mark.sequences, mark.positions);
         (shape(self) != shape(here)).then(|| {

@@ -93,6 +93,14 @@ impl Default for Counters {
     }
 }
 
+impl Counters {
+    /// The epoch counts as completed; the next one begins at the first batch.
+    pub fn end_epoch(&mut self) {
+        self.offset = 0;
+        self.epoch = self.epoch.saturating_add(1);
+    }
+}
+
 /// What became of a step's gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -313,7 +321,7 @@ impl Trainer {
     }
 
     /// The next batch of `corpus` as a step, at the counters' offset; `None` at the end of the
-    /// epoch, when the offset becomes 0 and the epoch counts as completed.
+    /// epoch, which then counts as completed.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -326,8 +334,7 @@ impl Trainer {
     ) -> Result<Option<(Step, Position)>> {
         let offset = self.counters.offset;
         let Some(batch) = corpus.batch(offset) else {
-            self.counters.offset = 0;
-            self.counters.epoch = self.counters.epoch.saturating_add(1);
+            self.counters.end_epoch();
             return Ok(None);
         };
         let step = self.step(pool, weights, &batch, learning_rate)?;
