@@ -12,6 +12,7 @@ pub mod passes;
 pub mod schedule;
 pub(crate) mod state;
 pub mod updates;
+pub(crate) mod weights;
 
 use super::cllm::*;
 use crate::border::ctypes::time_t;

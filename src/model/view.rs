@@ -395,29 +395,10 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
     }
 }
 
-/// The name of a kind of tensor in messages and checkpoints.
-pub(crate) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Embeddings => "embeddings",
-        Kind::Query => "query",
-        Kind::Key => "key",
-        Kind::Value => "value",
-        Kind::W1 => "w1",
-        Kind::Bias1 => "bias1",
-        Kind::W2 => "w2",
-        Kind::Bias2 => "bias2",
-        Kind::Gamma1 => "gamma1",
-        Kind::Beta1 => "beta1",
-        Kind::Gamma2 => "gamma2",
-        Kind::Beta2 => "beta2",
-        Kind::Learned => "learned",
-    }
-}
-
 /// What a tensor is called in messages.
 pub(crate) fn tensor_name(kind: Kind, layer: usize) -> String {
     match kind {
-        Kind::Embeddings | Kind::Learned => kind_name(kind).to_string(),
-        _ => format!("{} of layer {layer}", kind_name(kind)),
+        Kind::Embeddings | Kind::Learned => kind.name().to_string(),
+        _ => format!("{} of layer {layer}", kind.name()),
     }
 }

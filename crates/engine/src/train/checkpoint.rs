@@ -75,7 +75,7 @@ fn narrow(n: impl TryInto<i32>) -> i32 {
 pub struct DataMark {
     /// Number of ids.
     pub ids: u64,
-    /// CRC-32 of them as little-endian words.
+    /// Their [`checksum`].
     pub checksum: u32,
     /// B.
     pub sequences: u64,
@@ -86,17 +86,14 @@ pub struct DataMark {
 impl DataMark {
     /// That of a corpus.
     pub fn of(corpus: &Corpus) -> Self {
-        let mut hasher = crc32fast::Hasher::new();
-        for chunk in corpus.ids().chunks(1024) {
-            let mut bytes = [0; 4096];
-            for (slot, id) in bytes.chunks_exact_mut(4).zip(chunk) {
-                slot.copy_from_slice(&id.to_le_bytes());
-            }
-            hasher.update(&bytes[..4 * chunk.len()]);
-        }
+        Self::new(corpus, checksum(corpus.ids()))
+    }
+
+    /// That of a corpus whose ids have a known [`checksum`].
+    pub fn new(corpus: &Corpus, checksum: u32) -> Self {
         Self {
             ids: corpus.ids().len() as u64,
-            checksum: hasher.finalize(),
+            checksum,
             sequences: corpus.sequences() as u64,
             positions: (corpus.rows() / corpus.sequences()) as u64,
         }
@@ -115,6 +112,19 @@ impl DataMark {
             format!("its batches are {b} sequences of {s} tokens, these are {b2} of {s2}")
         })
     }
+}
+
+/// CRC-32 of ids as little-endian words.
+pub fn checksum(ids: &[u32]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for chunk in ids.chunks(1024) {
+        let mut bytes = [0; 4096];
+        for (slot, id) in bytes.chunks_exact_mut(4).zip(chunk) {
+            slot.copy_from_slice(&id.to_le_bytes());
+        }
+        hasher.update(&bytes[..4 * chunk.len()]);
+    }
+    hasher.finalize()
 }
 
 /// What a checkpoint holds besides weights, optimizer state and [`Counters`].
