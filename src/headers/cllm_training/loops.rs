@@ -132,8 +132,8 @@ pub(crate) unsafe fn step(
     Ok(step)
 }
 
-/// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None` at the
-/// end of the epoch. With `stay` an epoch that is at its end does not end yet.
+/// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None`
+/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet.
 ///
 /// # Safety
 /// As [`TrainingState::train`]; `tokens` holds `num_tokens` ids.
