@@ -8,6 +8,7 @@ pub mod file;
 pub mod generate;
 pub mod limits;
 pub mod log;
+pub mod model;
 pub mod nn;
 pub mod report;
 pub mod rng;
@@ -17,3 +18,5 @@ pub mod train;
 
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
+pub use model::{Model, ModelConfig, ModelRef};
+pub use text::{Dataset, Vocabulary};
