@@ -45,13 +45,14 @@ impl Model {
         let tables =
             Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
         let shape = ModelShape { tables: Table::of_values(tables), ..self.shape().clone() };
+        let header = Header::of(self.metadata(), &shape, date::unix_now());
         let extras = Extras {
             words: words(self)?,
             tokens: self.tokens().to_vec(),
             points: self.points().to_vec(),
             training: *self.training(),
         };
-        let file = super::prepare(&header(self, &shape), &shape, self, &extras)?;
+        let file = super::prepare(&header, &shape, self, &extras)?;
         atomic::write(path.as_ref(), |out| file.write(out))
     }
 
@@ -92,18 +93,6 @@ fn metadata(header: &Header) -> Metadata {
     }
 }
 
-fn header(model: &Model, shape: &ModelShape) -> Header {
-    let metadata = model.metadata();
-    let mut header = Header::of(metadata, shape, date::unix_now());
-    for (field, text) in [
-        (&mut header.model_name[..], &metadata.name),
-        (&mut header.description[..], &metadata.description),
-    ] {
-        field.iter_mut().zip(text).for_each(|(slot, &byte)| *slot = byte);
-    }
-    header
-}
-
 /// The words of a file; the `token_<id>` that stand for none at its end are left out.
 fn vocabulary(extras: &Extras) -> Result<Option<Vocabulary>> {
     let words = &extras.words;
@@ -134,9 +123,10 @@ fn words(model: &Model) -> Result<WordList> {
 }
 
 impl Header {
-    /// The fields that are not sizes, for a model that is written at `now`; the texts stay empty.
+    /// The fields that are not sizes, for a model that is written at `now`. Texts that are too long
+    /// are cut.
     pub fn of(metadata: &Metadata, shape: &ModelShape, now: u64) -> Self {
-        Self {
+        let mut header = Self {
             created_timestamp: if metadata.created == 0 { now } else { metadata.created },
             modified_timestamp: now,
             timestamp: now,
@@ -152,6 +142,13 @@ impl Header {
             },
             training_timestamp: metadata.trained,
             ..Self::default()
+        };
+        for (field, text) in [
+            (&mut header.model_name[..], &metadata.name),
+            (&mut header.description[..], &metadata.description),
+        ] {
+            field.iter_mut().zip(text).for_each(|(slot, &byte)| *slot = byte);
         }
+        header
     }
 }

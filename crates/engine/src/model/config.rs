@@ -94,7 +94,6 @@ impl ModelConfig {
             bytes: self.layers.saturating_mul(size_of::<LayerShape>()),
         })?;
         layers.resize(self.layers, layer);
-        let table = if self.context > 0 { Table::Stored } else { Table::Absent };
         Ok(ModelShape {
             vocab: self.vocab,
             dim: self.dim,
@@ -103,7 +102,7 @@ impl ModelConfig {
             embeddings: true,
             layers,
             norms: filled("the norms", 2 * self.layers)?,
-            tables: [table; 4],
+            tables: [Table::Stored; 4],
             transforms: [false; 2],
         })
     }
