@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod error;
+mod evaluate;
 pub mod file;
 pub mod generate;
 pub mod limits;
@@ -18,5 +19,6 @@ pub mod train;
 
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
+pub use evaluate::{Evaluation, evaluate};
 pub use model::{Model, ModelConfig, ModelRef};
 pub use text::{Dataset, Vocabulary};

@@ -6,6 +6,7 @@
 //! [`Destination`] names, so that neither saving nor loading needs a second copy of a model.
 
 pub(crate) mod bytes;
+mod describe;
 mod extras;
 mod header;
 mod model;
@@ -19,6 +20,7 @@ mod v1;
 mod write;
 
 pub use crate::system::atomic;
+pub use describe::{Description, FilePart, Integrity, describe};
 pub use extras::Extras;
 pub use header::{HEADER_BYTES, Header};
 pub use read::{Destination, Reader, Values};
