@@ -118,7 +118,8 @@ fn nothing_in_the_headers_is_undocumented() {
 
 #[test]
 fn no_placeholder_is_left_in_the_sources() {
-    for path in files(&root().join("src"), "rs") {
+    let sources = ["src", "crates"].map(|folder| files(&root().join(folder), "rs"));
+    for path in sources.concat() {
         let text = fs::read_to_string(&path).unwrap();
         for word in ["/// DOC\n", "todo!(", "unimplemented!("] {
             assert!(!text.contains(word), "{}: {word}", path.display());
@@ -135,7 +136,6 @@ fn the_table_of_headers_is_complete() {
     }
 }
 
-<<<<<<< HEAD
 /// The functions that a generated header declares: a declaration begins its line.
 fn declared_in(header: &str) -> Vec<String> {
     let begins = |line: &&str| {
@@ -145,14 +145,14 @@ fn declared_in(header: &str) -> Vec<String> {
     let declarations = header.lines().filter(begins).filter_map(|line| line.split_once('('));
     let names = declarations.filter_map(|(before, _)| before.rsplit([' ', '*']).next());
     names.map(str::to_string).collect()
-=======
+}
+
 fn calls(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
             && text[at + name.len()..].starts_with('(')
     })
->>>>>>> 92edd55 (Phase 1 of the border: one attribute says a function's name and failure)
 }
 
 #[test]
