@@ -11,3 +11,4 @@ pub mod init;
 pub mod loss;
 pub mod model;
 pub mod rows;
+pub mod version;
