@@ -171,6 +171,7 @@ fn changed_weights_are_noticed() {
     model.params.embeddings[16 + 1] -= 0.5;
     let counted = ModelRef { version: 1, ..model.view() };
     assert_eq!(run(&counted, 6, &mut cached), fresh(&counted, &tokens[..6]));
+    drop(counted);
     // All weights, without counting; then other heads.
     model.params = model.params.map(|_, _, t| t.iter().map(|x| x * 1.01).collect());
     assert_eq!(run(&model.view(), 7, &mut cached), fresh(&model.view(), &tokens[..7]));

@@ -221,7 +221,7 @@ impl Generator {
     /// assert_eq!(tokens, generator.continuation());
     /// # Ok::<(), cllm_engine::Error>(())
     /// ```
-    pub fn tokens<'a>(&'a mut self, model: impl Into<ModelRef<'a>>) -> Tokens<'a> {
+    pub fn tokens<'m>(&mut self, model: impl Into<ModelRef<'m>>) -> Tokens<'_, 'm> {
         Tokens { generator: self, model: model.into(), failed: false }
     }
 
@@ -370,13 +370,13 @@ fn fit(what: &'static str, buffer: &mut Vec<f32>, len: usize) -> Result<()> {
 }
 
 /// The tokens to come: [`Generator::tokens`].
-pub struct Tokens<'a> {
-    generator: &'a mut Generator,
-    model: ModelRef<'a>,
+pub struct Tokens<'g, 'm> {
+    generator: &'g mut Generator,
+    model: ModelRef<'m>,
     failed: bool,
 }
 
-impl Iterator for Tokens<'_> {
+impl Iterator for Tokens<'_, '_> {
     type Item = Result<u32>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -389,4 +389,4 @@ impl Iterator for Tokens<'_> {
     }
 }
 
-impl std::iter::FusedIterator for Tokens<'_> {}
+impl std::iter::FusedIterator for Tokens<'_, '_> {}
