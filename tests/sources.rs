@@ -135,7 +135,6 @@ fn the_table_of_headers_is_complete() {
     }
 }
 
-<<<<<<< HEAD
 /// The functions that a generated header declares: a declaration begins its line.
 fn declared_in(header: &str) -> Vec<String> {
     let begins = |line: &&str| {
@@ -145,14 +144,14 @@ fn declared_in(header: &str) -> Vec<String> {
     let declarations = header.lines().filter(begins).filter_map(|line| line.split_once('('));
     let names = declarations.filter_map(|(before, _)| before.rsplit([' ', '*']).next());
     names.map(str::to_string).collect()
-=======
+}
+
 fn calls(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
             && text[at + name.len()..].starts_with('(')
     })
->>>>>>> 92edd55 (Phase 1 of the border: one attribute says a function's name and failure)
 }
 
 #[test]

@@ -66,14 +66,6 @@ pub(crate) fn weights_changed(model: *const CLLMModel) {
     }
 }
 
-/// Changes when the library changes weights of `model`.
-pub(crate) fn weights_version(model: *const CLLMModel) -> u64 {
-    match MODELS.find(model) {
-        Ok(Some(record)) => lock(&record).version,
-        _ => FOREIGN_VERSION.load(Ordering::Relaxed),
-    }
-}
-
 /// A tensor before it is borrowed: where it lies and how long it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw {
@@ -83,6 +75,8 @@ pub(crate) struct Raw {
 
 /// The sizes of a model and where its parts lie, all checked against each other.
 pub(crate) struct Plan {
+    /// Changes when the library changes the weights; another one for each model.
+    pub version: u64,
     pub vocab: usize,
     pub dim: usize,
     pub max_length: usize,
@@ -212,12 +206,15 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     if count as u64 > MAX_LAYERS {
         return Err(Error::argument("model->num_layers", count, "at most 65536"));
     }
-    let (model_layout, second_norms, attention) = match &record {
+    let (model_layout, second_norms, attention, version) = match &record {
         Some(record) => {
             let record = lock(record);
-            (record.layout, record.second_norms, record.attention)
+            (record.layout, record.second_norms, record.attention, record.version)
         }
-        None => (AttentionLayout::PerHead, false, (0, 0)),
+        None => {
+            let version = FOREIGN_VERSION.load(Ordering::Relaxed);
+            (AttentionLayout::PerHead, false, (0, 0), version)
+        }
     };
     let raw = |pointer: *mut f32, len: usize| Raw { pointer, len };
     let some = |pointer: *mut f32, len: usize| (!pointer.is_null()).then_some(Raw { pointer, len });
@@ -319,6 +316,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
         if max_length == 0 { None } else { some(pointer, table) }
     };
     Ok(Plan {
+        version: version ^ (model.addr() as u64).rotate_left(32),
         vocab,
         dim,
         max_length,
@@ -386,6 +384,7 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             None => None,
         };
         Ok(ModelRef {
+            version: plan.version,
             vocab: plan.vocab,
             dim: plan.dim,
             max_length: plan.max_length,
