@@ -118,7 +118,8 @@ fn nothing_in_the_headers_is_undocumented() {
 
 #[test]
 fn no_placeholder_is_left_in_the_sources() {
-    for path in files(&root().join("src"), "rs") {
+    let sources = ["src", "crates"].map(|folder| files(&root().join(folder), "rs"));
+    for path in sources.concat() {
         let text = fs::read_to_string(&path).unwrap();
         for word in ["/// DOC\n", "todo!(", "unimplemented!("] {
             assert!(!text.contains(word), "{}: {word}", path.display());
