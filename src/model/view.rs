@@ -61,14 +61,6 @@ pub(crate) fn weights_changed(model: *const CLLMModel) {
     }
 }
 
-/// Changes when the library changes weights of `model`.
-pub(crate) fn weights_version(model: *const CLLMModel) -> u64 {
-    match MODELS.find(model) {
-        Ok(Some(record)) => lock(&record).version,
-        _ => FOREIGN_VERSION.load(Ordering::Relaxed),
-    }
-}
-
 /// A tensor before it is borrowed: where it lies and how long it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw {
@@ -196,9 +188,13 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     if count as u64 > MAX_LAYERS {
         return Err(Error::argument("model->num_layers", count, "at most 65536"));
     }
-    let origin = match &record {
-        Some(record) => Origin::of(m, &lock(record)),
-        None => Origin::default(),
+    let (origin, version) = match &record {
+        Some(record) => {
+            let record = lock(record);
+            (Origin::of(m, &record), record.version)
+        }
+        None => (Origin::default(), FOREIGN_VERSION.load(Ordering::Relaxed)),
+    };
     };
     // SAFETY: a non-NULL array of layers has as many entries as the model has layers (norms:
     // twice as many where the library's record says so).
@@ -229,6 +225,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let table = |pointer: *mut f32| some(pointer, table).filter(|_| max_length > 0);
     let len = product("the embedding matrix", &[vocab, dim])?;
     Ok(Plan {
+        version: version ^ (model.addr() as u64).rotate_left(32),
         vocab,
         dim,
         max_length,
@@ -399,6 +396,7 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             None => None,
         };
         Ok(ModelRef {
+            version: plan.version,
             vocab: plan.vocab,
             dim: plan.dim,
             max_length: plan.max_length,

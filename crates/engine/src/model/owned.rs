@@ -12,6 +12,7 @@ use crate::text::Vocabulary;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{product, reserve};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A model with its values and its words.
 ///
@@ -32,6 +33,8 @@ use std::fmt;
 /// # Ok::<(), cllm_engine::Error>(())
 /// ```
 pub struct Model {
+    /// Another number after each change of the values: see [`Network::version`].
+    version: u64,
     shape: ModelShape,
     /// The weights in the order of [`ModelShape::block`].
     block: Floats,
@@ -49,6 +52,12 @@ pub struct Model {
     points: Vec<LatticePoint>,
     training: TrainingRecord,
     metadata: Metadata,
+}
+
+/// A number that no state of any model's values had before.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Where a tensor begins, and how many values of it take part.
@@ -137,6 +146,7 @@ impl Model {
             }
         }
         Ok(Self {
+            version: new_version(),
             regions: regions.map(|region| region.unwrap_or(start)),
             block,
             tables,
@@ -188,6 +198,7 @@ impl Model {
         }
         let spiral = &*self.tables[0];
         Network {
+            version: self.version,
             vocab: self.shape.vocab,
             dim: self.shape.dim,
             max_length: self.shape.max_length,
@@ -198,6 +209,7 @@ impl Model {
 
     /// The trained values, to be changed.
     pub fn params_mut(&mut self) -> Params<&mut [f32]> {
+        self.version = new_version();
         let [attention, feed_forward, norms1, norms2] = self.regions;
         let mut rest = &mut self.block[..];
         let mut at = 0;
@@ -326,6 +338,12 @@ impl Model {
         points: Vec<LatticePoint>,
     ) {
         (self.vocabulary, self.tokens, self.points) = (vocabulary, tokens, points);
+    }
+}
+
+impl<'m> From<&'m Model> for ModelRef<'m> {
+    fn from(model: &'m Model) -> Self {
+        model.view()
     }
 }
 

@@ -279,6 +279,9 @@ fn no_joined<T, U>(_: &Option<T>) -> Option<U> {
 /// What a pass over a model needs: its sizes, its parameters, its constant position table.
 #[derive(Clone, Debug)]
 pub struct Network<T> {
+    /// What the owner of the weights counts: another number after each change that it knows of; 0
+    /// where it does not count. See [`ModelRef::weights_version`].
+    pub version: u64,
     /// V.
     pub vocab: usize,
     /// d.
@@ -317,21 +320,6 @@ impl ModelRef<'_> {
     pub fn max_heads(&self) -> usize {
         let heads = |l: &Layer<_>| l.attention.as_ref().map_or(0, |a| a.heads);
         self.params.layers.iter().map(heads).max().unwrap_or(0)
-    }
-
-    /// A number that changes when the weights are replaced as a whole: a hash of a few values of
-    /// every tensor. It can't notice the change of a single weight.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325u64;
-        let mut mix = |tensor: &[f32]| {
-            let step = (tensor.len() / 7).max(1);
-            for x in tensor.iter().step_by(step).chain(tensor.last()) {
-                hash = (hash ^ u64::from(x.to_bits())).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        };
-        self.params.visit(|_, _, t| mix(t));
-        self.spiral.into_iter().for_each(&mut mix);
-        hash
     }
 
     /// Checks every tensor's length against the sizes. Views from C are checked when made; this
