@@ -4,7 +4,7 @@ use cllm_kernels::Pool;
 use cllm_kernels::adam::{AdamStep, adam};
 use cllm_kernels::attention::{self, Heads, Shape};
 use cllm_kernels::cross_entropy::loss_gradient;
-use cllm_kernels::matmul::{matmul, matvec};
+use cllm_kernels::matmul::{Accumulate, matmul, matvec};
 use cllm_kernels::{gelu, norm};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -30,9 +30,9 @@ fn matrix(rows: usize, columns: usize) -> Array2<f32> {
 #[divan::bench(args = [(2048, 512, 128), (2048, 128, 512), (2048, 1536, 384), (256, 768, 3072)])]
 fn product(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
     let (a, b, mut out) = (matrix(m, k), matrix(n, k), matrix(m, n));
-    bencher
-        .counter(ItemsCount::new(m * n * k))
-        .bench_local(|| matmul(&Pool::serial(), out.view_mut(), a.view(), b.t(), 0.0));
+    bencher.counter(ItemsCount::new(m * n * k)).bench_local(|| {
+        matmul(&Pool::serial(), out.view_mut(), a.view(), b.t(), Accumulate::Replace)
+    });
 }
 
 #[divan::bench(args = [(128, 128), (768, 768), (32000, 768)])]

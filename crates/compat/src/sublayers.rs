@@ -10,7 +10,7 @@ use cllm_engine::nn::rows::{mat, mat_mut};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads, Shape};
 use cllm_kernels::gelu;
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::{filled, product};
 use cllm_kernels::vector::add_assign;
 
@@ -87,7 +87,7 @@ pub fn attend_backward(
     let heads = qkv_heads(&qkv, n, d);
     let columns = [0, d, 2 * d];
     attention::backward(&pool, &shape, heads, &lse, dout, &mut dqkv, 3 * d, columns);
-    projection_backward(&pool, w, x, n, d, &dqkv, grads, &mut dx, 1.0);
+    projection_backward(&pool, w, x, n, d, &dqkv, grads, &mut dx, Accumulate::Add);
     Ok(dx)
 }
 
@@ -158,7 +158,7 @@ impl Dense<'_> {
         let z = self.pre_activation(x, 1)?;
         let mut dz = filled(WHAT, self.hidden)?;
         let (dy_row, w2) = (mat(dy, 1, self.outputs), mat(self.w2, self.outputs, self.hidden));
-        matmul(&pool, mat_mut(&mut dz, 1, self.hidden), dy_row, w2, 0.0);
+        matmul(&pool, mat_mut(&mut dz, 1, self.hidden), dy_row, w2, Accumulate::Replace);
         gelu::backward(&z, &mut dz);
         let mut recomputed;
         let hidden = match hidden {
@@ -171,7 +171,7 @@ impl Dense<'_> {
         };
         let outer = |out: &mut [f32], column: &[f32], row: &[f32]| {
             let (m, n) = (column.len(), row.len());
-            matmul(&pool, mat_mut(out, m, n), mat(column, m, 1), mat(row, 1, n), 1.0);
+            matmul(&pool, mat_mut(out, m, n), mat(column, m, 1), mat(row, 1, n), Accumulate::Add);
         };
         if let Some(w2) = grads.w2 {
             outer(w2, dy, hidden);
@@ -187,7 +187,7 @@ impl Dense<'_> {
         }
         let mut dx = filled(WHAT, self.inputs)?;
         let (dz, w1) = (mat(&dz, 1, self.hidden), mat(self.w1, self.hidden, self.inputs));
-        matmul(&pool, mat_mut(&mut dx, 1, self.inputs), dz, w1, 0.0);
+        matmul(&pool, mat_mut(&mut dx, 1, self.inputs), dz, w1, Accumulate::Replace);
         Ok(dx)
     }
 }

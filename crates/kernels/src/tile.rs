@@ -132,6 +132,9 @@ pub(super) struct Panel {
     pub columns: usize,
 }
 
+// SAFETY: read only.
+unsafe impl Sync for Panel {}
+
 impl Panel {
     /// `k` rows from `p` on, of these `columns` columns from `j` on.
     pub fn part(&self, p: usize, j: usize, k: usize, columns: usize) -> Self {

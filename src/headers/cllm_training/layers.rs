@@ -14,6 +14,7 @@ use cllm_engine::nn::activations::{Activations, Keep};
 use cllm_engine::nn::backward::{Scratch, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
 use cllm_engine::nn::model::{Attention, Layers, ModelRef, Params};
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::{filled, product};
 use cllm_kernels::norm;
 use cllm_kernels::vector::add_assign;
@@ -261,7 +262,17 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
                 let pool = std::sync::Arc::clone(&state.pool);
                 layer_forward(&pool, &one, x, &mut activations);
                 let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
-                layer_backward(&pool, layer, a, d, 1, n, &mut grads.layers[l], &mut scratch, 1.0);
+                layer_backward(
+                    &pool,
+                    layer,
+                    a,
+                    d,
+                    1,
+                    n,
+                    &mut grads.layers[l],
+                    &mut scratch,
+                    Accumulate::Add,
+                );
                 ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&scratch.dx[..len]);
                 Ok(())
             })

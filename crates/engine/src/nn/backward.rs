@@ -3,14 +3,12 @@
 
 use super::activations::{Activations, LayerActivations};
 use super::forward::qkv_heads;
-use super::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, ModelRef, Norm, Params,
-};
+use super::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
-use cllm_kernels::matmul::{matmul, matmul_then};
+use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 use cllm_kernels::norm;
@@ -86,16 +84,16 @@ fn run(
         d,
         &activations.output[..n * d],
         &activations.output_stats,
-        &Norm { epsilon: DEFAULT_EPSILON, gamma: None, beta: None },
+        &Norm::default(),
         dnormed,
         dx,
         &mut Norm::default(),
         partials,
-        0.0,
+        Accumulate::Replace,
     );
     let layers = model.params.layers.iter().zip(&mut grads.layers).zip(&activations.layers);
     for ((layer, grads), a) in layers.rev() {
-        layer_backward(pool, layer, a, d, batch, per_sequence, grads, scratch, 0.0);
+        layer_backward(pool, layer, a, d, batch, per_sequence, grads, scratch, Accumulate::Replace);
     }
     let dx = &scratch.dx[..n * d];
     embedding_backward(pool, d, tokens, dx, grads.embeddings);
@@ -132,7 +130,7 @@ fn embedding_backward(pool: &Pool, d: usize, tokens: &[u32], dx: &[f32], embeddi
 }
 
 /// One layer: `scratch.dx` is the gradient of what leaves it and becomes that of what enters it.
-/// With `beta` 1 the gradients are added to `grads`, with 0 they overwrite it.
+/// Its parameters' gradients overwrite `grads` or are added to it.
 pub fn layer_backward(
     pool: &Pool,
     layer: &Layer<&[f32]>,
@@ -142,14 +140,14 @@ pub fn layer_backward(
     rows: usize,
     grads: &mut Layer<&mut [f32]>,
     scratch: &mut Scratch,
-    beta: f32,
+    accumulate: Accumulate,
 ) {
     let n = batch * rows;
     let Scratch { dx, branch, hidden, qkv, partials, .. } = scratch;
     let dx = &mut dx[..n * d];
 
     if let (Some(ff), Some(grad)) = (&layer.feed_forward, &mut grads.feed_forward) {
-        feed_forward_backward(pool, ff, a, n, d, dx, grad, hidden, branch, partials, beta);
+        feed_forward_backward(pool, ff, a, n, d, dx, grad, hidden, branch, partials, accumulate);
         let (norm, grad) = (&layer.norm2, &mut grads.norm2);
         norm_backward(
             pool,
@@ -161,9 +159,9 @@ pub fn layer_backward(
             dx,
             grad,
             partials,
-            beta,
+            accumulate,
         );
-    } else if beta == 0.0 {
+    } else if accumulate == Accumulate::Replace {
         clear(&mut grads.norm2);
     }
 
@@ -180,7 +178,7 @@ pub fn layer_backward(
         let dqkv = &mut qkv[..n * 3 * d];
         let lse = &a.lse[..n * w.heads];
         attention::backward(pool, &shape, heads, lse, dx, dqkv, 3 * d, [0, d, 2 * d]);
-        projection_backward(pool, w, &a.normed1, n, d, dqkv, grad, branch, beta);
+        projection_backward(pool, w, &a.normed1, n, d, dqkv, grad, branch, accumulate);
         let (norm, grad) = (&layer.norm1, &mut grads.norm1);
         norm_backward(
             pool,
@@ -192,9 +190,9 @@ pub fn layer_backward(
             dx,
             grad,
             partials,
-            beta,
+            accumulate,
         );
-    } else if beta == 0.0 {
+    } else if accumulate == Accumulate::Replace {
         clear(&mut grads.norm1);
     }
 }
@@ -217,13 +215,13 @@ fn feed_forward_backward(
     hidden: &mut [f32],
     branch: &mut [f32],
     partials: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
     let width = ff.hidden;
     let dy = mat(dx, n, d);
-    matmul(pool, mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), beta);
+    matmul(pool, mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), accumulate);
     if let Some(b2) = &mut grads.b2 {
-        sum_rows(pool, b2, dx, n, partials, beta);
+        sum_rows(pool, b2, dx, n, partials, accumulate);
     }
     let dhidden = &mut hidden[..n * width];
     let through = |i: usize, j: usize, grad: &mut [f32], _: &mut [f32]| {
@@ -231,12 +229,12 @@ fn feed_forward_backward(
     };
     matmul_then(pool, mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
     if let Some(b1) = &mut grads.b1 {
-        sum_rows(pool, b1, dhidden, n, partials, beta);
+        sum_rows(pool, b1, dhidden, n, partials, accumulate);
     }
     let dhidden = mat(dhidden, n, width);
     let x = mat(&a.normed2, n, d);
-    matmul(pool, mat_mut(grads.w1, width, d), dhidden.t(), x, beta);
-    matmul(pool, mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), 0.0);
+    matmul(pool, mat_mut(grads.w1, width, d), dhidden.t(), x, accumulate);
+    matmul(pool, mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), Accumulate::Replace);
 }
 
 /// q, k, v = Wq·x, Wk·x, Wv·x: `branch` receives the gradient of x.
@@ -249,21 +247,27 @@ pub fn projection_backward(
     dqkv: &[f32],
     grads: &mut Attention<&mut [f32]>,
     branch: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
     let part = |i: usize| strided(&dqkv[i * d..], n, d, 3 * d);
     match (w.layout, w.joined) {
         (AttentionLayout::Full, joined) => {
             for (i, grad) in grads.qkv.iter_mut().enumerate() {
-                matmul(pool, mat_mut(grad, d, d), part(i).t(), mat(x, n, d), beta);
+                matmul(pool, mat_mut(grad, d, d), part(i).t(), mat(x, n, d), accumulate);
             }
             if let Some(joined) = joined {
                 let all = mat(dqkv, n, 3 * d);
-                matmul(pool, mat_mut(branch, n, d), all, mat(joined, 3 * d, d), 0.0);
+                matmul(
+                    pool,
+                    mat_mut(branch, n, d),
+                    all,
+                    mat(joined, 3 * d, d),
+                    Accumulate::Replace,
+                );
             } else {
                 for (i, w) in w.qkv.iter().enumerate() {
-                    let beta = if i == 0 { 0.0 } else { 1.0 };
-                    matmul(pool, mat_mut(branch, n, d), part(i), mat(w, d, d), beta);
+                    let accumulate = if i == 0 { Accumulate::Replace } else { Accumulate::Add };
+                    matmul(pool, mat_mut(branch, n, d), part(i), mat(w, d, d), accumulate);
                 }
             }
         }
@@ -274,9 +278,15 @@ pub fn projection_backward(
                 for (head, (w, grad)) in blocks.enumerate() {
                     let dy = strided(&dqkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
-                    matmul(pool, mat_mut(grad, h, h), dy.t(), x, beta);
+                    matmul(pool, mat_mut(grad, h, h), dy.t(), x, accumulate);
                     let out = strided_mut(&mut branch[head * h..], n, h, d);
-                    matmul(pool, out, dy, mat(w, h, h), if i == 0 { 0.0 } else { 1.0 });
+                    matmul(
+                        pool,
+                        out,
+                        dy,
+                        mat(w, h, h),
+                        if i == 0 { Accumulate::Replace } else { Accumulate::Add },
+                    );
                 }
             }
         }
@@ -294,7 +304,7 @@ fn norm_backward(
     dx: &mut [f32],
     grads: &mut Norm<&mut [f32]>,
     partials: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
     let n = x.len() / d;
     // One partial sum of dγ and dβ for each task's rows.
@@ -319,7 +329,7 @@ fn norm_backward(
     });
     for (grad, offset) in [(&mut grads.gamma, 0), (&mut grads.beta, d)] {
         if let Some(grad) = grad {
-            if beta == 0.0 {
+            if accumulate == Accumulate::Replace {
                 grad.fill(0.0);
             }
             for partial in partials.chunks_exact(2 * d) {

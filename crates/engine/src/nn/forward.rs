@@ -9,12 +9,12 @@
 
 use super::activations::{Activations, Keep, LayerActivations};
 use super::cache::KvCache;
-use super::model::{Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, ModelRef, Norm};
+use super::model::{Attention, AttentionLayout, FeedForward, ModelRef, Norm};
 use super::rows::{TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads};
-use cllm_kernels::matmul::{matmul, matmul_then};
+use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
 use cllm_kernels::vector::add_assign;
 use cllm_kernels::{gelu, norm};
 
@@ -267,7 +267,7 @@ pub fn project(
                     linear(pool, &mut qkv[i * d..], x, w, 1, d, d);
                 } else {
                     let out = strided_mut(&mut qkv[i * d..], n, d, 3 * d);
-                    matmul(pool, out, mat(x, n, d), mat(w, d, d).t(), 0.0);
+                    matmul(pool, out, mat(x, n, d), mat(w, d, d).t(), Accumulate::Replace);
                 }
             }
         }
@@ -277,7 +277,7 @@ pub fn project(
                 for (head, block) in w.chunks_exact(h * h).enumerate() {
                     let out = strided_mut(&mut qkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
-                    matmul(pool, out, x, mat(block, h, h).t(), 0.0);
+                    matmul(pool, out, x, mat(block, h, h).t(), Accumulate::Replace);
                 }
             }
         }
@@ -361,9 +361,4 @@ fn hidden(
 /// logits = E·n for rows of n: `out` is `[rows][V]`.
 pub fn logits(pool: &Pool, model: &ModelRef, normed: &[f32], rows: usize, out: &mut [f32]) {
     linear(pool, out, normed, model.params.embeddings, rows, model.dim, model.vocab);
-}
-
-/// The parameter-free norm before the output matrix.
-pub fn output_norm(x: &[f32], out: &mut [f32]) {
-    norm::forward(x, DEFAULT_EPSILON, None, None, out);
 }

@@ -6,7 +6,7 @@ use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -112,10 +112,16 @@ pub fn gradient(
             |first, count, dlogits| {
                 let dlogits = mat(dlogits, count, vocab);
                 let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
-                matmul(pool, out, dlogits, mat(model.params.embeddings, vocab, d), 0.0);
+                matmul(
+                    pool,
+                    out,
+                    dlogits,
+                    mat(model.params.embeddings, vocab, d),
+                    Accumulate::Replace,
+                );
                 let x = mat(&normed[first * d..], count, d);
-                let beta = if first == 0 { 0.0 } else { 1.0 };
-                matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, beta);
+                let accumulate = if first == 0 { Accumulate::Replace } else { Accumulate::Add };
+                matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, accumulate);
             },
         );
     });

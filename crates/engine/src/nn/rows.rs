@@ -1,7 +1,7 @@
 //! Matrices of rows: linear maps and sums over rows.
 
 use cllm_kernels::Pool;
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::vector::add_assign;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
@@ -54,7 +54,7 @@ pub fn linear(
     outputs: usize,
 ) {
     let out = mat_mut(out, n, outputs);
-    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), 0.0);
+    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), Accumulate::Replace);
 }
 
 /// Space for the partial sums of [`sum_rows`].
@@ -62,14 +62,14 @@ pub fn partials_len(rows: usize, cols: usize) -> usize {
     rows.div_ceil(TASK_ROWS) * cols
 }
 
-/// out = beta·out + Σ of the rows of `data`, in a fixed order; beta is 0 or 1.
+/// out = Σ of the rows of `data`, in a fixed order, or out += it.
 pub fn sum_rows(
     pool: &Pool,
     out: &mut [f32],
     data: &[f32],
     rows: usize,
     partials: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
     let cols = out.len();
     if cols == 0 {
@@ -84,7 +84,7 @@ pub fn sum_rows(
             add_assign(partial, row);
         }
     });
-    if beta == 0.0 {
+    if accumulate == Accumulate::Replace {
         out.fill(0.0);
     }
     for partial in partials.chunks_exact(cols) {

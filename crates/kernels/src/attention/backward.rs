@@ -3,7 +3,7 @@
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Heads, HeadsMut, Shape};
 use crate::math::{REGISTER, exp, fma, fold_register};
-use crate::memory::scratch::{self, Use};
+use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::tile::Kernels;
 use ndarray::s;
@@ -41,7 +41,7 @@ pub fn backward(
         let dout = dout.view(s, b, head, 0, all);
         let panels = panels_len(kernels, all, h);
         let copy = Right::copy_len(kernels, all, h);
-        scratch::with(Use::Heads, 2 * panels + 3 * copy, |heads| {
+        scratch::with(Buffer::Heads, 2 * panels + 3 * copy, |heads| {
             let (k_panels, rest) = heads.split_at_mut(panels);
             let (v_panels, rest) = rest.split_at_mut(panels);
             let (k_copy, rest) = rest.split_at_mut(copy);
@@ -61,7 +61,7 @@ pub fn backward(
                 let row = visible.next_multiple_of(REGISTER);
                 let block = s![first..first + count, ..];
                 let seen = |i: usize| s.visible(first + i, 1);
-                scratch::with(Use::Scores, 2 * count * row, |scores| {
+                scratch::with(Buffer::Scores, 2 * count * row, |scores| {
                     let (p, ds) = scores.split_at_mut(count * row);
                     // SAFETY: a row of the scores is as long as the last query sees.
                     unsafe {

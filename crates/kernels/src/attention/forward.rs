@@ -3,7 +3,7 @@
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Heads, HeadsMut, Shape, exponentials, one_query};
 use crate::math::REGISTER;
-use crate::memory::scratch::{self, Use};
+use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::tile::Kernels;
 use crate::vector::scale;
@@ -40,7 +40,7 @@ pub fn forward(
         let (k, v) = (k.view(s, b, head, 0, keys), v.view(s, b, head, 0, keys));
         let panels = panels_len(kernels, keys, s.head_dim);
         let copy = Right::copy_len(kernels, keys, s.head_dim);
-        scratch::with(Use::Heads, panels + copy, |heads| {
+        scratch::with(Buffer::Heads, panels + copy, |heads| {
             let (panels, copy) = heads.split_at_mut(panels);
             // SAFETY: the sizes above.
             unsafe { pack_transposed(kernels, k, panels) };
@@ -50,7 +50,7 @@ pub fn forward(
                 let row = s.visible(first, count).next_multiple_of(REGISTER);
                 let q = q.view(s, b, head, first, count);
                 let seen = |i: usize| s.visible(first + i, 1);
-                scratch::with(Use::Scores, count * row, |scores| {
+                scratch::with(Buffer::Scores, count * row, |scores| {
                     // SAFETY: a row of `scores` is as long as the last query sees.
                     unsafe { products(kernels, q, panels, seen, scores, row) };
                     let mut sums = [0f32; BLOCK];

@@ -4,7 +4,7 @@
 use super::{Heads, Shape, exponentials};
 use crate::arch::vector::{Vector, product_sum, vector_fn};
 use crate::math::{REGISTER, fma};
-use crate::memory::scratch::{self, Use};
+use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::vector::{axpy, scale};
 
@@ -25,14 +25,14 @@ pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out:
     let serial = Pool::serial();
     let pool = if keys * d < 1 << 14 { &serial } else { pool };
     // Room for all parts, so that a context that grows asks for memory once.
-    scratch::with(Use::Heads, MOST_PARTS * len, |all| {
+    scratch::with(Buffer::Heads, MOST_PARTS * len, |all| {
         let all = &mut all[..keys.div_ceil(size) * len];
         pool.chunks((&mut *all, len), |part, result| {
             let first = part * size;
             let keys = size.min(keys - first);
             let row = keys.next_multiple_of(REGISTER);
             let (values, shares) = result.split_at_mut(d);
-            scratch::with(Use::Scores, s.heads * row, |scores| {
+            scratch::with(Buffer::Scores, s.heads * row, |scores| {
                 let keys_of_part = &k.data[first * k.row..];
                 query_scores(&q.data[..d], keys_of_part, k.row, h, &mut *scores, row, keys);
                 let rows = scores.chunks_exact_mut(row).zip(shares.chunks_exact_mut(2));
