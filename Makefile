@@ -44,7 +44,7 @@ tools/cllm_inference_fixed: tools/cllm_inference
 	cp -f $< $@
 
 headers: ## write include/ from src/headers/
-	CLLM_WRITE_HEADERS=1 $(CARGO) build
+	CLLM_WRITE_HEADERS=1 $(CARGO) check
 
 test: all ## all tests: Rust, C harnesses, ABI, headers, symbols, tools, README
 	c_tests/run.sh plain
@@ -70,10 +70,10 @@ bench: all ## timings
 fmt:
 	$(CARGO) fmt
 
-lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+lint: ## format, clippy, rustdoc: no warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 clean:
 	$(CARGO) clean

@@ -144,6 +144,9 @@ fn main() {
         }
     }
 
+    // For the tests that compile programs in C.
+    println!("cargo::rustc-env=CLLM_TARGET={}", env::var("TARGET").expect("cargo sets it"));
+
     if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         // cargo-c gives the same name by itself.
         if env::var_os("CARGO_C_CARGO").is_none() {

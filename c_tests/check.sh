@@ -1,5 +1,5 @@
-# Sourced by test scripts, in the top folder of the tree: a scratch folder $work, and checks that
-# are counted. A script ends with `finish`, whose line is "N passed, N failed".
+# Sourced by test scripts: a scratch folder $work, and checks that are counted. A script ends with
+# `finish`, whose line is "N passed, N failed".
 set -u
 export LC_ALL=C
 work=$(mktemp -d) || exit 1
@@ -7,20 +7,24 @@ trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0
 
-# check NAME COMMAND...: its exit status decides. If it fails, what it printed is shown, and what a
-# program under test left in $work/stdout and $work/stderr.
-check() {
-    local name=$1 file
-    shift
-    if "$@" > "$work/log" 2>&1; then
-        passed=$((passed + 1))
-        return
-    fi
+pass() { passed=$((passed + 1)); }
+
+# fail WHAT: with what a program under test left in $work/stdout and $work/stderr, and a command in
+# $work/log.
+fail() {
+    local file
     failed=$((failed + 1))
-    echo "$(basename "$0" .sh): $name: failed: $*" >&2
+    echo "$(basename "$0" .sh): ${1:0:400}" >&2
     for file in log stdout stderr; do
-        [ -s "$work/$file" ] && tail -n 20 "$work/$file" | sed "s/^/    $file: /" >&2
+        [ -s "$work/$file" ] && tail -n 20 "$work/$file" | cut -c 1-200 | sed "s/^/    $file: /" >&2
     done
+}
+
+# check NAME COMMAND...: its exit status decides.
+check() {
+    local name=$1
+    shift
+    if "$@" > "$work/log" 2>&1; then pass; else fail "$name: failed: $*"; fi
 }
 
 # skip WHAT WHY

@@ -15,20 +15,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+import checks
+
 TREE = Path(__file__).resolve().parent.parent
 os.chdir(TREE)
 CC = os.environ.get("CC", "cc")
-passed = failed = 0
 
 
 def check(name, problem):
     """`problem` is empty, or says what is wrong."""
-    global passed, failed
-    if problem:
-        failed += 1
-        print(f"docs: {name}: {problem}", file=sys.stderr)
-    else:
-        passed += 1
+    checks.check(name, not problem, problem)
 
 
 # ---- Examples in cllm_ext.h ----
@@ -217,5 +213,4 @@ def guide():
 
 for test in sys.argv[1:] or ["ext_examples", "man_pages", "links", "doxygen", "guide"]:
     globals()[test]()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+sys.exit(checks.finish())

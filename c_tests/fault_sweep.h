@@ -134,8 +134,7 @@ static int sweep(const Function *functions, size_t count, const char *only) {
     if (chdir("/") != 0 || scratch_remove() != 0) failed++;
     fprintf(stderr, "%zu functions, %llu faults injected\n", only ? 1 : count,
             (unsigned long long)faults);
-    printf("%u passed, %u failed\n", checks - failed, failed);
-    return failed != 0;
+    return print_counts(checks - failed, failed);
 }
 
 #endif

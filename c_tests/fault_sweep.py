@@ -2,10 +2,10 @@
 """Writes fault_sweep.c: every exported function with good arguments, for fault_sweep.h to run while
 points inside it fail. Usage: fault_sweep.py OUTPUT."""
 
-import json
 import sys
 from pathlib import Path
 
+import interface
 from hostile import RESULTS, Writer, failure
 from hostile_rules import PRINTS, RELEASES
 
@@ -31,8 +31,6 @@ OUTCOMES = {
     "cllm_tokenizer_decode": "!r || r[0] == '\\0'",  # "" needs memory too
     "cllm_get_batch": "r <= 0",
     "create_default_complete_config": "r.num_epochs == 100",
-    "cllm_set_thread_count": "r == -1",
-    "cllm_init_thread_pool": "r == -1",
     "cllm_get_optimal_thread_count": "r == 1",
     # A training goes on without the validation that it has no memory for.
     "train_complete": "r == -1 || strstr(cllm_last_error(), \"no validation\")",
@@ -42,7 +40,7 @@ OUTCOMES = {
 
 
 def body(function):
-    name = function["name"]
+    name = function.name
     writer = Writer()
     # A function that releases its argument, and fails, has not released it.
     released = RELEASES.get(name)
@@ -50,29 +48,29 @@ def body(function):
     writer.call(function, {}, "good arguments", before=before, release=False)
     lines = writer.lines
     lines.append('        disarmed("%s");' % name)
-    if function["returns"] != "void":
+    if function.returns != "void":
         outcome = OUTCOMES.get(name) or failure(function)[-1]
-        if name.startswith("prime_") and function["returns"] in ("float", "double"):
+        if name.startswith("prime_") and function.returns in ("float", "double"):
             outcome = "r != r"  # NaN
         lines.append("        if (reported_error) check(%s, \"an error value\");" % outcome)
     elif name not in PRINTS and not released:
         lines.append("        if (at_entry()) check(untouched(), \"nothing is written\");")
     if released:
         lines.append("        if (!reported_error) w.%s = NULL;" % released)
-    if function["returns"] in RESULTS:
-        lines.append("        " + RESULTS[function["returns"]])
+    if function.returns in RESULTS:
+        lines.append("        " + RESULTS[function.returns])
     writer.end()
     return lines
 
 
 def main():
-    functions = json.loads((Path(__file__).parent / "functions.json").read_text())
+    functions = interface.functions()
     text = ["/* Written by c_tests/fault_sweep.py. */", '#include "fault_sweep.h"', ""]
     for function in functions:
-        text += ["static void run_%s(void) {" % function["name"]] + body(function) + ["}", ""]
+        text += ["static void run_%s(void) {" % function.name] + body(function) + ["}", ""]
     text.append("static const Function FUNCTIONS[] = {")
     for function in functions:
-        name = function["name"]
+        name = function.name
         text.append('    {"%s", run_%s, %d, %d},' % (name, name, name in SLOW, name in UNGUARDED))
     text += ["};", "", "int main(int argc, char **argv) {",
              "    return sweep(FUNCTIONS, sizeof FUNCTIONS / sizeof *FUNCTIONS,",

@@ -3,6 +3,7 @@
 #ifndef CLLM_TEST_HARNESS_H
 #define CLLM_TEST_HARNESS_H
 
+#include "counts.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +38,7 @@ static int harness_failed;
 #define RUN(test) (test)()
 
 static inline int harness_report(void) {
-    printf("%d passed, %d failed\n", harness_passed, harness_failed);
-    return harness_failed != 0;
+    return print_counts((unsigned)harness_passed, (unsigned)harness_failed);
 }
 
 #endif

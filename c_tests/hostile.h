@@ -80,8 +80,7 @@ static int run_all(const Function *functions, size_t count, const char *only) {
     if (chdir("/") != 0 || scratch_remove() != 0) crashed++;
     printf("%zu functions, %u hostile calls, %u checks of their results\n", count, calls, checks);
     /* A call that came back is a check passed. */
-    printf("%u passed, %u failed\n", calls + checks - failed, failed + crashed);
-    return failed + crashed != 0;
+    return print_counts(calls + checks - failed, failed + crashed);
 }
 
 #endif

@@ -3,14 +3,15 @@
 hostile numbers for each number, with absurd strings and files, with objects whose fields are
 NULL or hostile, and with handles that were freed.
 
-Usage: hostile.py OUTPUT. Reads functions.json (the API) and hostile_rules.py beside it."""
+Usage: hostile.py OUTPUT. The API is what the headers say (interface.py): prototypes, which pointers
+may be NULL, what a failed call returns. hostile_rules.py has the rest."""
 
-import json
 import sys
 from pathlib import Path
 
-from hostile_rules import (EMPTY_IS_FINE, ERRORS, FILES, LONG_WORK, NOT_SIZES, NUMBERS,
-                           NUMBERS_OF, OPTIONAL, PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES)
+import interface
+from hostile_rules import (EMPTY_IS_FINE, FILES, LONG_WORK, NOT_SIZES, NUMBERS, NUMBERS_OF, PRINTS,
+                           QUIET, REFUSED, RELEASES, SHARED, SIZES)
 
 OBJECTS = {
     "CLLMModel*": "model", "CLLMInference*": "inference", "CLLMTraining*": "training",
@@ -27,7 +28,7 @@ OBJECTS = {
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
          "cllm_layer_norm_init": "raw_norm"}
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
-          "int*": "ints", "uint64_t*": "primes", "char*": "chars", "float[3]": "floats",
+          "int*": "ints", "uint64_t*": "primes", "char*": "chars",
           "uint8_t**": "blocks", "uint8_t*": "bytes", "size_t*": "sizes"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress"}
@@ -70,28 +71,28 @@ def is_number(kind):
 
 
 def is_size(function, name, kind, has_array):
-    if (function["name"], name) in NOT_SIZES or kind not in HOSTILE or kind in ("float", "double"):
+    if (function.name, name) in NOT_SIZES or kind not in HOSTILE or kind in ("float", "double"):
         return False
     return has_array and name in SIZES
 
 
 def valid(function, kind, name):
     """A good argument."""
-    if (function["name"], name) in NUMBERS_OF or is_number(kind):
+    if (function.name, name) in NUMBERS_OF or is_number(kind):
         if kind == "bool":
             return "true"
         default = NUMBERS.get(name, 0.5 if kind in ("float", "double") else 2)
-        return str(NUMBERS_OF.get((function["name"], name), default))
+        return str(NUMBERS_OF.get((function.name, name), default))
     if kind == "const char*":
-        file = FILES.get(function["name"], "the cat sat")
-        return '"%s"' % FILES.get((function["name"], name), file)
+        file = FILES.get(function.name, "the cat sat")
+        return '"%s"' % FILES.get((function.name, name), file)
     if kind == "void*":
         return "model()" if name == "model" else "NULL"
     kind = bare(kind)
     if kind in CALLBACKS:
         return CALLBACKS[kind]
     if kind in OBJECTS:
-        maker = INITS.get(function["name"], OBJECTS[kind])
+        maker = INITS.get(function.name, OBJECTS[kind])
         return maker + "()"
     return ARRAYS[kind] + "()"
 
@@ -102,19 +103,18 @@ class Writer:
         self.skipped = []
 
     def skip(self, function, name, value, reason):
-        self.skipped.append("%s(%s = %s): %s" % (function["name"], name, value, reason))
+        self.skipped.append("%s(%s = %s): %s" % (function.name, name, value, reason))
 
     def call(self, function, changes, label, checks=(), before=(), stale=None, release=True):
         """One call: good arguments except for `changes`. `release`: what it returned is freed,
         what it freed is forgotten."""
-        names = [name for _, name in function["params"]]
+        names = [name for _, name in function.params]
         out = self.lines.append
         out("    {")
-        out('        start("%s(%s)");' % (function["name"], label.replace('"', "'")))
+        out('        start("%s(%s)");' % (function.name, label.replace('"', "'")))
         # Arguments first: an object that one of them needs may be another argument itself.
-        for i, (kind, name) in enumerate(function["params"]):
+        for i, (kind, name) in enumerate(function.params):
             value = changes.get(name, valid(function, kind, name))
-            kind = "float*" if kind == "float[3]" else kind
             declared = kind + ("" if kind.endswith("*") else " ")
             out("        %sa%d = %s;" % (declared, i, value))
             if bare(kind) == "uint64_t" and value.startswith('"'):
@@ -122,17 +122,17 @@ class Writer:
         for line in before:
             out("        " + line)
         arguments = ", ".join("a%d" % i for i in range(len(names)))
-        result = function["returns"]
+        result = function.returns
         if result == "void":
-            out("        %s(%s);" % (function["name"], arguments))
+            out("        %s(%s);" % (function.name, arguments))
         else:
-            out("        %s r = %s(%s);" % (result, function["name"], arguments))
+            out("        %s r = %s(%s);" % (result, function.name, arguments))
             out("        (void)r;")
         for check in checks:
             out("        check(%s, \"%s\");" % (check, check.replace("\\", "\\\\").replace('"', "'")))
         if not release:
             return
-        released = RELEASES.get(function["name"])
+        released = RELEASES.get(function.name)
         if released and (stale or names[0] not in changes):
             out("        w.%s = NULL;" % released)
         if result in RESULTS:
@@ -145,37 +145,33 @@ class Writer:
 
 def failure(function, untouched=True):
     """What holds after a call that had to fail."""
-    result = function["returns"]
-    checks = ['reported("%s")' % function["name"]]
+    result = function.returns
+    checks = ['reported("%s")' % function.name]
     if result == "void":
         if untouched:
             checks.append("untouched()")
     elif result == "BenchmarkResults":
         checks.append("zeroed(&r, sizeof r)")
-    elif function["name"] in ERRORS:
-        checks.append(ERRORS[function["name"]])
     else:
-        checks.append("!r")
+        checks.append(function.failure())
     return checks
 
 
 def pointer_cases(writer, function, has_array):
-    sizes = {n: k for k, n in function["params"] if is_size(function, n, k, has_array)}
-    for kind, name in function["params"]:
+    sizes = {n: k for k, n in function.params if is_size(function, n, k, has_array)}
+    for kind, name in function.params:
         if is_number(kind):
             continue
-        key = (function["name"], name)
-        prints_or_frees = function["name"] in PRINTS or function["name"] in RELEASES
-        checks = [] if key in OPTIONAL or prints_or_frees else failure(function)
-        if (kind, name) == ("void*", "user_data"):
-            checks = []
+        key = (function.name, name)
+        prints_or_frees = function.name in PRINTS or function.name in RELEASES
+        checks = [] if name in function.optional() or prints_or_frees else failure(function)
         writer.call(function, {name: "NULL"}, name + " = NULL", checks)
         writer.end()
         # A NULL with absurd sizes: nothing of that size may be read first.
         for size, size_kind in sizes.items():
-            if kind not in ("const char*",) and bare(kind) in ARRAYS and key not in OPTIONAL:
-                others = [n for k, n in function["params"]
-                          if bare(k) in ARRAYS and (function["name"], n) not in OPTIONAL]
+            if kind not in ("const char*",) and bare(kind) in ARRAYS and name not in function.optional():
+                others = [n for k, n in function.params
+                          if bare(k) in ARRAYS and n not in function.optional()]
                 changes = {n: "NULL" for n in others}
                 largest = {"int": "INT_MAX", "size_t": "SIZE_MAX"}.get(size_kind, "UINT32_MAX")
                 changes[size] = largest
@@ -183,17 +179,17 @@ def pointer_cases(writer, function, has_array):
                     writer.call(function, changes, "NULL arrays, %s = %s" % (size, largest),
                                 checks)
                     writer.end()
-    everything = {n: "NULL" for k, n in function["params"] if not is_number(k)}
+    everything = {n: "NULL" for k, n in function.params if not is_number(k)}
     if len(everything) > 1:
         writer.call(function, everything, "all NULL")
         writer.end()
 
 
 def number_cases(writer, function, has_array):
-    for kind, name in function["params"]:
+    for kind, name in function.params:
         if not is_number(kind):
             continue
-        key = (function["name"], name)
+        key = (function.name, name)
         for value in HOSTILE[kind]:
             if LONG_WORK.get(key) and value not in NOT_POSITIVE:
                 writer.skip(function, name, value, LONG_WORK[key])
@@ -214,13 +210,13 @@ def number_cases(writer, function, has_array):
                 checks = failure(function)[1:]
             writer.call(function, {name: value}, "%s = %s" % (name, value), checks)
             writer.end()
-    numbers = [(k, n) for k, n in function["params"] if is_number(k)]
+    numbers = [(k, n) for k, n in function.params if is_number(k)]
     for which in ("0", "NAN", "largest"):
         changes = {}
         for kind, name in numbers:
             if which == "largest":
                 if (is_size(function, name, kind, has_array)
-                        or LONG_WORK.get((function["name"], name))):
+                        or LONG_WORK.get((function.name, name))):
                     continue
                 changes[name] = HOSTILE[kind][-1] if kind not in ("int",) else "INT_MAX"
             elif which == "NAN" and kind in ("float", "double"):
@@ -233,10 +229,10 @@ def number_cases(writer, function, has_array):
 
 
 def string_cases(writer, function):
-    for kind, name in function["params"]:
+    for kind, name in function.params:
         if kind != "const char*":
             continue
-        path = function["name"] in FILES and name not in ("model_name", "description")
+        path = function.name in FILES and name not in ("model_name", "description")
         for value in STRINGS + (PATHS if path else []):
             writer.call(function, {name: value}, "%s = %s" % (name, value.replace("\\", "\\\\")))
             writer.end()
@@ -244,13 +240,13 @@ def string_cases(writer, function):
 
 def field_cases(writer, function):
     """Objects with NULL or hostile fields; put back before the object is freed."""
-    if function["name"] in RELEASES or function["name"] in INITS:
+    if function.name in RELEASES or function.name in INITS:
         return
-    if function["name"] == "cllm_create_config":
+    if function.name == "cllm_create_config":
         return
     owners = {"CLLMInference": ["CLLMModel"], "CLLMTraining": ["CLLMModel"],
               "CLLMDataLoader": ["CLLMTokenizer"], "ThreadedTrainingSystem": ["CLLMTraining"]}
-    for index, (kind, name) in enumerate(function["params"]):
+    for index, (kind, name) in enumerate(function.params):
         base = bare(kind).rstrip("*")
         if kind == "void*" and name == "model":
             base = "CLLMModel"
@@ -313,7 +309,7 @@ STALE = {"CLLMModel*": "cllm_free_model", "CLLMInference*": "cllm_inference_clea
 
 def stale_cases(writer, function):
     """A handle that was freed: a message, not a crash."""
-    for index, (kind, name) in enumerate(function["params"]):
+    for index, (kind, name) in enumerate(function.params):
         kind = bare(kind)
         if kind == "void*" and name == "model":
             kind = "CLLMModel*"
@@ -321,14 +317,14 @@ def stale_cases(writer, function):
             continue
         field = RELEASES[STALE[kind]]
         if kind == "CLLMModel*" and any(bare(k) in ("CLLMInference*", "CLLMTraining*")
-                                        for k, _ in function["params"]):
+                                        for k, _ in function.params):
             continue
         before = ["%s(w.%s);" % (STALE[kind], field), "w.%s = NULL;" % field]
-        checks = [] if (function["name"], name) in OPTIONAL else failure(function)
+        checks = [] if name in function.optional() else failure(function)
         writer.call(function, {}, name + " freed before", checks, before, stale=True)
         writer.end()
     # An object whose model was freed under it.
-    for index, (kind, name) in enumerate(function["params"]):
+    for index, (kind, name) in enumerate(function.params):
         if bare(kind) in ("CLLMInference*", "CLLMTraining*"):
             writer.call(function, {}, "the model of %s freed before" % name,
                         before=["cllm_free_model(w.model);", "w.model = NULL;"])
@@ -336,29 +332,29 @@ def stale_cases(writer, function):
 
 
 def main():
-    functions = json.loads((Path(__file__).parent / "functions.json").read_text())
+    functions = interface.functions()
     writer = Writer()
     text = ["/* Written by c_tests/hostile.py. */", '#include "hostile.h"', "",
             "static char LONG_STRING[70001];", "",
             "static void release(const void *p) { free((void *)(uintptr_t)p); }", ""]
     for function in functions:
-        params = function["params"]
+        params = function.params
         # A model among the parameters may come from the same world as a context.
         has_array = any(bare(k) in ARRAYS or bare(k) == "CLLMLatticePoint*" for k, _ in params)
-        writer.lines = ["static void test_%s(void) {" % function["name"]]
+        writer.lines = ["static void test_%s(void) {" % function.name]
         writer.call(function, {}, "good arguments")
         writer.end()
         pointer_cases(writer, function, has_array)
         number_cases(writer, function, has_array)
         string_cases(writer, function)
         stale_cases(writer, function)
-        writer.lines.append('    no_leaks("%s");' % function["name"])
+        writer.lines.append('    no_leaks("%s");' % function.name)
         field_cases(writer, function)
         writer.lines.append("}\n")
         text += writer.lines
     text.append("static const Function FUNCTIONS[] = {")
     for function in functions:
-        name = function["name"]
+        name = function.name
         text.append('    {"%s", test_%s, %d},' % (name, name, name in PRINTS))
     text += ["};", "", "int main(int argc, char **argv) {",
              "    memset(LONG_STRING, 'a', sizeof LONG_STRING - 1);",

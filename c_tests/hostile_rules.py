@@ -1,4 +1,4 @@
-"""What the hostile sweep knows of the API beyond the prototypes in functions.json."""
+"""What the hostile sweep knows of the API beyond what the headers say (interface.py)."""
 
 # Valid numbers by parameter name; NUMBERS_OF overrides them for one function.
 NUMBERS = {
@@ -49,36 +49,6 @@ LONG_WORK = {
     ("cllm_benchmark_inference_batch", "batch_size"): "asks for that much work",
 }
 
-# Pointers that may be NULL: the call works without them, or says so by printing.
-OPTIONAL = {
-    ("cllm_attention_free", "layer"), ("cllm_feedforward_free", "layer"),
-    ("cllm_layer_norm_free", "ln"), ("cllm_zero_all_gradients", "training"),
-    ("cllm_attention_forward", "key_cache"), ("cllm_attention_forward", "value_cache"),
-    ("cllm_layer_norm_backward", "grad_input"), ("cllm_layer_norm_backward", "grad_gamma"),
-    ("cllm_layer_norm_backward", "grad_beta"),
-    ("cllm_feedforward_backward", "hidden"), ("cllm_feedforward_backward", "grad_input"),
-    ("cllm_feedforward_backward", "grad_w1"), ("cllm_feedforward_backward", "grad_w2"),
-    ("cllm_feedforward_backward", "grad_b1"), ("cllm_feedforward_backward", "grad_b2"),
-    ("cllm_attention_backward", "grad_input"),
-    ("cllm_attention_backward", "grad_query_weights"),
-    ("cllm_attention_backward", "grad_key_weights"),
-    ("cllm_attention_backward", "grad_value_weights"),
-    ("cllm_transformer_layer_backward", "grad_input"),
-    ("cllm_header_init", "model_name"), ("cllm_header_init", "description"),
-    ("cllm_token_create", "token_str"),
-    ("cllm_prime_to_lattice", "coords"), ("cllm_prime_to_lattice", "angle"),
-    ("cllm_prime_to_lattice", "radius"),
-    ("cllm_check_numerical_stability", "name"),
-    ("threaded_training_get_sphere_stats", "batches_processed"),
-    ("threaded_training_get_sphere_stats", "avg_loss"),
-    ("cllm_evaluate", "mean_loss"), ("cllm_evaluate", "perplexity"),
-    ("cllm_train_steps", "mean_loss"),
-    ("cllm_generate_stream", "user_data"), ("cllm_continue_stream", "user_data"),
-    ("cllm_profile_memory", "model"),
-    ("cllm_set_log_callback", "callback"), ("cllm_set_log_callback", "user_data"),
-    ("cllm_set_progress_callback", "callback"), ("cllm_set_progress_callback", "user_data"),
-}
-
 # Functions that release their first argument.
 RELEASES = {
     "cllm_free": "model", "cllm_free_model": "model", "cllm_inference_cleanup": "inference",
@@ -96,27 +66,6 @@ PRINTS = {
     "cllm_print_model_info", "cllm_print_memory_stats", "cllm_run_benchmark_suite",
     "cllm_profile_memory", "cllm_batch_print_stats", "threaded_training_print_stats",
     "cllm_print_config", "cllm_print_model_stats",
-}
-
-# What a failed call returns, as a C condition on r; without an entry, zero (NULL, false, 0).
-ERRORS = {
-    **dict.fromkeys([
-        "cllm_write_model", "cllm_write_checkpoint", "cllm_adam_init", "cllm_load_training_data",
-        "cllm_get_batch", "cllm_train", "cllm_save_checkpoint", "cllm_load_checkpoint",
-        "threaded_training_get_sphere_stats", "cllm_build_vocabulary_from_file",
-        "save_checkpoint", "load_checkpoint", "train_complete", "train_quick", "cllm_generate",
-        "cllm_evaluate", "cllm_model_set_vocab", "cllm_model_load_vocab", "cllm_set_seed",
-        "cllm_set_repetition_penalty", "cllm_set_min_p", "cllm_set_greedy",
-        "cllm_inference_set_threads", "cllm_kv_cache_clear", "cllm_generate_stream",
-        "cllm_set_progress_callback", "cllm_train_steps", "cllm_continue_stream",
-        "cllm_inference_get_state", "cllm_inference_set_state", "cllm_inference_save_state",
-        "cllm_inference_load_state", "cllm_skipped_updates", "cllm_plot_metrics",
-    ], "r == -1"),
-    "cllm_find_token": "r == 1", "cllm_add_token": "r == 1",
-    "cllm_get_token_string": "strcmp(r, \"<UNK>\") == 0",
-    "cllm_tokenizer_decode": "r && r[0] == '\\0'",
-    "get_learning_rate": "r == 0.001f",
-    "evaluate_validation": "isinf(r)",
 }
 
 # Sizes of 0 (and of less) that are no failure: nothing to do, and a result.

@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include "scratch.h"
+#include "counts.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <float.h>

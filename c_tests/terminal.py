@@ -20,20 +20,12 @@ import termios
 import time
 from pathlib import Path
 
+from checks import check, finish
+
 TREE = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else TREE / "tools"
 MARK = r"(?:\x1b\[1m)?>(?:\x1b\[0m)? "  # before each line that is typed
 PATIENCE = 300  # seconds; the machine may be busy
-passed = failed = 0
-
-
-def check(name, good, shown=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"terminal: {name}: failed: {str(shown)[-800:]!r}", file=sys.stderr)
 
 
 class Terminal:
@@ -286,8 +278,7 @@ def main():
         interrupted_text()
         training()
         os.chdir(TREE)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    return finish()
 
 
 if __name__ == "__main__":

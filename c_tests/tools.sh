@@ -2,8 +2,7 @@
 # Black-box tests of the command-line tools: c_tests/tools.sh FOLDER [WRAPPER...]
 # runs the programs in FOLDER, each through WRAPPER (valgrind) if there is one. The last line is
 # "N passed, N failed"; what failed stands on stderr.
-set -u
-export LC_ALL=C
+. "$(dirname "$0")/check.sh"
 # Reports of a sanitizer must not look like the tools' own exit statuses.
 export ASAN_OPTIONS=exitcode=99 LSAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99
 
@@ -13,26 +12,12 @@ wrapper=("$@")
 native=false # timing matters to some tests
 case "${wrapper[*]-}$tools" in *valgrind* | *asan*) ;; *) native=true ;; esac
 
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
-passed=0
-failed=0
 name=
 
 # check WORDS...: the exit status of `test` or another command decides.
-check() {
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        local said="$*"
-        echo "tools: $name: failed: ${said:0:300}" >&2
-        sed 's/^/    stdout: /' stdout 2> /dev/null | cut -c 1-200 | head -n 5 >&2
-        sed 's/^/    stderr: /' stderr 2> /dev/null | cut -c 1-200 | head -n 20 >&2
-    fi
-}
+check() { if "$@"; then pass; else fail "$name: failed: $*"; fi; }
 
 # run NAME STATUS TOOL ARGUMENTS...: output in ./stdout and ./stderr.
 run() {
@@ -66,7 +51,8 @@ picture() { grep -q '^<svg' "$1" && tail -n 1 "$1" | grep -q '</svg>$'; }
 
 # Nothing else can work if this does not.
 "$tools/cllm_tokenize" --help > /dev/null || {
-    echo "0 passed, 1 failed"
+    fail "cllm_tokenize --help"
+    finish
     exit 1
 }
 
@@ -487,5 +473,4 @@ check complains "--min-freq"
 run "unknown option" 2 cllm_vocab_build tree --frequency 2
 check complains "--frequency"
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

@@ -138,7 +138,7 @@ void cllm_softmax(float *logits, int vocab_size);
  * @param input        `[seq_len * H*hd]`, rows of positions.
  * @param output       the same size, overwritten; may be `input`.
  * @param key_cache    `[seq_len * H*hd]`, receives this call's keys; may be NULL.
- * @param value_cache  likewise the values.
+ * @param value_cache  likewise the values; may be NULL.
  *
  * The matrices are H*hd × H*hd in layers of models that the library made or read; in all other
  * layers one hd×hd block per head. NULL, missing matrices, `seq_len` <= 0: nothing happens.
@@ -185,6 +185,8 @@ void cllm_attention_init(AttentionLayer *layer, uint32_t num_heads, uint32_t hea
 /**
  * Frees the matrices of a layer from cllm_attention_init (or with matrices from malloc) and sets
  * them NULL; the sizes stay. A layer of a model that the library made is left alone.
+ *
+ * @param layer  may be NULL.
  *
  * @pre `layer` is NULL or such a layer.
  */
@@ -405,6 +407,8 @@ void cllm_feedforward_init(FeedForwardLayer *layer,
 /**
  * Frees the four blocks of a layer from cllm_feedforward_init and sets them NULL. A layer of a
  * model that the library made is left alone.
+ *
+ * @param layer  may be NULL.
  *
  * @pre `layer` is NULL or such a layer.
  */
@@ -644,6 +648,8 @@ void cllm_layer_norm_init(CLLMLayerNorm *ln, uint32_t dim, float epsilon);
 /**
  * Frees gamma and beta of a norm from cllm_layer_norm_init and sets them NULL. A norm of a model
  * that the library made is left alone.
+ *
+ * @param ln  may be NULL.
  *
  * @pre `ln` is NULL or such a norm.
  */

@@ -523,7 +523,7 @@ void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t 
  *
  * @param input        `[dim]`, what the norm was given.
  * @param grad_output  `[dim]`.
- * @param grad_input   `[dim]`, overwritten; may be `grad_output`.
+ * @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
  * @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
  *
  * @pre The arrays have the sizes above.
@@ -597,7 +597,7 @@ void cllm_embedding_backward(Embeddings *embeddings,
  *
  * @param input        `[seq_len * d]`, the residual stream entering the layer.
  * @param grad_output  `[seq_len * d]`, gradient of what leaves it.
- * @param grad_input   the same size, overwritten; may be `grad_output`.
+ * @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
  *
  * The gradients of the layer's parameters are added to the training object's buffers, public and
  * private. Activations are recomputed; those of the latest forward pass stay.
@@ -886,7 +886,9 @@ void cllm_backward(struct CLLMTraining *training,
 
 /**
  * Zeroes every gradient, public and private. Moments, open accumulators and `accumulation_step`
- * stay. NULL: nothing happens.
+ * stay.
+ *
+ * @param training  may be NULL.
  *
  * @pre `training` is NULL or live.
  */
@@ -927,7 +929,7 @@ float cllm_get_learning_rate(struct CLLMTraining *training);
  * `decay_steps` are not above `current_step`.
  *
  * @param training         not changed.
- * @param decay_steps      `[num_decay_steps]` step numbers, in any order; may be NULL when there
+ * @param decay_steps      `[num_decay_steps]` step numbers, in any order; not read where there
  *                         are none.
  * @param num_decay_steps  0 or more.
  * @param decay_factor     what the rate is multiplied by at each of them.

@@ -199,9 +199,10 @@ static void damage(const struct kind *k) {
 
 int main(void) {
     cllm_set_log_silent();
-    int passed = 0, failed = 0;
+    unsigned passed = 0, failed = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        int ends[2], counts[2] = {0, 1};
+        int ends[2];
+        unsigned counts[2] = {0, 1};
         if (pipe(ends) != 0) return 3;
         pid_t pid = fork();
         if (pid == 0) {
@@ -217,8 +218,8 @@ int main(void) {
             damage(&kinds[i]);
             empty_folder();
             rmdir(scratch);
-            counts[0] = harness_passed;
-            counts[1] = harness_failed;
+            counts[0] = (unsigned)harness_passed;
+            counts[1] = (unsigned)harness_failed;
             if (write(ends[1], counts, sizeof counts) != (ssize_t)sizeof counts) _exit(5);
             _exit(0);
         }
@@ -234,6 +235,5 @@ int main(void) {
         passed += counts[0];
         failed += counts[1];
     }
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed != 0;
+    return print_counts(passed, failed);
 }

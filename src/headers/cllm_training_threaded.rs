@@ -256,9 +256,9 @@ pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrai
 
 /// What is booked on one worker: batch k of an epoch (from 0) belongs to worker k mod n.
 ///
-/// @param sphere_id         0 to n-1.
-/// @param batches_processed receives the number of batches since the system was made; may be NULL.
-/// @param avg_loss          receives their mean loss, 0 without any; may be NULL.
+/// @param sphere_id          0 to n-1.
+/// @param batches_processed  receives the number of batches since the system was made; may be NULL.
+/// @param avg_loss           receives their mean loss, 0 without any; may be NULL.
 /// @return 0; -1 if system is NULL or sphere_id out of range: the outputs are then untouched.
 ///
 /// Threads: may be called while an epoch runs.

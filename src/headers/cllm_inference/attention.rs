@@ -49,7 +49,7 @@ pub(crate) unsafe fn attention_view<'a>(
 /// @param input        `[seq_len * H*hd]`, rows of positions.
 /// @param output       the same size, overwritten; may be `input`.
 /// @param key_cache    `[seq_len * H*hd]`, receives this call's keys; may be NULL.
-/// @param value_cache  likewise the values.
+/// @param value_cache  likewise the values; may be NULL.
 ///
 /// The matrices are H*hd × H*hd in layers of models that the library made or read; in all other
 /// layers one hd×hd block per head. NULL, missing matrices, `seq_len` <= 0: nothing happens.
@@ -219,6 +219,8 @@ pub unsafe extern "C" fn cllm_attention_init(
 
 /// Frees the matrices of a layer from cllm_attention_init (or with matrices from malloc) and sets
 /// them NULL; the sizes stay. A layer of a model that the library made is left alone.
+///
+/// @param layer  may be NULL.
 ///
 /// # Safety
 /// `layer` is NULL or such a layer.

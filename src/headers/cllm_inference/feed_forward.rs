@@ -162,6 +162,8 @@ pub unsafe extern "C" fn cllm_feedforward_init(
 /// Frees the four blocks of a layer from cllm_feedforward_init and sets them NULL. A layer of a
 /// model that the library made is left alone.
 ///
+/// @param layer  may be NULL.
+///
 /// # Safety
 /// `layer` is NULL or such a layer.
 #[unsafe(no_mangle)]

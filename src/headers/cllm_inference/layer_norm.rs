@@ -134,6 +134,8 @@ pub unsafe extern "C" fn cllm_layer_norm_init(ln: *mut CLLMLayerNorm, dim: u32, 
 /// Frees gamma and beta of a norm from cllm_layer_norm_init and sets them NULL. A norm of a model
 /// that the library made is left alone.
 ///
+/// @param ln  may be NULL.
+///
 /// # Safety
 /// `ln` is NULL or such a norm.
 #[unsafe(no_mangle)]

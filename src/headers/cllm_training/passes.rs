@@ -273,7 +273,9 @@ pub unsafe extern "C" fn cllm_backward(
 }
 
 /// Zeroes every gradient, public and private. Moments, open accumulators and `accumulation_step`
-/// stay. NULL: nothing happens.
+/// stay.
+///
+/// @param training  may be NULL.
 ///
 /// # Safety
 /// `training` is NULL or live.

@@ -96,7 +96,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate(training: *mut CLLMTraining) -> 
 /// `decay_steps` are not above `current_step`.
 ///
 /// @param training         not changed.
-/// @param decay_steps      `[num_decay_steps]` step numbers, in any order; may be NULL when there
+/// @param decay_steps      `[num_decay_steps]` step numbers, in any order; not read where there
 ///                         are none.
 /// @param num_decay_steps  0 or more.
 /// @param decay_factor     what the rate is multiplied by at each of them.
