@@ -11,7 +11,7 @@ use divan::{Bencher, black_box};
 use ndarray::Array2;
 
 fn main() {
-    println!("{:?}", cllm_kernels::arch::level());
+    println!("{:?}", cllm_kernels::arch::InstructionSet::in_use());
     divan::main();
 }
 

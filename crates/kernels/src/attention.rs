@@ -14,6 +14,7 @@ pub use forward::forward;
 use super::cross_entropy::softmax;
 use super::math::{REGISTER, exp, fma, fold_register};
 use super::vector::dot;
+use crate::arch::simd;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 /// Queries of one block.

@@ -8,7 +8,6 @@
 
 #![allow(unsafe_code)]
 
-#[macro_use]
 pub mod arch;
 
 pub mod adam;

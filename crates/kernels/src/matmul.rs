@@ -3,7 +3,7 @@
 //! Every element of a result is a sum over k in an order that depends on k alone, so it has the
 //! same bits however the work is cut and however many threads share it.
 
-use super::tile::{Kernels, Panel, Tile};
+use super::tile::{Panel, Tile, Tiles};
 use super::vector::{dot, dots};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
@@ -134,7 +134,7 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(kernels: &Kernels, [m, n, k]: [usize; 3], threads: usize) -> Self {
+    fn new(kernels: &Tiles, [m, n, k]: [usize; 3], threads: usize) -> Self {
         let width = kernels.panel();
         let panels = n.div_ceil(width);
         let whole = panels * width;
@@ -294,7 +294,7 @@ fn tiles(
     accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
 ) {
-    let kernels = Kernels::get();
+    let kernels = Tiles::in_use();
     let grid = Grid::new(kernels, sizes, pool.threads());
     let [_, n, k] = sizes;
     let (width, panels) = (kernels.panel(), n.div_ceil(kernels.panel()));
@@ -326,7 +326,7 @@ fn tiles(
 
 /// What the tasks of a product share.
 struct Product<'a> {
-    kernels: &'a Kernels,
+    kernels: &'a Tiles,
     out: Target,
     left: Left,
     right: Panel,

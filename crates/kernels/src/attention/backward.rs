@@ -2,10 +2,11 @@
 
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Heads, HeadsMut, Shape};
+use crate::arch::simd;
 use crate::math::{REGISTER, exp, fma, fold_register};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
-use crate::tile::Kernels;
+use crate::tile::Tiles;
 use ndarray::s;
 
 /// Gradients of q, k and v from that of the output. `dq`, `dk`, `dv` lie in `grad`, a buffer of
@@ -29,7 +30,7 @@ pub fn backward(
     };
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
     let dout = Heads { data: dout, row: d, sequence: s.rows * d };
-    let kernels = Kernels::get();
+    let kernels = Tiles::in_use();
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
         let (h, all) = (s.head_dim, s.rows);

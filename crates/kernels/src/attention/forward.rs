@@ -5,7 +5,7 @@ use super::{BLOCK, Heads, HeadsMut, Shape, exponentials, one_query};
 use crate::math::REGISTER;
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
-use crate::tile::Kernels;
+use crate::tile::Tiles;
 use crate::vector::scale;
 
 /// out = attention, `[B·rows][H·h]`; the keys and values of each sequence are its first
@@ -25,7 +25,7 @@ pub fn forward(
     }
     let out = HeadsMut::new(out, d, s.rows * d);
     let lse = lse.map(|lse| HeadsMut::new(lse, s.heads, s.rows * s.heads));
-    let kernels = Kernels::get();
+    let kernels = Tiles::in_use();
     // A task is some blocks of queries of one head, so that its panels serve more than one block.
     let parts = if s.batch * s.heads >= 2 * pool.threads() { 1 } else { s.rows.div_ceil(BLOCK) };
     let step = s.rows.div_ceil(parts).next_multiple_of(BLOCK);

@@ -2,7 +2,8 @@
 //! in which they lie.
 
 use super::{Heads, Shape, exponentials};
-use crate::arch::vector::{Vector, product_sum, vector_fn};
+use crate::arch::simd;
+use crate::arch::{Vector, product_sum, vector_fn};
 use crate::math::{REGISTER, fma};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;

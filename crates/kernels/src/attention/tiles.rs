@@ -1,14 +1,14 @@
 //! The products of attention: their matrices are parts of rows of wider buffers, and of each only
 //! what a causal pass needs is computed.
 
-use crate::tile::{Kernels, Panel, Tile};
+use crate::tile::{Panel, Tile, Tiles};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// Panels of the transposed rows of a head: what scores are products with.
 ///
 /// # Safety
 /// `panels` has room for [`panels_len`] floats, and `x` for `keys` rows of the head.
-pub(super) unsafe fn pack_transposed(kernels: &Kernels, x: ArrayView2<f32>, panels: &mut [f32]) {
+pub(super) unsafe fn pack_transposed(kernels: &Tiles, x: ArrayView2<f32>, panels: &mut [f32]) {
     let (keys, h) = x.dim();
     let (width, row) = (kernels.panel(), x.strides()[0].unsigned_abs());
     let all = Panel { b: x.as_ptr(), row: 1, column: row, k: h, columns: keys };
@@ -20,7 +20,7 @@ pub(super) unsafe fn pack_transposed(kernels: &Kernels, x: ArrayView2<f32>, pane
 }
 
 /// Floats of the panels of `keys` rows of `h` values.
-pub(super) fn panels_len(kernels: &Kernels, keys: usize, h: usize) -> usize {
+pub(super) fn panels_len(kernels: &Tiles, keys: usize, h: usize) -> usize {
     keys.next_multiple_of(kernels.panel()) * h
 }
 
@@ -30,7 +30,7 @@ pub(super) fn panels_len(kernels: &Kernels, keys: usize, h: usize) -> usize {
 /// # Safety
 /// `scores` has room for the rows, `panels` holds all keys that are seen.
 pub(super) unsafe fn products(
-    kernels: &Kernels,
+    kernels: &Tiles,
     q: ArrayView2<f32>,
     panels: &[f32],
     seen: impl Fn(usize) -> usize,
@@ -75,7 +75,7 @@ pub(super) struct Weights<'a> {
 /// out_i (+)= Σ_p w_ip·x_p for the rows i of `out`, over the p in `range(first, count)`, a range
 /// that holds what the rows first..first+count need.
 pub(super) fn weighted(
-    kernels: &Kernels,
+    kernels: &Tiles,
     w: Weights,
     x: &Right,
     range: impl Fn(usize, usize) -> (usize, usize),
@@ -125,15 +125,15 @@ pub(super) struct Right {
 
 impl Right {
     /// Floats of the copy.
-    pub fn copy_len(kernels: &Kernels, rows: usize, h: usize) -> usize {
+    pub fn copy_len(kernels: &Tiles, rows: usize, h: usize) -> usize {
         if Self::fits(kernels, h) { 0 } else { rows * h.next_multiple_of(kernels.lanes) }
     }
 
-    fn fits(kernels: &Kernels, h: usize) -> bool {
+    fn fits(kernels: &Tiles, h: usize) -> bool {
         h.is_multiple_of(kernels.lanes)
     }
 
-    pub fn new(kernels: &Kernels, x: ArrayView2<f32>, copy: &mut [f32]) -> Self {
+    pub fn new(kernels: &Tiles, x: ArrayView2<f32>, copy: &mut [f32]) -> Self {
         let (rows, h) = x.dim();
         if Self::fits(kernels, h) {
             return Self { start: x.as_ptr(), row: x.strides()[0].unsigned_abs(), rows };
