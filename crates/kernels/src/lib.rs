@@ -16,10 +16,11 @@ pub mod cross_entropy;
 mod error;
 pub mod fault;
 pub mod gelu;
+pub mod layer_norm;
 mod math;
 pub mod matmul;
 pub mod memory;
-pub mod norm;
+
 pub mod threads;
 mod tile;
 pub mod vector;

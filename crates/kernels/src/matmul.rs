@@ -134,11 +134,11 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(kernels: &Tiles, [m, n, k]: [usize; 3], threads: usize) -> Self {
-        let width = kernels.panel();
+    fn new(tiles: &Tiles, [m, n, k]: [usize; 3], threads: usize) -> Self {
+        let width = tiles.panel();
         let panels = n.div_ceil(width);
         let whole = panels * width;
-        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(kernels.height(width));
+        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(tiles.height(width));
         let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
             (m, whole)
         } else if m >= 4 * BLOCK_ROWS {
@@ -214,7 +214,7 @@ fn multiply(
         k,
         columns: n,
     };
-    tiles(pool, target, left, right, [m, n, k], accumulate, &finish);
+    in_tiles(pool, target, left, right, [m, n, k], accumulate, &finish);
 }
 
 /// A matrix whose rows are slices.
@@ -285,7 +285,7 @@ fn few_rows(
 }
 
 /// out (+)= left · right in tiles: each task packs the panels of its columns, or finds them packed.
-fn tiles(
+fn in_tiles(
     pool: &Pool,
     out: Target,
     left: Left,
@@ -294,10 +294,10 @@ fn tiles(
     accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
 ) {
-    let kernels = Tiles::in_use();
-    let grid = Grid::new(kernels, sizes, pool.threads());
+    let tiles = Tiles::in_use();
+    let grid = Grid::new(tiles, sizes, pool.threads());
     let [_, n, k] = sizes;
-    let (width, panels) = (kernels.panel(), n.div_ceil(kernels.panel()));
+    let (width, panels) = (tiles.panel(), n.div_ceil(tiles.panel()));
     // Several tasks that need the same panels find them packed.
     let prepared = grid.down() > 1 && grid.across() == 1;
     let len = if prepared { panels * width * k } else { 0 };
@@ -307,11 +307,11 @@ fn tiles(
             pool.for_each(panels, |j| {
                 let panel = right.part(0, j * width, k, width.min(n - j * width));
                 // SAFETY: columns of `right`; the scratch has room for all panels.
-                unsafe { kernels.pack(panel, packed.at(j, 0)) }
+                unsafe { tiles.pack(panel, packed.at(j, 0)) }
             });
         }
         let packed = prepared.then_some(packed);
-        let product = Product { kernels, out, left, right, packed, accumulate };
+        let product = Product { tiles, out, left, right, packed, accumulate };
         pool.for_each(grid.down() * grid.across(), |task| {
             let (rows, columns) = grid.part(task);
             // SAFETY: parts of a grid are inside its matrices and disjoint.
@@ -326,7 +326,7 @@ fn tiles(
 
 /// What the tasks of a product share.
 struct Product<'a> {
-    kernels: &'a Tiles,
+    tiles: &'a Tiles,
     out: Target,
     left: Left,
     right: Panel,
@@ -342,8 +342,8 @@ impl Product<'_> {
     /// # Safety
     /// The part is inside, and no other task has it.
     unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
-        let Self { kernels, out, left, right, packed, accumulate } = self;
-        let (k, width) = (right.k, kernels.panel());
+        let Self { tiles, out, left, right, packed, accumulate } = self;
+        let (k, width) = (right.k, tiles.panel());
         let add = *accumulate == Accumulate::Add;
         if k == 0 && !add {
             for i in rows {
@@ -352,10 +352,10 @@ impl Product<'_> {
             }
             return;
         }
-        let own = if packed.is_some() { 0 } else { kernels.depth * width };
+        let own = if packed.is_some() { 0 } else { tiles.depth * width };
         scratch::with(Buffer::Panel, own, |own| {
-            for p in (0..k).step_by(kernels.depth) {
-                let depth = kernels.depth.min(k - p);
+            for p in (0..k).step_by(tiles.depth) {
+                let depth = tiles.depth.min(k - p);
                 for j in columns.clone().step_by(width) {
                     let wide = width.min(columns.end - j);
                     // SAFETY: rows and columns are inside their matrices, and this part of `out` is
@@ -364,7 +364,7 @@ impl Product<'_> {
                         let b = match packed {
                             Some(packed) => packed.at(j / width, p * width).cast_const(),
                             None => {
-                                kernels.pack(right.part(p, j, depth, wide), own.as_mut_ptr());
+                                tiles.pack(right.part(p, j, depth, wide), own.as_mut_ptr());
                                 own.as_ptr()
                             }
                         };
@@ -380,7 +380,7 @@ impl Product<'_> {
                             columns: wide,
                             add: add || p > 0,
                         };
-                        kernels.rows(rows.len(), tile);
+                        tiles.rows(rows.len(), tile);
                     }
                 }
             }

@@ -1,9 +1,8 @@
 //! One query over all keys: decoding. What counts is to read each key and value once, in the order
 //! in which they lie.
 
-use super::{Heads, Shape, exponentials};
-use crate::arch::simd;
-use crate::arch::{Vector, product_sum, vector_fn};
+use super::{Call, Heads, exponentials};
+use crate::arch::{Vector, product_sum, simd, vector_fn};
 use crate::math::{REGISTER, fma};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
@@ -18,7 +17,7 @@ const MOST_PARTS: usize = 64;
 ///
 /// The parts are computed as if their keys were all, and weighted by their share of the whole
 /// softmax (Dao et al., "Flash-Decoding for long-context inference", 2023).
-pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
+pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let (h, d, keys) = (s.head_dim, out.len(), s.keys());
     let size = PART.max(keys.div_ceil(MOST_PARTS));
     // A part: its values weighted by e^(score − max), then for each head max and Σ e^(score − max).

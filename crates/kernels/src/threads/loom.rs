@@ -60,9 +60,13 @@ impl Places {
         self.0[i].with_mut(|place| unsafe { *place += 1 });
     }
 
+    fn read(&self, i: usize) -> usize {
+        // SAFETY: the loop that writes is over; loom knows if not.
+        self.0[i].with(|place| unsafe { *place })
+    }
+
     fn get(&self) -> Vec<usize> {
-        // SAFETY: the loops are over; loom knows if not.
-        self.0.iter().map(|place| place.with(|place| unsafe { *place })).collect()
+        (0..self.0.len()).map(|i| self.read(i)).collect()
     }
 }
 
@@ -98,7 +102,7 @@ fn loops_of_a_step_follow_each_other() {
         running.team.step(|| {
             running.team.for_each(2, &|i| first.add(i));
             running.team.for_each(2, &|i| {
-                assert_eq!(first.0[1 - i].with(|place| unsafe { *place }), 1);
+                assert_eq!(first.read(1 - i), 1);
                 second.add(i);
             });
         });

@@ -6,10 +6,15 @@ mod parts {
     pub use std::hint::spin_loop;
     pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-    pub use std::thread_local;
 
     /// Turns of a waiting loop before it sleeps: some 50 microseconds.
     pub const SPINS: usize = 2000;
+
+    /// A number that is different for every live thread.
+    pub fn token() -> usize {
+        thread_local!(static PLACE: u8 = const { 0 });
+        PLACE.with(|place| std::ptr::from_ref(place).addr())
+    }
 
     /// A cell with loom's interface.
     pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -37,10 +42,15 @@ mod parts {
     pub use loom::hint::spin_loop;
     pub use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
-    pub use loom::thread_local;
 
     /// Enough for both outcomes.
     pub const SPINS: usize = 1;
+
+    /// A number that is different for every live thread.
+    pub fn token() -> usize {
+        loom::thread_local!(static PLACE: u8 = 0);
+        PLACE.with(|place| std::ptr::from_ref(place).addr())
+    }
 }
 
 pub use parts::*;

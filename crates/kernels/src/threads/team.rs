@@ -28,7 +28,7 @@
 
 use super::sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering::*, SPINS,
-    UnsafeCell, spin_loop, thread_local,
+    UnsafeCell, spin_loop, token,
 };
 use crate::threads::MAX_THREADS;
 use std::any::Any;
@@ -121,12 +121,6 @@ pub(crate) struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `job` is used only while the owner waits for the loop.
 unsafe impl Send for Shared {}
-
-/// A number that is different for every live thread.
-fn token() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| std::ptr::from_ref(place).addr())
-}
 
 fn locked(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
