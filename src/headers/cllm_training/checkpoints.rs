@@ -10,7 +10,8 @@ use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, Raw, weights_changed};
 use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::model::{AttentionLayout, Kind, Params};
+use cllm_engine::model::params::AttentionLayout;
+use cllm_engine::model::{Params, Part};
 use cllm_engine::train::Weights;
 use cllm_engine::train::checkpoint::{self, Checkpoint, Notes, Opened, Prefix};
 use cllm_macros::c_api;
@@ -117,19 +118,19 @@ pub(crate) unsafe fn weights_from_file(
 /// their lengths. Files of the original have neither norms nor positions: the model's stay. Of an
 /// attention matrix a model with blocks per head takes as much as it has.
 fn matching<'a>(from: &Params<&'a [f32]>, to: &Params<Raw>) -> Option<Vec<(&'a [f32], Raw)>> {
-    use Kind::{Beta1, Beta2, Gamma1, Gamma2, Key, Learned, Query, Value};
+    use Part::{Beta1, Beta2, Gamma1, Gamma2, Key, Learned, Query, Value};
     if from.layers.len() != to.layers.len() {
         return None;
     }
     let mut available = Vec::new();
-    from.visit(|kind, layer, t| available.push((kind, layer, *t)));
-    let stored = |kind: Kind| !matches!(kind, Gamma1 | Beta1 | Gamma2 | Beta2 | Learned);
+    from.visit(|part, layer, t| available.push((part, layer, *t)));
+    let stored = |part: Part| !matches!(part, Gamma1 | Beta1 | Gamma2 | Beta2 | Learned);
     to.tensors()
         .into_iter()
-        .filter(|(kind, ..)| stored(*kind))
-        .map(|(kind, layer, raw)| {
-            let (.., values) = available.iter().find(|t| (t.0, t.1) == (kind, layer))?;
-            let cut = matches!(kind, Query | Key | Value);
+        .filter(|(part, ..)| stored(*part))
+        .map(|(part, layer, raw)| {
+            let (.., values) = available.iter().find(|t| (t.0, t.1) == (part, layer))?;
+            let cut = matches!(part, Query | Key | Value);
             let fits = values.len() == raw.len || (cut && values.len() > raw.len);
             values.get(..raw.len).filter(|_| fits).map(|values| (values, *raw))
         })
@@ -161,7 +162,7 @@ pub(crate) unsafe fn original_moments(
             let (first, second) = (tensor.moment1, tensor.moment2);
             let values = floats.as_chunks::<4>().0;
             let there =
-                tensor.kind == Kind::Embeddings && values.len() >= first.len() + second.len();
+                tensor.part == Part::Embeddings && values.len() >= first.len() + second.len();
             let values = if there { values } else { &[] };
             let mut values = values.iter().map(|bytes| f32::from_le_bytes(*bytes));
             for moment in first.iter_mut().chain(second) {

@@ -8,7 +8,7 @@ use super::{
 use crate::border::ffi;
 use crate::model::view::{self, Plan, Raw, model_of};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::model::{Kind, ModelRef, Params};
+use cllm_engine::model::{ModelRef, Params, Part};
 use cllm_engine::train::Weights;
 use cllm_engine::train::slots::Slots;
 use cllm_engine::train::weights::{Tensor, without_state};
@@ -69,8 +69,8 @@ impl Buffers {
     ) -> Result<TrainingView<'a>> {
         let plan = self.plan(training)?;
         self.slots.sync(&plan.params, |t| t.len);
-        let places = plan.params.by_ref().try_map(|kind, layer, &weights| {
-            let gradient = public_gradient(training, &self.layers, kind, layer, weights.len)?;
+        let places = plan.params.by_ref().try_map(|part, layer, &weights| {
+            let gradient = public_gradient(training, &self.layers, part, layer, weights.len)?;
             Ok::<_, Error>(Place { weights, gradient })
         })?;
         let optimizer_state = &mut training.optimizer_state;
@@ -121,7 +121,7 @@ impl Weights for TrainingView<'_> {
     }
 
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
-        for slot in self.slots.iter_mut().filter(|slot| slot.kind != Kind::Embeddings) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.part != Part::Embeddings) {
             slot.reserve_moments()?;
         }
         let embeddings = self.plan.params.embeddings.len;
@@ -130,7 +130,7 @@ impl Weights for TrainingView<'_> {
         // They are handed out once.
         let mut moments = Some(moments);
         let mut slots = self.slots.iter_mut();
-        self.places.by_ref().try_map(|kind, layer, place| {
+        self.places.by_ref().try_map(|part, layer, place| {
             let slot = slots.next().ok_or_else(without_state)?;
             let Raw { pointer, len } = place.weights;
             // SAFETY: the view's promise, for both arrays.
@@ -148,12 +148,12 @@ impl Weights for TrainingView<'_> {
                     &mut slot.gradient[..len]
                 }
             };
-            let (moment1, moment2) = match kind {
-                Kind::Embeddings => moments.take().ok_or_else(without_state)?,
+            let (moment1, moment2) = match part {
+                Part::Embeddings => moments.take().ok_or_else(without_state)?,
                 _ => (&mut slot.moment1[..len], &mut slot.moment2[..len]),
             };
             let accumulated = &mut slot.accumulated;
-            visitor(Tensor { kind, layer, weights, gradient, moment1, moment2, accumulated })
+            visitor(Tensor { part, layer, weights, gradient, moment1, moment2, accumulated })
         })?;
         Ok(())
     }
@@ -190,12 +190,12 @@ const NONE: *mut f32 = std::ptr::null_mut();
 unsafe fn public_gradient(
     training: &CLLMTraining,
     rooms: &[LayerRoom],
-    kind: Kind,
+    part: Part,
     layer: usize,
     len: usize,
 ) -> Result<*mut f32> {
     let Some(room) = rooms.get(layer).or(rooms.first()) else {
-        let ours = kind == Kind::Embeddings;
+        let ours = part == Part::Embeddings;
         return Ok(if ours { training.gradients } else { NONE });
     };
     let count = rooms.len();
@@ -208,18 +208,18 @@ unsafe fn public_gradient(
     let norm = |pick: fn(&CLLMLayerNormGradients) -> *mut f32| {
         entry(training.ln_grads, layer, count).map(|e| e.map_or(NONE, pick))
     };
-    let (pointer, capacity) = match kind {
-        Kind::Embeddings => (training.gradients, len),
-        Kind::Query => (attention(|g| g.query_lattice)?, room.attention),
-        Kind::Key => (attention(|g| g.key_lattice)?, room.attention),
-        Kind::Value => (attention(|g| g.value_lattice)?, room.attention),
-        Kind::W1 => (ff(|g| g.w1_lattice)?, room.w1),
-        Kind::Bias1 => (ff(|g| g.bias1)?, room.bias1),
-        Kind::W2 => (ff(|g| g.w2_lattice)?, room.w2),
-        Kind::Bias2 => (ff(|g| g.bias2)?, room.bias2),
-        Kind::Gamma1 => (norm(|g| g.gamma)?, room.gamma),
-        Kind::Beta1 => (norm(|g| g.beta)?, room.gamma),
-        Kind::Gamma2 | Kind::Beta2 | Kind::Learned => (NONE, 0),
+    let (pointer, capacity) = match part {
+        Part::Embeddings => (training.gradients, len),
+        Part::Query => (attention(|g| g.query_lattice)?, room.attention),
+        Part::Key => (attention(|g| g.key_lattice)?, room.attention),
+        Part::Value => (attention(|g| g.value_lattice)?, room.attention),
+        Part::W1 => (ff(|g| g.w1_lattice)?, room.w1),
+        Part::Bias1 => (ff(|g| g.bias1)?, room.bias1),
+        Part::W2 => (ff(|g| g.w2_lattice)?, room.w2),
+        Part::Bias2 => (ff(|g| g.bias2)?, room.bias2),
+        Part::Gamma1 => (norm(|g| g.gamma)?, room.gamma),
+        Part::Beta1 => (norm(|g| g.beta)?, room.gamma),
+        _ => (NONE, 0),
     };
     Ok(if capacity >= len { pointer } else { NONE })
 }

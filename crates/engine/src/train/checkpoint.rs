@@ -6,8 +6,9 @@ use super::trainer::Counters;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::file::container::{self, Container, Entries};
-use crate::file::{self, Problem, atomic};
-use crate::nn::model::{Kind, ModelRef};
+use crate::file::{self, Problem};
+use crate::model::{ModelRef, Part};
+use crate::system::atomic;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -190,8 +191,8 @@ pub fn write(
     inner.map_or(written, Err)
 }
 
-fn key(what: &str, kind: Kind, layer: usize) -> String {
-    format!("{what}/{}/{layer}", kind.name())
+fn key(what: &str, part: Part, layer: usize) -> String {
+    format!("{what}/{}/{layer}", part.name())
 }
 
 fn entries_of(
@@ -239,7 +240,7 @@ fn entries_of(
             ];
             failed = arrays
                 .into_iter()
-                .try_for_each(|(what, values)| e.floats(&key(what, t.kind, t.layer), values));
+                .try_for_each(|(what, values)| e.floats(&key(what, t.part, t.layer), values));
         }
         Ok(())
     })?;
@@ -422,7 +423,7 @@ impl Checkpoint {
             count += 1;
             t.accumulated.grow("the accumulated gradients", t.weights.len())?;
             if fits.is_ok() {
-                fits = fitting(saved, t.kind, t.layer, t.weights.len());
+                fits = fitting(saved, t.part, t.layer, t.weights.len());
             }
             Ok(())
         })?;
@@ -442,12 +443,12 @@ impl Checkpoint {
         }
         let mut filled = Ok(());
         weights.visit(&mut |t| {
-            let (kind, layer) = (t.kind, t.layer);
+            let (part, layer) = (t.part, t.layer);
             let arrays =
                 [("w", t.weights), ("m1", t.moment1), ("m2", t.moment2), ("acc", t.accumulated)];
             for (what, out) in arrays {
                 if filled.is_ok() {
-                    filled = saved.read_floats(&key(what, kind, layer), out).map(|there| {
+                    filled = saved.read_floats(&key(what, part, layer), out).map(|there| {
                         if !there {
                             out.fill(0.0);
                         }
@@ -463,11 +464,11 @@ impl Checkpoint {
 /// Whether the arrays of one tensor are there in its length.
 fn fitting<R: Read + Seek>(
     saved: &Container<R>,
-    kind: Kind,
+    part: Part,
     layer: usize,
     len: usize,
 ) -> Result<(), Problem> {
-    let weights = key("w", kind, layer);
+    let weights = key("w", part, layer);
     if !saved.has_floats(&weights, len)? {
         return Err(Problem::content(format!(
             "the checkpoint was made without the array {weights}"
@@ -475,5 +476,5 @@ fn fitting<R: Read + Seek>(
     }
     ["m1", "m2", "acc"]
         .into_iter()
-        .try_for_each(|what| saved.has_floats(&key(what, kind, layer), len).map(drop))
+        .try_for_each(|what| saved.has_floats(&key(what, part, layer), len).map(drop))
 }

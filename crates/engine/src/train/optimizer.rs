@@ -136,7 +136,7 @@ pub fn apply(
 
 fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
     let lr = update.learning_rate;
-    let decay = if t.kind.decays() { update.weight_decay.max(0.0) } else { 0.0 };
+    let decay = if t.part.decays() { update.weight_decay.max(0.0) } else { 0.0 };
     let keep = 1.0 - lr * decay;
     let gradient = &*t.gradient;
     let part = |chunk: usize, len: usize| &gradient[chunk * CHUNK..chunk * CHUNK + len];
@@ -178,12 +178,12 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::nn::model::{Kind, ModelRef, Params};
+    use crate::model::{ModelRef, Params, Part};
     use cllm_kernels::memory::floats::Floats;
 
     /// One tensor as a whole model's weights.
     struct One<'a> {
-        kind: Kind,
+        part: Part,
         weights: &'a mut [f32],
         gradient: Vec<f32>,
         moment1: Vec<f32>,
@@ -192,11 +192,11 @@ mod tests {
     }
 
     impl<'a> One<'a> {
-        fn new(kind: Kind, weights: &'a mut [f32]) -> Self {
+        fn new(part: Part, weights: &'a mut [f32]) -> Self {
             let zeros = vec![0.0; weights.len()];
             let (moment1, moment2) = (zeros.clone(), zeros.clone());
             let accumulated = Floats::new();
-            Self { kind, weights, gradient: zeros, moment1, moment2, accumulated }
+            Self { part, weights, gradient: zeros, moment1, moment2, accumulated }
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
 
         fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
             visitor(Tensor {
-                kind: self.kind,
+                part: self.part,
                 layer: 0,
                 weights: self.weights,
                 gradient: &mut self.gradient,
@@ -222,8 +222,8 @@ mod tests {
         }
     }
 
-    fn run(update: &Update, steps: usize, w: &mut [f32], g: &[f32], kind: Kind) -> Vec<f64> {
-        let mut one = One::new(kind, w);
+    fn run(update: &Update, steps: usize, w: &mut [f32], g: &[f32], part: Part) -> Vec<f64> {
+        let mut one = One::new(part, w);
         let mut step = |number| {
             one.gradient.copy_from_slice(g);
             let update = Update { number, ..*update };
@@ -258,10 +258,10 @@ mod tests {
         let start = [0.5, -1.25, 3.0, 0.0];
         // The original's root was wrong for small values: gradients of many sizes.
         let g = [1e-8, -3e-4, 2.0, 1e4];
-        for (kind, decay) in [(Kind::W1, 0.1), (Kind::Bias1, 0.0)] {
+        for (part, decay) in [(Part::W1, 0.1), (Part::Bias1, 0.0)] {
             for steps in [1, 2, 50] {
                 let mut w = start;
-                run(&ADAM, steps, &mut w, &g, kind);
+                run(&ADAM, steps, &mut w, &g, part);
                 for i in 0..4 {
                     let want =
                         reference(steps as i32, f64::from(start[i]), f64::from(g[i]), 0.01, decay);
@@ -277,12 +277,12 @@ mod tests {
     fn descent_and_momentum() {
         let mut w = [1.0f32, 2.0];
         let plain = Update { optimizer: Optimizer::Descent, weight_decay: 0.0, ..ADAM };
-        run(&plain, 1, &mut w, &[10.0, -10.0], Kind::Beta1);
+        run(&plain, 1, &mut w, &[10.0, -10.0], Part::Beta1);
         assert_eq!(w, [0.9, 2.1]);
         let mut w = [1.0f32];
         let momentum =
             Update { optimizer: Optimizer::Momentum { mu: 0.5 }, weight_decay: 0.0, ..ADAM };
-        run(&momentum, 2, &mut w, &[1.0], Kind::W1);
+        run(&momentum, 2, &mut w, &[1.0], Part::W1);
         // Velocities −0.01, then −0.015.
         assert!((w[0] - 0.975).abs() < 1e-6);
     }
@@ -292,11 +292,11 @@ mod tests {
         let mut w = [0.0f32; 2];
         let clipped =
             Update { optimizer: Optimizer::Descent, clip: 1.0, learning_rate: 1.0, ..ADAM };
-        let norms = run(&clipped, 1, &mut w, &[30.0, 40.0], Kind::W1);
+        let norms = run(&clipped, 1, &mut w, &[30.0, 40.0], Part::W1);
         assert_eq!(norms, [50.0]);
         assert!((w[0] + 0.6).abs() < 1e-6 && (w[1] + 0.8).abs() < 1e-6);
         let mut weights = [0.0f32; 2];
-        let mut one = One::new(Kind::W1, &mut weights);
+        let mut one = One::new(Part::W1, &mut weights);
         for (limit, expected) in [(0.0, [30.0, 40.0]), (50.0, [30.0, 40.0]), (5.0, [3.0, 4.0])] {
             one.gradient.copy_from_slice(&[30.0, 40.0]);
             let norm = clip(&Pool::serial(), &mut one, limit, &mut Vec::new()).unwrap();
@@ -308,7 +308,7 @@ mod tests {
     fn a_gradient_that_is_not_finite_changes_nothing() {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut w = [1.0f32, 2.0];
-            let norms = run(&ADAM, 1, &mut w, &[bad, 1.0], Kind::W1);
+            let norms = run(&ADAM, 1, &mut w, &[bad, 1.0], Part::W1);
             assert!(!norms[0].is_finite());
             assert_eq!(w, [1.0, 2.0]);
         }

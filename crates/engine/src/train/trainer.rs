@@ -135,30 +135,14 @@ pub struct Step {
 /// `Send` and `Sync`; a step takes the trainer and the weights for itself.
 ///
 /// ```
-/// use cllm_engine::Pool;
-/// use cllm_engine::nn::model::{ModelRef, Params};
-/// use cllm_engine::train::{Corpus, Parameters, Trainer, TrainerConfig, TrainingWeights};
+/// use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+/// use cllm_engine::{Model, ModelConfig, Pool};
 /// use std::ops::ControlFlow;
 ///
-/// /// The smallest model: an embedding matrix, 4 words of width 2.
-/// struct Bigram(Params<Vec<f32>>);
-///
-/// impl Parameters for Bigram {
-///     fn view(&self) -> ModelRef<'_> {
-///         let params = self.0.by_ref().map(|_, _, t| t.as_slice());
-///         ModelRef { vocab: 4, dim: 2, max_length: 0, spiral: None, params }
-///     }
-///     fn params_mut(&mut self) -> Params<&mut [f32]> {
-///         self.0.by_mut().map(|_, _, t| t.as_mut_slice())
-///     }
-///     fn spiral_mut(&mut self) -> Option<&mut [f32]> {
-///         None
-///     }
-/// }
-///
-/// let embeddings = vec![0.1, 0.0, 0.0, 0.1, -0.1, 0.0, 0.0, -0.1];
-/// let model = Bigram(Params { embeddings, layers: Default::default(), learned: None });
-/// let mut weights = TrainingWeights::new(model);
+/// let config =
+///     ModelConfig { vocab: 4, dim: 8, layers: 1, heads: 2, hidden: 16, context: 8 };
+/// let mut model = Model::new(&config, 1)?;
+/// let mut weights = TrainingWeights::new(&mut model);
 /// let mut trainer = Trainer::new(TrainerConfig::default());
 /// let ids: Vec<u32> = (0..65).map(|i| i % 4).collect();
 /// let corpus = Corpus::new(&ids, 2, 8)?;

@@ -2,14 +2,14 @@
 
 use super::slots::Slots;
 use crate::error::{Error, Result};
-use crate::nn::model::{Kind, ModelRef, Params};
+use crate::model::{Model, ModelRef, Params, Part, TensorName};
 use cllm_kernels::memory::floats::Floats;
 
 /// One tensor of a model with everything that an update of it needs.
 #[derive(Debug)]
 pub struct Tensor<'a> {
     /// What it is: whether it decays.
-    pub kind: Kind,
+    pub part: Part,
     /// Its layer; 0 for what belongs to none.
     pub layer: usize,
     /// The parameters.
@@ -74,6 +74,21 @@ impl<M: Parameters + ?Sized> Parameters for &mut M {
     }
 }
 
+impl Parameters for Model {
+    fn view(&self) -> ModelRef<'_> {
+        Self::view(self)
+    }
+
+    fn params_mut(&mut self) -> Params<&mut [f32]> {
+        Self::params_mut(self)
+    }
+
+    fn spiral_mut(&mut self) -> Option<&mut [f32]> {
+        let spiral = TensorName { part: Part::Spiral, layer: 0 };
+        self.floats_mut(spiral).filter(|values| !values.is_empty())
+    }
+}
+
 /// A model, owned or borrowed as `&mut`, with gradients and moments of its own: three more arrays
 /// of its size, a fourth while gradients are accumulated over several batches.
 ///
@@ -124,11 +139,11 @@ impl<M: Parameters> Weights for TrainingWeights<M> {
             slot.reserve_moments()?;
         }
         let mut slots = self.slots.iter_mut();
-        params.try_map(|kind, layer, weights| {
+        params.try_map(|part, layer, weights| {
             let slot = slots.next().ok_or_else(without_state)?;
             let len = weights.len();
             visitor(Tensor {
-                kind,
+                part,
                 layer,
                 weights,
                 gradient: &mut slot.gradient[..len],
