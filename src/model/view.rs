@@ -9,7 +9,7 @@ use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
 };
-use cllm_engine::model::{ModelRef, Network, Params, Part, TensorName};
+use cllm_engine::model::{ModelRef, Network, Params, Part};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -408,9 +408,4 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
 /// The name of a kind of tensor in messages and checkpoints.
 pub(crate) fn kind_name(part: Part) -> &'static str {
     part.name()
-}
-
-/// What a tensor is called in messages.
-pub(crate) fn tensor_name(part: Part, layer: usize) -> String {
-    TensorName { part, layer }.to_string()
 }
