@@ -313,7 +313,8 @@ pub(crate) unsafe fn set_words(
     match record {
         Some(record) => lock(&record).long_strings = Arc::new(long),
         None => {
-            lock(&kept(model)?).long_strings = Arc::new(long);
+            let kept = kept(model)?;
+            lock(&kept).long_strings = Arc::new(long);
         }
     }
     let old = std::mem::replace(&mut m.tokens, tokens.into_raw());
