@@ -1,7 +1,7 @@
-//! Reads the sources and headers: every exported function is guarded under its own name, nothing
+//! Reads the sources and headers: every exported function is guarded, nothing
 //! public is without documentation, and every exported function is called by a C harness.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,29 +23,6 @@ fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The functions of a source file: name, whether exported, and the text of the body.
-fn functions(source: &str) -> Vec<(String, bool, String)> {
-    let lines: Vec<&str> = source.lines().collect();
-    let mut found = Vec::new();
-    for (i, line) in lines.iter().enumerate() {
-        let Some((before, after)) = line.split_once("fn ") else { continue };
-        let declares = ["", "pub ", "unsafe ", "pub(crate) ", "pub(super) "];
-        let prefix = before.trim_start();
-        let exported = prefix.contains("extern \"C\"") && prefix.starts_with("pub");
-        let plain = prefix.split_inclusive(' ').all(|w| declares.contains(&w));
-        if !(exported || plain) {
-            continue;
-        }
-        let name: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        // The body ends at the first closing brace with the indentation of the declaration.
-        let indent = line.len() - line.trim_start().len();
-        let end = format!("{}}}", " ".repeat(indent));
-        let body: Vec<&str> = lines[i..].iter().take_while(|l| **l != end).copied().collect();
-        found.push((name, exported, body.join("\n")));
-    }
-    found
-}
-
 /// Without failure paths: they hand out a static string, or the error itself.
 const NOTHING_TO_GUARD: &[&str] = &[
     // Of a test build only.
@@ -55,52 +32,23 @@ const NOTHING_TO_GUARD: &[&str] = &[
     "cllm_last_error",
 ];
 
-fn calls(body: &str, name: &str) -> bool {
-    body.match_indices(name).any(|(at, _)| {
-        let before = body[..at].chars().next_back();
-        let after = &body[at + name.len()..];
-        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
-            && (after.starts_with('(') || after.starts_with("!("))
-    })
-}
-
 #[test]
 fn every_exported_function_is_guarded() {
-    let mut helpers: BTreeSet<String> = BTreeSet::from(["guard".to_string()]);
-    let mut all = Vec::new();
+    let mut exported = 0;
     for path in files(&root().join("src/headers"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
-        for (name, exported, body) in functions(&text) {
-            all.push((path.clone(), name, exported, body));
+        for item in text.split("#[unsafe(no_mangle)]\n").skip(1) {
+            exported += 1;
+            let name = item.split_once(" fn ").unwrap().1.split('(').next().unwrap();
+            assert_ne!(
+                item.starts_with("#[c_api"),
+                NOTHING_TO_GUARD.contains(&name),
+                "{}: {name}",
+                path.display()
+            );
         }
     }
-    // Local helpers that go through the guard: `configure(...)` and its like.
-    for (_, name, exported, body) in &all {
-        if !exported && calls(body, "guard") && body.lines().count() <= 30 {
-            helpers.insert(name.clone());
-        }
-    }
-    let mut seen = BTreeMap::new();
-    let mut bad = Vec::new();
-    for (path, name, exported, body) in &all {
-        if !exported || name.is_empty() {
-            continue;
-        }
-        seen.insert(name.clone(), path.clone());
-        let guarded = helpers.iter().any(|helper| calls(body, helper));
-        if !guarded && !NOTHING_TO_GUARD.contains(&name.as_str()) {
-            bad.push(format!("{}: {name} is not guarded", path.display()));
-        }
-        // Messages carry the right name.
-        for (at, _) in body.match_indices("guard(\"") {
-            let named = body[at + 7..].split('"').next().unwrap_or_default();
-            if named != name {
-                bad.push(format!("{}: {name} reports as {named}", path.display()));
-            }
-        }
-    }
-    assert!(bad.is_empty(), "{}", bad.join("\n"));
-    assert!(seen.len() >= 250, "only {} exported functions found", seen.len());
+    assert!(exported >= 250, "only {exported} exported functions found");
 }
 
 #[test]
@@ -170,7 +118,8 @@ fn nothing_in_the_headers_is_undocumented() {
 
 #[test]
 fn no_placeholder_is_left_in_the_sources() {
-    for path in files(&root().join("src"), "rs") {
+    let sources = ["src", "crates"].map(|folder| files(&root().join(folder), "rs"));
+    for path in sources.concat() {
         let text = fs::read_to_string(&path).unwrap();
         for word in ["/// DOC\n", "todo!(", "unimplemented!("] {
             assert!(!text.contains(word), "{}: {word}", path.display());
@@ -196,6 +145,14 @@ fn declared_in(header: &str) -> Vec<String> {
     let declarations = header.lines().filter(begins).filter_map(|line| line.split_once('('));
     let names = declarations.filter_map(|(before, _)| before.rsplit([' ', '*']).next());
     names.map(str::to_string).collect()
+}
+
+fn calls(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+            && text[at + name.len()..].starts_with('(')
+    })
 }
 
 #[test]

@@ -9,6 +9,7 @@ use cllm_kernels::threads::pool;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::fmt::Display;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
@@ -19,24 +20,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::default();
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// The exported function that runs; empty outside of the library.
+    static RUNNING: Cell<&str> = const { Cell::new("") };
 }
 
 /// Runs the body of an exported function. An error or a panic is recorded for
 /// `cllm_last_error()`, goes to the log sink, and becomes `fallback`.
 pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() -> Result<T>) -> T {
     quiet_panics();
-    DEPTH.set(DEPTH.get() + 1);
+    let caller = RUNNING.replace(function);
     let body = AssertUnwindSafe(|| {
         fault::point("the call")?;
         body()
     });
     let outcome = panic::catch_unwind(body);
-    DEPTH.set(DEPTH.get() - 1);
-    match outcome {
+    let value = match outcome {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => {
-            report(function, &error.to_string());
+            report(error);
             fallback
         }
         Err(payload) => {
@@ -45,15 +46,17 @@ pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() 
                 .map(String::as_str)
                 .or_else(|| payload.downcast_ref::<&str>().copied())
                 .unwrap_or("panic");
-            report(function, &format!("internal error: {text}"));
+            report(format_args!("internal error: {text}"));
             fallback
         }
-    }
+    };
+    RUNNING.set(caller);
+    value
 }
 
-/// Records a failure that is not the end of the call.
-pub(crate) fn report(function: &str, problem: &str) {
-    let text = format!("{function}: {problem}");
+/// Records a failure that is not the end of the call, under the name of the running function.
+pub(crate) fn report(problem: impl Display) {
+    let text = format!("{}: {problem}", RUNNING.get());
     let c_text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
     LAST_ERROR.with(|last| last.replace(c_text));
     log::message(Level::Error, &text);
@@ -73,7 +76,7 @@ fn quiet_panics() {
         panic::set_hook(Box::new(move |info| {
             let thread = std::thread::current();
             let ours = thread.name().is_some_and(|name| name.starts_with(pool::THREAD_NAME));
-            if DEPTH.get() == 0 && !ours {
+            if RUNNING.get().is_empty() && !ours {
                 previous(info);
             }
         }));

@@ -1,10 +1,11 @@
 //! `cllm_batch.h`: padded batches and an iterator over them.
 
-use crate::border::ffi::{self, CArray, guard, zeroable};
+use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::train::batch::{self, BatchMut, Batches};
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -122,14 +123,11 @@ unsafe fn view<'a>(b: &CLLMBatch) -> Result<BatchView<'a>> {
     if len == 0 {
         return Err(Error::State("the batch is empty".into()));
     }
-    // SAFETY: the caller's promise.
-    unsafe {
-        Ok(BatchView {
-            inputs: ffi::slice(b.input_ids, len, "batch->input_ids")?,
-            targets: ffi::slice(b.target_ids, len, "batch->target_ids")?,
-            mask: ffi::slice(b.attention_mask, len, "batch->attention_mask")?,
-        })
-    }
+    Ok(BatchView {
+        inputs: ffi::slice(b.input_ids, len, "batch->input_ids")?,
+        targets: ffi::slice(b.target_ids, len, "batch->target_ids")?,
+        mask: ffi::slice(b.attention_mask, len, "batch->attention_mask")?,
+    })
 }
 
 impl IteratorState {
@@ -156,8 +154,7 @@ impl IteratorState {
         let Some(start) = self.batches.next_start() else {
             return Ok(None);
         };
-        // SAFETY: the caller's promise.
-        let tokens = unsafe { ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")? };
+        let tokens = ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")?;
         Ok(Some(batch::fill(tokens, start, batch)))
     }
 }
@@ -169,10 +166,9 @@ impl IteratorState {
 /// @return the batch; free it with `cllm_batch_free`. NULL if a size is 0, their product exceeds
 ///         2^28, or there is no memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn cllm_batch_create(batch_size: u32, seq_len: u32) -> *mut CLLMBatch {
-    guard("cllm_batch_create", ptr::null_mut(), || {
-        Arrays::new(batch_size, seq_len)?.into_batch(batch_size, seq_len, 0)
-    })
+    Arrays::new(batch_size, seq_len)?.into_batch(batch_size, seq_len, 0)
 }
 
 /// Frees a batch and its three arrays, whoever made them.
@@ -184,27 +180,24 @@ pub extern "C" fn cllm_batch_create(batch_size: u32, seq_len: u32) -> *mut CLLMB
 /// `batch` is NULL or a batch that nothing uses any more; it and its arrays, where not NULL, are
 /// separate blocks of malloc's family.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_batch_free(batch: *mut CLLMBatch) {
-    guard("cllm_batch_free", (), || {
-        if batch.is_null() {
-            return Ok(());
-        }
-        let ours = BATCHES.find(batch)?.is_some();
-        BATCHES.remove(batch);
-        // SAFETY: the caller's promise; the address is not one of a batch that was freed.
-        unsafe {
-            let b = *ffi::get(batch, "batch")?;
-            ffi::free(b.input_ids);
-            ffi::free(b.target_ids);
-            ffi::free(b.attention_mask);
-            if ours {
-                BATCHES.retire(batch);
-            } else {
-                ffi::free(batch);
-            }
-        }
-        Ok(())
-    });
+    if batch.is_null() {
+        return Ok(());
+    }
+    let ours = BATCHES.find(batch)?.is_some();
+    BATCHES.remove(batch);
+    // The address is not one of a batch that was freed.
+    let b = *ffi::get(batch, "batch")?;
+    ffi::free(b.input_ids);
+    ffi::free(b.target_ids);
+    ffi::free(b.attention_mask);
+    if ours {
+        BATCHES.retire(batch);
+    } else {
+        ffi::free(batch);
+    }
+    Ok(())
 }
 
 /// Makes an iterator over the batches of an array of tokens, standing before the first.
@@ -227,6 +220,7 @@ pub unsafe extern "C" fn cllm_batch_free(batch: *mut CLLMBatch) {
 /// # Safety
 /// `tokens` is NULL or has `num_tokens` ids that outlive the iterator.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_batch_iterator_create(
     tokens: *mut u32,
     num_tokens: usize,
@@ -235,22 +229,19 @@ pub unsafe extern "C" fn cllm_batch_iterator_create(
     shuffle: c_int,
     drop_last: c_int,
 ) -> *mut CLLMBatchIterator {
-    guard("cllm_batch_iterator_create", ptr::null_mut(), || {
-        // SAFETY: the caller's promise; the slice only checks the pointer and the size.
-        unsafe { ffi::slice(tokens, num_tokens, "tokens")? };
-        let positions = product("a batch", &[batch_size as usize, seq_len as usize])?;
-        let state = IteratorState {
-            tokens: Borrowed { pointer: tokens, len: num_tokens },
-            batch_size,
-            seq_len,
-            batches: Batches::new(num_tokens, positions, shuffle != 0, drop_last != 0)?,
-        };
-        // The block is only an address of its own; the state is found by it.
-        let handle =
-            CArray::<u64>::zeroed("an iterator", 1)?.into_raw().cast::<CLLMBatchIterator>();
-        ITERATORS.insert(handle, state);
-        Ok(handle)
-    })
+    // The slice only checks the pointer and the size.
+    ffi::slice(tokens, num_tokens, "tokens")?;
+    let positions = product("a batch", &[batch_size as usize, seq_len as usize])?;
+    let state = IteratorState {
+        tokens: Borrowed { pointer: tokens, len: num_tokens },
+        batch_size,
+        seq_len,
+        batches: Batches::new(num_tokens, positions, shuffle != 0, drop_last != 0)?,
+    };
+    // The block is only an address of its own; the state is found by it.
+    let handle = CArray::<u64>::zeroed("an iterator", 1)?.into_raw().cast::<CLLMBatchIterator>();
+    ITERATORS.insert(handle, state);
+    Ok(handle)
 }
 
 /// Frees an iterator, not its tokens nor the batches it gave out.
@@ -260,17 +251,15 @@ pub unsafe extern "C" fn cllm_batch_iterator_create(
 /// # Safety
 /// `iter` is NULL or an iterator that no threaded training system uses any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_batch_iterator_free(iter: *mut CLLMBatchIterator) {
-    guard("cllm_batch_iterator_free", (), || {
-        if iter.is_null() {
-            return Ok(());
-        }
-        ITERATORS.get(iter)?;
-        ITERATORS.remove(iter);
-        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
-        unsafe { ITERATORS.retire(iter) };
-        Ok(())
-    });
+    if iter.is_null() {
+        return Ok(());
+    }
+    ITERATORS.get(iter)?;
+    ITERATORS.remove(iter);
+    ITERATORS.retire(iter);
+    Ok(())
 }
 
 /// Puts an iterator back before its first batch. A shuffling one takes another order.
@@ -278,12 +267,11 @@ pub unsafe extern "C" fn cllm_batch_iterator_free(iter: *mut CLLMBatchIterator) 
 /// # Safety
 /// `iter` is NULL or an iterator that no other thread uses meanwhile.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_batch_iterator_reset(iter: *mut CLLMBatchIterator) {
-    guard("cllm_batch_iterator_reset", (), || {
-        let state = ITERATORS.get(iter)?;
-        lock(&state).reset();
-        Ok(())
-    });
+    let state = ITERATORS.get(iter)?;
+    lock(&state).reset();
+    Ok(())
 }
 
 /// The next batch of a walk.
@@ -295,24 +283,22 @@ pub unsafe extern "C" fn cllm_batch_iterator_reset(iter: *mut CLLMBatchIterator)
 /// # Safety
 /// `iter` is NULL or an iterator whose tokens are still there.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_batch_iterator_next(iter: *mut CLLMBatchIterator) -> *mut CLLMBatch {
-    guard("cllm_batch_iterator_next", ptr::null_mut(), || {
-        let state = ITERATORS.get(iter)?;
-        let mut state = lock(&state);
-        let (b, s) = (state.batch_size, state.seq_len);
-        let mut walk = state.batches.clone();
-        let Some(start) = walk.next_start() else {
-            return Ok(ptr::null_mut());
-        };
-        let mut arrays = Arrays::new(b, s)?;
-        // SAFETY: the caller's promise.
-        let tokens = unsafe { ffi::slice(state.tokens.pointer, state.tokens.len, "tokens")? };
-        let valid = arrays.fill(tokens, start);
-        let batch = arrays.into_batch(b, s, valid)?;
-        // Only now: a batch that there is no memory for is not skipped.
-        state.batches = walk;
-        Ok(batch)
-    })
+    let state = ITERATORS.get(iter)?;
+    let mut state = lock(&state);
+    let (b, s) = (state.batch_size, state.seq_len);
+    let mut walk = state.batches.clone();
+    let Some(start) = walk.next_start() else {
+        return Ok(ptr::null_mut());
+    };
+    let mut arrays = Arrays::new(b, s)?;
+    let tokens = ffi::slice(state.tokens.pointer, state.tokens.len, "tokens")?;
+    let valid = arrays.fill(tokens, start);
+    let batch = arrays.into_batch(b, s, valid)?;
+    // Only now: a batch that there is no memory for is not skipped.
+    state.batches = walk;
+    Ok(batch)
 }
 
 /// How many batches a whole walk has: with u = num_tokens - 1 and q = batch_size * seq_len, the
@@ -323,12 +309,11 @@ pub unsafe extern "C" fn cllm_batch_iterator_next(iter: *mut CLLMBatchIterator) 
 /// # Safety
 /// `iter` is NULL or an iterator.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_batch_iterator_num_batches(iter: *mut CLLMBatchIterator) -> usize {
-    guard("cllm_batch_iterator_num_batches", 0, || {
-        let state = ITERATORS.get(iter)?;
-        let count = lock(&state).batches.count();
-        Ok(count)
-    })
+    let state = ITERATORS.get(iter)?;
+    let count = lock(&state).batches.count();
+    Ok(count)
 }
 
 /// Makes one batch from the start of an array of tokens, filled and padded as by
@@ -343,22 +328,20 @@ pub unsafe extern "C" fn cllm_batch_iterator_num_batches(iter: *mut CLLMBatchIte
 /// # Safety
 /// `tokens` is NULL or has `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_create_batch_from_tokens(
     tokens: *mut u32,
     num_tokens: usize,
     batch_size: u32,
     seq_len: u32,
 ) -> *mut CLLMBatch {
-    guard("cllm_create_batch_from_tokens", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        let tokens = unsafe { ffi::slice(tokens, num_tokens, "tokens")? };
-        if tokens.is_empty() {
-            return Err(Error::argument("num_tokens", 0, "1 or more"));
-        }
-        let mut arrays = Arrays::new(batch_size, seq_len)?;
-        let valid = arrays.fill(tokens, 0);
-        arrays.into_batch(batch_size, seq_len, valid)
-    })
+    let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
+    if tokens.is_empty() {
+        return Err(Error::argument("num_tokens", 0, "1 or more"));
+    }
+    let mut arrays = Arrays::new(batch_size, seq_len)?;
+    let valid = arrays.fill(tokens, 0);
+    arrays.into_batch(batch_size, seq_len, valid)
 }
 
 /// Prints a batch's sizes and how much of it is padding to stdout. NULL prints nothing.
@@ -366,22 +349,20 @@ pub unsafe extern "C" fn cllm_create_batch_from_tokens(
 /// # Safety
 /// `batch` is NULL or points to a `CLLMBatch`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_batch_print_stats(batch: *mut CLLMBatch) {
-    guard("cllm_batch_print_stats", (), || {
-        BATCHES.find(batch)?;
-        // SAFETY: the caller's promise.
-        let b = unsafe { ffi::get(batch, "batch")? };
-        let total = u64::from(b.batch_size) * u64::from(b.seq_len);
-        let valid = u64::from(b.num_valid_tokens);
-        let padding = total.saturating_sub(valid);
-        let percent = 100.0 * padding as f64 / total.max(1) as f64;
-        ffi::print(&format!(
-            "Batch statistics:\n  Batch size: {}\n  Sequence length: {}\n  Total tokens: {total}\n  \
+    BATCHES.find(batch)?;
+    let b = ffi::get(batch, "batch")?;
+    let total = u64::from(b.batch_size) * u64::from(b.seq_len);
+    let valid = u64::from(b.num_valid_tokens);
+    let padding = total.saturating_sub(valid);
+    let percent = 100.0 * padding as f64 / total.max(1) as f64;
+    ffi::print(&format!(
+        "Batch statistics:\n  Batch size: {}\n  Sequence length: {}\n  Total tokens: {total}\n  \
              Valid tokens: {valid}\n  Padding tokens: {padding} ({percent:.1}%)\n",
-            b.batch_size, b.seq_len
-        ));
-        Ok(())
-    });
+        b.batch_size, b.seq_len
+    ));
+    Ok(())
 }
 
 /// Checks a batch: arrays and sizes are there, every position with a mask above 0.5 has input and
@@ -394,16 +375,12 @@ pub unsafe extern "C" fn cllm_batch_print_stats(batch: *mut CLLMBatch) {
 /// # Safety
 /// `batch` is NULL or a batch whose non-NULL arrays have `batch_size * seq_len` values.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_batch_validate(batch: *mut CLLMBatch) -> c_int {
-    guard("cllm_batch_validate", 0, || {
-        BATCHES.find(batch)?;
-        // SAFETY: the caller's promise.
-        let (b, view) = unsafe {
-            let b = ffi::get(batch, "batch")?;
-            (b, view(b)?)
-        };
-        let valid = b.num_valid_tokens as usize;
-        batch::validate(view.inputs, view.targets, view.mask, valid)?;
-        Ok(1)
-    })
+    BATCHES.find(batch)?;
+    let b = ffi::get(batch, "batch")?;
+    let view = view(b)?;
+    let valid = b.num_valid_tokens as usize;
+    batch::validate(view.inputs, view.targets, view.mask, valid)?;
+    Ok(1)
 }

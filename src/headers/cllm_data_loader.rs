@@ -1,7 +1,7 @@
 //! `cllm_data_loader.h`: text files to documents to id arrays.
 
 use super::cllm_tokenizer::CLLMTokenizer;
-use crate::border::ffi::{self, CArray, guard, zeroable};
+use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
 use crate::border::tokenizer_words;
 use cllm_engine::error::Result;
@@ -9,6 +9,7 @@ use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::document::{self, Cleaning};
 use cllm_engine::text::{dataset, files};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
 
@@ -78,25 +79,23 @@ static DATASETS: Registry<()> = Registry::new("dataset");
 /// # Safety
 /// `tokenizer` is NULL or a tokenizer.
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_data_loader_create(
     tokenizer: *mut CLLMTokenizer,
 ) -> *mut CLLMDataLoader {
-    guard("cllm_data_loader_create", null_mut(), || {
-        // SAFETY: the caller's promise.
-        unsafe { tokenizer_words::fields(tokenizer)? };
-        let documents = CArray::<*mut c_char>::zeroed("the documents", FIRST_CAPACITY)?;
-        let mut loader = CArray::<CLLMDataLoader>::zeroed("the data loader", 1)?;
-        let fields = &mut loader.as_mut_slice()[0];
-        fields.tokenizer = tokenizer;
-        fields.documents = documents.into_raw();
-        fields.capacity = FIRST_CAPACITY;
-        fields.min_token_length = 1;
-        fields.max_token_length = 50;
-        fields.lowercase = 1;
-        let loader = loader.into_raw();
-        LOADERS.insert(loader, ());
-        Ok(loader)
-    })
+    tokenizer_words::fields(tokenizer)?;
+    let documents = CArray::<*mut c_char>::zeroed("the documents", FIRST_CAPACITY)?;
+    let mut loader = CArray::<CLLMDataLoader>::zeroed("the data loader", 1)?;
+    let fields = &mut loader.as_mut_slice()[0];
+    fields.tokenizer = tokenizer;
+    fields.documents = documents.into_raw();
+    fields.capacity = FIRST_CAPACITY;
+    fields.min_token_length = 1;
+    fields.max_token_length = 50;
+    fields.lowercase = 1;
+    let loader = loader.into_raw();
+    LOADERS.insert(loader, ());
+    Ok(loader)
 }
 
 /// Releases a loader and its documents, not the tokenizer.
@@ -107,24 +106,20 @@ pub unsafe extern "C" fn cllm_data_loader_create(
 /// # Safety
 /// The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
-    guard("cllm_data_loader_free", (), || {
-        if loader.is_null() {
-            return Ok(());
+    if loader.is_null() {
+        return Ok(());
+    }
+    let l = *fields(loader)?;
+    if !l.documents.is_null() {
+        for &text in ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? {
+            ffi::free(text);
         }
-        // SAFETY: the caller's promise.
-        unsafe {
-            let l = *fields(loader)?;
-            if !l.documents.is_null() {
-                for &text in ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? {
-                    ffi::free(text);
-                }
-            }
-            ffi::free(l.documents);
-            release(&LOADERS, loader);
-        }
-        Ok(())
-    })
+    }
+    ffi::free(l.documents);
+    release(&LOADERS, loader);
+    Ok(())
 }
 
 /// Frees a struct; one that the library made is kept back for a while.
@@ -132,12 +127,9 @@ pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
 /// # Safety
 /// `address` is a live block of malloc's family that nothing uses any more.
 unsafe fn release<P>(registry: &Registry<()>, address: *mut P) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match registry.remove(address) {
-            Some(_) => registry.retire(address),
-            None => ffi::free(address),
-        }
+    match registry.remove(address) {
+        Some(_) => registry.retire(address),
+        None => ffi::free(address),
     }
 }
 
@@ -145,8 +137,7 @@ unsafe fn release<P>(registry: &Registry<()>, address: *mut P) {
 /// `loader` is NULL or a loader that nothing else uses during `'a`.
 unsafe fn fields<'a>(loader: *mut CLLMDataLoader) -> Result<&'a mut CLLMDataLoader> {
     LOADERS.find(loader)?;
-    // SAFETY: the caller's promise.
-    unsafe { ffi::get_mut(loader, "loader") }
+    ffi::get_mut(loader, "loader")
 }
 
 /// The texts of a loader; empty slots are left out.
@@ -157,11 +148,9 @@ unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
     if l.num_documents == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the caller's promise.
-    let slots = unsafe { ffi::slice(l.documents.cast_const(), l.num_documents, "documents")? };
+    let slots = ffi::slice(l.documents.cast_const(), l.num_documents, "documents")?;
     let texts = slots.iter().filter(|text| !text.is_null());
-    // SAFETY: likewise.
-    texts.map(|&text| unsafe { ffi::bytes(text, "a document") }).collect()
+    texts.map(|&text| ffi::bytes(text, "a document")).collect()
 }
 
 /// Adds a cleaned copy of a text.
@@ -169,8 +158,7 @@ unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
 /// # Safety
 /// As [`cllm_data_loader_add_document`].
 unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let l = unsafe { fields(loader)? };
+    let l = fields(loader)?;
     let cleaning = Cleaning {
         lowercase: l.lowercase != 0,
         remove_punctuation: l.remove_punctuation != 0,
@@ -180,8 +168,7 @@ unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
     let mut copy = CArray::<u8>::zeroed("a document", cleaned.len() + 1)?;
     copy.as_mut_slice()[..cleaned.len()].copy_from_slice(&cleaned);
     if l.num_documents >= l.capacity || l.documents.is_null() {
-        // SAFETY: likewise.
-        unsafe { grow(l)? };
+        grow(l)?;
     }
     // SAFETY: there is room for one more document.
     let slots = unsafe { ffi::slice_mut(l.documents, l.num_documents + 1, "documents")? };
@@ -201,12 +188,11 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
     let capacity = used.saturating_mul(2).max(FIRST_CAPACITY);
     let mut larger = CArray::<*mut c_char>::zeroed("the documents", capacity)?;
     if used > 0 {
-        // SAFETY: the caller's promise.
-        let old = unsafe { ffi::slice(l.documents.cast_const(), used, "documents")? };
+        let old = ffi::slice(l.documents.cast_const(), used, "documents")?;
         larger.as_mut_slice()[..used].copy_from_slice(old);
     }
-    // SAFETY: likewise; the texts themselves now belong to the larger array.
-    unsafe { ffi::free(l.documents) };
+    // The texts themselves now belong to the larger array.
+    ffi::free(l.documents);
     l.documents = larger.into_raw();
     l.num_documents = used;
     l.capacity = capacity;
@@ -223,15 +209,13 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
 /// # Safety
 /// The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_add_document(
     loader: *mut CLLMDataLoader,
     text: *const c_char,
 ) -> c_int {
-    guard("cllm_data_loader_add_document", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe { add(loader, ffi::bytes(text, "text")?)? };
-        Ok(1)
-    })
+    add(loader, ffi::bytes(text, "text")?)?;
+    Ok(1)
 }
 
 /// Adds a whole file as one document, whatever it contains; NUL bytes count as spaces. An empty
@@ -245,19 +229,15 @@ pub unsafe extern "C" fn cllm_data_loader_add_document(
 /// # Safety
 /// As cllm_data_loader_add_document(), for `filename`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_load_file(
     loader: *mut CLLMDataLoader,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_data_loader_load_file", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            fields(loader)?;
-            let path = ffi::path(filename, "filename")?;
-            add(loader, &files::read_text(path, MAX_DOCUMENT_BYTES)?)?;
-        }
-        Ok(1)
-    })
+    fields(loader)?;
+    let path = ffi::path(filename, "filename")?;
+    add(loader, &files::read_text(path, MAX_DOCUMENT_BYTES)?)?;
+    Ok(1)
 }
 
 /// Adds every text file of a directory and of all directories below it, hidden ones included, one
@@ -276,28 +256,22 @@ pub unsafe extern "C" fn cllm_data_loader_load_file(
 /// # Safety
 /// As cllm_data_loader_add_document(), for `dirname`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_load_directory(
     loader: *mut CLLMDataLoader,
     dirname: *const c_char,
 ) -> c_int {
-    const NAME: &str = "cllm_data_loader_load_directory";
-    guard(NAME, 0, || {
-        // SAFETY: the caller's promise.
-        let directory = unsafe {
-            fields(loader)?;
-            ffi::path(dirname, "dirname")?
-        };
-        let mut loaded: c_int = 0;
-        for file in files::text_files(directory)? {
-            let text = files::read_text(&file, MAX_DOCUMENT_BYTES);
-            // SAFETY: likewise.
-            match text.and_then(|text| unsafe { add(loader, &text) }) {
-                Ok(()) => loaded = loaded.saturating_add(1),
-                Err(error) => ffi::report(NAME, &error.to_string()),
-            }
+    fields(loader)?;
+    let directory = ffi::path(dirname, "dirname")?;
+    let mut loaded: c_int = 0;
+    for file in files::text_files(directory)? {
+        let text = files::read_text(&file, MAX_DOCUMENT_BYTES);
+        match text.and_then(|text| add(loader, &text)) {
+            Ok(()) => loaded = loaded.saturating_add(1),
+            Err(error) => ffi::report(error),
         }
-        Ok(loaded)
-    })
+    }
+    Ok(loaded)
 }
 
 /// Builds the vocabulary from all documents: counts every lower-cased word and adds the new ones to
@@ -312,18 +286,14 @@ pub unsafe extern "C" fn cllm_data_loader_load_directory(
 /// # Safety
 /// As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoader) {
-    guard("cllm_data_loader_build_vocab", (), || {
-        // SAFETY: the caller's promise, for the whole body.
-        unsafe {
-            let l = fields(loader)?;
-            let texts = documents(l)?;
-            tokenizer_words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent)?;
-            let counts = tokenizer_words::counts(l.tokenizer)?;
-            l.total_tokens = counts.iter().map(|&count| count as usize).sum();
-        }
-        Ok(())
-    })
+    let l = fields(loader)?;
+    let texts = documents(l)?;
+    tokenizer_words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent)?;
+    let counts = tokenizer_words::counts(l.tokenizer)?;
+    l.total_tokens = counts.iter().map(|&count| count as usize).sum();
+    Ok(())
 }
 
 /// The ids of all documents in order, one after the other with nothing between them. A word that
@@ -336,17 +306,13 @@ pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoade
 /// # Safety
 /// As cllm_data_loader_build_vocab().
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_data_loader_create_dataset(
     loader: *mut CLLMDataLoader,
 ) -> *mut TokenDataset {
-    guard("cllm_data_loader_create_dataset", null_mut(), || {
-        // SAFETY: the caller's promise.
-        let (len, ids) = unsafe {
-            let l = fields(loader)?;
-            tokenizer_words::encode(l.tokenizer, &[], &documents(l)?, &[])?
-        };
-        new_dataset(len, ids)
-    })
+    let l = fields(loader)?;
+    let (len, ids) = tokenizer_words::encode(l.tokenizer, &[], &documents(l)?, &[])?;
+    new_dataset(len, ids)
 }
 
 fn new_dataset(len: usize, ids: CArray<u32>) -> Result<*mut TokenDataset> {
@@ -366,19 +332,15 @@ fn new_dataset(len: usize, ids: CArray<u32>) -> Result<*mut TokenDataset> {
 /// # Safety
 /// `tokens` and the struct itself are NULL or blocks of `malloc`'s memory, not used any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_token_dataset_free(dataset: *mut TokenDataset) {
-    guard("cllm_token_dataset_free", (), || {
-        if dataset.is_null() {
-            return Ok(());
-        }
-        DATASETS.find(dataset)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            ffi::free(ffi::get(dataset, "dataset")?.tokens);
-            release(&DATASETS, dataset);
-        }
-        Ok(())
-    })
+    if dataset.is_null() {
+        return Ok(());
+    }
+    DATASETS.find(dataset)?;
+    ffi::free(ffi::get(dataset, "dataset")?.tokens);
+    release(&DATASETS, dataset);
+    Ok(())
 }
 
 /// Writes a dataset: the number of ids in 8 bytes, then 4 bytes for each id, little-endian.
@@ -390,24 +352,20 @@ pub unsafe extern "C" fn cllm_token_dataset_free(dataset: *mut TokenDataset) {
 /// # Safety
 /// `dataset` is NULL or a dataset with `num_tokens` ids; `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_token_dataset_save(
     dataset: *mut TokenDataset,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_token_dataset_save", 0, || {
-        DATASETS.find(dataset)?;
-        // SAFETY: the caller's promise.
-        let (path, ids) = unsafe {
-            let d = ffi::get(dataset, "dataset")?;
-            let ids = match d.num_tokens {
-                0 => &[],
-                n => ffi::slice(d.tokens.cast_const(), n, "dataset->tokens")?,
-            };
-            (ffi::path(filename, "filename")?, ids)
-        };
-        dataset::write(path, ids)?;
-        Ok(1)
-    })
+    DATASETS.find(dataset)?;
+    let d = ffi::get(dataset, "dataset")?;
+    let ids = match d.num_tokens {
+        0 => &[],
+        n => ffi::slice(d.tokens.cast_const(), n, "dataset->tokens")?,
+    };
+    let path = ffi::path(filename, "filename")?;
+    dataset::write(path, ids)?;
+    Ok(1)
 }
 
 /// Reads a file of cllm_token_dataset_save(). Bytes after the ids are ignored.
@@ -419,15 +377,13 @@ pub unsafe extern "C" fn cllm_token_dataset_save(
 /// # Safety
 /// `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_token_dataset_load(filename: *const c_char) -> *mut TokenDataset {
-    guard("cllm_token_dataset_load", null_mut(), || {
-        // SAFETY: the caller's promise.
-        let reader = dataset::open(unsafe { ffi::path(filename, "filename")? })?;
-        let len = reader.len();
-        let mut ids = CArray::<u32>::zeroed("the ids of a dataset", len)?;
-        reader.read(ids.as_mut_slice())?;
-        new_dataset(len, ids)
-    })
+    let reader = dataset::open(ffi::path(filename, "filename")?)?;
+    let len = reader.len();
+    let mut ids = CArray::<u32>::zeroed("the ids of a dataset", len)?;
+    reader.read(ids.as_mut_slice())?;
+    new_dataset(len, ids)
 }
 
 /// Prints to stdout the numbers of documents, characters, lines and tokens, the mean number of
@@ -438,24 +394,21 @@ pub unsafe extern "C" fn cllm_token_dataset_load(filename: *const c_char) -> *mu
 /// # Safety
 /// As cllm_data_loader_build_vocab().
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_data_loader_print_stats(loader: *mut CLLMDataLoader) {
-    guard("cllm_data_loader_print_stats", (), || {
-        // SAFETY: the caller's promise.
-        let l = unsafe { *fields(loader)? };
-        let mut text = format!(
-            "Documents: {}\nCharacters: {}\nLines: {}\nTokens: {}\n",
-            l.num_documents, l.total_chars, l.total_lines, l.total_tokens
-        );
-        if l.num_documents > 0 {
-            let mean = l.total_chars as f64 / l.num_documents as f64;
-            text += &format!("Characters per document: {mean:.1}\n");
-        }
-        if !l.tokenizer.is_null() {
-            // SAFETY: likewise.
-            let vocab = unsafe { tokenizer_words::fields(l.tokenizer)? }.vocab_size;
-            text += &format!("Vocabulary: {vocab} words\n");
-        }
-        ffi::print(&text);
-        Ok(())
-    })
+    let l = *fields(loader)?;
+    let mut text = format!(
+        "Documents: {}\nCharacters: {}\nLines: {}\nTokens: {}\n",
+        l.num_documents, l.total_chars, l.total_lines, l.total_tokens
+    );
+    if l.num_documents > 0 {
+        let mean = l.total_chars as f64 / l.num_documents as f64;
+        text += &format!("Characters per document: {mean:.1}\n");
+    }
+    if !l.tokenizer.is_null() {
+        let vocab = tokenizer_words::fields(l.tokenizer)?.vocab_size;
+        text += &format!("Vocabulary: {vocab} words\n");
+    }
+    ffi::print(&text);
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! `cllm_fp16.h`: half precision.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
 use cllm_kernels::vector;
+use cllm_macros::c_api;
 use half::f16;
 use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use std::ffi::c_int;
@@ -31,18 +32,15 @@ fn check_apart<A, B>(out: *const A, input: *const B, n: usize) -> Result<()> {
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn fp32_to_fp16(fp16: *mut u16, fp32: *const f32, n: usize) {
-    guard("fp32_to_fp16", (), || {
-        if n == 0 {
-            return Ok(());
-        }
-        check_apart(fp16, fp32, n)?;
-        // SAFETY: `n` elements each, by the caller's promise, and apart.
-        let (out, input) =
-            unsafe { (ffi::slice_mut(fp16, n, "fp16")?, ffi::slice(fp32, n, "fp32")?) };
-        out.reinterpret_cast_mut::<f16>().convert_from_f32_slice(input);
-        Ok(())
-    });
+    if n == 0 {
+        return Ok(());
+    }
+    check_apart(fp16, fp32, n)?;
+    let (out, input) = (ffi::slice_mut(fp16, n, "fp16")?, ffi::slice(fp32, n, "fp32")?);
+    out.reinterpret_cast_mut::<f16>().convert_from_f32_slice(input);
+    Ok(())
 }
 
 /// Converts half to single precision, exactly, subnormals and infinities included. NaN stays NaN
@@ -57,18 +55,15 @@ pub unsafe extern "C" fn fp32_to_fp16(fp16: *mut u16, fp32: *const f32, n: usize
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn fp16_to_fp32(fp32: *mut f32, fp16: *const u16, n: usize) {
-    guard("fp16_to_fp32", (), || {
-        if n == 0 {
-            return Ok(());
-        }
-        check_apart(fp32, fp16, n)?;
-        // SAFETY: `n` elements each, by the caller's promise, and apart.
-        let (out, input) =
-            unsafe { (ffi::slice_mut(fp32, n, "fp32")?, ffi::slice(fp16, n, "fp16")?) };
-        input.reinterpret_cast::<f16>().convert_to_f32_slice(out);
-        Ok(())
-    });
+    if n == 0 {
+        return Ok(());
+    }
+    check_apart(fp32, fp16, n)?;
+    let (out, input) = (ffi::slice_mut(fp32, n, "fp32")?, ffi::slice(fp16, n, "fp16")?);
+    input.reinterpret_cast::<f16>().convert_to_f32_slice(out);
+    Ok(())
 }
 
 /// x_i = scale * x_i.
@@ -82,14 +77,12 @@ pub unsafe extern "C" fn fp16_to_fp32(fp32: *mut f32, fp16: *const u16, n: usize
 /// # Safety
 /// `data` has `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn scale_fp32_array(data: *mut f32, n: usize, scale: f32) {
-    guard("scale_fp32_array", (), || {
-        if n > 0 {
-            // SAFETY: the caller's promise.
-            vector::scale(unsafe { ffi::slice_mut(data, n, "data")? }, scale);
-        }
-        Ok(())
-    });
+    if n > 0 {
+        vector::scale(ffi::slice_mut(data, n, "data")?, scale);
+    }
+    Ok(())
 }
 
 /// Whether some value is NaN or infinite.
@@ -104,13 +97,11 @@ pub unsafe extern "C" fn scale_fp32_array(data: *mut f32, n: usize, scale: f32) 
 /// # Safety
 /// `data` has `n` elements.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn has_nan_or_inf(data: *const f32, n: usize) -> c_int {
-    guard("has_nan_or_inf", 0, || {
-        if n == 0 {
-            return Ok(0);
-        }
-        // SAFETY: the caller's promise.
-        let data = unsafe { ffi::slice(data, n, "data")? };
-        Ok(c_int::from(!data.iter().all(|x| x.is_finite())))
-    })
+    if n == 0 {
+        return Ok(0);
+    }
+    let data = ffi::slice(data, n, "data")?;
+    Ok(c_int::from(!data.iter().all(|x| x.is_finite())))
 }

@@ -1,11 +1,12 @@
 //! `cllm_simd_utils.h`: vector and matrix products.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_engine::error::Result;
 use cllm_kernels::Pool;
 use cllm_kernels::matmul::{self, Accumulate};
 use cllm_kernels::memory::product;
 use cllm_kernels::vector;
+use cllm_macros::c_api;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ffi::c_int;
 
@@ -18,8 +19,7 @@ unsafe fn pair<'a>(a: *const f32, b: *const f32, n: c_int) -> Result<(&'a [f32],
     if n == 0 {
         return Ok((&[], &[]));
     }
-    // SAFETY: the caller's promise.
-    unsafe { Ok((ffi::slice(a, n, "a")?, ffi::slice(b, n, "b")?)) }
+    Ok((ffi::slice(a, n, "a")?, ffi::slice(b, n, "b")?))
 }
 
 /// The sum of a_i * b_i, with the widest vector instructions that the processor has.
@@ -34,12 +34,10 @@ unsafe fn pair<'a>(a: *const f32, b: *const f32, n: c_int) -> Result<(&'a [f32],
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn dot_product(a: *const f32, b: *const f32, n: c_int) -> f32 {
-    guard("dot_product", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe { pair(a, b, n)? };
-        Ok(vector::dot(a, b))
-    })
+    let (a, b) = pair(a, b, n)?;
+    Ok(vector::dot(a, b))
 }
 
 /// The same as dot_product(), for any n, on any processor: the name promises AVX2, but without it
@@ -52,12 +50,10 @@ pub unsafe extern "C" fn dot_product(a: *const f32, b: *const f32, n: c_int) -> 
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn dot_product_avx2(a: *const f32, b: *const f32, n: c_int) -> f32 {
-    guard("dot_product_avx2", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe { pair(a, b, n)? };
-        Ok(vector::dot(a, b))
-    })
+    let (a, b) = pair(a, b, n)?;
+    Ok(vector::dot(a, b))
 }
 
 /// The sum of a_i * b_i, one after the other, kept in double precision: a reference to compare the
@@ -70,13 +66,11 @@ pub unsafe extern "C" fn dot_product_avx2(a: *const f32, b: *const f32, n: c_int
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn dot_product_scalar(a: *const f32, b: *const f32, n: c_int) -> f32 {
-    guard("dot_product_scalar", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe { pair(a, b, n)? };
-        let terms = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
-        Ok(terms.sum::<f64>() as f32)
-    })
+    let (a, b) = pair(a, b, n)?;
+    let terms = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+    Ok(terms.sum::<f64>() as f32)
 }
 
 /// result_i += a_i * b_i.
@@ -90,25 +84,22 @@ pub unsafe extern "C" fn dot_product_scalar(a: *const f32, b: *const f32, n: c_i
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn vector_multiply_accumulate(
     result: *mut f32,
     a: *const f32,
     b: *const f32,
     n: c_int,
 ) {
-    guard("vector_multiply_accumulate", (), || {
-        let n = ffi::len(n, "n")?;
-        if n == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise; inputs that overlap the result are copies.
-        unsafe {
-            let a = ffi::input(a, n, "a", (result, n))?;
-            let b = ffi::input(b, n, "b", (result, n))?;
-            vector::multiply_accumulate(ffi::slice_mut(result, n, "result")?, &a, &b);
-        }
-        Ok(())
-    });
+    let n = ffi::len(n, "n")?;
+    if n == 0 {
+        return Ok(());
+    }
+    // Inputs that overlap the result are copies.
+    let a = ffi::input(a, n, "a", (result, n))?;
+    let b = ffi::input(b, n, "b", (result, n))?;
+    vector::multiply_accumulate(ffi::slice_mut(result, n, "result")?, &a, &b);
+    Ok(())
 }
 
 /// result_i = a_i + b_i.
@@ -122,20 +113,17 @@ pub unsafe extern "C" fn vector_multiply_accumulate(
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn vector_add(result: *mut f32, a: *const f32, b: *const f32, n: c_int) {
-    guard("vector_add", (), || {
-        let n = ffi::len(n, "n")?;
-        if n == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise; inputs that overlap the result are copies.
-        unsafe {
-            let a = ffi::input(a, n, "a", (result, n))?;
-            let b = ffi::input(b, n, "b", (result, n))?;
-            vector::add(ffi::slice_mut(result, n, "result")?, &a, &b);
-        }
-        Ok(())
-    });
+    let n = ffi::len(n, "n")?;
+    if n == 0 {
+        return Ok(());
+    }
+    // Inputs that overlap the result are copies.
+    let a = ffi::input(a, n, "a", (result, n))?;
+    let b = ffi::input(b, n, "b", (result, n))?;
+    vector::add(ffi::slice_mut(result, n, "result")?, &a, &b);
+    Ok(())
 }
 
 /// result_i = scalar * a_i.
@@ -150,24 +138,21 @@ pub unsafe extern "C" fn vector_add(result: *mut f32, a: *const f32, b: *const f
 /// # Safety
 /// The arrays have `n` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn vector_scale(result: *mut f32, a: *const f32, scalar: f32, n: c_int) {
-    guard("vector_scale", (), || {
-        let n = ffi::len(n, "n")?;
-        if n == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise; an input that overlaps the result is a copy.
-        unsafe {
-            let same = std::ptr::eq(result, a);
-            let a = if same { None } else { Some(ffi::input(a, n, "a", (result, n))?) };
-            let result = ffi::slice_mut(result, n, "result")?;
-            if let Some(a) = a {
-                result.copy_from_slice(&a);
-            }
-            vector::scale(result, scalar);
-        }
-        Ok(())
-    });
+    let n = ffi::len(n, "n")?;
+    if n == 0 {
+        return Ok(());
+    }
+    // An input that overlaps the result is a copy.
+    let same = std::ptr::eq(result, a);
+    let a = if same { None } else { Some(ffi::input(a, n, "a", (result, n))?) };
+    let result = ffi::slice_mut(result, n, "result")?;
+    if let Some(a) = a {
+        result.copy_from_slice(&a);
+    }
+    vector::scale(result, scalar);
+    Ok(())
 }
 
 /// result = A * x.
@@ -183,6 +168,7 @@ pub unsafe extern "C" fn vector_scale(result: *mut f32, a: *const f32, scalar: f
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 #[allow(non_snake_case)]
 pub unsafe extern "C" fn simd_matrix_vector_multiply(
     result: *mut f32,
@@ -191,20 +177,16 @@ pub unsafe extern "C" fn simd_matrix_vector_multiply(
     m: c_int,
     n: c_int,
 ) {
-    guard("simd_matrix_vector_multiply", (), || {
-        let (m, n) = (ffi::positive(m, "m")?, ffi::len(n, "n")?);
-        // SAFETY: the caller's promise; inputs that overlap the result are copies.
-        unsafe {
-            if n == 0 {
-                ffi::slice_mut(result, m, "result")?.fill(0.0);
-                return Ok(());
-            }
-            let a = ffi::input(A, product("A", &[m, n])?, "A", (result, m))?;
-            let x = ffi::input(x, n, "x", (result, m))?;
-            matmul::matvec(&Pool::serial(), ffi::slice_mut(result, m, "result")?, &a, &x);
-        }
-        Ok(())
-    });
+    let (m, n) = (ffi::positive(m, "m")?, ffi::len(n, "n")?);
+    // Inputs that overlap the result are copies.
+    if n == 0 {
+        ffi::slice_mut(result, m, "result")?.fill(0.0);
+        return Ok(());
+    }
+    let a = ffi::input(A, product("A", &[m, n])?, "A", (result, m))?;
+    let x = ffi::input(x, n, "x", (result, m))?;
+    matmul::matvec(&Pool::serial(), ffi::slice_mut(result, m, "result")?, &a, &x);
+    Ok(())
 }
 
 /// One matrix product with a `[rows][columns]` left operand, taken as it is or transposed.
@@ -219,25 +201,23 @@ unsafe fn multiply(
     let (m, p) = (ffi::positive(m, "m")?, ffi::positive(p, "p")?);
     let n = ffi::len(n, "n")?;
     let size = product("C", &[m, p])?;
-    // SAFETY: the caller's promise; inputs that overlap the result are copies.
-    unsafe {
-        if n == 0 {
-            ffi::slice_mut(c, size, "C")?.fill(0.0);
-            return Ok(());
-        }
-        let a = ffi::input(a, product("A", &[m, n])?, "A", (c, size))?;
-        let b = ffi::input(b, product("B", &[n, p])?, "B", (c, size))?;
-        let c = ffi::slice_mut(c, size, "C")?;
-        let shape = |e: ndarray::ShapeError| cllm_engine::error::Error::shape(e.to_string());
-        let left = if transposed {
-            ArrayView2::from_shape((n, m), &a).map_err(shape)?.reversed_axes()
-        } else {
-            ArrayView2::from_shape((m, n), &a).map_err(shape)?
-        };
-        let right = ArrayView2::from_shape((n, p), &b).map_err(shape)?;
-        let out = ArrayViewMut2::from_shape((m, p), c).map_err(shape)?;
-        matmul::matmul(&Pool::serial(), out, left, right, Accumulate::Replace);
+    // Inputs that overlap the result are copies.
+    if n == 0 {
+        ffi::slice_mut(c, size, "C")?.fill(0.0);
+        return Ok(());
     }
+    let a = ffi::input(a, product("A", &[m, n])?, "A", (c, size))?;
+    let b = ffi::input(b, product("B", &[n, p])?, "B", (c, size))?;
+    let c = ffi::slice_mut(c, size, "C")?;
+    let shape = |e: ndarray::ShapeError| cllm_engine::error::Error::shape(e.to_string());
+    let left = if transposed {
+        ArrayView2::from_shape((n, m), &a).map_err(shape)?.reversed_axes()
+    } else {
+        ArrayView2::from_shape((m, n), &a).map_err(shape)?
+    };
+    let right = ArrayView2::from_shape((n, p), &b).map_err(shape)?;
+    let out = ArrayViewMut2::from_shape((m, p), c).map_err(shape)?;
+    matmul::matmul(&Pool::serial(), out, left, right, Accumulate::Replace);
     Ok(())
 }
 
@@ -254,6 +234,7 @@ unsafe fn multiply(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 #[allow(non_snake_case)]
 pub unsafe extern "C" fn simd_matrix_multiply(
     C: *mut f32,
@@ -263,10 +244,7 @@ pub unsafe extern "C" fn simd_matrix_multiply(
     n: c_int,
     p: c_int,
 ) {
-    guard("simd_matrix_multiply", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { multiply((C, A, B), (m, n, p), false) }
-    });
+    multiply((C, A, B), (m, n, p), false)
 }
 
 /// C = transpose(A) * B.
@@ -282,6 +260,7 @@ pub unsafe extern "C" fn simd_matrix_multiply(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 #[allow(non_snake_case)]
 pub unsafe extern "C" fn simd_matrix_multiply_transposed(
     C: *mut f32,
@@ -291,8 +270,5 @@ pub unsafe extern "C" fn simd_matrix_multiply_transposed(
     n: c_int,
     p: c_int,
 ) {
-    guard("simd_matrix_multiply_transposed", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { multiply((C, A, B), (m, n, p), true) }
-    });
+    multiply((C, A, B), (m, n, p), true)
 }

@@ -1,6 +1,6 @@
 //! `cllm_tokenizer.h`: words to ids and back.
 
-use crate::border::ffi::{self, CArray, guard, zeroable};
+use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::tokenizer_words::{self, TOKENIZERS};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
@@ -9,6 +9,7 @@ use cllm_engine::text::count::Keep;
 use cllm_engine::text::index::Words;
 use cllm_engine::text::vocab::{self, Entry};
 use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK, files};
+use cllm_macros::c_api;
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
@@ -45,29 +46,28 @@ zeroable!(CLLMTokenizer);
 /// # Safety
 /// May be called at any time.
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLMTokenizer {
-    guard("cllm_create_tokenizer", null_mut(), || {
-        if max_vocab_size > MAX_TOKENIZER_WORDS {
-            return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
-        }
-        let max = max_vocab_size.max(SPECIALS.len() as u32);
-        let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
-        let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
-        let mut t = CArray::<CLLMTokenizer>::zeroed("the tokenizer", 1)?;
-        t.as_mut_slice()[0] = CLLMTokenizer {
-            vocab: vocab.into_raw(),
-            token_counts: counts.into_raw(),
-            vocab_size: 0,
-            max_vocab_size: max,
-        };
-        let t = t.into_raw();
-        TOKENIZERS.insert(t, Default::default());
-        let draft = Draft(t);
-        // SAFETY: the tokenizer was just made, with room for at least five words.
-        unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
-        std::mem::forget(draft);
-        Ok(t)
-    })
+    if max_vocab_size > MAX_TOKENIZER_WORDS {
+        return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
+    }
+    let max = max_vocab_size.max(SPECIALS.len() as u32);
+    let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
+    let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
+    let mut t = CArray::<CLLMTokenizer>::zeroed("the tokenizer", 1)?;
+    t.as_mut_slice()[0] = CLLMTokenizer {
+        vocab: vocab.into_raw(),
+        token_counts: counts.into_raw(),
+        vocab_size: 0,
+        max_vocab_size: max,
+    };
+    let t = t.into_raw();
+    TOKENIZERS.insert(t, Default::default());
+    let draft = Draft(t);
+    // SAFETY: the tokenizer was just made, with room for at least five words.
+    unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
+    std::mem::forget(draft);
+    Ok(t)
 }
 
 /// A tokenizer in the making, that goes if it is not finished.
@@ -77,7 +77,7 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // SAFETY: it was just made, and nobody else has seen it.
         if let Err(error) = unsafe { release(self.0) } {
-            ffi::report("cllm_create_tokenizer", &error.to_string());
+            ffi::report(error);
         }
     }
 }
@@ -90,35 +90,30 @@ impl Drop for Draft {
 /// # Safety
 /// The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
-    guard("cllm_free_tokenizer", (), || {
-        if tokenizer.is_null() {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        unsafe { release(tokenizer) }
-    })
+    if tokenizer.is_null() {
+        return Ok(());
+    }
+    release(tokenizer)
 }
 
 /// # Safety
 /// As [`cllm_free_tokenizer`], not NULL.
 unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
-    // SAFETY: the caller's promise, for the whole body.
-    unsafe {
-        let t = tokenizer_words::fields(tokenizer)?;
-        let ours = TOKENIZERS.remove(tokenizer).is_some();
-        if !t.vocab.is_null() {
-            for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
-                ffi::free(word);
-            }
+    let t = tokenizer_words::fields(tokenizer)?;
+    let ours = TOKENIZERS.remove(tokenizer).is_some();
+    if !t.vocab.is_null() {
+        for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
+            ffi::free(word);
         }
-        ffi::free(t.vocab);
-        ffi::free(t.token_counts);
-        if ours {
-            TOKENIZERS.retire(tokenizer);
-        } else {
-            ffi::free(tokenizer);
-        }
+    }
+    ffi::free(t.vocab);
+    ffi::free(t.token_counts);
+    if ours {
+        TOKENIZERS.retire(tokenizer);
+    } else {
+        ffi::free(tokenizer);
     }
     Ok(())
 }
@@ -136,15 +131,13 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
 /// # Safety
 /// The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
 #[unsafe(no_mangle)]
+#[c_api(UNK)]
 pub unsafe extern "C" fn cllm_find_token(
     tokenizer: *mut CLLMTokenizer,
     token: *const c_char,
 ) -> u32 {
-    guard("cllm_find_token", UNK, || {
-        // SAFETY: the caller's promise.
-        let found = unsafe { tokenizer_words::find(tokenizer, ffi::bytes(token, "token")?)? };
-        Ok(found.unwrap_or(UNK))
-    })
+    let found = tokenizer_words::find(tokenizer, ffi::bytes(token, "token")?)?;
+    Ok(found.unwrap_or(UNK))
 }
 
 /// Adds a word, or counts one more occurrence of a word that the vocabulary holds already.
@@ -157,25 +150,21 @@ pub unsafe extern "C" fn cllm_find_token(
 /// # Safety
 /// As cllm_find_token().
 #[unsafe(no_mangle)]
+#[c_api(UNK)]
 pub unsafe extern "C" fn cllm_add_token(
     tokenizer: *mut CLLMTokenizer,
     token: *const c_char,
 ) -> u32 {
-    guard("cllm_add_token", UNK, || {
-        // SAFETY: the caller's promise, for the whole body.
-        unsafe {
-            let word = ffi::bytes(token, "token")?;
-            if let Some(id) = tokenizer_words::find(tokenizer, word)? {
-                if let Some(count) = tokenizer_words::counts(tokenizer)?.get_mut(id as usize) {
-                    *count = count.saturating_add(1);
-                }
-                return Ok(id);
-            }
-            let id = tokenizer_words::fields(tokenizer)?.vocab_size;
-            tokenizer_words::append(tokenizer, std::iter::once((word, 1)))?;
-            Ok(id)
+    let word = ffi::bytes(token, "token")?;
+    if let Some(id) = tokenizer_words::find(tokenizer, word)? {
+        if let Some(count) = tokenizer_words::counts(tokenizer)?.get_mut(id as usize) {
+            *count = count.saturating_add(1);
         }
-    })
+        return Ok(id);
+    }
+    let id = tokenizer_words::fields(tokenizer)?.vocab_size;
+    tokenizer_words::append(tokenizer, std::iter::once((word, 1)))?;
+    Ok(id)
 }
 
 /// The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
@@ -191,15 +180,13 @@ pub unsafe extern "C" fn cllm_add_token(
 /// # Safety
 /// As cllm_find_token(), for `text`; `num_tokens` points to a number.
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_tokenizer_encode(
     tokenizer: *mut CLLMTokenizer,
     text: *const c_char,
     num_tokens: *mut u32,
 ) -> *mut u32 {
-    guard("cllm_tokenizer_encode", null_mut(), || {
-        // SAFETY: the caller's promise.
-        unsafe { encode(tokenizer, &[], text, &[], num_tokens) }
-    })
+    encode(tokenizer, &[], text, &[], num_tokens)
 }
 
 /// # Safety
@@ -211,16 +198,13 @@ unsafe fn encode(
     after: &[u32],
     num_tokens: *mut u32,
 ) -> Result<*mut u32> {
-    // SAFETY: the caller's promise, for the whole body.
-    unsafe {
-        let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
-        *num_tokens = 0;
-        let text = ffi::bytes(text, "text")?;
-        let (len, ids) = tokenizer_words::encode(tokenizer, before, &[text], after)?;
-        *num_tokens = u32::try_from(len)
-            .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
-        Ok(ids.into_raw())
-    }
+    let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
+    *num_tokens = 0;
+    let text = ffi::bytes(text, "text")?;
+    let (len, ids) = tokenizer_words::encode(tokenizer, before, &[text], after)?;
+    *num_tokens = u32::try_from(len)
+        .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
+    Ok(ids.into_raw())
 }
 
 /// The words of some ids, joined by single spaces.
@@ -235,36 +219,39 @@ unsafe fn encode(
 /// # Safety
 /// As cllm_find_token(); `tokens` is NULL or holds `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_tokenizer_decode(
     tokenizer: *mut CLLMTokenizer,
     tokens: *mut u32,
     num_tokens: u32,
 ) -> *mut c_char {
-    let text = guard("cllm_tokenizer_decode", None, || {
-        if num_tokens == 0 {
-            return Ok(None);
+    let text = match decode(tokenizer, tokens, num_tokens) {
+        Ok(text) => text,
+        Err(error) => {
+            ffi::report(error);
+            CArray::zeroed("a string", 1)?
         }
-        if num_tokens as usize > MAX_DECODED_IDS {
-            return Err(Error::argument("num_tokens", num_tokens, "at most 2^28"));
-        }
-        // SAFETY: the caller's promise.
-        let (strings, ids) = unsafe {
-            let ids = ffi::slice(tokens.cast_const(), num_tokens as usize, "tokens")?;
-            (tokenizer_words::strings(tokenizer)?, ids)
-        };
-        decode(&strings, ids).map(Some)
-    });
-    guard("cllm_tokenizer_decode", null_mut(), || {
-        let text = match text {
-            Some(text) => text,
-            None => CArray::<u8>::zeroed("a string", 1)?,
-        };
-        Ok(text.into_raw().cast())
-    })
+    };
+    Ok(text.into_raw().cast())
 }
 
 /// The text of ids as a C string, made at its exact length.
-fn decode(strings: &impl Words, ids: &[u32]) -> Result<CArray<u8>> {
+///
+/// # Safety
+/// As [`cllm_tokenizer_decode`].
+unsafe fn decode(
+    tokenizer: *mut CLLMTokenizer,
+    tokens: *const u32,
+    count: u32,
+) -> Result<CArray<u8>> {
+    if count == 0 {
+        return CArray::zeroed("a string", 1);
+    }
+    if count as usize > MAX_DECODED_IDS {
+        return Err(Error::argument("num_tokens", count, "at most 2^28"));
+    }
+    let ids = ffi::slice(tokens, count as usize, "tokens")?;
+    let strings = tokenizer_words::strings(tokenizer)?;
     let shown = |&&id: &&u32| ![PAD, BOS, EOS, MASK].contains(&id);
     let word = |&id: &u32| match id {
         UNK => SPECIALS[UNK as usize],
@@ -299,14 +286,10 @@ fn decode(strings: &impl Words, ids: &[u32]) -> Result<CArray<u8>> {
 /// # Safety
 /// As cllm_find_token(), for `text`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
-    guard("cllm_build_vocab", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let text = ffi::bytes(text, "text")?;
-            tokenizer_words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
-        }
-    })
+    let text = ffi::bytes(text, "text")?;
+    tokenizer_words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
 }
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
@@ -319,24 +302,20 @@ pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *
 /// # Safety
 /// As cllm_find_token(), for `filename`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_save_vocab(
     tokenizer: *mut CLLMTokenizer,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_save_vocab", 0, || {
-        // SAFETY: the caller's promise.
-        let (path, strings, counts) = unsafe {
-            let path = ffi::path(filename, "filename")?;
-            let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-            (path, tokenizer_words::strings(tokenizer)?, counts)
-        };
-        let line = |id: u32| {
-            let count = counts.get(id as usize).copied().unwrap_or(0);
-            (strings.get(id).unwrap_or(b""), u64::from(count))
-        };
-        vocab::write(path, (0..strings.count() as u32).map(line))?;
-        Ok(1)
-    })
+    let path = ffi::path(filename, "filename")?;
+    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
+    let strings = tokenizer_words::strings(tokenizer)?;
+    let line = |id: u32| {
+        let count = counts.get(id as usize).copied().unwrap_or(0);
+        (strings.get(id).unwrap_or(b""), u64::from(count))
+    };
+    vocab::write(path, (0..strings.count() as u32).map(line))?;
+    Ok(1)
 }
 
 /// Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
@@ -352,30 +331,24 @@ pub unsafe extern "C" fn cllm_save_vocab(
 /// # Safety
 /// As cllm_find_token(), for `filename`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_load_vocab(
     tokenizer: *mut CLLMTokenizer,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_load_vocab", 0, || {
-        // SAFETY: the caller's promise.
-        let (path, t) = unsafe {
-            let t = tokenizer_words::fields(tokenizer)?;
-            (ffi::path(filename, "filename")?, t)
-        };
-        let text = files::read(path, MAX_TEXT_BYTES)?;
-        let file = vocab::parse(path, &text)?;
-        if file.skipped > 0 {
-            let (path, n) = (path.display(), file.skipped);
-            log::warn(&format!("{path}: {n} lines without a TAB left out"));
-        }
-        // SAFETY: likewise.
-        let left_out = unsafe { merge(tokenizer, &file.entries, tokenizer_words::room(&t))? };
-        if left_out > 0 {
-            let problem = format!("the vocabulary is full: {left_out} words left out");
-            ffi::report("cllm_load_vocab", &problem);
-        }
-        Ok(1)
-    })
+    let t = tokenizer_words::fields(tokenizer)?;
+    let path = ffi::path(filename, "filename")?;
+    let text = files::read(path, MAX_TEXT_BYTES)?;
+    let file = vocab::parse(path, &text)?;
+    if file.skipped > 0 {
+        let (path, n) = (path.display(), file.skipped);
+        log::warn(&format!("{path}: {n} lines without a TAB left out"));
+    }
+    let left_out = merge(tokenizer, &file.entries, tokenizer_words::room(&t))?;
+    if left_out > 0 {
+        ffi::report(format_args!("the vocabulary is full: {left_out} words left out"));
+    }
+    Ok(1)
 }
 
 /// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry
@@ -386,28 +359,22 @@ pub unsafe extern "C" fn cllm_load_vocab(
 unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
     let mut seen = HashSet::new();
     let (mut known, mut new) = (Vec::new(), Vec::new());
-    // SAFETY: the caller's promise, here and below.
-    unsafe {
-        tokenizer_words::with_lookup(tokenizer, |lookup| {
-            for entry in entries {
-                let first = seen.insert(entry.word);
-                match lookup.find(entry.word) {
-                    Some(id) if first => known.push((id, entry.count)),
-                    _ => new.push((entry.word, entry.count)),
-                }
+    tokenizer_words::with_lookup(tokenizer, |lookup| {
+        for entry in entries {
+            let first = seen.insert(entry.word);
+            match lookup.find(entry.word) {
+                Some(id) if first => known.push((id, entry.count)),
+                _ => new.push((entry.word, entry.count)),
             }
-            Ok(())
-        })?;
-    }
+        }
+        Ok(())
+    })?;
     let taken = new.len().min(room);
-    // SAFETY: as above.
-    unsafe {
-        tokenizer_words::append(tokenizer, new.iter().take(taken).copied())?;
-        let counts = tokenizer_words::counts(tokenizer)?;
-        for (id, count) in known {
-            if let Some(place) = counts.get_mut(id as usize) {
-                *place = count;
-            }
+    tokenizer_words::append(tokenizer, new.iter().take(taken).copied())?;
+    let counts = tokenizer_words::counts(tokenizer)?;
+    for (id, count) in known {
+        if let Some(place) = counts.get_mut(id as usize) {
+            *place = count;
         }
     }
     Ok(new.len() - taken)
@@ -421,11 +388,9 @@ unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -
 /// # Safety
 /// As cllm_find_token().
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u32 {
-    guard("cllm_get_vocab_size", 0, || {
-        // SAFETY: the caller's promise.
-        Ok(unsafe { tokenizer_words::fields(tokenizer)? }.vocab_size)
-    })
+    Ok(tokenizer_words::fields(tokenizer)?.vocab_size)
 }
 
 /// The word of an id.
@@ -438,16 +403,13 @@ pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u
 /// # Safety
 /// As cllm_find_token().
 #[unsafe(no_mangle)]
+#[c_api(c"<UNK>".as_ptr())]
 pub unsafe extern "C" fn cllm_get_token_string(
     tokenizer: *mut CLLMTokenizer,
     token_id: u32,
 ) -> *const c_char {
-    let unknown = c"<UNK>".as_ptr();
-    guard("cllm_get_token_string", unknown, || {
-        // SAFETY: the caller's promise.
-        let strings = unsafe { tokenizer_words::strings(tokenizer)? };
-        Ok(strings.slot(token_id).map_or(unknown, <*mut c_char>::cast_const))
-    })
+    let strings = tokenizer_words::strings(tokenizer)?;
+    Ok(strings.slot(token_id).map_or(c"<UNK>".as_ptr(), <*mut c_char>::cast_const))
 }
 
 /// Prints to stdout the size of the vocabulary, the sum of its counts, the largest count, and the
@@ -458,30 +420,26 @@ pub unsafe extern "C" fn cllm_get_token_string(
 /// # Safety
 /// As cllm_find_token().
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
-    guard("cllm_print_vocab_stats", (), || {
-        // SAFETY: the caller's promise.
-        let (t, strings, counts) = unsafe {
-            let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-            let t = tokenizer_words::fields(tokenizer)?;
-            (t, tokenizer_words::strings(tokenizer)?, counts)
-        };
-        let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
-        let largest = counts.iter().max().copied().unwrap_or(0);
-        let mut text = format!(
-            "Vocabulary: {} of {} words\nOccurrences: {total}, at most {largest} of one word\n",
-            t.vocab_size, t.max_vocab_size
-        );
-        let mut ranked: Vec<(usize, u32)> = counts.iter().copied().enumerate().collect();
-        ranked.drain(..SPECIALS.len().min(counts.len()));
-        ranked.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
-        for (rank, (id, count)) in ranked.iter().take(10).enumerate() {
-            let word = String::from_utf8_lossy(strings.get(*id as u32).unwrap_or(b""));
-            text += &format!("{:4}. {word} ({count})\n", rank + 1);
-        }
-        ffi::print(&text);
-        Ok(())
-    })
+    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
+    let t = tokenizer_words::fields(tokenizer)?;
+    let strings = tokenizer_words::strings(tokenizer)?;
+    let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
+    let largest = counts.iter().max().copied().unwrap_or(0);
+    let mut text = format!(
+        "Vocabulary: {} of {} words\nOccurrences: {total}, at most {largest} of one word\n",
+        t.vocab_size, t.max_vocab_size
+    );
+    let mut ranked: Vec<(usize, u32)> = counts.iter().copied().enumerate().collect();
+    ranked.drain(..SPECIALS.len().min(counts.len()));
+    ranked.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
+    for (rank, (id, count)) in ranked.iter().take(10).enumerate() {
+        let word = String::from_utf8_lossy(strings.get(*id as u32).unwrap_or(b""));
+        text += &format!("{:4}. {word} ({count})\n", rank + 1);
+    }
+    ffi::print(&text);
+    Ok(())
 }
 
 /// As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them.
@@ -495,13 +453,11 @@ pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
 /// # Safety
 /// As cllm_tokenizer_encode().
 #[unsafe(no_mangle)]
+#[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_encode_with_special(
     tokenizer: *mut CLLMTokenizer,
     text: *const c_char,
     num_tokens: *mut u32,
 ) -> *mut u32 {
-    guard("cllm_encode_with_special", null_mut(), || {
-        // SAFETY: the caller's promise.
-        unsafe { encode(tokenizer, &[BOS], text, &[EOS], num_tokens) }
-    })
+    encode(tokenizer, &[BOS], text, &[EOS], num_tokens)
 }

@@ -1,9 +1,9 @@
 //! `cllm_training_mt.h`: an epoch on several threads.
 
 use super::cllm_training::{CLLMTraining, loops};
-use crate::border::ffi::guard;
 use crate::headers::cllm_ext::training::threads_or_all;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// cllm_train_epoch on several threads: the same batches, one update per batch, the same return
@@ -17,13 +17,11 @@ use std::ffi::c_int;
 /// # Safety
 /// As cllm_train_epoch.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch_mt(
     training: *mut CLLMTraining,
     num_threads: c_int,
 ) -> f32 {
-    guard("cllm_train_epoch_mt", 0.0, || {
-        let pool = Pool::shared(threads_or_all(num_threads)?)?;
-        // SAFETY: the caller's promise.
-        unsafe { loops::epoch(training, &pool).map(|ran| ran.mean()) }
-    })
+    let pool = Pool::shared(threads_or_all(num_threads)?)?;
+    loops::epoch(training, &pool).map(|ran| ran.mean())
 }

@@ -1,9 +1,9 @@
 //! `cllm_training_parallel.h`: a thread pool for training.
 
 use super::cllm_training::{CLLMTraining, loops, state};
-use crate::border::ffi::guard;
 use cllm_engine::error::Result;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,10 +37,9 @@ fn init(count: c_int) -> Result<c_int> {
 
 /// How many threads training should use: the processors that are online, less one; at least 1.
 #[unsafe(no_mangle)]
+#[c_api(1)]
 pub extern "C" fn cllm_get_optimal_thread_count() -> c_int {
-    guard("cllm_get_optimal_thread_count", 1, || {
-        Ok(c_int::try_from(optimal()).unwrap_or(c_int::MAX))
-    })
+    Ok(c_int::try_from(optimal()).unwrap_or(c_int::MAX))
 }
 
 /// Starts the pool that `cllm_train_epoch_parallel` uses. A pool that is there already ends first.
@@ -50,8 +49,9 @@ pub extern "C" fn cllm_get_optimal_thread_count() -> c_int {
 ///
 /// Threads: any. The results of training do not depend on the number.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub extern "C" fn cllm_init_thread_pool(thread_count: c_int) -> c_int {
-    guard("cllm_init_thread_pool", -1, || init(thread_count))
+    init(thread_count)
 }
 
 /// Ends the pool and waits for its threads. An epoch that is running on it finishes first, on its
@@ -59,13 +59,12 @@ pub extern "C" fn cllm_init_thread_pool(thread_count: c_int) -> c_int {
 ///
 /// Threads: any.
 #[unsafe(no_mangle)]
+#[c_api]
 pub extern "C" fn cllm_cleanup_thread_pool() {
-    guard("cllm_cleanup_thread_pool", (), || {
-        // The lock is released before threads are waited for.
-        let old = pool().take();
-        drop(old);
-        Ok(())
-    });
+    // The lock is released before threads are waited for.
+    let old = pool().take();
+    drop(old);
+    Ok(())
 }
 
 /// `cllm_train_epoch` on the pool, which is started with cllm_get_optimal_thread_count() threads
@@ -79,30 +78,27 @@ pub extern "C" fn cllm_cleanup_thread_pool() {
 /// # Safety
 /// As cllm_train_epoch.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch_parallel(training: *mut CLLMTraining) -> f32 {
-    guard("cllm_train_epoch_parallel", 0.0, || {
-        state::TRAININGS.get(training)?;
-        let pool = {
-            let mut slot = pool();
-            // A forked child can't use its parent's threads.
-            match slot.as_ref().filter(|pool| pool.is_ours()) {
-                Some(pool) => Arc::clone(pool),
-                None => replace(&mut slot, 0)?,
-            }
-        };
-        // SAFETY: the caller's promise.
-        unsafe { loops::epoch(training, &pool).map(|ran| ran.mean()) }
-    })
+    state::TRAININGS.get(training)?;
+    let pool = {
+        let mut slot = pool();
+        // A forked child can't use its parent's threads.
+        match slot.as_ref().filter(|pool| pool.is_ours()) {
+            Some(pool) => Arc::clone(pool),
+            None => replace(&mut slot, 0)?,
+        }
+    };
+    loops::epoch(training, &pool).map(|ran| ran.mean())
 }
 
 /// Threads of the pool; 0 if there is none.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn cllm_get_thread_count() -> c_int {
-    guard("cllm_get_thread_count", 0, || {
-        let slot = pool();
-        let threads = slot.as_ref().filter(|pool| pool.is_ours()).map_or(0, |pool| pool.threads());
-        Ok(threads as c_int)
-    })
+    let slot = pool();
+    let threads = slot.as_ref().filter(|pool| pool.is_ours()).map_or(0, |pool| pool.threads());
+    Ok(threads as c_int)
 }
 
 /// The same as `cllm_init_thread_pool`.
@@ -110,6 +106,7 @@ pub extern "C" fn cllm_get_thread_count() -> c_int {
 /// @param count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
 /// @return the number of threads; -1 if they can't be started: there is no pool then.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub extern "C" fn cllm_set_thread_count(count: c_int) -> c_int {
-    guard("cllm_set_thread_count", -1, || init(count))
+    init(count)
 }

@@ -4,13 +4,14 @@ use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
 use super::cllm_training::state::{TRAININGS, with};
 use super::cllm_training::{CLLMTraining, loops};
 use super::cllm_training_parallel::optimal;
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::fmt::Write;
 use std::ptr;
@@ -87,34 +88,32 @@ impl SystemState {
 /// # Safety
 /// `training` is NULL or points to a `CLLMTraining`; `batch_iterator` is NULL or an iterator.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn threaded_training_create(
     training: *mut CLLMTraining,
     batch_iterator: *mut CLLMBatchIterator,
     num_threads: c_int,
 ) -> *mut ThreadedTrainingSystem {
-    guard("threaded_training_create", ptr::null_mut(), || {
-        TRAININGS.find(training)?;
-        ITERATORS.get(batch_iterator)?;
-        // SAFETY: the caller's promise.
-        if unsafe { ffi::get(training, "training")? }.model.is_null() {
-            return Err(Error::Null("training->model"));
-        }
-        let automatic = || c_int::try_from(optimal()).unwrap_or(1);
-        let workers = if num_threads > 0 { num_threads } else { automatic() };
-        let state = SystemState {
-            training: Borrowed(training),
-            iterator: Borrowed(batch_iterator),
-            workers,
-            pool: Pool::shared(workers as usize)?,
-            spheres: Vec::new(),
-            gradient_norm: 0.0,
-        };
-        // The block is only an address of its own; the state is found by it.
-        let handle = CArray::<u64>::zeroed("a system", 1)?;
-        let handle = handle.into_raw().cast::<ThreadedTrainingSystem>();
-        SYSTEMS.insert(handle, state);
-        Ok(handle)
-    })
+    TRAININGS.find(training)?;
+    ITERATORS.get(batch_iterator)?;
+    if ffi::get(training, "training")?.model.is_null() {
+        return Err(Error::Null("training->model"));
+    }
+    let automatic = || c_int::try_from(optimal()).unwrap_or(1);
+    let workers = if num_threads > 0 { num_threads } else { automatic() };
+    let state = SystemState {
+        training: Borrowed(training),
+        iterator: Borrowed(batch_iterator),
+        workers,
+        pool: Pool::shared(workers as usize)?,
+        spheres: Vec::new(),
+        gradient_norm: 0.0,
+    };
+    // The block is only an address of its own; the state is found by it.
+    let handle = CArray::<u64>::zeroed("a system", 1)?;
+    let handle = handle.into_raw().cast::<ThreadedTrainingSystem>();
+    SYSTEMS.insert(handle, state);
+    Ok(handle)
 }
 
 /// Frees a system; neither its training object nor its iterator.
@@ -124,17 +123,15 @@ pub unsafe extern "C" fn threaded_training_create(
 /// # Safety
 /// `system` is NULL or a system that nothing uses any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn threaded_training_free(system: *mut ThreadedTrainingSystem) {
-    guard("threaded_training_free", (), || {
-        if system.is_null() {
-            return Ok(());
-        }
-        SYSTEMS.get(system)?;
-        SYSTEMS.remove(system);
-        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
-        unsafe { SYSTEMS.retire(system) };
-        Ok(())
-    });
+    if system.is_null() {
+        return Ok(());
+    }
+    SYSTEMS.get(system)?;
+    SYSTEMS.remove(system);
+    SYSTEMS.retire(system);
+    Ok(())
 }
 
 /// # Safety
@@ -159,26 +156,22 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
     let began = Instant::now();
     loop {
         let arrays = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
-        // SAFETY: the caller's promise.
-        let Some(valid) = (unsafe { lock(&iterator).next(arrays)? }) else { break };
+        let Some(valid) = lock(&iterator).next(arrays)? else { break };
         number += 1;
         if valid == 0 {
             continue;
         }
-        // SAFETY: likewise.
-        let (loss, norm, callback, progress) = unsafe {
-            with(training, |t, state| {
-                let outside = std::mem::replace(&mut state.pool, Arc::clone(&pool));
-                let targets = Targets { ids: &targets, mask: Some(&mask) };
-                let loss = loops::train_batch(t, state, &inputs, targets, batch_size);
-                state.pool = outside;
-                let loss = loss?;
-                // In an open accumulation window nothing was updated.
-                let norm = (t.accumulation_step == 0).then_some(state.gradient_norm);
-                let progress = loops::progress(t, state, rows, number, count, loss);
-                Ok((loss, norm, state.progress, progress))
-            })?
-        };
+        let (loss, norm, callback, progress) = with(training, |t, state| {
+            let outside = std::mem::replace(&mut state.pool, Arc::clone(&pool));
+            let targets = Targets { ids: &targets, mask: Some(&mask) };
+            let loss = loops::train_batch(t, state, &inputs, targets, batch_size);
+            state.pool = outside;
+            let loss = loss?;
+            // In an open accumulation window nothing was updated.
+            let norm = (t.accumulation_step == 0).then_some(state.gradient_norm);
+            let progress = loops::progress(t, state, rows, number, count, loss);
+            Ok((loss, norm, state.progress, progress))
+        })?;
         trained += 1;
         sum += f64::from(loss);
         {
@@ -190,13 +183,10 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
             return Ok((sum / trained as f64) as f32);
         }
     }
-    // SAFETY: likewise.
-    unsafe {
-        with(training, |t, _| {
-            t.current_epoch = t.current_epoch.saturating_add(1);
-            Ok(())
-        })?;
-    }
+    with(training, |t, _| {
+        t.current_epoch = t.current_epoch.saturating_add(1);
+        Ok(())
+    })?;
     Ok(if trained == 0 { 0.0 } else { (sum / trained as f64) as f32 })
 }
 
@@ -217,13 +207,11 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
 /// `system` is NULL or a system; its training object, model and iterator, and the iterator's
 /// tokens, are still there, and no other thread uses them.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn threaded_train_epoch(system: *mut ThreadedTrainingSystem) -> f32 {
-    guard("threaded_train_epoch", 0.0, || {
-        let system = SYSTEMS.get(system)?;
-        // SAFETY: the caller's promise. The system is not locked during the epoch, so that its
-        // figures can be read.
-        unsafe { epoch(&system) }
-    })
+    let system = SYSTEMS.get(system)?;
+    // The system is not locked during the epoch, so that its figures can be read.
+    epoch(&system)
 }
 
 /// Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
@@ -232,26 +220,25 @@ pub unsafe extern "C" fn threaded_train_epoch(system: *mut ThreadedTrainingSyste
 /// # Safety
 /// `system` is NULL or a system.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrainingSystem) {
-    guard("threaded_training_print_stats", (), || {
-        let system = SYSTEMS.get(system)?;
-        let (workers, spheres, norm) = {
-            let s = lock(&system);
-            (s.workers as usize, s.spheres.clone(), s.gradient_norm)
-        };
-        let mut text = format!("Threaded training: {workers} workers\n");
-        for (i, sphere) in spheres.iter().enumerate() {
-            let (batches, mean) = (sphere.batches, sphere.mean());
-            let _ = writeln!(text, "  Sphere {i}: {batches} batches, average loss {mean:.6}");
-        }
-        let idle = workers.saturating_sub(spheres.len());
-        if idle > 0 {
-            let _ = writeln!(text, "  Without a batch: {idle}");
-        }
-        let _ = writeln!(text, "  Gradient norm: {norm:.6}");
-        ffi::print(&text);
-        Ok(())
-    });
+    let system = SYSTEMS.get(system)?;
+    let (workers, spheres, norm) = {
+        let s = lock(&system);
+        (s.workers as usize, s.spheres.clone(), s.gradient_norm)
+    };
+    let mut text = format!("Threaded training: {workers} workers\n");
+    for (i, sphere) in spheres.iter().enumerate() {
+        let (batches, mean) = (sphere.batches, sphere.mean());
+        let _ = writeln!(text, "  Sphere {i}: {batches} batches, average loss {mean:.6}");
+    }
+    let idle = workers.saturating_sub(spheres.len());
+    if idle > 0 {
+        let _ = writeln!(text, "  Without a batch: {idle}");
+    }
+    let _ = writeln!(text, "  Gradient norm: {norm:.6}");
+    ffi::print(&text);
+    Ok(())
 }
 
 /// What is booked on one worker: batch k of an epoch (from 0) belongs to worker k mod n.
@@ -266,32 +253,28 @@ pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrai
 /// # Safety
 /// `system` is NULL or a system; the outputs are NULL or writable.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn threaded_training_get_sphere_stats(
     system: *mut ThreadedTrainingSystem,
     sphere_id: c_int,
     batches_processed: *mut c_int,
     avg_loss: *mut f32,
 ) -> c_int {
-    guard("threaded_training_get_sphere_stats", -1, || {
-        let system = SYSTEMS.get(system)?;
-        let sphere = {
-            let s = lock(&system);
-            if !(0..s.workers).contains(&sphere_id) {
-                return Err(Error::argument("sphere_id", sphere_id, "a worker's number"));
-            }
-            s.spheres.get(sphere_id as usize).copied().unwrap_or_default()
-        };
-        // SAFETY: the caller's promise.
-        unsafe {
-            if !batches_processed.is_null() {
-                *ffi::get_mut(batches_processed, "batches_processed")? = sphere.batches;
-            }
-            if !avg_loss.is_null() {
-                *ffi::get_mut(avg_loss, "avg_loss")? = sphere.mean();
-            }
+    let system = SYSTEMS.get(system)?;
+    let sphere = {
+        let s = lock(&system);
+        if !(0..s.workers).contains(&sphere_id) {
+            return Err(Error::argument("sphere_id", sphere_id, "a worker's number"));
         }
-        Ok(0)
-    })
+        s.spheres.get(sphere_id as usize).copied().unwrap_or_default()
+    };
+    if !batches_processed.is_null() {
+        *ffi::get_mut(batches_processed, "batches_processed")? = sphere.batches;
+    }
+    if !avg_loss.is_null() {
+        *ffi::get_mut(avg_loss, "avg_loss")? = sphere.mean();
+    }
+    Ok(0)
 }
 
 /// L2 norm, over all parameters, of the gradient of the latest update, before clipping.
@@ -303,14 +286,13 @@ pub unsafe extern "C" fn threaded_training_get_sphere_stats(
 /// # Safety
 /// `system` is NULL or a system.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn threaded_training_get_gradient_norm(
     system: *mut ThreadedTrainingSystem,
 ) -> f32 {
-    guard("threaded_training_get_gradient_norm", 0.0, || {
-        let system = SYSTEMS.get(system)?;
-        let norm = lock(&system).gradient_norm;
-        Ok(norm as f32)
-    })
+    let system = SYSTEMS.get(system)?;
+    let norm = lock(&system).gradient_norm;
+    Ok(norm as f32)
 }
 
 /// The number of workers.
@@ -320,12 +302,11 @@ pub unsafe extern "C" fn threaded_training_get_gradient_norm(
 /// # Safety
 /// `system` is NULL or a system.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn threaded_training_get_num_workers(
     system: *mut ThreadedTrainingSystem,
 ) -> c_int {
-    guard("threaded_training_get_num_workers", 0, || {
-        let system = SYSTEMS.get(system)?;
-        let workers = lock(&system).workers;
-        Ok(workers)
-    })
+    let system = SYSTEMS.get(system)?;
+    let workers = lock(&system).workers;
+    Ok(workers)
 }

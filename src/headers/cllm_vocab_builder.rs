@@ -1,7 +1,7 @@
 //! `cllm_vocab_builder.h`: a model's own vocabulary.
 
 use super::cllm::CLLMModel;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::model::view;
 use crate::model::words::{self, Rule, Unused};
 use cllm_engine::error::{Error, Result};
@@ -9,6 +9,7 @@ use cllm_engine::limits::MAX_TEXT_BYTES;
 use cllm_engine::text::count::{Counter, Keep};
 use cllm_engine::text::index::{Lookup, WordIndex};
 use cllm_engine::text::{SPECIALS, files};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// Gives a model the words of a text file: `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`, then the
@@ -27,25 +28,19 @@ use std::ffi::{c_char, c_int};
 /// # Safety
 /// `model` is NULL or a model that no other thread uses now; `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_build_vocabulary_from_file(
     model: *mut CLLMModel,
     filename: *const c_char,
 ) -> c_int {
-    const NAME: &str = "cllm_build_vocabulary_from_file";
-    guard(NAME, -1, || {
-        // SAFETY: the caller's promise.
-        let (slots, path) = unsafe {
-            let slots = words::slots(view::live(model)?)?;
-            (slots, ffi::path(filename, "filename")?)
-        };
-        let text = files::read_text(path, MAX_TEXT_BYTES)?;
-        // SAFETY: likewise.
-        let (placed, cut) = unsafe { set_vocabulary(model, &text, slots)? };
-        if cut > 0 {
-            ffi::report(NAME, &format!("{cut} words over 63 bytes are cut in token_str"));
-        }
-        Ok(c_int::try_from(placed).unwrap_or(c_int::MAX))
-    })
+    let slots = words::slots(view::live(model)?)?;
+    let path = ffi::path(filename, "filename")?;
+    let text = files::read_text(path, MAX_TEXT_BYTES)?;
+    let (placed, cut) = set_vocabulary(model, &text, slots)?;
+    if cut > 0 {
+        ffi::report(format_args!("{cut} words over 63 bytes are cut in token_str"));
+    }
+    Ok(c_int::try_from(placed).unwrap_or(c_int::MAX))
 }
 
 /// The numbers of words placed and of those cut.
@@ -65,8 +60,7 @@ unsafe fn set_vocabulary(
     let (known, new) = counter.finish()?;
     let specials = SPECIALS.iter().copied().zip(known);
     let words: Vec<_> = specials.take(slots).chain(new.iter()).collect();
-    // SAFETY: the caller's promise.
-    let cut = unsafe { words::set_words(model, &words, Unused::Unk)? };
+    let cut = words::set_words(model, &words, Unused::Unk)?;
     Ok((words.len(), cut))
 }
 
@@ -88,16 +82,14 @@ unsafe fn set_vocabulary(
 /// # Safety
 /// `model` is NULL or a model; `text` is NULL or a C string; `tokens` has room as said.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_tokenize_with_vocab(
     model: *mut CLLMModel,
     text: *const c_char,
     tokens: *mut u32,
     max_tokens: c_int,
 ) -> c_int {
-    guard("cllm_tokenize_with_vocab", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe { words::write_ids(model, text, Rule::WithVocab, tokens, max_tokens) }
-    })
+    words::write_ids(model, text, Rule::WithVocab, tokens, max_tokens)
 }
 
 /// The words of ids, special ones included, joined by single spaces. Ids out of range are left
@@ -115,6 +107,7 @@ pub unsafe extern "C" fn cllm_tokenize_with_vocab(
 /// # Safety
 /// `model` is NULL or a model; `tokens` and `output` are NULL or have the sizes given.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_detokenize_with_vocab(
     model: *mut CLLMModel,
     tokens: *mut u32,
@@ -122,13 +115,8 @@ pub unsafe extern "C" fn cllm_detokenize_with_vocab(
     output: *mut c_char,
     max_length: c_int,
 ) {
-    guard("cllm_detokenize_with_vocab", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if words::strings(model)?.is_none() {
-                return Err(Error::Null("model->tokens"));
-            }
-            words::write_text(model, tokens, num_tokens, output, max_length, false)
-        }
-    })
+    if words::strings(model)?.is_none() {
+        return Err(Error::Null("model->tokens"));
+    }
+    words::write_text(model, tokens, num_tokens, output, max_length, false)
 }

@@ -1,6 +1,15 @@
 //! The C interface: the only place that meets raw pointers from C. One file per header; each
 //! exported function checks its arguments, makes views of them, calls the core and translates
 //! the result.
+//!
+//! An exported function is `#[c_api(what it returns after a failure)]`, which guards its body.
+//!
+//! # Safety
+//! Every unsafe function here hands on a promise: what its `# Safety` asks of the C program, of
+//! which no line of the body can check more than `border::ffi` does (NULL, alignment, sizes). So
+//! the whole body rests on it, without an `unsafe` block for each line. A block with its reason
+//! stands where there is another one: in a safe function, for memory of the library's own.
+#![allow(unsafe_op_in_unsafe_fn)]
 
 /// Asserts the size of a C struct and the offset of each field at compile time.
 macro_rules! layout {

@@ -3,7 +3,7 @@
 //! The values are those of a correct libm; the C library's conventions outside a function's domain
 //! are kept. Functions of floats are computed in double precision and rounded once.
 
-use crate::border::ffi::guard;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// x^y where it is a real number, else 0.
@@ -18,205 +18,234 @@ fn tangent(x: f64, pole: f64) -> f64 {
 
 /// Square root; 0 for x < 0.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_sqrtf(x: f32) -> f32 {
-    guard("prime_sqrtf", f32::NAN, || Ok(if x < 0.0 { 0.0 } else { x.sqrt() }))
+    Ok(if x < 0.0 { 0.0 } else { x.sqrt() })
 }
 
 /// e^x.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_expf(x: f32) -> f32 {
-    guard("prime_expf", f32::NAN, || Ok(f64::from(x).exp() as f32))
+    Ok(f64::from(x).exp() as f32)
 }
 
 /// Natural logarithm; -1e10 for x <= 0.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_logf(x: f32) -> f32 {
-    guard("prime_logf", f32::NAN, || Ok(if x <= 0.0 { -1e10 } else { f64::from(x).ln() as f32 }))
+    Ok(if x <= 0.0 { -1e10 } else { f64::from(x).ln() as f32 })
 }
 
 /// x^y; 0 for x = 0, whatever y, and for a negative x with a y that is not an integer.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_powf(x: f32, y: f32) -> f32 {
-    guard("prime_powf", f32::NAN, || {
-        Ok(if x == 0.0 { 0.0 } else { real(f64::from(x), f64::from(y)) as f32 })
-    })
+    Ok(if x == 0.0 { 0.0 } else { real(f64::from(x), f64::from(y)) as f32 })
 }
 
 /// Sine of an angle in radians, of any size; NaN for an infinite one.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_sinf(x: f32) -> f32 {
-    guard("prime_sinf", f32::NAN, || Ok(f64::from(x).sin() as f32))
+    Ok(f64::from(x).sin() as f32)
 }
 
 /// Cosine of an angle in radians, of any size; NaN for an infinite one.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_cosf(x: f32) -> f32 {
-    guard("prime_cosf", f32::NAN, || Ok(f64::from(x).cos() as f32))
+    Ok(f64::from(x).cos() as f32)
 }
 
 /// Tangent of an angle in radians; 1e10 where its cosine is below 1e-10 (no float is that near to
 /// a pole).
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_tanf(x: f32) -> f32 {
-    guard("prime_tanf", f32::NAN, || Ok(tangent(f64::from(x), 1e10) as f32))
+    Ok(tangent(f64::from(x), 1e10) as f32)
 }
 
 /// Hyperbolic tangent.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_tanhf(x: f32) -> f32 {
-    guard("prime_tanhf", f32::NAN, || Ok(f64::from(x).tanh() as f32))
+    Ok(f64::from(x).tanh() as f32)
 }
 
 /// |x|.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_fabsf(x: f32) -> f32 {
-    guard("prime_fabsf", f32::NAN, || Ok(x.abs()))
+    Ok(x.abs())
 }
 
 /// e^x.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_exp(x: f64) -> f64 {
-    guard("prime_exp", f64::NAN, || Ok(x.exp()))
+    Ok(x.exp())
 }
 
 /// Square root; 0 for x < 0.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_sqrt(x: f64) -> f64 {
-    guard("prime_sqrt", f64::NAN, || Ok(if x < 0.0 { 0.0 } else { x.sqrt() }))
+    Ok(if x < 0.0 { 0.0 } else { x.sqrt() })
 }
 
 /// Natural logarithm; -1.7976931348623157e308 for x <= 0.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_log(x: f64) -> f64 {
-    guard("prime_log", f64::NAN, || Ok(if x <= 0.0 { -f64::MAX } else { x.ln() }))
+    Ok(if x <= 0.0 { -f64::MAX } else { x.ln() })
 }
 
 /// Cosine of an angle in radians, of any size; NaN for an infinite one.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_cos(x: f64) -> f64 {
-    guard("prime_cos", f64::NAN, || Ok(x.cos()))
+    Ok(x.cos())
 }
 
 /// Sine of an angle in radians, of any size; NaN for an infinite one.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_sin(x: f64) -> f64 {
-    guard("prime_sin", f64::NAN, || Ok(x.sin()))
+    Ok(x.sin())
 }
 
 /// Tangent of an angle in radians; 0 where its cosine is below 1e-10 (near a pole).
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_tan(x: f64) -> f64 {
-    guard("prime_tan", f64::NAN, || Ok(tangent(x, 0.0)))
+    Ok(tangent(x, 0.0))
 }
 
 /// Hyperbolic tangent.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_tanh(x: f64) -> f64 {
-    guard("prime_tanh", f64::NAN, || Ok(x.tanh()))
+    Ok(x.tanh())
 }
 
 /// x^y; 0 for x = 0 with y <= 0 and for a negative x with a y that is not an integer.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_pow(x: f64, y: f64) -> f64 {
-    guard("prime_pow", f64::NAN, || Ok(if x == 0.0 && y <= 0.0 { 0.0 } else { real(x, y) }))
+    Ok(if x == 0.0 && y <= 0.0 { 0.0 } else { real(x, y) })
 }
 
 /// Arc tangent, -pi/2 to pi/2.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_atan(x: f64) -> f64 {
-    guard("prime_atan", f64::NAN, || Ok(x.atan()))
+    Ok(x.atan())
 }
 
 /// Angle of the point (x, y), -pi to pi; 0 for (0, 0).
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_atan2(y: f64, x: f64) -> f64 {
-    guard("prime_atan2", f64::NAN, || Ok(if x == 0.0 && y == 0.0 { 0.0 } else { y.atan2(x) }))
+    Ok(if x == 0.0 && y == 0.0 { 0.0 } else { y.atan2(x) })
 }
 
 /// Arc tangent, -pi/2 to pi/2. (Declared but missing in the C library.)
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_atanf(x: f32) -> f32 {
-    guard("prime_atanf", f32::NAN, || Ok(f64::from(x).atan() as f32))
+    Ok(f64::from(x).atan() as f32)
 }
 
 /// Angle of the point (x, y), -pi to pi; 0 for (0, 0). (Declared but missing in the C library.)
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_atan2f(y: f32, x: f32) -> f32 {
-    guard("prime_atan2f", f32::NAN, || {
-        Ok(if x == 0.0 && y == 0.0 { 0.0 } else { f64::from(y).atan2(f64::from(x)) as f32 })
-    })
+    Ok(if x == 0.0 && y == 0.0 { 0.0 } else { f64::from(y).atan2(f64::from(x)) as f32 })
 }
 
 /// Largest integer that is not above x.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_floor(x: f64) -> f64 {
-    guard("prime_floor", f64::NAN, || Ok(x.floor()))
+    Ok(x.floor())
 }
 
 /// Smallest integer that is not below x.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_ceil(x: f64) -> f64 {
-    guard("prime_ceil", f64::NAN, || Ok(x.ceil()))
+    Ok(x.ceil())
 }
 
 /// Nearest integer, halves away from zero.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_round(x: f64) -> f64 {
-    guard("prime_round", f64::NAN, || Ok(x.round()))
+    Ok(x.round())
 }
 
 /// Remainder of x / y with the sign of x; 0 for y = 0.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_fmod(x: f64, y: f64) -> f64 {
-    guard("prime_fmod", f64::NAN, || Ok(if y == 0.0 { 0.0 } else { x % y }))
+    Ok(if y == 0.0 { 0.0 } else { x % y })
 }
 
 /// Arc cosine, 0 to pi; NaN outside -1..1.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_acos(x: f64) -> f64 {
-    guard("prime_acos", f64::NAN, || Ok(x.acos()))
+    Ok(x.acos())
 }
 
 /// Binary logarithm; -1e308 for x <= 0.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_log2(x: f64) -> f64 {
-    guard("prime_log2", f64::NAN, || Ok(if x <= 0.0 { -1e308 } else { x.log2() }))
+    Ok(if x <= 0.0 { -1e308 } else { x.log2() })
 }
 
 /// The larger one; of a number and NaN the number.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_fmaxf(x: f32, y: f32) -> f32 {
-    guard("prime_fmaxf", f32::NAN, || Ok(x.max(y)))
+    Ok(x.max(y))
 }
 
 /// The larger one; of a number and NaN the number.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_fmax(x: f64, y: f64) -> f64 {
-    guard("prime_fmax", f64::NAN, || Ok(x.max(y)))
+    Ok(x.max(y))
 }
 
 /// The smaller one; of a number and NaN the number.
 #[unsafe(no_mangle)]
+#[c_api(f32::NAN)]
 pub extern "C" fn prime_fminf(x: f32, y: f32) -> f32 {
-    guard("prime_fminf", f32::NAN, || Ok(x.min(y)))
+    Ok(x.min(y))
 }
 
 /// The smaller one; of a number and NaN the number.
 #[unsafe(no_mangle)]
+#[c_api(f64::NAN)]
 pub extern "C" fn prime_fmin(x: f64, y: f64) -> f64 {
-    guard("prime_fmin", f64::NAN, || Ok(x.min(y)))
+    Ok(x.min(y))
 }
 
 /// 1 for NaN, else 0.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn prime_isnanf(x: f32) -> c_int {
-    guard("prime_isnanf", 0, || Ok(c_int::from(x.is_nan())))
+    Ok(c_int::from(x.is_nan()))
 }
 
 /// 1 for the two infinities, else 0.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn prime_isinff(x: f32) -> c_int {
-    guard("prime_isinff", 0, || Ok(c_int::from(x.is_infinite())))
+    Ok(c_int::from(x.is_infinite()))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Configurations, and what the library is.
 
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::CLLMConfig;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::DEFAULT_CONTEXT;
+use cllm_macros::c_api;
 use once_cell::sync::Lazy;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
@@ -49,6 +50,7 @@ fn boxed(config: CLLMConfig) -> Result<*mut CLLMConfig> {
 /// @return the configuration, to be freed with `cllm_free_config` or `free()`; NULL without
 ///         memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn cllm_create_config(
     vocab_size: u32,
     embedding_dim: u32,
@@ -56,16 +58,14 @@ pub extern "C" fn cllm_create_config(
     num_heads: u32,
     ff_dim: u32,
 ) -> *mut CLLMConfig {
-    guard("cllm_create_config", ptr::null_mut(), || {
-        boxed(CLLMConfig {
-            vocab_size,
-            embedding_dim,
-            num_layers,
-            num_heads,
-            ff_dim,
-            max_seq_len: DEFAULT_CONTEXT as u32,
-            dropout: DEFAULT_DROPOUT,
-        })
+    boxed(CLLMConfig {
+        vocab_size,
+        embedding_dim,
+        num_layers,
+        num_heads,
+        ff_dim,
+        max_seq_len: DEFAULT_CONTEXT as u32,
+        dropout: DEFAULT_DROPOUT,
     })
 }
 
@@ -75,12 +75,10 @@ pub extern "C" fn cllm_create_config(
 /// `config` is NULL or such a configuration (or another block of malloc's family), and nothing
 /// uses it any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_free_config(config: *mut CLLMConfig) {
-    guard("cllm_free_config", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { ffi::free(config) };
-        Ok(())
-    });
+    ffi::free(config);
+    Ok(())
 }
 
 /// Checks a configuration: vocab_size, embedding_dim, num_layers and num_heads above 0,
@@ -91,12 +89,10 @@ pub unsafe extern "C" fn cllm_free_config(config: *mut CLLMConfig) {
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_validate_config(config: *const CLLMConfig) -> c_int {
-    guard("cllm_validate_config", 0, || {
-        // SAFETY: the caller's promise.
-        check(unsafe { ffi::get(config, "config")? })?;
-        Ok(1)
-    })
+    check(ffi::get(config, "config")?)?;
+    Ok(1)
 }
 
 /// Prints the seven values of a configuration, and the width of a head, to stdout. NULL prints
@@ -105,27 +101,25 @@ pub unsafe extern "C" fn cllm_validate_config(config: *const CLLMConfig) -> c_in
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_print_config(config: *const CLLMConfig) {
-    guard("cllm_print_config", (), || {
-        // SAFETY: the caller's promise.
-        let c = unsafe { ffi::get(config, "config")? };
-        // Without heads there is no such width; the original divided by zero.
-        let head = c.embedding_dim.checked_div(c.num_heads);
-        let head = head.map_or("none".to_string(), |dim| dim.to_string());
-        ffi::print(&format!(
-            "Model configuration:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
+    let c = ffi::get(config, "config")?;
+    // Without heads there is no such width; the original divided by zero.
+    let head = c.embedding_dim.checked_div(c.num_heads);
+    let head = head.map_or("none".to_string(), |dim| dim.to_string());
+    ffi::print(&format!(
+        "Model configuration:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
              Layers: {}\n  Attention heads: {}\n  Head dimension: {head}\n  \
              Feed-forward dimension: {}\n  Maximum sequence length: {}\n  Dropout: {:.2}\n",
-            c.vocab_size,
-            c.embedding_dim,
-            c.num_layers,
-            c.num_heads,
-            c.ff_dim,
-            c.max_seq_len,
-            c.dropout
-        ));
-        Ok(())
-    });
+        c.vocab_size,
+        c.embedding_dim,
+        c.num_layers,
+        c.num_heads,
+        c.ff_dim,
+        c.max_seq_len,
+        c.dropout
+    ));
+    Ok(())
 }
 
 /// Copies a configuration.
@@ -136,11 +130,9 @@ pub unsafe extern "C" fn cllm_print_config(config: *const CLLMConfig) {
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_clone_config(config: *const CLLMConfig) -> *mut CLLMConfig {
-    guard("cllm_clone_config", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        boxed(*unsafe { ffi::get(config, "config")? })
-    })
+    boxed(*(ffi::get(config, "config")?))
 }
 
 /// Compares two configurations.
@@ -150,31 +142,29 @@ pub unsafe extern "C" fn cllm_clone_config(config: *const CLLMConfig) -> *mut CL
 /// # Safety
 /// `a` and `b` are NULL or point to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_compare_configs(a: *const CLLMConfig, b: *const CLLMConfig) -> c_int {
-    guard("cllm_compare_configs", 0, || {
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe { (ffi::get(a, "a")?, ffi::get(b, "b")?) };
-        let sizes = |c: &CLLMConfig| {
-            [c.vocab_size, c.embedding_dim, c.num_layers, c.num_heads, c.ff_dim, c.max_seq_len]
-        };
-        Ok(c_int::from(sizes(a) == sizes(b) && a.dropout == b.dropout))
-    })
+    let (a, b) = (ffi::get(a, "a")?, ffi::get(b, "b")?);
+    let sizes = |c: &CLLMConfig| {
+        [c.vocab_size, c.embedding_dim, c.num_layers, c.num_heads, c.ff_dim, c.max_seq_len]
+    };
+    Ok(c_int::from(sizes(a) == sizes(b) && a.dropout == b.dropout))
 }
 
 /// The library's version, as "1.0.0".
 ///
 /// @return a static string; not to be freed.
 #[unsafe(no_mangle)]
+#[c_api(c"".as_ptr())]
 pub extern "C" fn cllm_get_version() -> *const c_char {
-    guard("cllm_get_version", c"".as_ptr(), || {
-        Ok(concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
-    })
+    Ok(concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }
 
 /// Version, processor, system and kind of build in one line.
 ///
 /// @return a static string; not to be freed.
 #[unsafe(no_mangle)]
+#[c_api(c"CLLM".as_ptr())]
 pub extern "C" fn cllm_get_build_info() -> *const c_char {
     static INFO: Lazy<CString> = Lazy::new(|| {
         let kind = if cfg!(debug_assertions) { "debug" } else { "release" };
@@ -186,5 +176,5 @@ pub extern "C" fn cllm_get_build_info() -> *const c_char {
         );
         CString::new(text).unwrap_or_default()
     });
-    guard("cllm_get_build_info", c"CLLM".as_ptr(), || Ok(INFO.as_ptr()))
+    Ok(INFO.as_ptr())
 }

@@ -1,11 +1,12 @@
 //! Starting a model's weights anew.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_utils::models;
 use crate::model::view;
 use cllm_engine::nn::model::Kind;
 use cllm_engine::rng;
+use cllm_macros::c_api;
 use std::ffi::c_uint;
 
 /// Sets a model's embeddings, attention matrices and feed-forward matrices to zero. Biases, norms
@@ -17,19 +18,17 @@ use std::ffi::c_uint;
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say, and nothing else
 /// uses its weights meanwhile.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_reset_model(model: *mut CLLMModel) {
-    guard("cllm_reset_model", (), || {
-        // SAFETY: the caller's promise.
-        let params = unsafe { view::write(view::plan(model)?.params)? };
-        params.map(|kind, _, t| {
-            use Kind::{Embeddings, Key, Query, Value, W1, W2};
-            if matches!(kind, Embeddings | Query | Key | Value | W1 | W2) {
-                t.fill(0.0);
-            }
-        });
-        view::weights_changed(model);
-        Ok(())
+    let params = view::write(view::plan(model)?.params)?;
+    params.map(|kind, _, t| {
+        use Kind::{Embeddings, Key, Query, Value, W1, W2};
+        if matches!(kind, Embeddings | Query | Key | Value | W1 | W2) {
+            t.fill(0.0);
+        }
     });
+    view::weights_changed(model);
+    Ok(())
 }
 
 /// Draws new values for all weights of a model, as `cllm_create_model` does: matrices and learned
@@ -43,11 +42,9 @@ pub unsafe extern "C" fn cllm_reset_model(model: *mut CLLMModel) {
 /// # Safety
 /// As `cllm_reset_model`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_init_model(model: *mut CLLMModel) {
-    guard("cllm_init_model", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { models::initialize(model, &mut rng::seeded(ffi::libc_seed())) }
-    });
+    models::initialize(model, &mut rng::seeded(ffi::libc_seed()))
 }
 
 /// `srand(seed)`, then as `cllm_init_model`: the same seed gives the same weights, and the
@@ -59,11 +56,8 @@ pub unsafe extern "C" fn cllm_init_model(model: *mut CLLMModel) {
 /// # Safety
 /// As `cllm_reset_model`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_init_model_with_seed(model: *mut CLLMModel, seed: c_uint) {
-    guard("cllm_init_model_with_seed", (), || {
-        // SAFETY: srand has no preconditions.
-        unsafe { libc::srand(seed) };
-        // SAFETY: the caller's promise.
-        unsafe { models::initialize(model, &mut rng::seeded(ffi::libc_seed())) }
-    });
+    libc::srand(seed);
+    models::initialize(model, &mut rng::seeded(ffi::libc_seed()))
 }

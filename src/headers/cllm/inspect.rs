@@ -1,6 +1,6 @@
 //! Sizes and health of a model; the lattice transform under its second name.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_utils::memory::{LAYER_BYTES, mib};
 use crate::model::view;
@@ -8,6 +8,7 @@ use cllm_compat::check;
 use cllm_compat::lattice;
 use cllm_engine::error::Result;
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// # Safety
@@ -26,8 +27,7 @@ unsafe fn parameter_count(m: &CLLMModel) -> Result<u64> {
     let per_layer = square.saturating_mul(4).saturating_add(4 * d);
     parts.push(layers.saturating_mul(per_layer));
     if !m.ff_layers.is_null() {
-        // SAFETY: the caller's promise.
-        for f in unsafe { ffi::slice(m.ff_layers, m.num_layers as usize, "ff_layers")? } {
+        for f in ffi::slice(m.ff_layers, m.num_layers as usize, "ff_layers")? {
             let [i, h, o] = [f.input_dim, f.hidden_dim, f.output_dim].map(u64::from);
             parts.extend([i.saturating_mul(h), h.saturating_mul(o), h, o]);
         }
@@ -47,8 +47,7 @@ fn memory_usage(m: &CLLMModel, parameters: u64) -> u64 {
 /// # Safety
 /// As [`view::plan`].
 unsafe fn health(model: *const CLLMModel) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let view = unsafe { view::model(model)? };
+    let view = view::model(model)?;
     let mut outcome = Ok(());
     view.params.visit(|kind, layer, t| {
         if outcome.is_ok() {
@@ -71,11 +70,9 @@ unsafe fn health(model: *const CLLMModel) -> Result<()> {
 /// # Safety
 /// `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u64 {
-    guard("cllm_get_parameter_count", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe { parameter_count(view::live(model)?) }
-    })
+    parameter_count(view::live(model)?)
 }
 
 /// Bytes of a model's parameters and structs, for display: 4 times `cllm_get_parameter_count`,
@@ -86,14 +83,10 @@ pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u6
 /// # Safety
 /// As `cllm_get_parameter_count`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
-    guard("cllm_get_memory_usage", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let m = view::live(model)?;
-            Ok(memory_usage(m, parameter_count(m)?))
-        }
-    })
+    let m = view::live(model)?;
+    Ok(memory_usage(m, parameter_count(m)?))
 }
 
 /// Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
@@ -102,22 +95,19 @@ pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
 /// # Safety
 /// As `cllm_get_parameter_count`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
-    guard("cllm_print_model_stats", (), || {
-        // SAFETY: the caller's promise.
-        let m = unsafe { view::live(model)? };
-        // SAFETY: likewise.
-        let parameters = unsafe { parameter_count(m)? };
-        ffi::print(&format!(
-            "Model statistics:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n  \
+    let m = view::live(model)?;
+    let parameters = parameter_count(m)?;
+    ffi::print(&format!(
+        "Model statistics:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n  \
              Parameters: {parameters}\n  Memory: {}\n",
-            view::vocab_size(m)?,
-            view::embedding_dim(m)?,
-            m.num_layers,
-            mib(memory_usage(m, parameters))
-        ));
-        Ok(())
-    });
+        view::vocab_size(m)?,
+        view::embedding_dim(m)?,
+        m.num_layers,
+        mib(memory_usage(m, parameters))
+    ));
+    Ok(())
 }
 
 /// Looks for NaN and infinite values in all parameters of a model: embeddings, attention,
@@ -129,12 +119,10 @@ pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
 /// # Safety
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_check_model_health(model: *const CLLMModel) -> c_int {
-    guard("cllm_check_model_health", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe { health(model)? };
-        Ok(1)
-    })
+    health(model)?;
+    Ok(1)
 }
 
 /// Applies a lattice transform: `vector <- T * vector`. The same as
@@ -147,20 +135,16 @@ pub unsafe extern "C" fn cllm_check_model_health(model: *const CLLMModel) -> c_i
 /// # Safety
 /// The arrays are NULL or have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_inverse_lattice_transform(
     vector: *mut f32,
     inverse_transform: *mut f32,
     dim: c_int,
 ) {
-    guard("cllm_apply_inverse_lattice_transform", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        let square = product("inverse_transform", &[n, n])?;
-        // SAFETY: the caller's promise; a transform that overlaps the vector is a copy.
-        unsafe {
-            let transform =
-                ffi::input(inverse_transform, square, "inverse_transform", (vector, n))?;
-            let x = ffi::slice_mut(vector, n, "vector")?;
-            lattice::embedding::apply_in_place(&transform, x)
-        }
-    });
+    let n = ffi::positive(dim, "dim")?;
+    let square = product("inverse_transform", &[n, n])?;
+    // A transform that overlaps the vector is a copy.
+    let transform = ffi::input(inverse_transform, square, "inverse_transform", (vector, n))?;
+    let x = ffi::slice_mut(vector, n, "vector")?;
+    lattice::embedding::apply_in_place(&transform, x)
 }

@@ -1,7 +1,7 @@
 //! Vocabularies of models, and how good a model is.
 
 use super::training::threads_or_all;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::tokenizer_words;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
@@ -11,6 +11,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::text::vocab;
 use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// Mean cross-entropy and perplexity of a sequence of token ids, such as held-out text, cut into
@@ -33,6 +34,7 @@ use std::ffi::{c_char, c_int};
 /// # Safety
 /// `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_evaluate(
     model: *mut CLLMModel,
     tokens: *const u32,
@@ -42,27 +44,21 @@ pub unsafe extern "C" fn cllm_evaluate(
     mean_loss: *mut f64,
     perplexity: *mut f64,
 ) -> c_int {
-    guard("cllm_evaluate", -1, || {
-        let length = ffi::positive(seq_len, "seq_len")?;
-        let pool = Pool::shared(threads_or_all(threads)?)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-            let Some((_, targets)) = tokens.split_first().filter(|(_, rest)| !rest.is_empty())
-            else {
-                return Err(Error::argument("num_tokens", num_tokens, "2 or more"));
-            };
-            let model = view::model(model)?;
-            let input = &tokens[..targets.len()];
-            let loss = Workspace::default().evaluate(&pool, &model, input, targets, length)?;
-            for (out, value) in [(mean_loss, loss), (perplexity, loss.exp())] {
-                if !out.is_null() {
-                    *ffi::get_mut(out, "mean_loss or perplexity")? = value;
-                }
-            }
+    let length = ffi::positive(seq_len, "seq_len")?;
+    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
+    let Some((_, targets)) = tokens.split_first().filter(|(_, rest)| !rest.is_empty()) else {
+        return Err(Error::argument("num_tokens", num_tokens, "2 or more"));
+    };
+    let model = view::model(model)?;
+    let input = &tokens[..targets.len()];
+    let loss = Workspace::default().evaluate(&pool, &model, input, targets, length)?;
+    for (out, value) in [(mean_loss, loss), (perplexity, loss.exp())] {
+        if !out.is_null() {
+            *ffi::get_mut(out, "mean_loss or perplexity")? = value;
         }
-        Ok(0)
-    })
+    }
+    Ok(0)
 }
 
 /// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model
@@ -78,18 +74,14 @@ pub unsafe extern "C" fn cllm_evaluate(
 /// # Safety
 /// Both are NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_model_set_vocab(
     model: *mut CLLMModel,
     tokenizer: *const CLLMTokenizer,
 ) -> c_int {
-    guard("cllm_model_set_vocab", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let words = tokenizer_words::words_and_counts(tokenizer)?;
-            set_words(model, &words)?;
-        }
-        Ok(0)
-    })
+    let words = tokenizer_words::words_and_counts(tokenizer)?;
+    set_words(model, &words)?;
+    Ok(0)
 }
 
 /// The same from a vocab.txt (lines `token<TAB>count` in id order).
@@ -104,35 +96,28 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
 /// # Safety
 /// `model` is NULL or live; `path` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_model_load_vocab(
     model: *mut CLLMModel,
     path: *const c_char,
 ) -> c_int {
-    guard("cllm_model_load_vocab", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let entries = vocab::read_file(ffi::path(path, "path")?)?;
-            let words: Vec<_> = entries.iter().map(|(w, n)| (&w[..], u64::from(*n))).collect();
-            set_words(model, &words)?;
-        }
-        Ok(0)
-    })
+    let entries = vocab::read_file(ffi::path(path, "path")?)?;
+    let words: Vec<_> = entries.iter().map(|(w, n)| (&w[..], u64::from(*n))).collect();
+    set_words(model, &words)?;
+    Ok(0)
 }
 
 /// # Safety
 /// `model` is NULL or live.
 unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let vocab = view::vocab_size(view::live(model)?)?;
-        if words.len() > vocab {
-            return Err(Error::shape(format!(
-                "the vocabulary has {} entries, the model {vocab}",
-                words.len()
-            )));
-        }
-        words::set_words(model, words, words::Unused::Placeholder)?;
+    let vocab = view::vocab_size(view::live(model)?)?;
+    if words.len() > vocab {
+        return Err(Error::shape(format!(
+            "the vocabulary has {} entries, the model {vocab}",
+            words.len()
+        )));
     }
+    words::set_words(model, words, words::Unused::Placeholder)?;
     Ok(())
 }
 
@@ -150,9 +135,7 @@ unsafe fn set_words(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Result<()>
 /// # Safety
 /// `path` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(std::ptr::null_mut())]
 pub unsafe extern "C" fn cllm_read_model_unchecked(path: *const c_char) -> *mut CLLMModel {
-    guard("cllm_read_model_unchecked", std::ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        file::read_model(unsafe { ffi::path(path, "path")? }, true)
-    })
+    file::read_model(ffi::path(path, "path")?, true)
 }

@@ -2,7 +2,7 @@
 
 use super::CLLMTokenCallback;
 use super::training::threads_or_all;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::{self, ContextState};
@@ -11,18 +11,16 @@ use crate::model::words;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::rng;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 
 fn configure(
-    function: &'static str,
     inference: *mut CLLMInference,
     set: impl FnOnce(&mut ContextState) -> Result<()>,
-) -> c_int {
-    guard(function, -1, || {
-        let state = context::state(inference)?;
-        set(&mut lock(&state))?;
-        Ok(0)
-    })
+) -> Result<c_int> {
+    let state = context::state(inference)?;
+    set(&mut lock(&state))?;
+    Ok(0)
 }
 
 /// Seeds the context's generator: the same seed, model, prompt and settings give the same text.
@@ -36,8 +34,9 @@ fn configure(
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_seed(inference: *mut CLLMInference, seed: u64) -> c_int {
-    configure("cllm_set_seed", inference, |state| {
+    configure(inference, |state| {
         state.rng = rng::seeded(seed);
         Ok(())
     })
@@ -55,19 +54,17 @@ pub unsafe extern "C" fn cllm_set_seed(inference: *mut CLLMInference, seed: u64)
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_repetition_penalty(
     inference: *mut CLLMInference,
     penalty: f32,
 ) -> c_int {
-    guard("cllm_set_repetition_penalty", -1, || {
-        if !(penalty >= 0.0 && penalty.is_finite()) {
-            return Err(Error::argument("penalty", penalty, "0 or more, and finite"));
-        }
-        context::check_live(inference)?;
-        // SAFETY: the caller's promise.
-        unsafe { ffi::get_mut(inference, "inference")? }.repetition_penalty = penalty;
-        Ok(0)
-    })
+    if !(penalty >= 0.0 && penalty.is_finite()) {
+        return Err(Error::argument("penalty", penalty, "0 or more, and finite"));
+    }
+    context::check_live(inference)?;
+    ffi::get_mut(inference, "inference")?.repetition_penalty = penalty;
+    Ok(0)
 }
 
 /// Leaves out tokens less than `min_p` times as likely as the likeliest one, after top_k and top_p.
@@ -82,8 +79,9 @@ pub unsafe extern "C" fn cllm_set_repetition_penalty(
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_min_p(inference: *mut CLLMInference, min_p: f32) -> c_int {
-    configure("cllm_set_min_p", inference, |state| {
+    configure(inference, |state| {
         if !(0.0..=1.0).contains(&min_p) {
             return Err(Error::argument("min_p", min_p, "from 0 to 1"));
         }
@@ -103,8 +101,9 @@ pub unsafe extern "C" fn cllm_set_min_p(inference: *mut CLLMInference, min_p: f3
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_greedy(inference: *mut CLLMInference, greedy: bool) -> c_int {
-    configure("cllm_set_greedy", inference, |state| {
+    configure(inference, |state| {
         state.greedy = greedy;
         Ok(())
     })
@@ -123,11 +122,12 @@ pub unsafe extern "C" fn cllm_set_greedy(inference: *mut CLLMInference, greedy: 
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_inference_set_threads(
     inference: *mut CLLMInference,
     threads: c_int,
 ) -> c_int {
-    configure("cllm_inference_set_threads", inference, |state| {
+    configure(inference, |state| {
         state.pool = Pool::shared(threads_or_all(threads)?)?;
         Ok(())
     })
@@ -146,8 +146,9 @@ pub unsafe extern "C" fn cllm_inference_set_threads(
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c_int {
-    configure("cllm_kv_cache_clear", inference, |state| {
+    configure(inference, |state| {
         state.session.clear();
         Ok(())
     })
@@ -173,19 +174,15 @@ pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c
 /// `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
 /// `user_data`.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_generate_stream(
     inference: *mut CLLMInference,
     prompt: *const c_char,
     callback: CLLMTokenCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    guard("cllm_generate_stream", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
-            stream(inference, generation, callback, user_data)
-        }
-    })
+    let generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
+    stream(inference, generation, callback, user_data)
 }
 
 /// Goes on with the sequence of the context's latest generation by up to `max_tokens` tokens,
@@ -209,15 +206,13 @@ pub unsafe extern "C" fn cllm_generate_stream(
 /// # Safety
 /// `inference` is NULL or live; `callback` may be called with `user_data`.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_continue_stream(
     inference: *mut CLLMInference,
     callback: CLLMTokenCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    guard("cllm_continue_stream", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe { stream(inference, Generation::resume(inference)?, callback, user_data) }
-    })
+    stream(inference, Generation::resume(inference)?, callback, user_data)
 }
 
 /// # Safety
@@ -229,18 +224,15 @@ unsafe fn stream(
     user_data: *mut c_void,
 ) -> Result<c_int> {
     let callback = callback.ok_or(Error::Null("callback"))?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while let Some(token) = generation.next()? {
-            let model = ffi::get(inference, "inference")?.model;
-            let word = words::word_of(model, token)?;
-            if words::is_special(&word) {
-                continue;
-            }
-            let piece = [b" ", &word[..]].concat();
-            if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
-                break;
-            }
+    while let Some(token) = generation.next()? {
+        let model = ffi::get(inference, "inference")?.model;
+        let word = words::word_of(model, token)?;
+        if words::is_special(&word) {
+            continue;
+        }
+        let piece = [b" ", &word[..]].concat();
+        if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
+            break;
         }
     }
     Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))

@@ -1,9 +1,10 @@
 //! Version, errors, messages.
 
 use super::CLLMLogCallback;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm_training::state::UserData;
 use cllm_engine::log;
+use cllm_macros::c_api;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
@@ -46,22 +47,21 @@ pub extern "C" fn cllm_last_error() -> *const c_char {
 /// # Safety
 /// `callback` may be called with `user_data` until another one is set.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_set_log_callback(callback: CLLMLogCallback, user_data: *mut c_void) {
-    guard("cllm_set_log_callback", (), || {
-        log::set_sink(match callback {
-            None => log::stderr_sink(),
-            Some(callback) => {
-                let user_data = UserData(user_data);
-                Arc::new(move |level, text| {
-                    let user_data = user_data;
-                    let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
-                    // SAFETY: the program set the callback and its pointer for this call.
-                    unsafe { callback(level as c_int, text.as_ptr(), user_data.0) };
-                })
-            }
-        });
-        Ok(())
+    log::set_sink(match callback {
+        None => log::stderr_sink(),
+        Some(callback) => {
+            let user_data = UserData(user_data);
+            Arc::new(move |level, text| {
+                let user_data = user_data;
+                let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
+                // SAFETY: the program set the callback and its pointer for this call.
+                unsafe { callback(level as c_int, text.as_ptr(), user_data.0) };
+            })
+        }
     });
+    Ok(())
 }
 
 /// Drops all messages of the library; cllm_last_error still tells. cllm_set_log_callback ends it.
@@ -70,9 +70,8 @@ pub unsafe extern "C" fn cllm_set_log_callback(callback: CLLMLogCallback, user_d
 /// cllm_set_log_silent();
 /// ```
 #[unsafe(no_mangle)]
+#[c_api]
 pub extern "C" fn cllm_set_log_silent() {
-    guard("cllm_set_log_silent", (), || {
-        log::set_sink(Arc::new(|_, _| {}));
-        Ok(())
-    });
+    log::set_sink(Arc::new(|_, _| {}));
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! Pictures of a run.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_engine::file::atomic;
 use cllm_engine::report::{chart, history};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// Draws the record of a training run as an SVG picture: training and validation loss in nats per
@@ -27,16 +28,13 @@ use std::ffi::{c_char, c_int};
 /// # Safety
 /// The paths are NULL or C strings.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_plot_metrics(
     csv_path: *const c_char,
     svg_path: *const c_char,
 ) -> c_int {
-    guard("cllm_plot_metrics", -1, || {
-        // SAFETY: the caller's promise.
-        let (csv, svg) =
-            unsafe { (ffi::path(csv_path, "csv_path")?, ffi::path(svg_path, "svg_path")?) };
-        let picture = chart::svg(&history::read(csv)?)?;
-        atomic::write(svg, |file| file.write_all(picture.as_bytes()))?;
-        Ok(0)
-    })
+    let (csv, svg) = (ffi::path(csv_path, "csv_path")?, ffi::path(svg_path, "svg_path")?);
+    let picture = chart::svg(&history::read(csv)?)?;
+    atomic::write(svg, |file| file.write_all(picture.as_bytes()))?;
+    Ok(0)
 }

@@ -1,6 +1,6 @@
 //! Saving and restoring where a generation stands.
 
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::{self, ContextState};
@@ -10,6 +10,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::file::{self, Problem, atomic};
 use cllm_engine::generate::sampler::Settings;
 use cllm_engine::generate::state::{self, Saved};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::io::Read;
 use std::path::Path;
@@ -35,22 +36,18 @@ use std::path::Path;
 /// # Safety
 /// `inference` is NULL or live; `state` and `size` are NULL or writable.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_inference_get_state(
     inference: *mut CLLMInference,
     state: *mut *mut u8,
     size: *mut usize,
 ) -> c_int {
-    guard("cllm_inference_get_state", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let state = ffi::get_mut(state, "state")?;
-            let size = ffi::get_mut(size, "size")?;
-            let bytes = encode(inference)?;
-            *state = CArray::copy_of("the state", &bytes)?.into_raw();
-            *size = bytes.len();
-        }
-        Ok(0)
-    })
+    let state = ffi::get_mut(state, "state")?;
+    let size = ffi::get_mut(size, "size")?;
+    let bytes = encode(inference)?;
+    *state = CArray::copy_of("the state", &bytes)?.into_raw();
+    *size = bytes.len();
+    Ok(0)
 }
 
 /// Restores what cllm_inference_get_state saved, in any context of the same model, also in another
@@ -68,21 +65,17 @@ pub unsafe extern "C" fn cllm_inference_get_state(
 /// # Safety
 /// `inference` is NULL or live; `state` is NULL or holds `size` bytes.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_inference_set_state(
     inference: *mut CLLMInference,
     state: *const u8,
     size: usize,
 ) -> c_int {
-    guard("cllm_inference_set_state", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            decode(inference, ffi::slice(state, size, "state")?).map_err(|e| match e {
-                Problem::Other(error) => error,
-                problem => Error::shape(problem.to_string()),
-            })?;
-        }
-        Ok(0)
-    })
+    decode(inference, ffi::slice(state, size, "state")?).map_err(|e| match e {
+        Problem::Other(error) => error,
+        problem => Error::shape(problem.to_string()),
+    })?;
+    Ok(0)
 }
 
 /// cllm_inference_get_state into a file, which appears whole or not at all.
@@ -96,16 +89,14 @@ pub unsafe extern "C" fn cllm_inference_set_state(
 /// # Safety
 /// `inference` is NULL or live; `path` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_inference_save_state(
     inference: *mut CLLMInference,
     path: *const c_char,
 ) -> c_int {
-    guard("cllm_inference_save_state", -1, || {
-        // SAFETY: the caller's promise.
-        let (path, bytes) = unsafe { (ffi::path(path, "path")?, encode(inference)?) };
-        atomic::write(path, |file| file.write_all(&bytes))?;
-        Ok(0)
-    })
+    let (path, bytes) = (ffi::path(path, "path")?, encode(inference)?);
+    atomic::write(path, |file| file.write_all(&bytes))?;
+    Ok(0)
 }
 
 /// cllm_inference_set_state from a file of cllm_inference_save_state.
@@ -121,18 +112,14 @@ pub unsafe extern "C" fn cllm_inference_save_state(
 /// # Safety
 /// `inference` is NULL or live; `path` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_inference_load_state(
     inference: *mut CLLMInference,
     path: *const c_char,
 ) -> c_int {
-    guard("cllm_inference_load_state", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let path = ffi::path(path, "path")?;
-            decode(inference, &read(path)?).map_err(Problem::at(path))?;
-        }
-        Ok(0)
-    })
+    let path = ffi::path(path, "path")?;
+    decode(inference, &read(path)?).map_err(Problem::at(path))?;
+    Ok(0)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -149,25 +136,22 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 unsafe fn encode(inference: *mut CLLMInference) -> Result<Vec<u8>> {
     let state = context::state(inference)?;
     let state = &*lock(&state);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let context = ffi::get(inference, "inference")?;
-        let model = view::model(context.model)?;
-        let saved = Saved {
-            settings: Settings {
-                temperature: context.temperature,
-                top_k: usize::try_from(context.top_k).unwrap_or(0),
-                top_p: context.top_p,
-                min_p: state.min_p,
-                repetition_penalty: context.repetition_penalty,
-            },
-            greedy: state.greedy,
-            max_tokens: context.max_tokens,
-            rng: state.rng.clone(),
-            sequence: state.sequence.clone(),
-        };
-        state::encode(&saved, &state.session, &model, stamp(context, &model))
-    }
+    let context = ffi::get(inference, "inference")?;
+    let model = view::model(context.model)?;
+    let saved = Saved {
+        settings: Settings {
+            temperature: context.temperature,
+            top_k: usize::try_from(context.top_k).unwrap_or(0),
+            top_p: context.top_p,
+            min_p: state.min_p,
+            repetition_penalty: context.repetition_penalty,
+        },
+        greedy: state.greedy,
+        max_tokens: context.max_tokens,
+        rng: state.rng.clone(),
+        sequence: state.sequence.clone(),
+    };
+    state::encode(&saved, &state.session, &model, stamp(context, &model))
 }
 
 /// # Safety
@@ -175,20 +159,17 @@ unsafe fn encode(inference: *mut CLLMInference) -> Result<Vec<u8>> {
 unsafe fn decode(inference: *mut CLLMInference, bytes: &[u8]) -> Result<(), Problem> {
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let context = ffi::get_mut(inference, "inference")?;
-        let model = view::model(context.model)?;
-        let (saved, session) = state::decode(bytes, &model, stamp(context, &model))?;
-        let Settings { temperature, top_k, top_p, min_p, repetition_penalty } = saved.settings;
-        context.temperature = temperature;
-        context.top_k = c_int::try_from(top_k).unwrap_or(c_int::MAX);
-        context.top_p = top_p;
-        context.repetition_penalty = repetition_penalty;
-        context.max_tokens = saved.max_tokens;
-        let ContextState { rng, session: old, sequence, .. } = state;
-        (*rng, *old, *sequence) = (saved.rng, session, saved.sequence);
-        (state.min_p, state.greedy) = (min_p, saved.greedy);
-    }
+    let context = ffi::get_mut(inference, "inference")?;
+    let model = view::model(context.model)?;
+    let (saved, session) = state::decode(bytes, &model, stamp(context, &model))?;
+    let Settings { temperature, top_k, top_p, min_p, repetition_penalty } = saved.settings;
+    context.temperature = temperature;
+    context.top_k = c_int::try_from(top_k).unwrap_or(c_int::MAX);
+    context.top_p = top_p;
+    context.repetition_penalty = repetition_penalty;
+    context.max_tokens = saved.max_tokens;
+    let ContextState { rng, session: old, sequence, .. } = state;
+    (*rng, *old, *sequence) = (saved.rng, session, saved.sequence);
+    (state.min_p, state.greedy) = (min_p, saved.greedy);
     Ok(())
 }

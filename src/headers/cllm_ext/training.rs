@@ -1,12 +1,13 @@
 //! Training loops that a program can watch, stop and continue.
 
 use super::CLLMProgressCallback;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::loops;
 use crate::headers::cllm_training::state::{self, UserData, with};
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::{c_int, c_void};
 
 /// Has `callback` called after each batch of every training loop over this object.
@@ -27,19 +28,15 @@ use std::ffi::{c_int, c_void};
 /// `training` is NULL or live; `callback` may be called with `user_data` until another one is set
 /// or the object is freed.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_progress_callback(
     training: *mut CLLMTraining,
     callback: CLLMProgressCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    guard("cllm_set_progress_callback", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |_, state| {
-                state.progress = callback.map(|_| (callback, UserData(user_data)));
-                Ok(0)
-            })
-        }
+    with(training, |_, state| {
+        state.progress = callback.map(|_| (callback, UserData(user_data)));
+        Ok(0)
     })
 }
 
@@ -61,24 +58,20 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
 /// # Safety
 /// As cllm_train_epoch; `mean_loss` is NULL or writable.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_train_steps(
     training: *mut CLLMTraining,
     steps: c_int,
     threads: c_int,
     mean_loss: *mut f32,
 ) -> c_int {
-    guard("cllm_train_steps", -1, || {
-        let pool = Pool::shared(threads_or_all(threads)?)?;
-        let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let ran = loops::run(training, &pool, Some(limit))?;
-            if !mean_loss.is_null() {
-                *ffi::get_mut(mean_loss, "mean_loss")? = ran.mean();
-            }
-            Ok(c_int::try_from(ran.batches).unwrap_or(c_int::MAX))
-        }
-    })
+    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
+    let ran = loops::run(training, &pool, Some(limit))?;
+    if !mean_loss.is_null() {
+        *ffi::get_mut(mean_loss, "mean_loss")? = ran.mean();
+    }
+    Ok(c_int::try_from(ran.batches).unwrap_or(c_int::MAX))
 }
 
 /// How many updates were left out because a gradient was NaN or infinite. Such an update changes
@@ -96,12 +89,11 @@ pub unsafe extern "C" fn cllm_train_steps(
 /// # Safety
 /// `training` is NULL or was made by cllm_training_init.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_skipped_updates(training: *const CLLMTraining) -> i64 {
-    guard("cllm_skipped_updates", -1, || {
-        let state = state::state(training)?;
-        let skipped = lock(&state).skipped;
-        Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
-    })
+    let state = state::state(training)?;
+    let skipped = lock(&state).skipped;
+    Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
 }
 
 /// A number of threads, where 0 means one for each processor.

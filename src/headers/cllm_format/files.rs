@@ -1,10 +1,11 @@
 //! The part of `cllm_format.h` about files: reading, writing and checking models.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::view::{self, MODELS};
 use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
@@ -30,11 +31,9 @@ pub(crate) use crate::model::file::{read_model, write_model};
 /// # Safety
 /// `filename` is NULL or a NUL-terminated string.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_read_model(filename: *const c_char) -> *mut CLLMModel {
-    guard("cllm_read_model", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        read_model(unsafe { ffi::path(filename, "filename")? }, false)
-    })
+    read_model(ffi::path(filename, "filename")?, false)
 }
 
 /// Writes a model file, whole or not at all: the content goes to a temporary file in the same
@@ -59,15 +58,13 @@ pub unsafe extern "C" fn cllm_read_model(filename: *const c_char) -> *mut CLLMMo
 /// # Safety
 /// Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_write_model(
     model: *const CLLMModel,
     filepath: *const c_char,
 ) -> c_int {
-    guard("cllm_write_model", -1, || {
-        // SAFETY: the caller's promise, for both.
-        unsafe { write_model(model, ffi::path(filepath, "filepath")?)? };
-        Ok(0)
-    })
+    write_model(model, ffi::path(filepath, "filepath")?)?;
+    Ok(0)
 }
 
 /// Says whether a model in memory is complete: embeddings, sizes, the three arrays of layers, and
@@ -79,12 +76,10 @@ pub unsafe extern "C" fn cllm_write_model(
 /// # Safety
 /// `model` is NULL or a `CLLMModel` whose non-NULL arrays hold num_layers entries.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_validate_model(model: *mut c_void) -> c_int {
-    guard("cllm_validate_model", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe { complete(model.cast())? };
-        Ok(1)
-    })
+    complete(model.cast())?;
+    Ok(1)
 }
 
 /// Whether the parts that a complete model has are there.
@@ -93,8 +88,7 @@ pub unsafe extern "C" fn cllm_validate_model(model: *mut c_void) -> c_int {
 /// As [`cllm_validate_model`].
 pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     MODELS.find(model)?;
-    // SAFETY: the caller's promise.
-    let m = unsafe { view::live(model)? };
+    let m = view::live(model)?;
     view::vocab_size(m)?;
     view::embedding_dim(m)?;
     let count = m.num_layers as usize;
@@ -106,13 +100,10 @@ pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     };
     need(m.embeddings.embeddings, "model->embeddings.embeddings")?;
     need(m.layer_norms.cast(), "model->layer_norms")?;
-    // SAFETY: the caller's promise, for both.
-    let (attention, ff) = unsafe {
-        (
-            ffi::slice(m.attention_layers, count, "model->attention_layers")?,
-            ffi::slice(m.ff_layers, count, "model->ff_layers")?,
-        )
-    };
+    let (attention, ff) = (
+        ffi::slice(m.attention_layers, count, "model->attention_layers")?,
+        ffi::slice(m.ff_layers, count, "model->ff_layers")?,
+    );
     for a in attention {
         need(a.query_lattice, "a layer's query_lattice")?;
         need(a.key_lattice, "a layer's key_lattice")?;
@@ -136,15 +127,13 @@ pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
 /// # Safety
 /// As cllm_write_model().
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_write_checkpoint(
     filename: *const c_char,
     model: *mut CLLMModel,
 ) -> c_int {
-    guard("cllm_write_checkpoint", -1, || {
-        // SAFETY: the caller's promise, for both.
-        unsafe { write_model(model, ffi::path(filename, "filename")?)? };
-        Ok(0)
-    })
+    write_model(model, ffi::path(filename, "filename")?)?;
+    Ok(0)
 }
 
 /// Reads a model file: cllm_read_model() under its other name.
@@ -155,11 +144,9 @@ pub unsafe extern "C" fn cllm_write_checkpoint(
 /// # Safety
 /// As cllm_read_model().
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_read_checkpoint(filename: *const c_char) -> *mut CLLMModel {
-    guard("cllm_read_checkpoint", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        read_model(unsafe { ffi::path(filename, "filename")? }, false)
-    })
+    read_model(ffi::path(filename, "filename")?, false)
 }
 
 /// Says whether a file is a model file that cllm_read_model() would read: the whole file is read
@@ -171,12 +158,10 @@ pub unsafe extern "C" fn cllm_read_checkpoint(filename: *const c_char) -> *mut C
 /// # Safety
 /// As cllm_read_model().
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate(filename: *const c_char) -> bool {
-    guard("cllm_validate", false, || {
-        // SAFETY: the caller's promise.
-        file::check(unsafe { ffi::path(filename, "filename")? })?;
-        Ok(true)
-    })
+    file::check(ffi::path(filename, "filename")?)?;
+    Ok(true)
 }
 
 /// Releases a model, whoever made it: the same as cllm_free_model().
@@ -193,9 +178,7 @@ pub unsafe extern "C" fn cllm_validate(filename: *const c_char) -> bool {
 /// # Safety
 /// `model` is as above, and nothing uses it any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_free(model: *mut CLLMModel) {
-    guard("cllm_free", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { build::free(model) }
-    })
+    build::free(model)
 }

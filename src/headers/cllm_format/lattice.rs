@@ -1,9 +1,10 @@
 //! Headers, tokens and lattice points as values: nothing here touches a file.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::{CLLM_VERSION, CLLMHeader, CLLMLatticePoint, CLLMToken, MAX_NEIGHBORS};
 use cllm_compat::lattice::{self, primes, spiral, symmetry};
 use cllm_engine::error::Error;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,8 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// # Safety
 /// As [`ffi::bytes`].
 unsafe fn text<'a>(pointer: *const c_char) -> &'a [u8] {
-    // SAFETY: the caller's promise.
-    unsafe { ffi::bytes(pointer, "a string") }.unwrap_or(b"")
+    ffi::bytes(pointer, "a string").unwrap_or(b"")
 }
 
 /// Sets a header to the library's defaults: magic "CLLM\1\0\0\0", version 1, architecture 1,
@@ -29,34 +29,31 @@ unsafe fn text<'a>(pointer: *const c_char) -> &'a [u8] {
 /// # Safety
 /// `header` is NULL or a `CLLMHeader`; the strings are NULL or NUL-terminated.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_header_init(
     header: *mut CLLMHeader,
     model_name: *const c_char,
     description: *const c_char,
 ) {
-    guard("cllm_header_init", (), || {
-        // SAFETY: the caller's promise. The strings may lie in the header itself, so they are
-        // copied into the new one before it replaces it.
-        unsafe {
-            let mut new = zeroed::<CLLMHeader>();
-            ffi::set_field(&mut new.magic, b"CLLM\x01");
-            ffi::set_field(&mut new.model_name, text(model_name));
-            ffi::set_field(&mut new.description, text(description));
-            new.version = CLLM_VERSION;
-            new.architecture = 1;
-            new.vocab_size = 50_000;
-            new.embedding_dim = 768;
-            new.num_layers = 12;
-            new.num_heads = 12;
-            new.context_length = 2048;
-            new.symmetry_order = 12;
-            new.golden_ratio = lattice::GOLDEN_RATIO;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            new.timestamp = now.map_or(0, |t| t.as_secs());
-            ffi::get_uninit(header, "header")?.write(new);
-        }
-        Ok(())
-    });
+    // The strings may lie in the header itself, so they are copied into the new one before it
+    // replaces it.
+    let mut new = zeroed::<CLLMHeader>();
+    ffi::set_field(&mut new.magic, b"CLLM\x01");
+    ffi::set_field(&mut new.model_name, text(model_name));
+    ffi::set_field(&mut new.description, text(description));
+    new.version = CLLM_VERSION;
+    new.architecture = 1;
+    new.vocab_size = 50_000;
+    new.embedding_dim = 768;
+    new.num_layers = 12;
+    new.num_heads = 12;
+    new.context_length = 2048;
+    new.symmetry_order = 12;
+    new.golden_ratio = lattice::GOLDEN_RATIO;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    new.timestamp = now.map_or(0, |t| t.as_secs());
+    ffi::get_uninit(header, "header")?.write(new);
+    Ok(())
 }
 
 /// A struct of zeros.
@@ -76,27 +73,24 @@ fn zeroed<T: ffi::Zeroable>() -> T {
 /// # Safety
 /// The outputs are NULL or have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_prime_to_lattice(
     prime: u64,
     coords: *mut f32,
     angle: *mut f32,
     radius: *mut f32,
 ) {
-    guard("cllm_prime_to_lattice", (), || {
-        let point = spiral::clock_point(prime);
-        let (xyz, a, r) = match &point {
-            Ok(point) => (point.coords, point.angle, point.radius),
-            Err(_) => ([0.0; 3], 0.0, 0.0),
-        };
-        for (target, values) in [(coords, &xyz[..]), (angle, &[a]), (radius, &[r])] {
-            if !target.is_null() {
-                // SAFETY: the caller's promise.
-                unsafe { ffi::slice_mut(target, values.len(), "an output")? }
-                    .copy_from_slice(values);
-            }
+    let point = spiral::clock_point(prime);
+    let (xyz, a, r) = match &point {
+        Ok(point) => (point.coords, point.angle, point.radius),
+        Err(_) => ([0.0; 3], 0.0, 0.0),
+    };
+    for (target, values) in [(coords, &xyz[..]), (angle, &[a]), (radius, &[r])] {
+        if !target.is_null() {
+            ffi::slice_mut(target, values.len(), "an output")?.copy_from_slice(values);
         }
-        point.map(drop)
-    });
+    }
+    point.map(drop)
 }
 
 /// The smallest prime that is n or more (not the nearest one, despite the name).
@@ -106,10 +100,9 @@ pub unsafe extern "C" fn cllm_prime_to_lattice(
 ///
 /// Takes microseconds for every n (the test of Miller and Rabin, which is exact for 64 bits).
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn cllm_nearest_prime(n: u64) -> u64 {
-    guard("cllm_nearest_prime", 0, || {
-        primes::at_least(n).ok_or_else(|| Error::argument("n", n, "at most 18446744073709551557"))
-    })
+    primes::at_least(n).ok_or_else(|| Error::argument("n", n, "at most 18446744073709551557"))
 }
 
 /// The prime of a token: 2 for token 0, else the smallest prime from
@@ -118,8 +111,9 @@ pub extern "C" fn cllm_nearest_prime(n: u64) -> u64 {
 /// @param token_id  any.
 /// @return the prime. Larger ids never give smaller primes, but neighbouring ids may share one.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn cllm_token_to_prime(token_id: u32) -> u64 {
-    guard("cllm_token_to_prime", 0, || Ok(primes::of_token(token_id)))
+    Ok(primes::of_token(token_id))
 }
 
 /// Makes a token: prime_encoding = cllm_token_to_prime(token_id), lattice_coords, spiral_angle and
@@ -133,28 +127,25 @@ pub extern "C" fn cllm_token_to_prime(token_id: u32) -> u64 {
 /// # Safety
 /// `token` is NULL or has room for a `CLLMToken`; `token_str` is NULL or NUL-terminated.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_token_create(
     token: *mut CLLMToken,
     token_id: u32,
     token_str: *const c_char,
 ) {
-    guard("cllm_token_create", (), || {
-        let prime = primes::of_token(token_id);
-        let point = spiral::clock_point(prime)?;
-        let mut new = zeroed::<CLLMToken>();
-        new.token_id = token_id;
-        new.prime_encoding = prime;
-        new.lattice_coords = point.coords;
-        new.spiral_angle = point.angle;
-        new.radial_distance = point.radius;
-        new.symmetry_group = symmetry::group(prime);
-        // SAFETY: the caller's promise. The string may lie in the token itself.
-        unsafe {
-            ffi::set_field(&mut new.token_str, text(token_str));
-            ffi::get_uninit(token, "token")?.write(new);
-        }
-        Ok(())
-    });
+    let prime = primes::of_token(token_id);
+    let point = spiral::clock_point(prime)?;
+    let mut new = zeroed::<CLLMToken>();
+    new.token_id = token_id;
+    new.prime_encoding = prime;
+    new.lattice_coords = point.coords;
+    new.spiral_angle = point.angle;
+    new.radial_distance = point.radius;
+    new.symmetry_group = symmetry::group(prime);
+    // The string may lie in the token itself.
+    ffi::set_field(&mut new.token_str, text(token_str));
+    ffi::get_uninit(token, "token")?.write(new);
+    Ok(())
 }
 
 /// Makes a lattice point: coords, prime_factor = prime, symmetry_group = prime mod 12,
@@ -168,6 +159,7 @@ pub unsafe extern "C" fn cllm_token_create(
 /// # Safety
 /// `point` is NULL or has room for a `CLLMLatticePoint`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_lattice_point_create(
     point: *mut CLLMLatticePoint,
     point_id: u32,
@@ -176,19 +168,16 @@ pub unsafe extern "C" fn cllm_lattice_point_create(
     z: f32,
     prime: u32,
 ) {
-    guard("cllm_lattice_point_create", (), || {
-        let mut new = zeroed::<CLLMLatticePoint>();
-        new.point_id = point_id;
-        new.coords = [x, y, z];
-        new.prime_factor = u64::from(prime);
-        new.symmetry_group = symmetry::group(u64::from(prime));
-        if prime > 0 {
-            new.resonance = (1.0 / (f64::from(prime) + 1.0).ln()) as f32;
-        }
-        // SAFETY: the caller's promise.
-        unsafe { ffi::get_uninit(point, "point")?.write(new) };
-        Ok(())
-    });
+    let mut new = zeroed::<CLLMLatticePoint>();
+    new.point_id = point_id;
+    new.coords = [x, y, z];
+    new.prime_factor = u64::from(prime);
+    new.symmetry_group = symmetry::group(u64::from(prime));
+    if prime > 0 {
+        new.resonance = (1.0 / (f64::from(prime) + 1.0).ln()) as f32;
+    }
+    ffi::get_uninit(point, "point")?.write(new);
+    Ok(())
 }
 
 /// Euclidean distance of two points' coords.
@@ -199,15 +188,13 @@ pub unsafe extern "C" fn cllm_lattice_point_create(
 /// # Safety
 /// The points are NULL or `CLLMLatticePoint`s.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_lattice_distance(
     p1: *const CLLMLatticePoint,
     p2: *const CLLMLatticePoint,
 ) -> f32 {
-    guard("cllm_lattice_distance", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe { (ffi::get(p1, "p1")?, ffi::get(p2, "p2")?) };
-        Ok(lattice::distance(&a.coords, &b.coords))
-    })
+    let (a, b) = (ffi::get(p1, "p1")?, ffi::get(p2, "p2")?);
+    Ok(lattice::distance(&a.coords, &b.coords))
 }
 
 /// Lists the first 12 points, in the order of the array, that are within `max_distance` of a point
@@ -224,35 +211,28 @@ pub unsafe extern "C" fn cllm_lattice_distance(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_lattice_find_neighbors(
     point: *mut CLLMLatticePoint,
     all_points: *mut CLLMLatticePoint,
     num_points: c_int,
     max_distance: f32,
 ) {
-    guard("cllm_lattice_find_neighbors", (), || {
-        let n = ffi::len(num_points, "num_points")?;
-        let mut found = [0u32; MAX_NEIGHBORS];
-        let mut count = 0;
-        // SAFETY: the caller's promise; reading ends before the point, which may be one of the
-        // array, is written.
-        unsafe {
-            let (id, coords) = {
-                let point = ffi::get(point, "point")?;
-                (point.point_id, point.coords)
-            };
-            let near = |p: &&CLLMLatticePoint| {
-                p.point_id != id && lattice::distance(&coords, &p.coords) <= max_distance
-            };
-            let all = ffi::slice(all_points, n, "all_points")?;
-            for (slot, p) in found.iter_mut().zip(all.iter().filter(near)) {
-                *slot = p.point_id;
-                count += 1;
-            }
-            let point = ffi::get_mut(point, "point")?;
-            point.neighbors[..count].copy_from_slice(&found[..count]);
-            point.neighbor_count = count as u32;
-        }
-        Ok(())
-    });
+    let n = ffi::len(num_points, "num_points")?;
+    let mut found = [0u32; MAX_NEIGHBORS];
+    let mut count = 0;
+    // Reading ends before the point, which may be one of the array, is written.
+    let CLLMLatticePoint { point_id: id, coords, .. } = *ffi::get(point, "point")?;
+    let near = |p: &&CLLMLatticePoint| {
+        p.point_id != id && lattice::distance(&coords, &p.coords) <= max_distance
+    };
+    let all = ffi::slice(all_points, n, "all_points")?;
+    for (slot, p) in found.iter_mut().zip(all.iter().filter(near)) {
+        *slot = p.point_id;
+        count += 1;
+    }
+    let point = ffi::get_mut(point, "point")?;
+    point.neighbors[..count].copy_from_slice(&found[..count]);
+    point.neighbor_count = count as u32;
+    Ok(())
 }

@@ -1,8 +1,9 @@
 //! Activation functions, softmax and temperature on arrays of the program.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_compat::{elementwise, losses};
 use cllm_engine::error::Result;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// An array of `n` floats to change; empty where `n` is 0.
@@ -12,8 +13,7 @@ use std::ffi::c_int;
 unsafe fn array<'a>(x: *mut f32, n: c_int, name: &'static str) -> Result<&'a mut [f32]> {
     match ffi::len(n, "the number of values")? {
         0 => Ok(&mut []),
-        // SAFETY: the caller's promise.
-        n => unsafe { ffi::slice_mut(x, n, name) },
+        n => ffi::slice_mut(x, n, name),
     }
 }
 
@@ -29,12 +29,10 @@ unsafe fn array<'a>(x: *mut f32, n: c_int, name: &'static str) -> Result<&'a mut
 /// # Safety
 /// `x` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_activation_gelu(x: *mut f32, size: c_int) {
-    guard("cllm_activation_gelu", (), || {
-        // SAFETY: the caller's promise.
-        elementwise::gelu(unsafe { array(x, size, "x")? });
-        Ok(())
-    });
+    elementwise::gelu(array(x, size, "x")?);
+    Ok(())
 }
 
 /// ReLU in place: negative values become 0; NaN and -0 stay.
@@ -45,12 +43,10 @@ pub unsafe extern "C" fn cllm_activation_gelu(x: *mut f32, size: c_int) {
 /// # Safety
 /// `x` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_activation_relu(x: *mut f32, size: c_int) {
-    guard("cllm_activation_relu", (), || {
-        // SAFETY: the caller's promise.
-        elementwise::relu(unsafe { array(x, size, "x")? });
-        Ok(())
-    });
+    elementwise::relu(array(x, size, "x")?);
+    Ok(())
 }
 
 /// Divides logits by a temperature: below 1 the distribution gets sharper, above 1 flatter.
@@ -62,17 +58,15 @@ pub unsafe extern "C" fn cllm_activation_relu(x: *mut f32, size: c_int) {
 /// # Safety
 /// `logits` has `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_temperature(
     logits: *mut f32,
     vocab_size: c_int,
     temperature: f32,
 ) {
-    guard("cllm_apply_temperature", (), || {
-        // SAFETY: the caller's promise.
-        let logits = unsafe { array(logits, vocab_size, "logits")? };
-        losses::apply_temperature(logits, temperature);
-        Ok(())
-    });
+    let logits = array(logits, vocab_size, "logits")?;
+    losses::apply_temperature(logits, temperature);
+    Ok(())
 }
 
 /// Softmax in place: e^(x - max) / sum.
@@ -87,9 +81,7 @@ pub unsafe extern "C" fn cllm_apply_temperature(
 /// # Safety
 /// `logits` has `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_softmax(logits: *mut f32, vocab_size: c_int) {
-    guard("cllm_softmax", (), || {
-        // SAFETY: the caller's promise.
-        losses::softmax(unsafe { array(logits, vocab_size, "logits")? })
-    });
+    losses::softmax(array(logits, vocab_size, "logits")?)
 }

@@ -2,7 +2,7 @@
 
 use super::CLLMInference;
 use super::context::check_live;
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::AttentionLayer;
 use crate::model::build::free_blocks;
 use crate::model::view::{self, MODELS};
@@ -10,6 +10,7 @@ use cllm_compat::sublayers::{self, Attended};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::model::{Attention, AttentionLayout};
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// The matrices of a layer, by the layout of the model it belongs to.
@@ -20,8 +21,7 @@ pub(crate) unsafe fn attention_view<'a>(
     layer: *const AttentionLayer,
 ) -> Result<Attention<&'a [f32]>> {
     let layout = view::attention_layout(layer);
-    // SAFETY: the caller's promise.
-    let a = unsafe { ffi::get(layer, "layer")? };
+    let a = ffi::get(layer, "layer")?;
     let (heads, head_dim) = (a.num_heads as usize, a.head_dim as usize);
     if heads == 0 || head_dim == 0 {
         return Err(Error::shape("the attention layer has no heads or heads of width 0"));
@@ -32,14 +32,11 @@ pub(crate) unsafe fn attention_view<'a>(
         AttentionLayout::PerHead => head_dim,
     };
     let len = product("an attention matrix", &[d, rows])?;
-    // SAFETY: likewise.
-    let qkv = unsafe {
-        [
-            ffi::slice(a.query_lattice, len, "layer->query_lattice")?,
-            ffi::slice(a.key_lattice, len, "layer->key_lattice")?,
-            ffi::slice(a.value_lattice, len, "layer->value_lattice")?,
-        ]
-    };
+    let qkv = [
+        ffi::slice(a.query_lattice, len, "layer->query_lattice")?,
+        ffi::slice(a.key_lattice, len, "layer->key_lattice")?,
+        ffi::slice(a.value_lattice, len, "layer->value_lattice")?,
+    ];
     Ok(Attention { heads, head_dim, layout, qkv, joined: None })
 }
 
@@ -57,6 +54,7 @@ pub(crate) unsafe fn attention_view<'a>(
 /// # Safety
 /// The arrays have the sizes above; the layer's matrices those of its layout.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_attention_forward(
     layer: *mut AttentionLayer,
     input: *mut f32,
@@ -65,27 +63,23 @@ pub unsafe extern "C" fn cllm_attention_forward(
     value_cache: *mut f32,
     seq_len: c_int,
 ) {
-    guard("cllm_attention_forward", (), || {
-        // SAFETY: the caller's promise. Input and output are not viewed at the same time.
-        unsafe {
-            let n = ffi::positive(seq_len, "seq_len")?;
-            let w = attention_view(layer)?;
-            let d = w.heads * w.head_dim;
-            let len = product("the rows", &[n, d])?;
-            if output.is_null() {
-                return Err(Error::Null("output"));
-            }
-            let Attended { qkv, out, .. } =
-                sublayers::attend(&w, ffi::slice(input, len, "input")?, n, false)?;
-            ffi::slice_mut(output, len, "output")?.copy_from_slice(&out);
-            for (cache, part) in [(key_cache, 1), (value_cache, 2)] {
-                if !cache.is_null() {
-                    copy_part(ffi::slice_mut(cache, len, "a cache")?, &qkv, part, d);
-                }
-            }
+    // Input and output are not viewed at the same time.
+    let n = ffi::positive(seq_len, "seq_len")?;
+    let w = attention_view(layer)?;
+    let d = w.heads * w.head_dim;
+    let len = product("the rows", &[n, d])?;
+    if output.is_null() {
+        return Err(Error::Null("output"));
+    }
+    let Attended { qkv, out, .. } =
+        sublayers::attend(&w, ffi::slice(input, len, "input")?, n, false)?;
+    ffi::slice_mut(output, len, "output")?.copy_from_slice(&out);
+    for (cache, part) in [(key_cache, 1), (value_cache, 2)] {
+        if !cache.is_null() {
+            copy_part(ffi::slice_mut(cache, len, "a cache")?, &qkv, part, d);
         }
-        Ok(())
-    });
+    }
+    Ok(())
 }
 
 /// Queries (part 0), keys (1) or values (2) out of rows of all three.
@@ -108,6 +102,7 @@ fn copy_part(out: &mut [f32], qkv: &[f32], part: usize, d: usize) {
 /// # Safety
 /// `inference` is NULL or live; arrays and caches have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_multi_head_attention(
     inf: *mut CLLMInference,
     layer_idx: c_int,
@@ -115,69 +110,58 @@ pub unsafe extern "C" fn cllm_multi_head_attention(
     output: *mut f32,
     seq_len: c_int,
 ) {
-    guard("cllm_multi_head_attention", (), || {
-        check_live(inf)?;
-        // SAFETY: the caller's promise. Input and output are not viewed at the same time.
-        unsafe {
-            let n = ffi::positive(seq_len, "seq_len")?;
-            let context = ffi::get_mut(inf, "inf")?;
-            MODELS.find(context.model)?;
-            let model = ffi::get(context.model, "inf->model")?;
-            let layers = model.num_layers as usize;
-            let l = ffi::len(layer_idx, "layer_idx")?;
-            if l >= layers {
-                return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
-            }
-            if model.attention_layers.is_null() {
-                return Err(Error::Null("model->attention_layers"));
-            }
-            let w = attention_view(model.attention_layers.add(l))?;
-            let d = w.heads * w.head_dim;
-            if d != view::embedding_dim(model)? {
-                return Err(Error::shape("the layer's width is not the model's embedding_dim"));
-            }
-            let len = product("the rows", &[n, d])?;
-            if output.is_null() {
-                return Err(Error::Null("output"));
-            }
-            let x = ffi::slice(input, len, "input")?;
-            let capacity = usize::try_from(context.kv_cache_size).unwrap_or(0);
-            let cached =
-                capacity > 0 && !context.key_cache.is_null() && !context.value_cache.is_null();
-            let out = if cached {
-                let base = ffi::len(context.kv_cache_used, "kv_cache_used")?;
-                let total = base.saturating_add(n);
-                if total > capacity {
-                    return Err(Error::shape(format!(
-                        "the KV cache holds {capacity} positions: {base} are used, {n} more don't fit"
-                    )));
-                }
-                let all = product("the KV cache", &[layers, capacity, d])?;
-                let slot = l * capacity * d;
-                let qkv = sublayers::projections(&w, x, n)?;
-                let keys = &mut ffi::slice_mut(context.key_cache, all, "key_cache")?[slot..];
-                let values = &mut ffi::slice_mut(context.value_cache, all, "value_cache")?[slot..];
-                copy_part(&mut keys[base * d..total * d], &qkv, 1, d);
-                copy_part(&mut values[base * d..total * d], &qkv, 2, d);
-                let out = sublayers::attend_cached(
-                    &w,
-                    &qkv,
-                    &keys[..total * d],
-                    &values[..total * d],
-                    base,
-                    n,
-                )?;
-                if l + 1 == layers {
-                    context.kv_cache_used = c_int::try_from(total).unwrap_or(c_int::MAX);
-                }
-                out
-            } else {
-                sublayers::attend(&w, x, n, true)?.out
-            };
-            ffi::slice_mut(output, len, "output")?.copy_from_slice(&out);
+    check_live(inf)?;
+    // Input and output are not viewed at the same time.
+    let n = ffi::positive(seq_len, "seq_len")?;
+    let context = ffi::get_mut(inf, "inf")?;
+    MODELS.find(context.model)?;
+    let model = ffi::get(context.model, "inf->model")?;
+    let layers = model.num_layers as usize;
+    let l = ffi::len(layer_idx, "layer_idx")?;
+    if l >= layers {
+        return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
+    }
+    if model.attention_layers.is_null() {
+        return Err(Error::Null("model->attention_layers"));
+    }
+    let w = attention_view(model.attention_layers.add(l))?;
+    let d = w.heads * w.head_dim;
+    if d != view::embedding_dim(model)? {
+        return Err(Error::shape("the layer's width is not the model's embedding_dim"));
+    }
+    let len = product("the rows", &[n, d])?;
+    if output.is_null() {
+        return Err(Error::Null("output"));
+    }
+    let x = ffi::slice(input, len, "input")?;
+    let capacity = usize::try_from(context.kv_cache_size).unwrap_or(0);
+    let cached = capacity > 0 && !context.key_cache.is_null() && !context.value_cache.is_null();
+    let out = if cached {
+        let base = ffi::len(context.kv_cache_used, "kv_cache_used")?;
+        let total = base.saturating_add(n);
+        if total > capacity {
+            return Err(Error::shape(format!(
+                "the KV cache holds {capacity} positions: {base} are used, {n} more don't fit"
+            )));
         }
-        Ok(())
-    });
+        let all = product("the KV cache", &[layers, capacity, d])?;
+        let slot = l * capacity * d;
+        let qkv = sublayers::projections(&w, x, n)?;
+        let keys = &mut ffi::slice_mut(context.key_cache, all, "key_cache")?[slot..];
+        let values = &mut ffi::slice_mut(context.value_cache, all, "value_cache")?[slot..];
+        copy_part(&mut keys[base * d..total * d], &qkv, 1, d);
+        copy_part(&mut values[base * d..total * d], &qkv, 2, d);
+        let out =
+            sublayers::attend_cached(&w, &qkv, &keys[..total * d], &values[..total * d], base, n)?;
+        if l + 1 == layers {
+            context.kv_cache_used = c_int::try_from(total).unwrap_or(c_int::MAX);
+        }
+        out
+    } else {
+        sublayers::attend(&w, x, n, true)?.out
+    };
+    ffi::slice_mut(output, len, "output")?.copy_from_slice(&out);
+    Ok(())
 }
 
 /// Makes an attention layer with zeroed matrices of one head_dim×head_dim block per head. What the
@@ -189,32 +173,29 @@ pub unsafe extern "C" fn cllm_multi_head_attention(
 /// # Safety
 /// `layer` is NULL or writable.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_attention_init(
     layer: *mut AttentionLayer,
     num_heads: u32,
     head_dim: u32,
 ) {
-    guard("cllm_attention_init", (), || {
-        if layer.is_null() || num_heads == 0 || head_dim == 0 {
-            return Err(Error::shape("cllm_attention_init needs a layer, heads and a head width"));
-        }
-        // SAFETY: the caller's promise; plain fields, written without reading them.
-        unsafe {
-            (*layer).num_heads = num_heads;
-            (*layer).head_dim = head_dim;
-            (*layer).query_lattice = std::ptr::null_mut();
-            (*layer).key_lattice = std::ptr::null_mut();
-            (*layer).value_lattice = std::ptr::null_mut();
-            let (heads, h) = (num_heads as usize, head_dim as usize);
-            let len = product("an attention matrix", &[heads, h, h])?;
-            let matrix = || CArray::<f32>::zeroed("an attention matrix", len);
-            let [q, k, v] = [matrix()?, matrix()?, matrix()?];
-            (*layer).query_lattice = q.into_raw();
-            (*layer).key_lattice = k.into_raw();
-            (*layer).value_lattice = v.into_raw();
-        }
-        Ok(())
-    });
+    if layer.is_null() || num_heads == 0 || head_dim == 0 {
+        return Err(Error::shape("cllm_attention_init needs a layer, heads and a head width"));
+    }
+    // Plain fields, written without reading them.
+    (*layer).num_heads = num_heads;
+    (*layer).head_dim = head_dim;
+    (*layer).query_lattice = std::ptr::null_mut();
+    (*layer).key_lattice = std::ptr::null_mut();
+    (*layer).value_lattice = std::ptr::null_mut();
+    let (heads, h) = (num_heads as usize, head_dim as usize);
+    let len = product("an attention matrix", &[heads, h, h])?;
+    let matrix = || CArray::<f32>::zeroed("an attention matrix", len);
+    let [q, k, v] = [matrix()?, matrix()?, matrix()?];
+    (*layer).query_lattice = q.into_raw();
+    (*layer).key_lattice = k.into_raw();
+    (*layer).value_lattice = v.into_raw();
+    Ok(())
 }
 
 /// Frees the matrices of a layer from cllm_attention_init (or with matrices from malloc) and sets
@@ -225,15 +206,12 @@ pub unsafe extern "C" fn cllm_attention_init(
 /// # Safety
 /// `layer` is NULL or such a layer.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_attention_free(layer: *mut AttentionLayer) {
-    guard("cllm_attention_free", (), || {
-        if layer.is_null() {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        let a = unsafe { ffi::get_mut(layer, "layer")? };
-        let matrices = [&mut a.query_lattice, &mut a.key_lattice, &mut a.value_lattice];
-        // SAFETY: likewise.
-        unsafe { free_blocks(matrices) }
-    });
+    if layer.is_null() {
+        return Ok(());
+    }
+    let a = ffi::get_mut(layer, "layer")?;
+    let matrices = [&mut a.query_lattice, &mut a.key_lattice, &mut a.value_lattice];
+    free_blocks(matrices)
 }

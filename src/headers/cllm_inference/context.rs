@@ -1,7 +1,7 @@
 //! Contexts: making, configuring, freeing them.
 
 use super::CLLMInference;
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
@@ -9,6 +9,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::generate::{sampler, session::Session};
 use cllm_engine::rng::{self, Rng};
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
@@ -69,28 +70,26 @@ pub(crate) fn check_live(inference: *const CLLMInference) -> Result<()> {
 /// # Safety
 /// `model` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(std::ptr::null_mut())]
 pub unsafe extern "C" fn cllm_inference_init(model: *mut CLLMModel) -> *mut CLLMInference {
-    guard("cllm_inference_init", std::ptr::null_mut(), || {
-        view::MODELS.find(model)?;
-        // SAFETY: the caller's promise.
-        let m = unsafe { view::live(model)? };
-        let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
-        let mut context = CArray::<CLLMInference>::zeroed("the context", 1)?;
-        let hidden_states = CArray::<f32>::zeroed("the hidden vector", dim)?;
-        let logits = CArray::<f32>::zeroed("the logits", vocab)?;
-        let state = new_state(Some((vocab, dim)))?;
-        let inference = &mut context.as_mut_slice()[0];
-        inference.model = model;
-        inference.temperature = 1.0;
-        inference.top_p = 0.9;
-        inference.top_k = 50;
-        inference.max_tokens = 50;
-        inference.hidden_states = hidden_states.into_raw();
-        inference.logits = logits.into_raw();
-        let context = context.into_raw();
-        CONTEXTS.insert(context, state);
-        Ok(context)
-    })
+    view::MODELS.find(model)?;
+    let m = view::live(model)?;
+    let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
+    let mut context = CArray::<CLLMInference>::zeroed("the context", 1)?;
+    let hidden_states = CArray::<f32>::zeroed("the hidden vector", dim)?;
+    let logits = CArray::<f32>::zeroed("the logits", vocab)?;
+    let state = new_state(Some((vocab, dim)))?;
+    let inference = &mut context.as_mut_slice()[0];
+    inference.model = model;
+    inference.temperature = 1.0;
+    inference.top_p = 0.9;
+    inference.top_k = 50;
+    inference.max_tokens = 50;
+    inference.hidden_states = hidden_states.into_raw();
+    inference.logits = logits.into_raw();
+    let context = context.into_raw();
+    CONTEXTS.insert(context, state);
+    Ok(context)
 }
 
 /// Frees a context with its `hidden_states` and `logits`. The model is not touched; caches that the
@@ -101,40 +100,35 @@ pub unsafe extern "C" fn cllm_inference_init(model: *mut CLLMModel) -> *mut CLLM
 /// # Safety
 /// `inference` is NULL or a context that nothing uses any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_inference_cleanup(inference: *mut CLLMInference) {
-    guard("cllm_inference_cleanup", (), || {
-        if inference.is_null() {
-            return Ok(());
-        }
-        CONTEXTS.find(inference)?;
-        let Some(state) = CONTEXTS.remove(inference) else { return Ok(()) };
-        if lock(&state).made_for.is_none() {
-            return Ok(());
-        }
-        // SAFETY: cllm_inference_init made it; the buffers are blocks of malloc, the program's
-        // replacements likewise.
-        unsafe {
-            let context = ffi::get_mut(inference, "inference")?;
-            ffi::free(std::mem::replace(&mut context.hidden_states, std::ptr::null_mut()));
-            ffi::free(std::mem::replace(&mut context.logits, std::ptr::null_mut()));
-            CONTEXTS.retire(inference);
-        }
-        Ok(())
-    });
+    if inference.is_null() {
+        return Ok(());
+    }
+    CONTEXTS.find(inference)?;
+    let Some(state) = CONTEXTS.remove(inference) else { return Ok(()) };
+    if lock(&state).made_for.is_none() {
+        return Ok(());
+    }
+    // SAFETY: cllm_inference_init made it; the buffers are blocks of malloc, the program's
+    // replacements likewise.
+    unsafe {
+        let context = ffi::get_mut(inference, "inference")?;
+        ffi::free(std::mem::replace(&mut context.hidden_states, std::ptr::null_mut()));
+        ffi::free(std::mem::replace(&mut context.logits, std::ptr::null_mut()));
+        CONTEXTS.retire(inference);
+    }
+    Ok(())
 }
 
 /// # Safety
 /// `inference` is NULL or live.
 unsafe fn configure(
-    function: &'static str,
     inference: *mut CLLMInference,
     set: impl FnOnce(&mut CLLMInference) -> Result<()>,
-) {
-    guard(function, (), || {
-        check_live(inference)?;
-        // SAFETY: the caller's promise.
-        set(unsafe { ffi::get_mut(inference, "inference")? })
-    });
+) -> Result<()> {
+    check_live(inference)?;
+    set(ffi::get_mut(inference, "inference")?)
 }
 
 fn number(value: f32, name: &'static str) -> Result<f32> {
@@ -147,14 +141,12 @@ fn number(value: f32, name: &'static str) -> Result<f32> {
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_set_temperature(inference: *mut CLLMInference, temperature: f32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        configure("cllm_set_temperature", inference, |context| {
-            context.temperature = number(temperature, "temperature")?.clamp(0.1, 2.0);
-            Ok(())
-        });
-    }
+    configure(inference, |context| {
+        context.temperature = number(temperature, "temperature")?.clamp(0.1, 2.0);
+        Ok(())
+    })
 }
 
 /// Sets the mass of the nucleus, clamped to [0, 1]; 0 and 1: no limit. NaN: nothing changes.
@@ -162,14 +154,12 @@ pub unsafe extern "C" fn cllm_set_temperature(inference: *mut CLLMInference, tem
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_set_top_p(inference: *mut CLLMInference, top_p: f32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        configure("cllm_set_top_p", inference, |context| {
-            context.top_p = number(top_p, "top_p")?.clamp(0.0, 1.0);
-            Ok(())
-        });
-    }
+    configure(inference, |context| {
+        context.top_p = number(top_p, "top_p")?.clamp(0.0, 1.0);
+        Ok(())
+    })
 }
 
 /// Sets how many of the likeliest tokens may be drawn; 0 or less: all of them.
@@ -177,14 +167,12 @@ pub unsafe extern "C" fn cllm_set_top_p(inference: *mut CLLMInference, top_p: f3
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_set_top_k(inference: *mut CLLMInference, top_k: c_int) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        configure("cllm_set_top_k", inference, |context| {
-            context.top_k = top_k.max(0);
-            Ok(())
-        });
-    }
+    configure(inference, |context| {
+        context.top_k = top_k.max(0);
+        Ok(())
+    })
 }
 
 /// Sets how many tokens cllm_generate adds; 0 or less: 512.
@@ -192,12 +180,10 @@ pub unsafe extern "C" fn cllm_set_top_k(inference: *mut CLLMInference, top_k: c_
 /// # Safety
 /// `inference` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_set_max_tokens(inference: *mut CLLMInference, max_tokens: c_int) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        configure("cllm_set_max_tokens", inference, |context| {
-            context.max_tokens = if max_tokens > 0 { max_tokens } else { 512 };
-            Ok(())
-        });
-    }
+    configure(inference, |context| {
+        context.max_tokens = if max_tokens > 0 { max_tokens } else { 512 };
+        Ok(())
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::CLLMInference;
 use super::context::check_live;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
 use cllm_compat::lattice;
@@ -10,6 +10,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::product;
 use cllm_kernels::{matmul, vector};
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// E of a model and its transforms.
@@ -36,12 +37,10 @@ impl Matrix<'_> {
 /// `inference` is NULL or a `CLLMInference` whose model is NULL or a `CLLMModel`.
 pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a CLLMModel> {
     check_live(inference)?;
-    // SAFETY: the caller's promise; freed objects of the library are found out before.
-    unsafe {
-        let model = ffi::get(inference, "inference")?.model;
-        view::MODELS.find(model)?;
-        view::live(model)
-    }
+    // Freed objects of the library are found out before.
+    let model = ffi::get(inference, "inference")?.model;
+    view::MODELS.find(model)?;
+    view::live(model)
 }
 
 /// The matrix of a context's model. Only the public field `model` is used, so the context may be
@@ -51,25 +50,22 @@ pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a
 /// `inference` is NULL or a `CLLMInference` whose model's non-NULL pointers hold what its sizes
 /// say.
 unsafe fn matrix<'a>(inference: *const CLLMInference) -> Result<Matrix<'a>> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let model = model_of(inference)?;
-        let (vocab, dim) = (view::vocab_size(model)?, view::embedding_dim(model)?);
-        let e = &model.embeddings;
-        let square = product("a lattice transform", &[dim, dim])?;
-        let optional = |pointer: *mut f32, name| match pointer.is_null() {
-            true => Ok(None),
-            false => ffi::slice(pointer, square, name).map(Some),
-        };
-        let len = product("the embedding matrix", &[vocab, dim])?;
-        Ok(Matrix {
-            vocab,
-            dim,
-            rows: ffi::slice(e.embeddings, len, "model->embeddings.embeddings")?,
-            transform: optional(e.lattice_transform, "lattice_transform")?,
-            inverse: optional(e.inverse_transform, "inverse_transform")?,
-        })
-    }
+    let model = model_of(inference)?;
+    let (vocab, dim) = (view::vocab_size(model)?, view::embedding_dim(model)?);
+    let e = &model.embeddings;
+    let square = product("a lattice transform", &[dim, dim])?;
+    let optional = |pointer: *mut f32, name| match pointer.is_null() {
+        true => Ok(None),
+        false => ffi::slice(pointer, square, name).map(Some),
+    };
+    let len = product("the embedding matrix", &[vocab, dim])?;
+    Ok(Matrix {
+        vocab,
+        dim,
+        rows: ffi::slice(e.embeddings, len, "model->embeddings.embeddings")?,
+        transform: optional(e.lattice_transform, "lattice_transform")?,
+        inverse: optional(e.inverse_transform, "inverse_transform")?,
+    })
 }
 
 /// Copies row `id` to `out`, or zeros and an error where there is no such row.
@@ -109,19 +105,15 @@ fn transformed_row(matrix: &Matrix, id: u32, out: &mut [f32]) -> Result<()> {
 /// # Safety
 /// The arrays of the model have the sizes that it states; `embedding` has room.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_get_embedding(
     inference: *mut CLLMInference,
     token_id: u32,
     embedding: *mut f32,
 ) {
-    guard("cllm_get_embedding", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let matrix = matrix(inference)?;
-            let out = ffi::slice_mut(embedding, matrix.dim, "embedding")?;
-            copy_row(&matrix, token_id, out)
-        }
-    });
+    let matrix = matrix(inference)?;
+    let out = ffi::slice_mut(embedding, matrix.dim, "embedding")?;
+    copy_row(&matrix, token_id, out)
 }
 
 /// The same as cllm_get_embedding().
@@ -134,19 +126,15 @@ pub unsafe extern "C" fn cllm_get_embedding(
 /// # Safety
 /// As for cllm_get_embedding().
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_embed_token(
     inf: *mut CLLMInference,
     token_id: u32,
     output: *mut f32,
 ) {
-    guard("cllm_embed_token", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let matrix = matrix(inf)?;
-            let out = ffi::slice_mut(output, matrix.dim, "output")?;
-            copy_row(&matrix, token_id, out)
-        }
-    });
+    let matrix = matrix(inf)?;
+    let out = ffi::slice_mut(output, matrix.dim, "output")?;
+    copy_row(&matrix, token_id, out)
 }
 
 /// embedding = transform * embedding.
@@ -159,21 +147,18 @@ pub unsafe extern "C" fn cllm_embed_token(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_lattice_transform(
     embedding: *mut f32,
     transform: *mut f32,
     dim: c_int,
 ) {
-    guard("cllm_apply_lattice_transform", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        let square = product("transform", &[n, n])?;
-        // SAFETY: the caller's promise; a transform that overlaps the vector is a copy.
-        unsafe {
-            let transform = ffi::input(transform, square, "transform", (embedding, n))?;
-            let x = ffi::slice_mut(embedding, n, "embedding")?;
-            lattice::embedding::apply_in_place(&transform, x)
-        }
-    });
+    let n = ffi::positive(dim, "dim")?;
+    let square = product("transform", &[n, n])?;
+    // A transform that overlaps the vector is a copy.
+    let transform = ffi::input(transform, square, "transform", (embedding, n))?;
+    let x = ffi::slice_mut(embedding, n, "embedding")?;
+    lattice::embedding::apply_in_place(&transform, x)
 }
 
 /// The embedding of a token after `model->embeddings.lattice_transform`, where the model has one.
@@ -188,19 +173,15 @@ pub unsafe extern "C" fn cllm_apply_lattice_transform(
 /// # Safety
 /// As for cllm_get_embedding().
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_get_embedding_transformed(
     inf: *mut CLLMInference,
     token_id: u32,
     output: *mut f32,
 ) {
-    guard("cllm_get_embedding_transformed", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let matrix = matrix(inf)?;
-            let out = ffi::slice_mut(output, matrix.dim, "output")?;
-            transformed_row(&matrix, token_id, out)
-        }
-    });
+    let matrix = matrix(inf)?;
+    let out = ffi::slice_mut(output, matrix.dim, "output")?;
+    transformed_row(&matrix, token_id, out)
 }
 
 /// cllm_get_embedding_transformed() for several tokens.
@@ -214,26 +195,22 @@ pub unsafe extern "C" fn cllm_get_embedding_transformed(
 /// # Safety
 /// As for cllm_get_embedding().
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_embed_tokens_batch(
     inf: *mut CLLMInference,
     token_ids: *mut u32,
     num_tokens: c_int,
     output: *mut f32,
 ) {
-    guard("cllm_embed_tokens_batch", (), || {
-        let n = ffi::positive(num_tokens, "num_tokens")?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let matrix = matrix(inf)?;
-            let ids = ffi::slice(token_ids, n, "token_ids")?;
-            let len = product("output", &[n, matrix.dim])?;
-            let out = ffi::slice_mut(output, len, "output")?;
-            let rows = ids.iter().zip(out.chunks_exact_mut(matrix.dim));
-            let outcomes = rows.map(|(&id, row)| transformed_row(&matrix, id, row));
-            // Every row is written; the first bad id is the error.
-            outcomes.fold(Ok(()), Result::and)
-        }
-    });
+    let n = ffi::positive(num_tokens, "num_tokens")?;
+    let matrix = matrix(inf)?;
+    let ids = ffi::slice(token_ids, n, "token_ids")?;
+    let len = product("output", &[n, matrix.dim])?;
+    let out = ffi::slice_mut(output, len, "output")?;
+    let rows = ids.iter().zip(out.chunks_exact_mut(matrix.dim));
+    let outcomes = rows.map(|(&id, row)| transformed_row(&matrix, id, row));
+    // Every row is written; the first bad id is the error.
+    outcomes.fold(Ok(()), Result::and)
 }
 
 /// Logits of a hidden vector: h' = inverse_transform * h where the model has that transform, else
@@ -249,26 +226,22 @@ pub unsafe extern "C" fn cllm_embed_tokens_batch(
 /// # Safety
 /// The arrays of the model have the sizes that it states; the others those above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_project_to_vocab(
     inf: *mut CLLMInference,
     hidden_state: *mut f32,
     logits: *mut f32,
 ) {
-    guard("cllm_project_to_vocab", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let matrix = matrix(inf)?;
-            let hidden = ffi::slice(hidden_state, matrix.dim, "hidden_state")?;
-            let mut x = cllm_kernels::memory::filled("a hidden vector", matrix.dim)?;
-            match matrix.inverse {
-                Some(inverse) => lattice::embedding::apply(&mut x, inverse, hidden),
-                None => x.copy_from_slice(hidden),
-            }
-            let out = ffi::slice_mut(logits, matrix.vocab, "logits")?;
-            matmul::matvec(&Pool::serial(), out, matrix.rows, &x);
-        }
-        Ok(())
-    });
+    let matrix = matrix(inf)?;
+    let hidden = ffi::slice(hidden_state, matrix.dim, "hidden_state")?;
+    let mut x = cllm_kernels::memory::filled("a hidden vector", matrix.dim)?;
+    match matrix.inverse {
+        Some(inverse) => lattice::embedding::apply(&mut x, inverse, hidden),
+        None => x.copy_from_slice(hidden),
+    }
+    let out = ffi::slice_mut(logits, matrix.vocab, "logits")?;
+    matmul::matvec(&Pool::serial(), out, matrix.rows, &x);
+    Ok(())
 }
 
 /// Logits of a hidden vector, as the forward pass computes them: inf->logits_i = hidden . E_i.
@@ -282,18 +255,15 @@ pub unsafe extern "C" fn cllm_project_to_vocab(
 /// # Safety
 /// The arrays of the model and of the context have the sizes that the model states.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_compute_logits(inf: *mut CLLMInference, hidden_state: *mut f32) {
-    guard("cllm_compute_logits", (), || {
-        // SAFETY: the caller's promise; a hidden vector inside the logits is a copy.
-        unsafe {
-            let matrix = matrix(inf)?;
-            let logits = ffi::get(inf, "inf")?.logits;
-            let x = ffi::input(hidden_state, matrix.dim, "hidden_state", (logits, matrix.vocab))?;
-            let out = ffi::slice_mut(logits, matrix.vocab, "inf->logits")?;
-            matmul::matvec(&Pool::serial(), out, matrix.rows, &x);
-        }
-        Ok(())
-    });
+    // A hidden vector inside the logits is a copy.
+    let matrix = matrix(inf)?;
+    let logits = ffi::get(inf, "inf")?.logits;
+    let x = ffi::input(hidden_state, matrix.dim, "hidden_state", (logits, matrix.vocab))?;
+    let out = ffi::slice_mut(logits, matrix.vocab, "inf->logits")?;
+    matmul::matvec(&Pool::serial(), out, matrix.rows, &x);
+    Ok(())
 }
 
 /// Euclidean length of a vector, summed in double precision.
@@ -305,13 +275,11 @@ pub unsafe extern "C" fn cllm_compute_logits(inf: *mut CLLMInference, hidden_sta
 /// # Safety
 /// `embedding` has `dim` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_embedding_norm(embedding: *mut f32, dim: c_int) -> f32 {
-    guard("cllm_embedding_norm", 0.0, || {
-        let n = ffi::positive(dim, "dim")?;
-        // SAFETY: the caller's promise.
-        let x = unsafe { ffi::slice(embedding, n, "embedding")? };
-        Ok(vector::square_sum(x).sqrt() as f32)
-    })
+    let n = ffi::positive(dim, "dim")?;
+    let x = ffi::slice(embedding, n, "embedding")?;
+    Ok(vector::square_sum(x).sqrt() as f32)
 }
 
 /// Scales a vector to unit length if it is longer than 1e-8.
@@ -322,11 +290,9 @@ pub unsafe extern "C" fn cllm_embedding_norm(embedding: *mut f32, dim: c_int) ->
 /// # Safety
 /// `embedding` has `dim` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_normalize_embedding(embedding: *mut f32, dim: c_int) {
-    guard("cllm_normalize_embedding", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        // SAFETY: the caller's promise.
-        lattice::normalize(unsafe { ffi::slice_mut(embedding, n, "embedding")? });
-        Ok(())
-    });
+    let n = ffi::positive(dim, "dim")?;
+    lattice::normalize(ffi::slice_mut(embedding, n, "embedding")?);
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::CLLMInference;
 use super::context::{self, ContextState};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::model::view;
 use crate::model::words::{self, Rule};
@@ -13,6 +13,7 @@ use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
 use cllm_engine::nn::model::ModelRef;
 use cllm_engine::rng;
+use cllm_macros::c_api;
 use rand::RngExt;
 use std::ffi::{c_char, c_int};
 use std::sync::Arc;
@@ -35,18 +36,14 @@ use std::sync::Arc;
 /// `inference` is NULL or live with buffers of V and d floats; `tokens` is NULL or holds
 /// `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_forward(
     inference: *mut CLLMInference,
     tokens: *mut u32,
     num_tokens: c_int,
 ) {
-    guard("cllm_forward", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let n = ffi::positive(num_tokens, "num_tokens")?;
-            forward(inference, ffi::slice(tokens, n, "tokens")?)
-        }
-    });
+    let n = ffi::positive(num_tokens, "num_tokens")?;
+    forward(inference, ffi::slice(tokens, n, "tokens")?)
 }
 
 /// # Safety
@@ -54,22 +51,19 @@ pub unsafe extern "C" fn cllm_forward(
 unsafe fn forward(inference: *mut CLLMInference, tokens: &[u32]) -> Result<()> {
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
-    // SAFETY: the caller's promise.
-    unsafe {
-        let context = ffi::get(inference, "inference")?;
-        let model = view::model(context.model)?;
-        if let Some((vocab, dim)) = state.made_for.filter(|&m| m != (model.vocab, model.dim)) {
-            return Err(Error::shape(format!(
-                "the context was made for {vocab} tokens and width {dim}, the model now has {} and {}",
-                model.vocab, model.dim
-            )));
-        }
-        let hidden = ffi::slice_mut(context.hidden_states, model.dim, "hidden_states")?;
-        let logits = ffi::slice_mut(context.logits, model.vocab, "logits")?;
-        let stamp = stamp(context, &model);
-        let ContextState { session, pool, .. } = state;
-        session.run(&Arc::clone(pool), &model, stamp, tokens, hidden, logits)
+    let context = ffi::get(inference, "inference")?;
+    let model = view::model(context.model)?;
+    if let Some((vocab, dim)) = state.made_for.filter(|&m| m != (model.vocab, model.dim)) {
+        return Err(Error::shape(format!(
+            "the context was made for {vocab} tokens and width {dim}, the model now has {} and {}",
+            model.vocab, model.dim
+        )));
     }
+    let hidden = ffi::slice_mut(context.hidden_states, model.dim, "hidden_states")?;
+    let logits = ffi::slice_mut(context.logits, model.vocab, "logits")?;
+    let stamp = stamp(context, &model);
+    let ContextState { session, pool, .. } = state;
+    session.run(&Arc::clone(pool), &model, stamp, tokens, hidden, logits)
 }
 
 /// Stands for the present state of the weights of the context's model.
@@ -102,23 +96,19 @@ fn settings(context: &CLLMInference, state: &ContextState) -> Settings {
 /// # Safety
 /// `inference` is NULL or live; `logits` is NULL or holds V floats.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_sample_token(
     inference: *mut CLLMInference,
     logits: *mut f32,
 ) -> c_int {
-    guard("cllm_sample_token", 0, || {
-        let state = context::state(inference)?;
-        let state = &mut *lock(&state);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let context = ffi::get(inference, "inference")?;
-            let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
-            let logits = ffi::slice_mut(logits, vocab, "logits")?;
-            let settings = settings(context, state);
-            let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
-            Ok(token as c_int)
-        }
-    })
+    let state = context::state(inference)?;
+    let state = &mut *lock(&state);
+    let context = ffi::get(inference, "inference")?;
+    let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
+    let logits = ffi::slice_mut(logits, vocab, "logits")?;
+    let settings = settings(context, state);
+    let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
+    Ok(token as c_int)
 }
 
 /// One draw among the k most probable tokens (ties: the lower id first).
@@ -132,14 +122,12 @@ pub unsafe extern "C" fn cllm_sample_token(
 /// # Safety
 /// `probs` is NULL or holds `vocab_size` floats.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_sample_top_k(probs: *mut f32, vocab_size: c_int, k: c_int) -> u32 {
-    guard("cllm_sample_top_k", 0, || {
-        let n = ffi::positive(vocab_size, "vocab_size")?;
-        // SAFETY: the caller's promise.
-        let probs = unsafe { ffi::slice(probs, n, "probs")? };
-        let k = usize::try_from(k).unwrap_or(0);
-        Ok(sampler::draw_top_k(probs, k, uniform(), &mut sampler::Scratch::default()) as u32)
-    })
+    let n = ffi::positive(vocab_size, "vocab_size")?;
+    let probs = ffi::slice(probs, n, "probs")?;
+    let k = usize::try_from(k).unwrap_or(0);
+    Ok(sampler::draw_top_k(probs, k, uniform(), &mut sampler::Scratch::default()) as u32)
 }
 
 /// One draw from the smallest set of most probable tokens whose probabilities reach `p`.
@@ -153,13 +141,11 @@ pub unsafe extern "C" fn cllm_sample_top_k(probs: *mut f32, vocab_size: c_int, k
 /// # Safety
 /// `probs` is NULL or holds `vocab_size` floats.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_sample_top_p(probs: *mut f32, vocab_size: c_int, p: f32) -> u32 {
-    guard("cllm_sample_top_p", 0, || {
-        let n = ffi::positive(vocab_size, "vocab_size")?;
-        // SAFETY: the caller's promise.
-        let probs = unsafe { ffi::slice(probs, n, "probs")? };
-        Ok(sampler::draw_top_p(probs, p, uniform(), &mut sampler::Scratch::default()) as u32)
-    })
+    let n = ffi::positive(vocab_size, "vocab_size")?;
+    let probs = ffi::slice(probs, n, "probs")?;
+    Ok(sampler::draw_top_p(probs, p, uniform(), &mut sampler::Scratch::default()) as u32)
 }
 
 /// A number in [0, 1) for the functions without a context.
@@ -185,16 +171,13 @@ impl Generation {
     /// `inference` is live.
     pub(crate) unsafe fn begin(inference: *mut CLLMInference, prompt: &[u8]) -> Result<Self> {
         context::check_live(inference)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let context = ffi::get(inference, "inference")?;
-            let sequence = words::ids_of_text(context.model, prompt, Rule::Inference, usize::MAX)?;
-            if sequence.is_empty() {
-                return Err(Error::argument("prompt", "empty", "at least one word"));
-            }
-            lock(&*context::state(inference)?).sequence.clone_from(&sequence);
-            Self::over(inference, sequence)
+        let context = ffi::get(inference, "inference")?;
+        let sequence = words::ids_of_text(context.model, prompt, Rule::Inference, usize::MAX)?;
+        if sequence.is_empty() {
+            return Err(Error::argument("prompt", "empty", "at least one word"));
         }
+        lock(&*context::state(inference)?).sequence.clone_from(&sequence);
+        Self::over(inference, sequence)
     }
 
     /// Goes on with the sequence of the context's latest generation.
@@ -207,27 +190,23 @@ impl Generation {
         if sequence.is_empty() {
             return Err(Error::State("the context has no generation to go on with".into()));
         }
-        // SAFETY: the caller's promise.
-        unsafe { Self::over(inference, sequence) }
+        Self::over(inference, sequence)
     }
 
     /// # Safety
     /// As [`Generation::begin`].
     unsafe fn over(inference: *mut CLLMInference, sequence: Vec<u32>) -> Result<Self> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let context = ffi::get(inference, "inference")?;
-            let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
-            let mut limit = positions.max(DEFAULT_CONTEXT);
-            let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
-            if sequence.len() + wanted.min(limit / 2) > limit {
-                // A prompt longer than the limit is not cut: generation has room for half a
-                // context behind it.
-                limit = sequence.len() + limit / 2;
-            }
-            let words = words::has_real_strings(context.model)?;
-            Ok(Self { inference, sequence, made: 0, wanted, limit, words })
+        let context = ffi::get(inference, "inference")?;
+        let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
+        let mut limit = positions.max(DEFAULT_CONTEXT);
+        let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
+        if sequence.len() + wanted.min(limit / 2) > limit {
+            // A prompt longer than the limit is not cut: generation has room for half a
+            // context behind it.
+            limit = sequence.len() + limit / 2;
         }
+        let words = words::has_real_strings(context.model)?;
+        Ok(Self { inference, sequence, made: 0, wanted, limit, words })
     }
 
     /// Prompt and continuation.
@@ -255,30 +234,27 @@ impl Generation {
             ));
             return Ok(None);
         }
-        // SAFETY: the caller's promise.
-        unsafe {
-            let context = ffi::get(self.inference, "inference")?;
-            let window = Session::window(&view::model(context.model)?, &self.sequence);
-            forward(self.inference, window)?;
-            let state = context::state(self.inference)?;
-            let state = &mut *lock(&state);
-            let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
-            let logits = ffi::slice_mut(context.logits, vocab, "logits")?;
-            let mut settings = settings(context, state);
-            if settings.temperature > 0.0 {
-                settings.temperature = settings.temperature.clamp(0.1, 2.0);
-            }
-            sampler::penalise(logits, &self.sequence, settings.repetition_penalty);
-            let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
-            let token = token as u32;
-            if self.words && is_end(&words::word_of(context.model, token)?) {
-                return Ok(None);
-            }
-            self.sequence.push(token);
-            state.sequence.push(token);
-            self.made += 1;
-            Ok(Some(token))
+        let context = ffi::get(self.inference, "inference")?;
+        let window = Session::window(&view::model(context.model)?, &self.sequence);
+        forward(self.inference, window)?;
+        let state = context::state(self.inference)?;
+        let state = &mut *lock(&state);
+        let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
+        let logits = ffi::slice_mut(context.logits, vocab, "logits")?;
+        let mut settings = settings(context, state);
+        if settings.temperature > 0.0 {
+            settings.temperature = settings.temperature.clamp(0.1, 2.0);
         }
+        sampler::penalise(logits, &self.sequence, settings.repetition_penalty);
+        let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
+        let token = token as u32;
+        if self.words && is_end(&words::word_of(context.model, token)?) {
+            return Ok(None);
+        }
+        self.sequence.push(token);
+        state.sequence.push(token);
+        self.made += 1;
+        Ok(Some(token))
     }
 }
 
@@ -306,32 +282,28 @@ fn is_end(word: &[u8]) -> bool {
 /// `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
 /// `max_output_length` bytes.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_generate(
     inference: *mut CLLMInference,
     prompt: *const c_char,
     output: *mut c_char,
     max_output_length: c_int,
 ) -> c_int {
-    guard("cllm_generate", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let room = ffi::positive(max_output_length, "max_output_length")?;
-            let output = ffi::slice_mut(output.cast::<u8>(), room, "output")?;
-            let prompt = ffi::bytes(prompt, "prompt")?;
-            let mut generation = match Generation::begin(inference, prompt) {
-                Ok(generation) => generation,
-                Err(error) => {
-                    put(output, format!("Error: {error}").as_bytes());
-                    return Err(error);
-                }
-            };
-            while generation.next()?.is_some() {}
-            let model = ffi::get(inference, "inference")?.model;
-            let (text, _) = words::text_of_ids(model, generation.sequence(), room, true)?;
-            put(output, &text);
-            Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
+    let room = ffi::positive(max_output_length, "max_output_length")?;
+    let output = ffi::slice_mut(output.cast::<u8>(), room, "output")?;
+    let prompt = ffi::bytes(prompt, "prompt")?;
+    let mut generation = match Generation::begin(inference, prompt) {
+        Ok(generation) => generation,
+        Err(error) => {
+            put(output, format!("Error: {error}").as_bytes());
+            return Err(error);
         }
-    })
+    };
+    while generation.next()?.is_some() {}
+    let model = ffi::get(inference, "inference")?.model;
+    let (text, _) = words::text_of_ids(model, generation.sequence(), room, true)?;
+    put(output, &text);
+    Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
 }
 
 /// Writes text and a NUL into a buffer of at least one byte, cut where it must be.

@@ -1,11 +1,11 @@
 //! Spiral positions, lattice coordinates and the embeddings made from them.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::{CLLMModel, CLLMToken};
 use crate::model::view;
 use cllm_compat::lattice::{self, embedding, spiral, symmetry};
-use cllm_engine::error::Result;
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// Position of a prime on the golden-angle spiral. With n = the number of primes below `prime`
@@ -23,22 +23,19 @@ use std::ffi::c_int;
 /// # Safety
 /// The outputs are NULL or floats.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_compute_spiral_position(
     prime: u64,
     angle: *mut f32,
     radius: *mut f32,
 ) {
-    guard("cllm_compute_spiral_position", (), || {
-        // SAFETY: the caller's promise; one output at a time, as they might be the same.
-        unsafe {
-            ffi::get(angle, "angle")?;
-            ffi::get(radius, "radius")?;
-            let (a, r) = spiral::position(prime)?;
-            *angle = a;
-            *radius = r;
-        }
-        Ok(())
-    });
+    // One output at a time, as they might be the same.
+    ffi::get(angle, "angle")?;
+    ffi::get(radius, "radius")?;
+    let (a, r) = spiral::position(prime)?;
+    *angle = a;
+    *radius = r;
+    Ok(())
 }
 
 /// Lattice coordinates of a token: with a and r of cllm_compute_spiral_position() and
@@ -52,13 +49,11 @@ pub unsafe extern "C" fn cllm_compute_spiral_position(
 /// # Safety
 /// `coords` is NULL or has 3 elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_map_token_to_lattice(token_id: u32, prime: u64, coords: *mut f32) {
-    guard("cllm_map_token_to_lattice", (), || {
-        // SAFETY: the caller's promise.
-        let out = unsafe { ffi::slice_mut(coords, 3, "coords")? };
-        out.copy_from_slice(&spiral::map_token(token_id, prime)?);
-        Ok(())
-    });
+    let out = ffi::slice_mut(coords, 3, "coords")?;
+    out.copy_from_slice(&spiral::map_token(token_id, prime)?);
+    Ok(())
 }
 
 /// Embedding of a token from its lattice coordinates (x, y, z): with k = i + 1 component i is
@@ -73,20 +68,18 @@ pub unsafe extern "C" fn cllm_map_token_to_lattice(token_id: u32, prime: u64, co
 /// # Safety
 /// `output` is NULL or has `embedding_dim` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_lattice_embedding(
     token_id: u32,
     prime: u64,
     embedding_dim: u32,
     output: *mut f32,
 ) {
-    guard("cllm_generate_lattice_embedding", (), || {
-        if embedding_dim == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        let out = unsafe { ffi::slice_mut(output, embedding_dim as usize, "output")? };
-        embedding::token(out, token_id, prime)
-    });
+    if embedding_dim == 0 {
+        return Ok(());
+    }
+    let out = ffi::slice_mut(output, embedding_dim as usize, "output")?;
+    embedding::token(out, token_id, prime)
 }
 
 /// Replaces the embeddings of a model by cllm_generate_lattice_embedding() of token t on the t-th
@@ -102,36 +95,32 @@ pub unsafe extern "C" fn cllm_generate_lattice_embedding(
 /// # Safety
 /// The arrays of the model have the sizes that it states; nothing else uses it during the call.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel) {
-    guard("cllm_generate_lattice_embeddings", (), || {
-        view::MODELS.find(model)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let m = view::live(model)?;
-            let dim = view::embedding_dim(m)?;
-            let rows = match m.embeddings.vocab_size {
-                0 => view::vocab_size(m)?,
-                n => n as usize,
-            };
-            let len = product("the embedding matrix", &[rows, dim])?;
-            let tokens: &mut [CLLMToken] = if m.tokens.is_null() {
-                &mut []
-            } else {
-                let n = usize::try_from(m.vocab_size).unwrap_or(0);
-                ffi::slice_mut(m.tokens, n.min(rows), "model->tokens")?
-            };
-            let e = ffi::slice_mut(m.embeddings.embeddings, len, "model->embeddings.embeddings")?;
-            embedding::table(e, dim, |t, placed| {
-                if let Some(token) = tokens.get_mut(t) {
-                    token.prime_encoding = placed.prime;
-                    token.lattice_coords = placed.coords;
-                    token.symmetry_group = symmetry::group(placed.prime);
-                }
-            })?;
+    view::MODELS.find(model)?;
+    let m = view::live(model)?;
+    let dim = view::embedding_dim(m)?;
+    let rows = match m.embeddings.vocab_size {
+        0 => view::vocab_size(m)?,
+        n => n as usize,
+    };
+    let len = product("the embedding matrix", &[rows, dim])?;
+    let tokens: &mut [CLLMToken] = if m.tokens.is_null() {
+        &mut []
+    } else {
+        let n = usize::try_from(m.vocab_size).unwrap_or(0);
+        ffi::slice_mut(m.tokens, n.min(rows), "model->tokens")?
+    };
+    let e = ffi::slice_mut(m.embeddings.embeddings, len, "model->embeddings.embeddings")?;
+    embedding::table(e, dim, |t, placed| {
+        if let Some(token) = tokens.get_mut(t) {
+            token.prime_encoding = placed.prime;
+            token.lattice_coords = placed.coords;
+            token.symmetry_group = symmetry::group(placed.prime);
         }
-        view::weights_changed(model);
-        Ok(())
-    });
+    })?;
+    view::weights_changed(model);
+    Ok(())
 }
 
 /// The lattice transform: with a_i = 2 pi 1.618034 i/dim the tridiagonal matrix
@@ -146,14 +135,12 @@ pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel)
 /// # Safety
 /// `transform` is NULL or has dim * dim elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_lattice_transform(transform: *mut f32, dim: c_int) {
-    guard("cllm_generate_lattice_transform", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        let len = product("transform", &[n, n])?;
-        // SAFETY: the caller's promise.
-        embedding::transform(unsafe { ffi::slice_mut(transform, len, "transform")? }, n);
-        Ok(())
-    });
+    let n = ffi::positive(dim, "dim")?;
+    let len = product("transform", &[n, n])?;
+    embedding::transform(ffi::slice_mut(transform, len, "transform")?, n);
+    Ok(())
 }
 
 /// Euclidean distance of two tokens' lattice coordinates.
@@ -162,17 +149,16 @@ pub unsafe extern "C" fn cllm_generate_lattice_transform(transform: *mut f32, di
 /// @param token2_id, prime2  likewise.
 /// @return the distance; 0 where a prime is above 10^12, which is an error.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub extern "C" fn cllm_lattice_token_distance(
     token1_id: u32,
     prime1: u64,
     token2_id: u32,
     prime2: u64,
 ) -> f32 {
-    guard("cllm_lattice_token_distance", 0.0, || {
-        let a = spiral::map_token(token1_id, prime1)?;
-        let b = spiral::map_token(token2_id, prime2)?;
-        Ok(lattice::distance(&a, &b))
-    })
+    let a = spiral::map_token(token1_id, prime1)?;
+    let b = spiral::map_token(token2_id, prime2)?;
+    Ok(lattice::distance(&a, &b))
 }
 
 /// The ids of the k tokens nearest to a token, nearest first; of equally near ones those that come
@@ -192,6 +178,7 @@ pub extern "C" fn cllm_lattice_token_distance(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_find_lattice_neighbors(
     token_id: u32,
     prime: u64,
@@ -201,20 +188,13 @@ pub unsafe extern "C" fn cllm_find_lattice_neighbors(
     k: c_int,
     neighbors: *mut u32,
 ) {
-    guard("cllm_find_lattice_neighbors", (), || {
-        let k = ffi::positive(k, "k")?;
-        let n = num_tokens as usize;
-        // SAFETY: the caller's promise; the inputs are done with before the output is borrowed,
-        // as it may be one of them.
-        let nearest: Result<Vec<u32>> = unsafe {
-            let ids = ffi::slice(all_tokens, n, "all_tokens")?;
-            let primes = ffi::slice(all_primes, n, "all_primes")?;
-            ffi::get(neighbors, "neighbors")?;
-            spiral::nearest_tokens((token_id, prime), ids, primes, k)
-        };
-        let nearest = nearest?;
-        // SAFETY: likewise.
-        unsafe { ffi::slice_mut(neighbors, nearest.len(), "neighbors")? }.copy_from_slice(&nearest);
-        Ok(())
-    });
+    let k = ffi::positive(k, "k")?;
+    let n = num_tokens as usize;
+    // The inputs are done with before the output is borrowed, as it may be one of them.
+    let ids = ffi::slice(all_tokens, n, "all_tokens")?;
+    let primes = ffi::slice(all_primes, n, "all_primes")?;
+    ffi::get(neighbors, "neighbors")?;
+    let nearest = spiral::nearest_tokens((token_id, prime), ids, primes, k)?;
+    ffi::slice_mut(neighbors, nearest.len(), "neighbors")?.copy_from_slice(&nearest);
+    Ok(())
 }

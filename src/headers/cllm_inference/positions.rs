@@ -2,13 +2,14 @@
 
 use super::CLLMInference;
 use super::embedding::model_of;
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{CLLMModel, PositionalEncoding};
 use crate::model::view;
 use cllm_compat::lattice::positions;
 use cllm_engine::error::{Error, Result};
 use cllm_kernels::memory::product;
 use cllm_kernels::vector;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 type Fill = fn(&mut [f32], usize);
@@ -26,15 +27,12 @@ fn tables(pe: &PositionalEncoding) -> [*mut f32; 4] {
 /// # Safety
 /// `pos_enc` is NULL or a `PositionalEncoding` whose tables have the sizes that it states.
 unsafe fn generate(pos_enc: *const PositionalEncoding, kind: usize) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let pe = ffi::get(pos_enc, "pos_enc")?;
-        let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
-        let len = product("a position table", &[length, dim])?;
-        let table = tables(pe)[kind];
-        let table = ffi::slice_mut(table, len, "the table of pos_enc")?;
-        FORMULAS[kind](table, dim);
-    }
+    let pe = ffi::get(pos_enc, "pos_enc")?;
+    let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
+    let len = product("a position table", &[length, dim])?;
+    let table = tables(pe)[kind];
+    let table = ffi::slice_mut(table, len, "the table of pos_enc")?;
+    FORMULAS[kind](table, dim);
     Ok(())
 }
 
@@ -50,11 +48,9 @@ unsafe fn generate(pos_enc: *const PositionalEncoding, kind: usize) -> Result<()
 /// # Safety
 /// The table has the size above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_spiral_encoding(pos_enc: *mut PositionalEncoding) {
-    guard("cllm_generate_spiral_encoding", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { generate(pos_enc, 0) }
-    });
+    generate(pos_enc, 0)
 }
 
 /// Fills `clock_positions`: row p is cos/sin(k a)(1 + 0.2 ln(p + 1)) with k = i/2 + 1,
@@ -67,11 +63,9 @@ pub unsafe extern "C" fn cllm_generate_spiral_encoding(pos_enc: *mut PositionalE
 /// # Safety
 /// The table has the size above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_clock_encoding(pos_enc: *mut PositionalEncoding) {
-    guard("cllm_generate_clock_encoding", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { generate(pos_enc, 1) }
-    });
+    generate(pos_enc, 1)
 }
 
 /// Fills `prime_positions`: with q the p-th prime (2 for row 0) row p is
@@ -84,11 +78,9 @@ pub unsafe extern "C" fn cllm_generate_clock_encoding(pos_enc: *mut PositionalEn
 /// # Safety
 /// The table has the size above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_prime_encoding(pos_enc: *mut PositionalEncoding) {
-    guard("cllm_generate_prime_encoding", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { generate(pos_enc, 2) }
-    });
+    generate(pos_enc, 2)
 }
 
 /// Fills `learned_positions` with sinusoids to start from: sin (even i) and cos (odd i) of
@@ -102,11 +94,9 @@ pub unsafe extern "C" fn cllm_generate_prime_encoding(pos_enc: *mut PositionalEn
 /// # Safety
 /// The table has the size above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_initialize_learned_encoding(pos_enc: *mut PositionalEncoding) {
-    guard("cllm_initialize_learned_encoding", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { generate(pos_enc, 3) }
-    });
+    generate(pos_enc, 3)
 }
 
 /// Allocates the tables of `model->pos_encoding` that are missing, and fills all four by their
@@ -126,38 +116,36 @@ pub unsafe extern "C" fn cllm_initialize_learned_encoding(pos_enc: *mut Position
 /// # Safety
 /// The tables of the model have the size that it states; nothing else uses it during the call.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_all_positional_encodings(model: *mut CLLMModel) {
-    guard("cllm_generate_all_positional_encodings", (), || {
-        view::MODELS.find(model)?;
-        // SAFETY: the caller's promise.
-        let pe = &mut unsafe { ffi::get_mut(model, "model")? }.pos_encoding;
-        let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
-        let len = product("a position table", &[length, dim])?;
-        if len == 0 {
-            return Ok(());
+    view::MODELS.find(model)?;
+    let pe = &mut ffi::get_mut(model, "model")?.pos_encoding;
+    let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
+    let len = product("a position table", &[length, dim])?;
+    if len == 0 {
+        return Ok(());
+    }
+    let mut made = [const { None }; 4];
+    for (slot, table) in made.iter_mut().zip(tables(pe)) {
+        if table.is_null() {
+            *slot = Some(CArray::<f32>::zeroed("a position table", len)?);
         }
-        let mut made = [const { None }; 4];
-        for (slot, table) in made.iter_mut().zip(tables(pe)) {
-            if table.is_null() {
-                *slot = Some(CArray::<f32>::zeroed("a position table", len)?);
-            }
+    }
+    let fields = [
+        &mut pe.spiral_positions,
+        &mut pe.clock_positions,
+        &mut pe.prime_positions,
+        &mut pe.learned_positions,
+    ];
+    for ((field, made), formula) in fields.into_iter().zip(made).zip(FORMULAS) {
+        if let Some(table) = made {
+            *field = table.into_raw();
         }
-        let fields = [
-            &mut pe.spiral_positions,
-            &mut pe.clock_positions,
-            &mut pe.prime_positions,
-            &mut pe.learned_positions,
-        ];
-        for ((field, made), formula) in fields.into_iter().zip(made).zip(FORMULAS) {
-            if let Some(table) = made {
-                *field = table.into_raw();
-            }
-            // SAFETY: the caller's promise, or the block just made.
-            formula(unsafe { ffi::slice_mut(*field, len, "a table")? }, dim);
-        }
-        view::weights_changed(model);
-        Ok(())
-    });
+        // Or the block just made.
+        formula(ffi::slice_mut(*field, len, "a table")?, dim);
+    }
+    view::weights_changed(model);
+    Ok(())
 }
 
 /// Frees the four tables and sets their pointers to NULL. The two sizes stay.
@@ -168,23 +156,21 @@ pub unsafe extern "C" fn cllm_generate_all_positional_encodings(model: *mut CLLM
 /// Each table is NULL or a malloc block that nothing uses any more; the same block may stand in
 /// several fields.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_free_positional_encoding(pos_enc: *mut PositionalEncoding) {
-    guard("cllm_free_positional_encoding", (), || {
-        // SAFETY: the caller's promise.
-        let pe = unsafe { ffi::get_mut(pos_enc, "pos_enc")? };
-        let old = tables(pe);
-        pe.spiral_positions = std::ptr::null_mut();
-        pe.clock_positions = std::ptr::null_mut();
-        pe.prime_positions = std::ptr::null_mut();
-        pe.learned_positions = std::ptr::null_mut();
-        for (i, table) in old.into_iter().enumerate() {
-            if !old[..i].contains(&table) {
-                // SAFETY: a block of malloc, freed once.
-                unsafe { ffi::free(table) };
-            }
+    let pe = ffi::get_mut(pos_enc, "pos_enc")?;
+    let old = tables(pe);
+    pe.spiral_positions = std::ptr::null_mut();
+    pe.clock_positions = std::ptr::null_mut();
+    pe.prime_positions = std::ptr::null_mut();
+    pe.learned_positions = std::ptr::null_mut();
+    for (i, table) in old.into_iter().enumerate() {
+        if !old[..i].contains(&table) {
+            // SAFETY: a block of malloc, freed once.
+            unsafe { ffi::free(table) };
         }
-        Ok(())
-    });
+    }
+    Ok(())
 }
 
 /// The table sizes of a context's model, where they fit its embeddings; none otherwise.
@@ -194,8 +180,7 @@ pub unsafe extern "C" fn cllm_free_positional_encoding(pos_enc: *mut PositionalE
 unsafe fn fitting<'a>(
     inference: *const CLLMInference,
 ) -> Result<(&'a PositionalEncoding, usize, usize)> {
-    // SAFETY: the caller's promise.
-    let model = unsafe { model_of(inference)? };
+    let model = model_of(inference)?;
     let dim = view::embedding_dim(model)?;
     let pe = &model.pos_encoding;
     let width = pe.embedding_dim as usize;
@@ -227,24 +212,21 @@ unsafe fn table_row<'a>(table: *const f32, p: usize, dim: usize) -> Result<&'a [
 /// # Safety
 /// The arrays have the sizes that the model states.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_positional_encoding(
     inference: *mut CLLMInference,
     embedding: *mut f32,
     position: c_int,
 ) {
-    guard("cllm_apply_positional_encoding", (), || {
-        let position = ffi::len(position, "position")?;
-        // SAFETY: the caller's promise; the row lies inside the table.
-        unsafe {
-            let (pe, length, dim) = fitting(inference)?;
-            let x = ffi::slice_mut(embedding, dim, "embedding")?;
-            if length > 0 && !pe.spiral_positions.is_null() {
-                let row = table_row(pe.spiral_positions, position.min(length - 1), dim)?;
-                vector::add_assign(x, row);
-            }
-        }
-        Ok(())
-    });
+    let position = ffi::len(position, "position")?;
+    // The row lies inside the table.
+    let (pe, length, dim) = fitting(inference)?;
+    let x = ffi::slice_mut(embedding, dim, "embedding")?;
+    if length > 0 && !pe.spiral_positions.is_null() {
+        let row = table_row(pe.spiral_positions, position.min(length - 1), dim)?;
+        vector::add_assign(x, row);
+    }
+    Ok(())
 }
 
 /// embedding += (spiral + clock + prime + learned)/4 of a position. A missing table counts as zeros.
@@ -260,24 +242,21 @@ pub unsafe extern "C" fn cllm_apply_positional_encoding(
 /// # Safety
 /// The arrays have the sizes that the model states.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_positional_encoding_complete(
     inf: *mut CLLMInference,
     embedding: *mut f32,
     position: c_int,
 ) {
-    guard("cllm_apply_positional_encoding_complete", (), || {
-        let position = ffi::len(position, "position")?;
-        // SAFETY: the caller's promise; the rows lie inside the tables.
-        unsafe {
-            let (pe, length, dim) = fitting(inf)?;
-            let x = ffi::slice_mut(embedding, dim, "embedding")?;
-            let row = position
-                .checked_rem(length)
-                .ok_or_else(|| Error::shape("the model has no position tables of its width"))?;
-            for table in tables(pe).into_iter().filter(|table| !table.is_null()) {
-                vector::axpy(x, 0.25, table_row(table, row, dim)?);
-            }
-        }
-        Ok(())
-    });
+    let position = ffi::len(position, "position")?;
+    // The rows lie inside the tables.
+    let (pe, length, dim) = fitting(inf)?;
+    let x = ffi::slice_mut(embedding, dim, "embedding")?;
+    let row = position
+        .checked_rem(length)
+        .ok_or_else(|| Error::shape("the model has no position tables of its width"))?;
+    for table in tables(pe).into_iter().filter(|table| !table.is_null()) {
+        vector::axpy(x, 0.25, table_row(table, row, dim)?);
+    }
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! The twelve symmetry groups.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_compat::lattice::{embedding, symmetry};
 use cllm_engine::error::{Error, Result};
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// A group for the transforms, which ignore those from 12 on.
@@ -25,8 +26,7 @@ fn known_group(symmetry_group: c_int) -> Result<u32> {
 /// As [`ffi::slice_mut`].
 unsafe fn vector<'a>(x: *mut f32, dim: c_int) -> Result<&'a mut [f32]> {
     let n = ffi::positive(dim, "dim")?;
-    // SAFETY: the caller's promise.
-    unsafe { ffi::slice_mut(x, n, "embedding") }
+    ffi::slice_mut(x, n, "embedding")
 }
 
 /// Symmetry group of a prime: prime mod 12.
@@ -34,8 +34,9 @@ unsafe fn vector<'a>(x: *mut f32, dim: c_int) -> Result<&'a mut [f32]> {
 /// @param prime  any number.
 /// @return 0..11.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub extern "C" fn cllm_compute_symmetry_group(prime: u64) -> u32 {
-    guard("cllm_compute_symmetry_group", 0, || Ok(symmetry::group(prime)))
+    Ok(symmetry::group(prime))
 }
 
 /// Applies the transform of a symmetry group g, in place. R rotates each pair of components
@@ -51,16 +52,14 @@ pub extern "C" fn cllm_compute_symmetry_group(prime: u64) -> u32 {
 /// # Safety
 /// `embedding` has `dim` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_symmetry_transform(
     embedding: *mut f32,
     symmetry_group: c_int,
     dim: c_int,
 ) {
-    guard("cllm_apply_symmetry_transform", (), || {
-        // SAFETY: the caller's promise.
-        symmetry::apply(unsafe { vector(embedding, dim)? }, known_group(symmetry_group)?);
-        Ok(())
-    });
+    symmetry::apply(vector(embedding, dim)?, known_group(symmetry_group)?);
+    Ok(())
 }
 
 /// Undoes cllm_apply_symmetry_transform().
@@ -72,16 +71,14 @@ pub unsafe extern "C" fn cllm_apply_symmetry_transform(
 /// # Safety
 /// `embedding` has `dim` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_inverse_symmetry_transform(
     embedding: *mut f32,
     symmetry_group: c_int,
     dim: c_int,
 ) {
-    guard("cllm_apply_inverse_symmetry_transform", (), || {
-        // SAFETY: the caller's promise.
-        symmetry::apply_inverse(unsafe { vector(embedding, dim)? }, known_group(symmetry_group)?);
-        Ok(())
-    });
+    symmetry::apply_inverse(vector(embedding, dim)?, known_group(symmetry_group)?);
+    Ok(())
 }
 
 /// Eight features of a vector x: length; sum of |x_i|; +1 or -1 for an even or odd number of
@@ -98,23 +95,20 @@ pub unsafe extern "C" fn cllm_apply_inverse_symmetry_transform(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_compute_symmetry_invariants(
     embedding: *mut f32,
     dim: c_int,
     features: *mut f32,
     num_features: c_int,
 ) {
-    guard("cllm_compute_symmetry_invariants", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        let count = ffi::positive(num_features, "num_features")?.min(8);
-        // SAFETY: the caller's promise; the input is done with before the output is borrowed.
-        unsafe {
-            let all = symmetry::invariants(ffi::slice(embedding, n, "embedding")?);
-            let out = ffi::slice_mut(features, count, "features")?;
-            out.copy_from_slice(&all[..count]);
-        }
-        Ok(())
-    });
+    let n = ffi::positive(dim, "dim")?;
+    let count = ffi::positive(num_features, "num_features")?.min(8);
+    // The input is done with before the output is borrowed.
+    let all = symmetry::invariants(ffi::slice(embedding, n, "embedding")?);
+    let out = ffi::slice_mut(features, count, "features")?;
+    out.copy_from_slice(&all[..count]);
+    Ok(())
 }
 
 /// cllm_apply_symmetry_transform(), then embedding = transform_matrix * embedding.
@@ -127,23 +121,20 @@ pub unsafe extern "C" fn cllm_compute_symmetry_invariants(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_equivariant_transform(
     embedding: *mut f32,
     symmetry_group: c_int,
     transform_matrix: *mut f32,
     dim: c_int,
 ) {
-    guard("cllm_apply_equivariant_transform", (), || {
-        let n = ffi::positive(dim, "dim")?;
-        let square = product("transform_matrix", &[n, n])?;
-        // SAFETY: the caller's promise; a matrix that overlaps the vector is a copy.
-        unsafe {
-            let matrix = ffi::input(transform_matrix, square, "transform_matrix", (embedding, n))?;
-            let x = ffi::slice_mut(embedding, n, "embedding")?;
-            symmetry::apply(x, group(symmetry_group));
-            embedding::apply_in_place(&matrix, x)
-        }
-    });
+    let n = ffi::positive(dim, "dim")?;
+    let square = product("transform_matrix", &[n, n])?;
+    // A matrix that overlaps the vector is a copy.
+    let matrix = ffi::input(transform_matrix, square, "transform_matrix", (embedding, n))?;
+    let x = ffi::slice_mut(embedding, n, "embedding")?;
+    symmetry::apply(x, group(symmetry_group));
+    embedding::apply_in_place(&matrix, x)
 }
 
 /// How well two vectors agree after the transforms of their groups: (cosine + 1)/2.
@@ -156,6 +147,7 @@ pub unsafe extern "C" fn cllm_apply_equivariant_transform(
 /// # Safety
 /// The arrays have `dim` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_symmetry_compatibility(
     embedding1: *mut f32,
     symmetry1: c_int,
@@ -163,14 +155,10 @@ pub unsafe extern "C" fn cllm_symmetry_compatibility(
     symmetry2: c_int,
     dim: c_int,
 ) -> f32 {
-    guard("cllm_symmetry_compatibility", 0.0, || {
-        let n = ffi::positive(dim, "dim")?;
-        // SAFETY: the caller's promise.
-        let (a, b) = unsafe {
-            (ffi::slice(embedding1, n, "embedding1")?, ffi::slice(embedding2, n, "embedding2")?)
-        };
-        symmetry::compatibility((a, group(symmetry1)), (b, group(symmetry2)))
-    })
+    let n = ffi::positive(dim, "dim")?;
+    let (a, b) =
+        (ffi::slice(embedding1, n, "embedding1")?, ffi::slice(embedding2, n, "embedding2")?);
+    symmetry::compatibility((a, group(symmetry1)), (b, group(symmetry2)))
 }
 
 /// Attention weights between symmetry groups: `mask[i][j]` = 1/(1 + d/2), d = the distance of the two
@@ -183,23 +171,20 @@ pub unsafe extern "C" fn cllm_symmetry_compatibility(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_symmetry_attention_mask(
     symmetry_groups: *mut c_int,
     seq_len: c_int,
     mask: *mut f32,
 ) {
-    guard("cllm_generate_symmetry_attention_mask", (), || {
-        let n = ffi::positive(seq_len, "seq_len")?;
-        let len = product("mask", &[n, n])?;
-        // SAFETY: the caller's promise.
-        let (groups, mask) = unsafe {
-            (ffi::slice(symmetry_groups, n, "symmetry_groups")?, ffi::slice_mut(mask, len, "mask")?)
-        };
-        for (&a, row) in groups.iter().zip(mask.chunks_exact_mut(n)) {
-            for (&b, weight) in groups.iter().zip(row) {
-                *weight = symmetry::attention(a, b);
-            }
+    let n = ffi::positive(seq_len, "seq_len")?;
+    let len = product("mask", &[n, n])?;
+    let (groups, mask) =
+        (ffi::slice(symmetry_groups, n, "symmetry_groups")?, ffi::slice_mut(mask, len, "mask")?);
+    for (&a, row) in groups.iter().zip(mask.chunks_exact_mut(n)) {
+        for (&b, weight) in groups.iter().zip(row) {
+            *weight = symmetry::attention(a, b);
         }
-        Ok(())
-    });
+    }
+    Ok(())
 }

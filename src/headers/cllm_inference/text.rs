@@ -1,8 +1,9 @@
 //! Text to ids and ids to text, by the words of a context's model.
 
 use super::{CLLMInference, context};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::model::words::{self, Rule};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// The ids of a text's words, one id per word. Words are separated by space, tab and line feed.
@@ -28,20 +29,16 @@ use std::ffi::{c_char, c_int};
 /// `inference` is NULL or a context whose model lives; `text` is NULL or a C string; `tokens` has
 /// room as said.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_tokenize(
     inference: *mut CLLMInference,
     text: *const c_char,
     tokens: *mut u32,
     max_tokens: c_int,
 ) -> c_int {
-    guard("cllm_tokenize", 0, || {
-        context::check_live(inference)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let model = ffi::get(inference.cast_const(), "inference")?.model;
-            words::write_ids(model, text, Rule::Inference, tokens, max_tokens)
-        }
-    })
+    context::check_live(inference)?;
+    let model = ffi::get(inference.cast_const(), "inference")?.model;
+    words::write_ids(model, text, Rule::Inference, tokens, max_tokens)
 }
 
 /// The words of ids, joined by single spaces. Left out are ids out of range, and the words `<PAD>`,
@@ -61,6 +58,7 @@ pub unsafe extern "C" fn cllm_tokenize(
 /// `inference` is NULL or a context whose model lives; `tokens` and `output` are NULL or have the
 /// sizes given.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_detokenize(
     inference: *mut CLLMInference,
     tokens: *mut u32,
@@ -68,12 +66,7 @@ pub unsafe extern "C" fn cllm_detokenize(
     output: *mut c_char,
     max_length: c_int,
 ) {
-    guard("cllm_detokenize", (), || {
-        context::check_live(inference)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let model = ffi::get(inference.cast_const(), "inference")?.model;
-            words::write_text(model, tokens, num_tokens, output, max_length, true)
-        }
-    })
+    context::check_live(inference)?;
+    let model = ffi::get(inference.cast_const(), "inference")?.model;
+    words::write_text(model, tokens, num_tokens, output, max_length, true)
 }

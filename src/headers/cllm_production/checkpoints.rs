@@ -1,6 +1,6 @@
 //! Checkpoints under the names of this header: another prefix, the same block.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::checkpoints::{
     check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
@@ -10,6 +10,7 @@ use crate::headers::cllm_training::state::{TrainingState, with};
 use crate::model::file;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::state as container;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,11 +31,8 @@ pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Pa
     prefix[8..12].copy_from_slice(&t.best_loss.to_le_bytes());
     prefix[12..16].copy_from_slice(&t.config.learning_rate.to_le_bytes());
     prefix[16..24].copy_from_slice(&seconds.to_le_bytes());
-    // SAFETY: the caller's promise.
-    unsafe {
-        file::write_model(t.model, &with_suffix(path, ".model"))?;
-        save_state(t, state, &prefix, path)
-    }
+    file::write_model(t.model, &with_suffix(path, ".model"))?;
+    save_state(t, state, &prefix, path)
 }
 
 /// Restores the state file `path`; a file of the original's, together with `path.model`.
@@ -49,27 +47,23 @@ unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> 
     else {
         return Err(Error::file(path, "shorter than the 40 bytes of its counters"));
     };
-    // SAFETY: the caller's promise.
-    unsafe {
-        if container::has_block(&file, PREFIX) {
-            restore_state(t, state, &file, PREFIX, path)?;
-        } else if file.len() == PREFIX {
-            let model = with_suffix(path, ".model");
-            check_original(&[], &model, path)?;
-            weights_from_file(t, state, &model)?;
-            // Nothing else is known of that run: its moments start anew.
-            t.current_step = 0;
-            original_moments(t, state, &[])?;
-            t.config.learning_rate = f32::from_le_bytes(rate);
-        } else {
-            return Err(Error::file(path, "not a checkpoint: no block at byte 40"));
-        }
+    if container::has_block(&file, PREFIX) {
+        restore_state(t, state, &file, PREFIX, path)?;
+    } else if file.len() == PREFIX {
+        let model = with_suffix(path, ".model");
+        check_original(&[], &model, path)?;
+        weights_from_file(t, state, &model)?;
+        // Nothing else is known of that run: its moments start anew.
+        t.current_step = 0;
+        original_moments(t, state, &[])?;
+        t.config.learning_rate = f32::from_le_bytes(rate);
+    } else {
+        return Err(Error::file(path, "not a checkpoint: no block at byte 40"));
     }
     t.current_epoch = c_int::from_le_bytes(epoch);
     t.current_step = c_int::from_le_bytes(step);
     t.best_loss = f32::from_le_bytes(best);
-    // SAFETY: the caller's promise.
-    unsafe { note_in_model(t) }
+    note_in_model(t)
 }
 
 /// Writes a checkpoint: the model file `filepath.model`, and `filepath`, which alone suffices to
@@ -86,18 +80,14 @@ unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> 
 /// # Safety
 /// `training` is NULL or live; `filepath` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn save_checkpoint(
     training: *mut CLLMTraining,
     filepath: *const c_char,
 ) -> c_int {
-    guard("save_checkpoint", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let path = ffi::path(filepath, "filepath")?;
-            with(training, |t, state| save(t, state, path))?;
-        }
-        Ok(0)
-    })
+    let path = ffi::path(filepath, "filepath")?;
+    with(training, |t, state| save(t, state, path))?;
+    Ok(0)
 }
 
 /// Restores a checkpoint of `save_checkpoint`: epoch, step, current and best loss, learning rate,
@@ -113,16 +103,12 @@ pub unsafe extern "C" fn save_checkpoint(
 /// # Safety
 /// `training` is NULL or live; `filepath` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn load_checkpoint(
     training: *mut CLLMTraining,
     filepath: *const c_char,
 ) -> c_int {
-    guard("load_checkpoint", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let path = ffi::path(filepath, "filepath")?;
-            with(training, |t, state| load(t, state, path))?;
-        }
-        Ok(0)
-    })
+    let path = ffi::path(filepath, "filepath")?;
+    with(training, |t, state| load(t, state, path))?;
+    Ok(0)
 }

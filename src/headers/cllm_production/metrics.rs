@@ -1,11 +1,12 @@
 //! The record of a run.
 
 use super::{METRICS, TrainingMetrics};
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use cllm_compat::metrics::{Metrics, Record};
 use cllm_engine::error::Result;
 use cllm_engine::file::atomic;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 use std::ptr;
@@ -20,14 +21,13 @@ pub(crate) fn write_csv(metrics: &Metrics, path: &Path) -> Result<()> {
 /// @param capacity most records that it takes, 0 or more; memory is taken as they come.
 /// @return the metrics; free them with free_training_metrics. NULL if capacity is negative.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn create_training_metrics(capacity: c_int) -> *mut TrainingMetrics {
-    guard("create_training_metrics", ptr::null_mut(), || {
-        let metrics = Metrics::new(ffi::len(capacity, "capacity")?);
-        // The block is only an address of its own; the records are found by it.
-        let handle = CArray::<u64>::zeroed("metrics", 1)?.into_raw().cast::<TrainingMetrics>();
-        METRICS.insert(handle, metrics);
-        Ok(handle)
-    })
+    let metrics = Metrics::new(ffi::len(capacity, "capacity")?);
+    // The block is only an address of its own; the records are found by it.
+    let handle = CArray::<u64>::zeroed("metrics", 1)?.into_raw().cast::<TrainingMetrics>();
+    METRICS.insert(handle, metrics);
+    Ok(handle)
 }
 
 /// Appends a record; one beyond the capacity is left out silently.
@@ -40,6 +40,7 @@ pub extern "C" fn create_training_metrics(capacity: c_int) -> *mut TrainingMetri
 /// # Safety
 /// `metrics` is NULL or from create_training_metrics.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn record_metrics(
     metrics: *mut TrainingMetrics,
     epoch: c_int,
@@ -47,11 +48,9 @@ pub unsafe extern "C" fn record_metrics(
     val_loss: f32,
     lr: f32,
 ) {
-    guard("record_metrics", (), || {
-        let metrics = METRICS.get(metrics)?;
-        let record = Record { epoch, train_loss, validation_loss: val_loss, learning_rate: lr };
-        lock(&metrics).record(record)
-    });
+    let metrics = METRICS.get(metrics)?;
+    let record = Record { epoch, train_loss, validation_loss: val_loss, learning_rate: lr };
+    lock(&metrics).record(record)
 }
 
 /// Writes the records as a CSV file, replacing one that stands there: the line
@@ -62,14 +61,12 @@ pub unsafe extern "C" fn record_metrics(
 /// # Safety
 /// `metrics` is NULL or from create_training_metrics; `filepath` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn save_metrics_csv(metrics: *mut TrainingMetrics, filepath: *const c_char) {
-    guard("save_metrics_csv", (), || {
-        let metrics = METRICS.get(metrics)?;
-        // SAFETY: the caller's promise.
-        let path = unsafe { ffi::path(filepath, "filepath")? };
-        let metrics = lock(&metrics);
-        write_csv(&metrics, path)
-    });
+    let metrics = METRICS.get(metrics)?;
+    let path = ffi::path(filepath, "filepath")?;
+    let metrics = lock(&metrics);
+    write_csv(&metrics, path)
 }
 
 /// Frees metrics.
@@ -79,15 +76,13 @@ pub unsafe extern "C" fn save_metrics_csv(metrics: *mut TrainingMetrics, filepat
 /// # Safety
 /// `metrics` is NULL or from create_training_metrics, and nothing uses it any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn free_training_metrics(metrics: *mut TrainingMetrics) {
-    guard("free_training_metrics", (), || {
-        if metrics.is_null() {
-            return Ok(());
-        }
-        METRICS.get(metrics)?;
-        METRICS.remove(metrics);
-        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
-        unsafe { METRICS.retire(metrics) };
-        Ok(())
-    });
+    if metrics.is_null() {
+        return Ok(());
+    }
+    METRICS.get(metrics)?;
+    METRICS.remove(metrics);
+    METRICS.retire(metrics);
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! Early stopping and the schedule object.
 
 use super::{EarlyStoppingState, LRScheduler};
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::state::TRAININGS;
 use cllm_engine::train::stopping::{EarlyStopping, WarmupCosine};
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::ptr;
 
@@ -17,14 +18,13 @@ const DEFAULT_RATE: f32 = 0.001;
 /// @param patience     checks in a row without improvement after which to stop.
 /// @return the state, one block that the program releases with `free()`; NULL without memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn create_early_stopping(
     initial_loss: f32,
     patience: c_int,
 ) -> *mut EarlyStoppingState {
-    guard("create_early_stopping", ptr::null_mut(), || {
-        let inner = EarlyStopping::new(initial_loss, patience);
-        Ok(CArray::copy_of("early stopping", &[EarlyStoppingState { inner }])?.into_raw())
-    })
+    let inner = EarlyStopping::new(initial_loss, patience);
+    Ok(CArray::copy_of("early stopping", &[EarlyStoppingState { inner }])?.into_raw())
 }
 
 /// Takes note of a validation loss. It improves if it is below the best one by more than a
@@ -37,15 +37,13 @@ pub extern "C" fn create_early_stopping(
 /// # Safety
 /// `state` is NULL or from create_early_stopping and not freed.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn check_early_stopping(
     state: *mut EarlyStoppingState,
     val_loss: f32,
 ) -> c_int {
-    guard("check_early_stopping", 0, || {
-        // SAFETY: the caller's promise.
-        let state = unsafe { ffi::get_mut(state, "state")? };
-        Ok(c_int::from(state.inner.check(val_loss)))
-    })
+    let state = ffi::get_mut(state, "state")?;
+    Ok(c_int::from(state.inner.check(val_loss)))
 }
 
 /// Makes a schedule: with lr = initial_lr and step s, s < warmup_steps gives
@@ -59,15 +57,14 @@ pub unsafe extern "C" fn check_early_stopping(
 /// @param total_steps  steps of the whole schedule.
 /// @return the scheduler, one block that the program releases with `free()`; NULL without memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn create_lr_scheduler(
     initial_lr: f32,
     warmup_steps: c_int,
     total_steps: c_int,
 ) -> *mut LRScheduler {
-    guard("create_lr_scheduler", ptr::null_mut(), || {
-        let inner = WarmupCosine::new(initial_lr, warmup_steps, total_steps);
-        Ok(CArray::copy_of("a scheduler", &[LRScheduler { inner }])?.into_raw())
-    })
+    let inner = WarmupCosine::new(initial_lr, warmup_steps, total_steps);
+    Ok(CArray::copy_of("a scheduler", &[LRScheduler { inner }])?.into_raw())
 }
 
 /// The learning rate at the scheduler's step; before the first `step_lr_scheduler` initial_lr.
@@ -77,11 +74,9 @@ pub extern "C" fn create_lr_scheduler(
 /// # Safety
 /// `scheduler` is NULL or from create_lr_scheduler and not freed.
 #[unsafe(no_mangle)]
+#[c_api(DEFAULT_RATE)]
 pub unsafe extern "C" fn get_learning_rate(scheduler: *mut LRScheduler) -> f32 {
-    guard("get_learning_rate", DEFAULT_RATE, || {
-        // SAFETY: the caller's promise.
-        Ok(unsafe { ffi::get(scheduler, "scheduler")? }.inner.rate())
-    })
+    Ok(ffi::get(scheduler, "scheduler")?.inner.rate())
 }
 
 /// Takes a step and sets `training->config.learning_rate` to the new rate; also
@@ -95,19 +90,17 @@ pub unsafe extern "C" fn get_learning_rate(scheduler: *mut LRScheduler) -> f32 {
 /// `scheduler` is NULL or from create_lr_scheduler and not freed; `training` is NULL or points to a
 /// `CLLMTraining` that no other thread uses.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn step_lr_scheduler(
     scheduler: *mut LRScheduler,
     training: *mut CLLMTraining,
 ) {
-    guard("step_lr_scheduler", (), || {
-        TRAININGS.find(training)?;
-        // SAFETY: the caller's promise.
-        let (scheduler, training) =
-            unsafe { (ffi::get_mut(scheduler, "scheduler")?, ffi::get_mut(training, "training")?) };
-        scheduler.inner.advance();
-        let rate = scheduler.inner.rate();
-        training.config.learning_rate = rate;
-        training.config.initial_learning_rate = rate;
-        Ok(())
-    });
+    TRAININGS.find(training)?;
+    let (scheduler, training) =
+        (ffi::get_mut(scheduler, "scheduler")?, ffi::get_mut(training, "training")?);
+    scheduler.inner.advance();
+    let rate = scheduler.inner.rate();
+    training.config.learning_rate = rate;
+    training.config.initial_learning_rate = rate;
+    Ok(())
 }

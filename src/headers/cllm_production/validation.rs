@@ -1,7 +1,7 @@
 //! Loss on text that is not trained on.
 
 use super::{VALIDATION_SETS, Validation, ValidationSet};
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::state::TRAININGS;
@@ -13,6 +13,7 @@ use cllm_engine::text::files::read_text;
 use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 use std::ptr;
@@ -32,11 +33,8 @@ impl Validation {
     /// As [`view::model`] for `training.model`.
     pub(crate) unsafe fn evaluate(&self, training: &CLLMTraining, pool: &Pool) -> Result<f32> {
         let rows = product("a batch", &[self.batch_size, self.seq_len])?;
-        // SAFETY: the caller's promise, for both.
-        let (model, ids) = unsafe {
-            let ids = words::ids_of_text(training.model, &self.text, Rule::Training, usize::MAX)?;
-            (view::model(training.model)?, ids)
-        };
+        let ids = words::ids_of_text(training.model, &self.text, Rule::Training, usize::MAX)?;
+        let model = view::model(training.model)?;
         // A workspace of its own: the training's activations stay as they are.
         let mut workspace = Workspace::default();
         let (mut sum, mut batches) = (0.0, 0u32);
@@ -69,21 +67,19 @@ impl Validation {
 /// # Safety
 /// `filepath` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn create_validation_set(
     filepath: *const c_char,
     batch_size: c_int,
     seq_len: c_int,
 ) -> *mut ValidationSet {
-    guard("create_validation_set", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        let path = unsafe { ffi::path(filepath, "filepath")? };
-        let set = Validation::read(path, batch_size, seq_len)?;
-        // The block is only an address of its own; the set is found by it.
-        let handle = CArray::<u64>::zeroed("a validation set", 1)?;
-        let handle = handle.into_raw().cast::<ValidationSet>();
-        VALIDATION_SETS.insert(handle, set);
-        Ok(handle)
-    })
+    let path = ffi::path(filepath, "filepath")?;
+    let set = Validation::read(path, batch_size, seq_len)?;
+    // The block is only an address of its own; the set is found by it.
+    let handle = CArray::<u64>::zeroed("a validation set", 1)?;
+    let handle = handle.into_raw().cast::<ValidationSet>();
+    VALIDATION_SETS.insert(handle, set);
+    Ok(handle)
 }
 
 /// Frees a validation set.
@@ -93,17 +89,15 @@ pub unsafe extern "C" fn create_validation_set(
 /// # Safety
 /// `val_set` is NULL or from create_validation_set, and nothing uses it any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn free_validation_set(val_set: *mut ValidationSet) {
-    guard("free_validation_set", (), || {
-        if val_set.is_null() {
-            return Ok(());
-        }
-        VALIDATION_SETS.get(val_set)?;
-        VALIDATION_SETS.remove(val_set);
-        // SAFETY: the registry knew it, so it is a block of ours; by the caller's promise unused.
-        unsafe { VALIDATION_SETS.retire(val_set) };
-        Ok(())
-    });
+    if val_set.is_null() {
+        return Ok(());
+    }
+    VALIDATION_SETS.get(val_set)?;
+    VALIDATION_SETS.remove(val_set);
+    VALIDATION_SETS.retire(val_set);
+    Ok(())
 }
 
 /// Mean loss of the training object's model on a validation set, in nats per token: over batches
@@ -119,18 +113,16 @@ pub unsafe extern "C" fn free_validation_set(val_set: *mut ValidationSet) {
 /// `training` is NULL or points to a `CLLMTraining` whose model's arrays hold what its sizes say;
 /// nothing changes the model meanwhile.
 #[unsafe(no_mangle)]
+#[c_api(f32::INFINITY)]
 pub unsafe extern "C" fn evaluate_validation(
     training: *mut CLLMTraining,
     val_set: *mut ValidationSet,
 ) -> f32 {
-    guard("evaluate_validation", f32::INFINITY, || {
-        let set = VALIDATION_SETS.get(val_set)?;
-        let pool = match TRAININGS.find(training)? {
-            Some(state) => Arc::clone(&lock(&state).pool),
-            None => Pool::shared(1)?,
-        };
-        let set = lock(&set);
-        // SAFETY: the caller's promise.
-        unsafe { set.evaluate(ffi::get(training, "training")?, &pool) }
-    })
+    let set = VALIDATION_SETS.get(val_set)?;
+    let pool = match TRAININGS.find(training)? {
+        Some(state) => Arc::clone(&lock(&state).pool),
+        None => Pool::shared(1)?,
+    };
+    let set = lock(&set);
+    set.evaluate(ffi::get(training, "training")?, &pool)
 }

@@ -1,7 +1,7 @@
 //! The run.
 
 use super::CompleteTrainingConfig;
-use crate::border::ffi::{self, guard, report};
+use crate::border::ffi::{self, report};
 use crate::headers::cllm_production::{Validation, checkpoints, metrics};
 use crate::headers::cllm_training::state::{TRAININGS, with};
 use crate::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig, loops};
@@ -12,6 +12,7 @@ use cllm_engine::limits::MAX_EPOCHS;
 use cllm_engine::train::schedule::{Kind, Schedule};
 use cllm_engine::train::stopping::EarlyStopping;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,7 @@ struct Settings {
 /// # Safety
 /// As [`ffi::path`].
 unsafe fn optional_path(pointer: *const c_char) -> Option<PathBuf> {
-    // SAFETY: the caller's promise.
-    unsafe { ffi::path(pointer, "a path").ok().map(Path::to_path_buf) }
+    ffi::path(pointer, "a path").ok().map(Path::to_path_buf)
 }
 
 /// Whether something that happens every `interval` epochs happens after this one.
@@ -48,14 +48,11 @@ impl Settings {
     /// # Safety
     /// Non-NULL paths of the configuration are C strings.
     unsafe fn new(c: &mut CompleteTrainingConfig, applied: &CLLMTrainingConfig) -> Result<Self> {
-        // SAFETY: the caller's promise.
-        let (validation_path, folder, metrics_path) = unsafe {
-            (
-                optional_path(c.val_data_path),
-                optional_path(c.checkpoint_dir),
-                optional_path(c.metrics_path),
-            )
-        };
+        let (validation_path, folder, metrics_path) = (
+            optional_path(c.val_data_path),
+            optional_path(c.checkpoint_dir),
+            optional_path(c.metrics_path),
+        );
         let mut validation = None;
         if c.use_validation != 0 {
             let path = validation_path.ok_or(Error::Null("config->val_data_path"));
@@ -65,7 +62,7 @@ impl Settings {
             match path.and_then(read) {
                 Ok(set) => validation = Some(set),
                 Err(error) => {
-                    report("train_complete", &format!("no validation: {error}"));
+                    report(format_args!("no validation: {error}"));
                     c.use_validation = 0;
                 }
             }
@@ -152,13 +149,11 @@ unsafe fn epochs(
         unwritten = Err(Error::Io { path: folder.clone(), source });
         settings.checkpoints = None;
     }
-    // SAFETY: the caller's promise, here and below.
-    let rates = unsafe { with(training, |t, _| Ok(schedule(t, settings)))? };
+    let rates = with(training, |t, _| Ok(schedule(t, settings)))?;
     let mut batch = 0;
     for epoch in 0..settings.epochs {
         let number = epoch + 1;
-        // SAFETY: as above.
-        let ran = unsafe {
+        let ran = {
             with(training, |t, _| {
                 t.current_epoch = epoch;
                 t.current_batch_offset = 0;
@@ -176,37 +171,31 @@ unsafe fn epochs(
         if let Some(set) =
             settings.validation.as_ref().filter(|_| due(number, settings.validation_interval))
         {
-            // SAFETY: as above.
-            match unsafe { with(training, |t, _| set.evaluate(t, &settings.pool)) } {
+            match with(training, |t, _| set.evaluate(t, &settings.pool)) {
                 Ok(loss) => {
                     validation_loss = loss;
                     stop |= settings.stopping.as_mut().is_some_and(|s| s.check(loss));
                 }
-                Err(error) => report("train_complete", &format!("no validation: {error}")),
+                Err(error) => report(format_args!("no validation: {error}")),
             }
         }
-        // SAFETY: as above.
-        unsafe {
-            with(training, |t, _| {
-                record.record(Record {
-                    epoch: number,
-                    train_loss: ran.mean(),
-                    validation_loss,
-                    learning_rate: t.config.learning_rate,
-                })
-            })?;
-        }
+        with(training, |t, _| {
+            record.record(Record {
+                epoch: number,
+                train_loss: ran.mean(),
+                validation_loss,
+                learning_rate: t.config.learning_rate,
+            })
+        })?;
         if due(number, settings.checkpoint_interval) {
             let name = format!("checkpoint_epoch_{number}.ckpt");
-            // SAFETY: as above.
-            unwritten = unwritten.and(unsafe { checkpoint(training, settings, &name) });
+            unwritten = unwritten.and(checkpoint(training, settings, &name));
         }
         if stop {
             break;
         }
     }
-    // SAFETY: as above.
-    unwritten.and(unsafe { checkpoint(training, settings, "final_checkpoint.ckpt") })
+    unwritten.and(checkpoint(training, settings, "final_checkpoint.ckpt"))
 }
 
 /// Makes `rate` the rate of the next batch, whatever the step.
@@ -222,8 +211,7 @@ fn set_rate(config: &mut CLLMTrainingConfig, rate: f32) {
 /// As [`train_complete`].
 unsafe fn checkpoint(training: *mut CLLMTraining, settings: &Settings, name: &str) -> Result<()> {
     let Some(folder) = &settings.checkpoints else { return Ok(()) };
-    // SAFETY: the caller's promise.
-    unsafe { with(training, |t, state| checkpoints::save(t, state, &folder.join(name))) }
+    with(training, |t, state| checkpoints::save(t, state, &folder.join(name)))
 }
 
 /// # Safety
@@ -234,34 +222,25 @@ unsafe fn run(training: *mut CLLMTraining, c: &mut CompleteTrainingConfig) -> Re
         return Err(Error::argument("num_epochs", epoch_count, "at most 1000000"));
     }
     if c.use_lll != 0 {
-        report("train_complete", "use_lll has no effect: the model keeps its width");
+        report("use_lll has no effect: the model keeps its width");
     }
-    // SAFETY: the caller's promise, here and below.
-    let (old, applied) = unsafe {
-        with(training, |t, _| {
-            let old = t.config;
-            apply(&mut t.config, c);
-            Ok((old, t.config))
-        })?
-    };
+    let (old, applied) = with(training, |t, _| {
+        let old = t.config;
+        apply(&mut t.config, c);
+        Ok((old, t.config))
+    })?;
     let mut record = Metrics::new(epoch_count);
-    // SAFETY: as above.
-    let outcome = unsafe {
-        Settings::new(c, &applied).and_then(|mut settings| {
-            let trained = epochs(training, &mut settings, &mut record);
-            // A run that did not begin leaves the record of an earlier one.
-            let path = settings.metrics_path.filter(|_| trained.is_ok() || !record.is_empty());
-            let written = path.map_or(Ok(()), |path| metrics::write_csv(&record, &path));
-            trained.and(written)
-        })
-    };
-    // SAFETY: as above.
-    unsafe {
-        with(training, |t, _| {
-            restore(&mut t.config, &old);
-            Ok(())
-        })?;
-    }
+    let outcome = Settings::new(c, &applied).and_then(|mut settings| {
+        let trained = epochs(training, &mut settings, &mut record);
+        // A run that did not begin leaves the record of an earlier one.
+        let path = settings.metrics_path.filter(|_| trained.is_ok() || !record.is_empty());
+        let written = path.map_or(Ok(()), |path| metrics::write_csv(&record, &path));
+        trained.and(written)
+    });
+    with(training, |t, _| {
+        restore(&mut t.config, &old);
+        Ok(())
+    })?;
     outcome
 }
 
@@ -304,8 +283,9 @@ fn defaults() -> CompleteTrainingConfig {
 ///
 /// @return the settings; their strings are static.
 #[unsafe(no_mangle)]
+#[c_api(defaults())]
 pub extern "C" fn create_default_complete_config() -> CompleteTrainingConfig {
-    guard("create_default_complete_config", defaults(), || Ok(defaults()))
+    Ok(defaults())
 }
 
 /// Trains for `config->num_epochs` epochs over `training->tokens`, as cllm_train_epoch does,
@@ -338,15 +318,13 @@ pub extern "C" fn create_default_complete_config() -> CompleteTrainingConfig {
 /// # Safety
 /// As cllm_train_epoch; `config` is NULL or points to settings whose strings are NULL or C strings.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn train_complete(
     training: *mut CLLMTraining,
     config: *mut CompleteTrainingConfig,
 ) -> c_int {
-    guard("train_complete", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe { run(training, ffi::get_mut(config, "config")?)? };
-        Ok(0)
-    })
+    run(training, ffi::get_mut(config, "config")?)?;
+    Ok(0)
 }
 
 /// train_complete with the default settings, except for the number of epochs, and batch size,
@@ -359,18 +337,17 @@ pub unsafe extern "C" fn train_complete(
 /// # Safety
 /// As cllm_train_epoch.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn train_quick(training: *mut CLLMTraining, num_epochs: c_int) -> c_int {
-    guard("train_quick", -1, || {
-        TRAININGS.get(training)?;
-        let mut config = CompleteTrainingConfig {
-            num_epochs,
-            batch_size: 0,
-            sequence_length: 0,
-            learning_rate: 0.0,
-            ..defaults()
-        };
-        // SAFETY: the caller's promise; the strings are static.
-        unsafe { run(training, &mut config)? };
-        Ok(0)
-    })
+    TRAININGS.get(training)?;
+    let mut config = CompleteTrainingConfig {
+        num_epochs,
+        batch_size: 0,
+        sequence_length: 0,
+        learning_rate: 0.0,
+        ..defaults()
+    };
+    // The strings are static.
+    run(training, &mut config)?;
+    Ok(0)
 }

@@ -22,32 +22,28 @@ const WHAT: &str = "the training buffers";
 pub(super) unsafe fn layer_rooms(m: &CLLMModel) -> Result<Vec<LayerRoom>> {
     let count = m.num_layers as usize;
     let mut rooms = cllm_kernels::memory::filled::<LayerRoom>(WHAT, count)?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        if !m.attention_layers.is_null() {
-            let layers: &[AttentionLayer] =
-                ffi::slice(m.attention_layers, count, "attention_layers")?;
-            for (room, a) in rooms.iter_mut().zip(layers) {
-                let width = product(WHAT, &[a.num_heads as usize, a.head_dim as usize])?;
-                room.attention = product(WHAT, &[width, width])?;
-                room.heads = a.num_heads as usize;
-            }
+    if !m.attention_layers.is_null() {
+        let layers: &[AttentionLayer] = ffi::slice(m.attention_layers, count, "attention_layers")?;
+        for (room, a) in rooms.iter_mut().zip(layers) {
+            let width = product(WHAT, &[a.num_heads as usize, a.head_dim as usize])?;
+            room.attention = product(WHAT, &[width, width])?;
+            room.heads = a.num_heads as usize;
         }
-        if !m.ff_layers.is_null() {
-            let layers: &[FeedForwardLayer] = ffi::slice(m.ff_layers, count, "ff_layers")?;
-            for (room, f) in rooms.iter_mut().zip(layers) {
-                room.hidden = f.hidden_dim as usize;
-                room.bias1 = room.hidden;
-                room.bias2 = f.output_dim as usize;
-                room.w1 = product(WHAT, &[room.hidden, f.input_dim as usize])?;
-                room.w2 = product(WHAT, &[room.hidden, room.bias2])?;
-            }
+    }
+    if !m.ff_layers.is_null() {
+        let layers: &[FeedForwardLayer] = ffi::slice(m.ff_layers, count, "ff_layers")?;
+        for (room, f) in rooms.iter_mut().zip(layers) {
+            room.hidden = f.hidden_dim as usize;
+            room.bias1 = room.hidden;
+            room.bias2 = f.output_dim as usize;
+            room.w1 = product(WHAT, &[room.hidden, f.input_dim as usize])?;
+            room.w2 = product(WHAT, &[room.hidden, room.bias2])?;
         }
-        if !m.layer_norms.is_null() {
-            let norms: &[CLLMLayerNorm] = ffi::slice(m.layer_norms, count, "layer_norms")?;
-            for (room, n) in rooms.iter_mut().zip(norms) {
-                room.gamma = n.dim as usize;
-            }
+    }
+    if !m.layer_norms.is_null() {
+        let norms: &[CLLMLayerNorm] = ffi::slice(m.layer_norms, count, "layer_norms")?;
+        for (room, n) in rooms.iter_mut().zip(norms) {
+            room.gamma = n.dim as usize;
         }
     }
     Ok(rooms)
@@ -147,8 +143,7 @@ unsafe fn entry(table: *mut *mut f32, layer: usize) -> Result<*mut *mut f32> {
     if table.is_null() {
         return Err(Error::Null("a table of activations"));
     }
-    // SAFETY: the caller's promise.
-    Ok(unsafe { table.add(layer) })
+    Ok(table.add(layer))
 }
 
 fn row_buffers(t: &mut CLLMTraining) -> [&mut *mut f32; 6] {
@@ -182,8 +177,8 @@ pub(super) unsafe fn resize(
     let width = product(WHAT, &[rows, d])?;
     let renew = |buffer: &mut *mut f32, len: usize| -> Result<()> {
         let new = lazy_block(len)?;
-        // SAFETY: the caller's promise: a block of malloc, or NULL.
-        unsafe { ffi::free(std::mem::replace(buffer, new)) };
+        // A block of malloc, or NULL.
+        ffi::free(std::mem::replace(buffer, new));
         Ok(())
     };
     for buffer in row_buffers(t) {
@@ -224,60 +219,58 @@ pub(super) unsafe fn resize(
 /// # Safety
 /// As [`resize`], and nothing uses the buffers any more.
 pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
-    // SAFETY: the caller's promise; the tables have an entry for each layer.
-    unsafe {
-        for l in 0..layers {
-            if !t.attention_grads.is_null() {
-                let g = &*t.attention_grads.add(l);
-                [g.query_lattice, g.key_lattice, g.value_lattice]
-                    .into_iter()
-                    .for_each(|block| ffi::free(block));
-            }
-            if !t.ff_grads.is_null() {
-                let g = &*t.ff_grads.add(l);
-                [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2]
-                    .into_iter()
-                    .for_each(|block| ffi::free(block));
-            }
-            if !t.ln_grads.is_null() {
-                let g = &*t.ln_grads.add(l);
-                [g.gamma, g.beta].into_iter().for_each(|block| ffi::free(block));
-            }
-            if !t.attention_cache.is_null() {
-                let c = &*t.attention_cache.add(l);
-                [c.attention_weights, c.queries, c.keys, c.values, c.scores]
-                    .into_iter()
-                    .for_each(|block| ffi::free(block));
-            }
-            for table in per_layer_tables(t) {
-                if !table.is_null() {
-                    ffi::free(*table.add(l));
-                }
-            }
+    // The tables have an entry for each layer.
+    for l in 0..layers {
+        if !t.attention_grads.is_null() {
+            let g = &*t.attention_grads.add(l);
+            [g.query_lattice, g.key_lattice, g.value_lattice]
+                .into_iter()
+                .for_each(|block| ffi::free(block));
+        }
+        if !t.ff_grads.is_null() {
+            let g = &*t.ff_grads.add(l);
+            [g.w1_lattice, g.w2_lattice, g.bias1, g.bias2]
+                .into_iter()
+                .for_each(|block| ffi::free(block));
+        }
+        if !t.ln_grads.is_null() {
+            let g = &*t.ln_grads.add(l);
+            [g.gamma, g.beta].into_iter().for_each(|block| ffi::free(block));
+        }
+        if !t.attention_cache.is_null() {
+            let c = &*t.attention_cache.add(l);
+            [c.attention_weights, c.queries, c.keys, c.values, c.scores]
+                .into_iter()
+                .for_each(|block| ffi::free(block));
         }
         for table in per_layer_tables(t) {
-            ffi::free(std::mem::replace(table, std::ptr::null_mut()));
+            if !table.is_null() {
+                ffi::free(*table.add(l));
+            }
         }
-        for buffer in row_buffers(t) {
-            ffi::free(std::mem::replace(buffer, std::ptr::null_mut()));
-        }
-        ffi::free(t.attention_grads);
-        ffi::free(t.ff_grads);
-        ffi::free(t.ln_grads);
-        ffi::free(t.attention_cache);
-        let floats = [
-            t.gradients,
-            t.optimizer_state,
-            t.master_weights,
-            t.backward_layer_input,
-            t.backward_layer_grad,
-            t.backward_temp_grad,
-            t.logits,
-        ];
-        floats.into_iter().for_each(|block| ffi::free(block));
-        ffi::free(t.fp16_activations);
-        ffi::free(t.fp16_gradients);
     }
+    for table in per_layer_tables(t) {
+        ffi::free(std::mem::replace(table, std::ptr::null_mut()));
+    }
+    for buffer in row_buffers(t) {
+        ffi::free(std::mem::replace(buffer, std::ptr::null_mut()));
+    }
+    ffi::free(t.attention_grads);
+    ffi::free(t.ff_grads);
+    ffi::free(t.ln_grads);
+    ffi::free(t.attention_cache);
+    let floats = [
+        t.gradients,
+        t.optimizer_state,
+        t.master_weights,
+        t.backward_layer_input,
+        t.backward_layer_grad,
+        t.backward_temp_grad,
+        t.logits,
+    ];
+    floats.into_iter().for_each(|block| ffi::free(block));
+    ffi::free(t.fp16_activations);
+    ffi::free(t.fp16_gradients);
 }
 
 /// Copies what the latest forward pass computed into the public buffers, logits included.
@@ -357,27 +350,24 @@ unsafe fn publish_attention(
     let scale = 1.0 / (h as f32).sqrt();
     let keys = cllm_kernels::attention::Heads { data: &qkv[d..], row: 3 * d, sequence: 0 };
     let square = positions * positions;
-    // SAFETY: the caller's promise.
-    unsafe {
-        for (i, buffer) in [cache.queries, cache.keys, cache.values].into_iter().enumerate() {
-            let out = ffi::slice_mut(buffer, positions * d, "attention_cache")?;
-            for (out, row) in out.chunks_exact_mut(d).zip(qkv.chunks_exact(3 * d)) {
-                out.copy_from_slice(&row[i * d..(i + 1) * d]);
-            }
+    for (i, buffer) in [cache.queries, cache.keys, cache.values].into_iter().enumerate() {
+        let out = ffi::slice_mut(buffer, positions * d, "attention_cache")?;
+        for (out, row) in out.chunks_exact_mut(d).zip(qkv.chunks_exact(3 * d)) {
+            out.copy_from_slice(&row[i * d..(i + 1) * d]);
         }
-        let scores = ffi::slice_mut(cache.scores, heads * square, "attention_cache scores")?;
-        let weights =
-            ffi::slice_mut(cache.attention_weights, heads * square, "attention_cache weights")?;
-        scores.fill(0.0);
-        weights.fill(0.0);
-        for head in 0..heads {
-            for i in 0..positions {
-                let at = head * square + i * positions;
-                let query = &qkv[i * 3 * d + head * h..][..h];
-                let seen = at..at + i + 1;
-                let (scores, weights) = (&mut scores[seen.clone()], &mut weights[seen]);
-                row_weights(query, &keys, head, scale, scores, weights);
-            }
+    }
+    let scores = ffi::slice_mut(cache.scores, heads * square, "attention_cache scores")?;
+    let weights =
+        ffi::slice_mut(cache.attention_weights, heads * square, "attention_cache weights")?;
+    scores.fill(0.0);
+    weights.fill(0.0);
+    for head in 0..heads {
+        for i in 0..positions {
+            let at = head * square + i * positions;
+            let query = &qkv[i * 3 * d + head * h..][..h];
+            let seen = at..at + i + 1;
+            let (scores, weights) = (&mut scores[seen.clone()], &mut weights[seen]);
+            row_weights(query, &keys, head, scale, scores, weights);
         }
     }
     Ok(())

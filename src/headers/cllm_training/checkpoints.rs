@@ -4,7 +4,7 @@ use super::CLLMTraining;
 use super::buffers::copy_master_weights;
 use super::loops::note_in_model;
 use super::state::{TrainingState, with};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, Plan, Raw, kind_name, weights_changed};
@@ -12,6 +12,7 @@ use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::{Problem, atomic, state as container};
 use cllm_engine::nn::model::{AttentionLayout, Kind, Params};
+use cllm_macros::c_api;
 use std::ffi::{OsString, c_char, c_int};
 use std::path::{Path, PathBuf};
 
@@ -40,19 +41,13 @@ pub(crate) unsafe fn save_state(
     prefix: &[u8],
     path: &Path,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let (plan, weights, moments) = unsafe {
-        let plan = state.plan(t)?;
-        let weights = view::read(plan.params.clone())?;
-        let moments = match t.optimizer_state.is_null() {
-            true => None,
-            false => Some(ffi::slice(
-                t.optimizer_state,
-                2 * plan.params.embeddings.len,
-                "optimizer_state",
-            )?),
-        };
-        (plan, weights, moments)
+    let plan = state.plan(t)?;
+    let weights = view::read(plan.params.clone())?;
+    let moments = match t.optimizer_state.is_null() {
+        true => None,
+        false => {
+            Some(ffi::slice(t.optimizer_state, 2 * plan.params.embeddings.len, "optimizer_state")?)
+        }
     };
     state.sync(&plan.params);
     let mut writer = container::StateWriter::new(prefix)
@@ -71,8 +66,7 @@ pub(crate) unsafe fn save_state(
         .f32("loss_scale", t.current_loss_scale)
         .i32("loss_scale_steps", t.loss_scale_steps);
     let spiral = match plan.spiral {
-        // SAFETY: the caller's promise.
-        Some(s) => Some(unsafe { ffi::slice(s.pointer, s.len, "spiral_positions")? }),
+        Some(s) => Some(ffi::slice(s.pointer, s.len, "spiral_positions")?),
         None => None,
     };
     writer = writer.maybe_f32s("spiral", spiral);
@@ -113,60 +107,57 @@ pub(crate) unsafe fn restore_state(
 ) -> Result<()> {
     let at = |problem: Problem| Problem::at(path)(problem);
     let saved = container::State::parse(file, prefix_len).map_err(at)?;
-    // SAFETY: the caller's promise.
-    let plan = unsafe { state.plan(t)? };
+    let plan = state.plan(t)?;
     check(&saved, &plan).map_err(at)?;
 
-    // SAFETY: the caller's promise; every array was checked to be there in the right length.
-    unsafe {
-        state.sync(&plan.params);
-        super::state::reserve_optimizer_state(t, plan.params.embeddings.len)?;
-        let vocabulary = plan.params.embeddings.len;
-        let both = ffi::slice_mut(t.optimizer_state, 2 * vocabulary, "optimizer_state")?;
-        // Memory first: after this nothing can fail.
-        for slot in state.slots.iter_mut() {
-            slot.accumulated.grow("the accumulated gradients", slot.len)?;
-            slot.reserve_moments()?;
-        }
-        if let (Some(raw), Ok(Some(values))) =
-            (plan.spiral, saved.maybe_f32s("spiral", plan.spiral.map_or(0, |s| s.len)))
-        {
-            values.copy_to(ffi::slice_mut(raw.pointer, raw.len, "spiral_positions")?)?;
-        }
-        let mut slots = state.slots.iter_mut();
-        view::write(plan.params)?.try_map(|kind, layer, w| {
-            let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
-            let fill = |what: &str, out: &mut [f32]| -> Result<()> {
-                match saved.maybe_f32s(&key(what, kind, layer), out.len()).map_err(at)? {
-                    Some(values) => values.copy_to(out)?,
-                    None => out.fill(0.0),
-                }
-                Ok(())
-            };
-            fill("w", w)?;
-            fill("acc", &mut slot.accumulated)?;
-            if kind == Kind::Embeddings {
-                let (first, second) = both.split_at_mut(w.len());
-                fill("m1", first)?;
-                fill("m2", second)
-            } else {
-                fill("m1", &mut slot.moment1)?;
-                fill("m2", &mut slot.moment2)
-            }
-        })?;
-        drop(slots);
-        state.updates = saved.u64("updates").map_err(at)?;
-        state.skipped = saved.u64("skipped").map_err(at)?;
-        state.gradient_norm = saved.f64("gradient_norm").map_err(at)?;
-        t.accumulation_step = saved.i32("accumulation_step").map_err(at)?;
-        t.current_batch_offset = saved.i32("current_batch_offset").map_err(at)?;
-        t.total_batches = saved.i32("total_batches").map_err(at)?;
-        t.current_loss = saved.f32("current_loss").map_err(at)?;
-        t.config.learning_rate = saved.f32("learning_rate").map_err(at)?;
-        t.current_loss_scale = saved.f32("loss_scale").map_err(at)?;
-        t.loss_scale_steps = saved.i32("loss_scale_steps").map_err(at)?;
-        weights_replaced(t, state)
+    // Every array was checked to be there in the right length.
+    state.sync(&plan.params);
+    super::state::reserve_optimizer_state(t, plan.params.embeddings.len)?;
+    let vocabulary = plan.params.embeddings.len;
+    let both = ffi::slice_mut(t.optimizer_state, 2 * vocabulary, "optimizer_state")?;
+    // Memory first: after this nothing can fail.
+    for slot in state.slots.iter_mut() {
+        slot.accumulated.grow("the accumulated gradients", slot.len)?;
+        slot.reserve_moments()?;
     }
+    if let (Some(raw), Ok(Some(values))) =
+        (plan.spiral, saved.maybe_f32s("spiral", plan.spiral.map_or(0, |s| s.len)))
+    {
+        values.copy_to(ffi::slice_mut(raw.pointer, raw.len, "spiral_positions")?)?;
+    }
+    let mut slots = state.slots.iter_mut();
+    view::write(plan.params)?.try_map(|kind, layer, w| {
+        let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
+        let fill = |what: &str, out: &mut [f32]| -> Result<()> {
+            match saved.maybe_f32s(&key(what, kind, layer), out.len()).map_err(at)? {
+                Some(values) => values.copy_to(out)?,
+                None => out.fill(0.0),
+            }
+            Ok(())
+        };
+        fill("w", w)?;
+        fill("acc", &mut slot.accumulated)?;
+        if kind == Kind::Embeddings {
+            let (first, second) = both.split_at_mut(w.len());
+            fill("m1", first)?;
+            fill("m2", second)
+        } else {
+            fill("m1", &mut slot.moment1)?;
+            fill("m2", &mut slot.moment2)
+        }
+    })?;
+    drop(slots);
+    state.updates = saved.u64("updates").map_err(at)?;
+    state.skipped = saved.u64("skipped").map_err(at)?;
+    state.gradient_norm = saved.f64("gradient_norm").map_err(at)?;
+    t.accumulation_step = saved.i32("accumulation_step").map_err(at)?;
+    t.current_batch_offset = saved.i32("current_batch_offset").map_err(at)?;
+    t.total_batches = saved.i32("total_batches").map_err(at)?;
+    t.current_loss = saved.f32("current_loss").map_err(at)?;
+    t.config.learning_rate = saved.f32("learning_rate").map_err(at)?;
+    t.current_loss_scale = saved.f32("loss_scale").map_err(at)?;
+    t.loss_scale_steps = saved.i32("loss_scale_steps").map_err(at)?;
+    weights_replaced(t, state)
 }
 
 /// Whether a checkpoint has every number, and exactly the arrays of this model.
@@ -217,8 +208,7 @@ fn check(saved: &container::State, plan: &Plan) -> Result<(), Problem> {
 /// As [`save_state`].
 unsafe fn weights_replaced(t: &mut CLLMTraining, state: &mut TrainingState) -> Result<()> {
     state.input.clear();
-    // SAFETY: the caller's promise.
-    copy_master_weights(t, unsafe { ffi::get(t.model, "model")? });
+    copy_master_weights(t, ffi::get(t.model, "model")?);
     weights_changed(t.model);
     Ok(())
 }
@@ -245,19 +235,17 @@ pub(crate) unsafe fn weights_from_file(
         // Such a file holds d×d floats of each attention matrix, whatever its layout uses of them.
         lock(&record).layout = AttentionLayout::Full;
     }
-    // SAFETY: the caller's promise; the draft is a model of the library's, with room for that.
-    unsafe {
-        let file = view::plan(draft.0)?;
-        let from = view::read(file.params.clone())?;
-        let plan = state.plan(t)?;
-        let pairs = matching(&from, &plan.params)
-            .filter(|_| file.dim == plan.dim)
-            .ok_or_else(|| Error::file(path, "the model has another shape"))?;
-        for (values, raw) in pairs {
-            ffi::slice_mut(raw.pointer, raw.len, "a weight array")?.copy_from_slice(values);
-        }
-        weights_replaced(t, state)
+    // The draft is a model that the library made, with room for that.
+    let file = view::plan(draft.0)?;
+    let from = view::read(file.params.clone())?;
+    let plan = state.plan(t)?;
+    let pairs = matching(&from, &plan.params)
+        .filter(|_| file.dim == plan.dim)
+        .ok_or_else(|| Error::file(path, "the model has another shape"))?;
+    for (values, raw) in pairs {
+        ffi::slice_mut(raw.pointer, raw.len, "a weight array")?.copy_from_slice(values);
     }
+    weights_replaced(t, state)
 }
 
 /// The arrays of a file beside those of the model; `None` unless all of the model's are there in
@@ -302,11 +290,8 @@ pub(crate) unsafe fn original_moments(
     state: &mut TrainingState,
     floats: &[u8],
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let mut tensors = unsafe {
-        let plan = state.plan(t)?;
-        state.tensors(t, plan.params, Vec::new())?
-    };
+    let plan = state.plan(t)?;
+    let mut tensors = state.tensors(t, plan.params, Vec::new())?;
     for tensor in &mut tensors {
         tensor.moment1.fill(0.0);
         tensor.moment2.fill(0.0);
@@ -338,26 +323,22 @@ pub(crate) unsafe fn original_moments(
 /// # Safety
 /// `training` is NULL or live; `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_save_checkpoint(
     training: *mut CLLMTraining,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_save_checkpoint", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let path = ffi::path(filename, "filename")?;
-            with(training, |t, state| {
-                file::write_model(t.model, path)?;
-                let mut prefix = [0; PREFIX];
-                prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());
-                prefix[4..8].copy_from_slice(&t.current_step.to_le_bytes());
-                prefix[8..12].copy_from_slice(&t.current_loss.to_le_bytes());
-                prefix[12..].copy_from_slice(&t.best_loss.to_le_bytes());
-                save_state(t, state, &prefix, &with_suffix(path, ".state"))
-            })?;
-        }
-        Ok(0)
-    })
+    let path = ffi::path(filename, "filename")?;
+    with(training, |t, state| {
+        file::write_model(t.model, path)?;
+        let mut prefix = [0; PREFIX];
+        prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());
+        prefix[4..8].copy_from_slice(&t.current_step.to_le_bytes());
+        prefix[8..12].copy_from_slice(&t.current_loss.to_le_bytes());
+        prefix[12..].copy_from_slice(&t.best_loss.to_le_bytes());
+        save_state(t, state, &prefix, &with_suffix(path, ".state"))
+    })?;
+    Ok(0)
 }
 
 /// Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
@@ -373,41 +354,36 @@ pub unsafe extern "C" fn cllm_save_checkpoint(
 /// # Safety
 /// `training` is NULL or live; `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_load_checkpoint(
     training: *mut CLLMTraining,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_load_checkpoint", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let name = ffi::path(filename, "filename")?;
-            let path = with_suffix(name, ".state");
-            with(training, |t, state| {
-                let file = container::load(&path)?;
-                let word = |i: usize| file.get(4 * i..4 * i + 4)?.try_into().ok();
-                let [Some(epoch), Some(step), Some(loss), Some(best)] = [0, 1, 2, 3].map(word)
-                else {
-                    return Err(Error::file(&path, "shorter than the 16 bytes of its counters"));
-                };
-                let ours = container::has_block(&file, PREFIX);
-                if ours {
-                    restore_state(t, state, &file, PREFIX, &path)?;
-                } else {
-                    check_original(&file[PREFIX..], name, &path)?;
-                }
-                t.current_epoch = c_int::from_le_bytes(epoch);
-                t.current_step = c_int::from_le_bytes(step);
-                t.current_loss = f32::from_le_bytes(loss);
-                t.best_loss = f32::from_le_bytes(best);
-                if !ours {
-                    original_moments(t, state, &file[PREFIX..])?;
-                    if let Err(error) = weights_from_file(t, state, name) {
-                        ffi::report("cllm_load_checkpoint", &format!("weights kept: {error}"));
-                    }
-                }
-                note_in_model(t)?;
-                Ok(0)
-            })
+    let name = ffi::path(filename, "filename")?;
+    let path = with_suffix(name, ".state");
+    with(training, |t, state| {
+        let file = container::load(&path)?;
+        let word = |i: usize| file.get(4 * i..4 * i + 4)?.try_into().ok();
+        let [Some(epoch), Some(step), Some(loss), Some(best)] = [0, 1, 2, 3].map(word) else {
+            return Err(Error::file(&path, "shorter than the 16 bytes of its counters"));
+        };
+        let ours = container::has_block(&file, PREFIX);
+        if ours {
+            restore_state(t, state, &file, PREFIX, &path)?;
+        } else {
+            check_original(&file[PREFIX..], name, &path)?;
         }
+        t.current_epoch = c_int::from_le_bytes(epoch);
+        t.current_step = c_int::from_le_bytes(step);
+        t.current_loss = f32::from_le_bytes(loss);
+        t.best_loss = f32::from_le_bytes(best);
+        if !ours {
+            original_moments(t, state, &file[PREFIX..])?;
+            if let Err(error) = weights_from_file(t, state, name) {
+                ffi::report(format_args!("weights kept: {error}"));
+            }
+        }
+        note_in_model(t)?;
+        Ok(0)
     })
 }

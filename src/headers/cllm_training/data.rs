@@ -2,12 +2,13 @@
 
 use super::CLLMTraining;
 use super::state::{self, batch_shape};
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::Error;
 use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::files::read_text;
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// Appends the tokens of a text file to `training->tokens`.
@@ -26,41 +27,37 @@ use std::ffi::{c_char, c_int};
 /// # Safety
 /// `training` is NULL or live, `tokens` holds `num_tokens` ids; `filename` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_load_training_data(
     training: *mut CLLMTraining,
     filename: *const c_char,
 ) -> c_int {
-    guard("cllm_load_training_data", -1, || {
-        let known = state::TRAININGS.find(training)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let t = ffi::get_mut(training, "training")?;
-            let text = read_text(ffi::path(filename, "filename")?, MAX_DOCUMENT_BYTES)?;
-            let ids = words::ids_of_text(t.model, &text, Rule::Training, usize::MAX)?;
-            let appended = c_int::try_from(ids.len())
-                .map_err(|_| Error::argument("the file's tokens", ids.len(), "below 2^31"))?;
-            let old = match t.tokens.is_null() {
-                true => &[][..],
-                false => ffi::slice(t.tokens, t.num_tokens, "tokens")?,
-            };
-            let total = old.len().saturating_add(ids.len());
-            let mut all = CArray::<u32>::zeroed("the training tokens", total)?;
-            let (head, tail) = all.as_mut_slice().split_at_mut(old.len());
-            head.copy_from_slice(old);
-            tail.copy_from_slice(&ids);
-            let new = all.into_raw();
-            let previous = std::mem::replace(&mut t.tokens, new);
-            t.num_tokens = total;
-            if let Some(state) = known {
-                let own = std::mem::replace(&mut lock(&state).own_tokens, new.addr());
-                if own == previous.addr() {
-                    ffi::free(previous);
-                }
-            }
-            t.total_batches = total_batches(t);
-            Ok(appended)
+    let known = state::TRAININGS.find(training)?;
+    let t = ffi::get_mut(training, "training")?;
+    let text = read_text(ffi::path(filename, "filename")?, MAX_DOCUMENT_BYTES)?;
+    let ids = words::ids_of_text(t.model, &text, Rule::Training, usize::MAX)?;
+    let appended = c_int::try_from(ids.len())
+        .map_err(|_| Error::argument("the file's tokens", ids.len(), "below 2^31"))?;
+    let old = match t.tokens.is_null() {
+        true => &[][..],
+        false => ffi::slice(t.tokens, t.num_tokens, "tokens")?,
+    };
+    let total = old.len().saturating_add(ids.len());
+    let mut all = CArray::<u32>::zeroed("the training tokens", total)?;
+    let (head, tail) = all.as_mut_slice().split_at_mut(old.len());
+    head.copy_from_slice(old);
+    tail.copy_from_slice(&ids);
+    let new = all.into_raw();
+    let previous = std::mem::replace(&mut t.tokens, new);
+    t.num_tokens = total;
+    if let Some(state) = known {
+        let own = std::mem::replace(&mut lock(&state).own_tokens, new.addr());
+        if own == previous.addr() {
+            ffi::free(previous);
         }
-    })
+    }
+    t.total_batches = total_batches(t);
+    Ok(appended)
 }
 
 fn total_batches(t: &CLLMTraining) -> c_int {

@@ -1,9 +1,10 @@
 //! Operations on one array of gradients or weights, without a training object.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_compat::gradients;
 use cllm_engine::error::Result;
 use cllm_kernels::vector;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// An array to change; empty where there is nothing.
@@ -14,8 +15,7 @@ unsafe fn array<'a>(pointer: *mut f32, size: usize, name: &'static str) -> Resul
     if size == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: the caller's promise.
-    unsafe { ffi::slice_mut(pointer, size, name) }
+    ffi::slice_mut(pointer, size, name)
 }
 
 /// Scales the gradients to length `max_norm` if their Euclidean norm exceeds it.
@@ -30,16 +30,14 @@ unsafe fn array<'a>(pointer: *mut f32, size: usize, name: &'static str) -> Resul
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_gradient_clipping(
     gradients: *mut f32,
     size: usize,
     max_norm: f32,
 ) {
-    guard("cllm_apply_gradient_clipping", (), || {
-        // SAFETY: the caller's promise.
-        gradients::clip_norm(unsafe { array(gradients, size, "gradients")? }, max_norm);
-        Ok(())
-    });
+    gradients::clip_norm(array(gradients, size, "gradients")?, max_norm);
+    Ok(())
 }
 
 /// Holds every gradient to -clip_value..clip_value. NaN stays NaN.
@@ -51,16 +49,14 @@ pub unsafe extern "C" fn cllm_apply_gradient_clipping(
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_clip_gradients_by_value(
     gradients: *mut f32,
     size: usize,
     clip_value: f32,
 ) {
-    guard("cllm_clip_gradients_by_value", (), || {
-        // SAFETY: the caller's promise.
-        gradients::clip_value(unsafe { array(gradients, size, "gradients")? }, clip_value);
-        Ok(())
-    });
+    gradients::clip_value(array(gradients, size, "gradients")?, clip_value);
+    Ok(())
 }
 
 /// Decoupled weight decay: w_i *= 1 - learning_rate * weight_decay.
@@ -75,18 +71,16 @@ pub unsafe extern "C" fn cllm_clip_gradients_by_value(
 /// # Safety
 /// `weights` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_apply_weight_decay(
     weights: *mut f32,
     size: usize,
     weight_decay: f32,
     learning_rate: f32,
 ) {
-    guard("cllm_apply_weight_decay", (), || {
-        // SAFETY: the caller's promise.
-        let weights = unsafe { array(weights, size, "weights")? };
-        gradients::decay(weights, weight_decay, learning_rate);
-        Ok(())
-    });
+    let weights = array(weights, size, "weights")?;
+    gradients::decay(weights, weight_decay, learning_rate);
+    Ok(())
 }
 
 /// Sets every gradient to 0.
@@ -97,12 +91,10 @@ pub unsafe extern "C" fn cllm_apply_weight_decay(
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_zero_gradients(gradients: *mut f32, size: usize) {
-    guard("cllm_zero_gradients", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { array(gradients, size, "gradients")? }.fill(0.0);
-        Ok(())
-    });
+    array(gradients, size, "gradients")?.fill(0.0);
+    Ok(())
 }
 
 /// Euclidean norm of the gradients, summed in double precision.
@@ -114,12 +106,10 @@ pub unsafe extern "C" fn cllm_zero_gradients(gradients: *mut f32, size: usize) {
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_gradient_norm(gradients: *mut f32, size: usize) -> f32 {
-    guard("cllm_compute_gradient_norm", 0.0, || {
-        // SAFETY: the caller's promise.
-        let gradients = unsafe { array(gradients, size, "gradients")? };
-        Ok(gradients::norm(gradients) as f32)
-    })
+    let gradients = array(gradients, size, "gradients")?;
+    Ok(gradients::norm(gradients) as f32)
 }
 
 /// accumulated_grads_i += current_grads_i.
@@ -131,24 +121,21 @@ pub unsafe extern "C" fn cllm_compute_gradient_norm(gradients: *mut f32, size: u
 /// # Safety
 /// The arrays have `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_accumulate_gradients(
     accumulated_grads: *mut f32,
     current_grads: *mut f32,
     size: usize,
 ) {
-    guard("cllm_accumulate_gradients", (), || {
-        if size == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise; an input that overlaps the sum is a copy.
-        unsafe {
-            let out = (accumulated_grads.cast_const(), size);
-            let current = ffi::input(current_grads, size, "current_grads", out)?;
-            let sum = ffi::slice_mut(accumulated_grads, size, "accumulated_grads")?;
-            vector::add_assign(sum, &current);
-        }
-        Ok(())
-    });
+    if size == 0 {
+        return Ok(());
+    }
+    // An input that overlaps the sum is a copy.
+    let out = (accumulated_grads.cast_const(), size);
+    let current = ffi::input(current_grads, size, "current_grads", out)?;
+    let sum = ffi::slice_mut(accumulated_grads, size, "accumulated_grads")?;
+    vector::add_assign(sum, &current);
+    Ok(())
 }
 
 /// gradients_i *= scale.
@@ -160,12 +147,10 @@ pub unsafe extern "C" fn cllm_accumulate_gradients(
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_scale_gradients(gradients: *mut f32, size: usize, scale: f32) {
-    guard("cllm_scale_gradients", (), || {
-        // SAFETY: the caller's promise.
-        vector::scale(unsafe { array(gradients, size, "gradients")? }, scale);
-        Ok(())
-    });
+    vector::scale(array(gradients, size, "gradients")?, scale);
+    Ok(())
 }
 
 /// Whether the gradients are unusable. Despite its name 1 is the bad answer, as in the C library.
@@ -177,12 +162,10 @@ pub unsafe extern "C" fn cllm_scale_gradients(gradients: *mut f32, size: usize, 
 /// # Safety
 /// `gradients` has `size` elements.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_check_gradients_valid(gradients: *mut f32, size: usize) -> c_int {
-    guard("cllm_check_gradients_valid", 0, || {
-        // SAFETY: the caller's promise.
-        let gradients = unsafe { array(gradients, size, "gradients")? };
-        Ok(c_int::from(gradients::out_of_range(gradients)))
-    })
+    let gradients = array(gradients, size, "gradients")?;
+    Ok(c_int::from(gradients::out_of_range(gradients)))
 }
 
 /// Exponential moving average: ema_i = decay * ema_i + (1 - decay) * current_i.
@@ -195,23 +178,20 @@ pub unsafe extern "C" fn cllm_check_gradients_valid(gradients: *mut f32, size: u
 /// # Safety
 /// The arrays have `size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_update_ema_weights(
     ema_weights: *mut f32,
     current_weights: *mut f32,
     size: usize,
     decay: f32,
 ) {
-    guard("cllm_update_ema_weights", (), || {
-        if size == 0 {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise; an input that overlaps the average is a copy.
-        unsafe {
-            let out = (ema_weights.cast_const(), size);
-            let current = ffi::input(current_weights, size, "current_weights", out)?;
-            let average = ffi::slice_mut(ema_weights, size, "ema_weights")?;
-            gradients::moving_average(average, &current, decay);
-        }
-        Ok(())
-    });
+    if size == 0 {
+        return Ok(());
+    }
+    // An input that overlaps the average is a copy.
+    let out = (ema_weights.cast_const(), size);
+    let current = ffi::input(current_weights, size, "current_weights", out)?;
+    let average = ffi::slice_mut(ema_weights, size, "ema_weights")?;
+    gradients::moving_average(average, &current, decay);
+    Ok(())
 }

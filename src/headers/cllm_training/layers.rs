@@ -2,7 +2,7 @@
 
 use super::CLLMTraining;
 use super::state::with;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, Embeddings, FeedForwardLayer};
 use crate::headers::cllm_inference::attention::attention_view;
 use crate::headers::cllm_inference::feed_forward::dense_view;
@@ -19,6 +19,7 @@ use cllm_kernels::layer_norm;
 use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::{filled, product};
 use cllm_kernels::vector::add_assign;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// An array that may be absent.
@@ -33,8 +34,7 @@ unsafe fn optional<'a>(
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise.
-    unsafe { ffi::slice_mut(pointer, len, name).map(Some) }
+    ffi::slice_mut(pointer, len, name).map(Some)
 }
 
 /// Gradient of cllm_layer_norm for one vector of `dim` values.
@@ -47,6 +47,7 @@ unsafe fn optional<'a>(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_layer_norm_backward(
     ln: *mut CLLMLayerNorm,
     input: *mut f32,
@@ -55,24 +56,20 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
     grad_gamma: *mut f32,
     grad_beta: *mut f32,
 ) {
-    guard("cllm_layer_norm_backward", (), || {
-        // SAFETY: the caller's promise. grad_output and grad_input are not viewed together.
-        unsafe {
-            let (n, dim) = norm_view(ln)?;
-            let mut dx = filled("a gradient", dim)?;
-            if grad_input.is_null() {
-                return Err(Error::Null("grad_input"));
-            }
-            let x = ffi::slice(input, dim, "input")?;
-            let dy = ffi::slice(grad_output, dim, "grad_output")?;
-            let dgamma = optional(grad_gamma, dim, "grad_gamma")?;
-            let dbeta = optional(grad_beta, dim, "grad_beta")?;
-            let stats = layer_norm::stats(x, n.epsilon);
-            layer_norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
-            ffi::slice_mut(grad_input, dim, "grad_input")?.copy_from_slice(&dx);
-        }
-        Ok(())
-    });
+    // `grad_output` and `grad_input` are not viewed together.
+    let (n, dim) = norm_view(ln)?;
+    let mut dx = filled("a gradient", dim)?;
+    if grad_input.is_null() {
+        return Err(Error::Null("grad_input"));
+    }
+    let x = ffi::slice(input, dim, "input")?;
+    let dy = ffi::slice(grad_output, dim, "grad_output")?;
+    let dgamma = optional(grad_gamma, dim, "grad_gamma")?;
+    let dbeta = optional(grad_beta, dim, "grad_beta")?;
+    let stats = layer_norm::stats(x, n.epsilon);
+    layer_norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
+    ffi::slice_mut(grad_input, dim, "grad_input")?.copy_from_slice(&dx);
+    Ok(())
 }
 
 /// Gradient of cllm_feedforward for one vector.
@@ -87,6 +84,7 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
 /// # Safety
 /// The arrays have the sizes above and don't overlap.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_feedforward_backward(
     layer: *mut FeedForwardLayer,
     input: *mut f32,
@@ -98,26 +96,21 @@ pub unsafe extern "C" fn cllm_feedforward_backward(
     grad_b1: *mut f32,
     grad_b2: *mut f32,
 ) {
-    guard("cllm_feedforward_backward", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let dense = dense_view(layer)?;
-            let x = ffi::slice(input, dense.inputs, "input")?;
-            let dy = ffi::slice(grad_output, dense.outputs, "grad_output")?;
-            let hidden = optional(hidden, dense.hidden, "hidden")?;
-            let grads = DenseGradients {
-                w1: optional(grad_w1, dense.w1.len(), "grad_w1")?,
-                b1: optional(grad_b1, dense.hidden, "grad_b1")?,
-                w2: optional(grad_w2, dense.w2.len(), "grad_w2")?,
-                b2: optional(grad_b2, dense.outputs, "grad_b2")?,
-            };
-            let dx = dense.backward(x, hidden.as_deref(), dy, grads)?;
-            if let Some(out) = optional(grad_input, dense.inputs, "grad_input")? {
-                out.copy_from_slice(&dx);
-            }
-        }
-        Ok(())
-    });
+    let dense = dense_view(layer)?;
+    let x = ffi::slice(input, dense.inputs, "input")?;
+    let dy = ffi::slice(grad_output, dense.outputs, "grad_output")?;
+    let hidden = optional(hidden, dense.hidden, "hidden")?;
+    let grads = DenseGradients {
+        w1: optional(grad_w1, dense.w1.len(), "grad_w1")?,
+        b1: optional(grad_b1, dense.hidden, "grad_b1")?,
+        w2: optional(grad_w2, dense.w2.len(), "grad_w2")?,
+        b2: optional(grad_b2, dense.outputs, "grad_b2")?,
+    };
+    let dx = dense.backward(x, hidden.as_deref(), dy, grads)?;
+    if let Some(out) = optional(grad_input, dense.inputs, "grad_input")? {
+        out.copy_from_slice(&dx);
+    }
+    Ok(())
 }
 
 /// Gradient of causal attention (without norm and residual) over `seq_len` rows.
@@ -130,6 +123,7 @@ pub unsafe extern "C" fn cllm_feedforward_backward(
 /// # Safety
 /// The arrays have the sizes above and don't overlap.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_attention_backward(
     layer: *mut AttentionLayer,
     input: *mut f32,
@@ -140,40 +134,32 @@ pub unsafe extern "C" fn cllm_attention_backward(
     grad_value_weights: *mut f32,
     seq_len: c_int,
 ) {
-    guard("cllm_attention_backward", (), || {
-        let n = ffi::positive(seq_len, "seq_len")?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let w = attention_view(layer)?;
-            let rows = product("the rows", &[n, w.heads, w.head_dim])?;
-            let x = ffi::slice(input, rows, "input")?;
-            let dout = ffi::slice(grad_output, rows, "grad_output")?;
-            let len = w.qkv[0].len();
-            let given = [grad_query_weights, grad_key_weights, grad_value_weights];
-            let mut own = [
-                filled("a gradient", len)?,
-                filled("a gradient", len)?,
-                filled("a gradient", len)?,
-            ];
-            let mut grads = Attention {
-                heads: w.heads,
-                head_dim: w.head_dim,
-                layout: w.layout,
-                qkv: own.each_mut().map(Vec::as_mut_slice),
-                joined: None,
-            };
-            let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
-            for (pointer, own) in given.into_iter().zip(&own) {
-                if let Some(out) = optional(pointer, len, "a weight gradient")? {
-                    add_assign(out, own);
-                }
-            }
-            if let Some(out) = optional(grad_input, rows, "grad_input")? {
-                out.copy_from_slice(&dx);
-            }
+    let n = ffi::positive(seq_len, "seq_len")?;
+    let w = attention_view(layer)?;
+    let rows = product("the rows", &[n, w.heads, w.head_dim])?;
+    let x = ffi::slice(input, rows, "input")?;
+    let dout = ffi::slice(grad_output, rows, "grad_output")?;
+    let len = w.qkv[0].len();
+    let given = [grad_query_weights, grad_key_weights, grad_value_weights];
+    let mut own =
+        [filled("a gradient", len)?, filled("a gradient", len)?, filled("a gradient", len)?];
+    let mut grads = Attention {
+        heads: w.heads,
+        head_dim: w.head_dim,
+        layout: w.layout,
+        qkv: own.each_mut().map(Vec::as_mut_slice),
+        joined: None,
+    };
+    let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
+    for (pointer, own) in given.into_iter().zip(&own) {
+        if let Some(out) = optional(pointer, len, "a weight gradient")? {
+            add_assign(out, own);
         }
-        Ok(())
-    });
+    }
+    if let Some(out) = optional(grad_input, rows, "grad_input")? {
+        out.copy_from_slice(&dx);
+    }
+    Ok(())
 }
 
 /// `grad_embeddings[ids[i]] += grad_output[i]` for `batch_size` rows; ids that are not below
@@ -186,6 +172,7 @@ pub unsafe extern "C" fn cllm_attention_backward(
 /// # Safety
 /// The arrays have the sizes above and don't overlap.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_embedding_backward(
     embeddings: *mut Embeddings,
     token_ids: *mut u32,
@@ -193,27 +180,22 @@ pub unsafe extern "C" fn cllm_embedding_backward(
     grad_embeddings: *mut f32,
     batch_size: c_int,
 ) {
-    guard("cllm_embedding_backward", (), || {
-        let n = ffi::positive(batch_size, "batch_size")?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            let e = ffi::get(embeddings, "embeddings")?;
-            let (vocab, d) = (e.vocab_size as usize, e.embedding_dim as usize);
-            if d == 0 {
-                return Err(Error::argument("embeddings->embedding_dim", 0, "1 or more"));
-            }
-            let ids = ffi::slice(token_ids, n, "token_ids")?;
-            let dy = ffi::slice(grad_output, product("the rows", &[n, d])?, "grad_output")?;
-            let len = product("the embedding matrix", &[vocab, d])?;
-            let grads = ffi::slice_mut(grad_embeddings, len, "grad_embeddings")?;
-            for (&id, row) in ids.iter().zip(dy.chunks_exact(d)) {
-                if let Some(out) = grads.chunks_exact_mut(d).nth(id as usize) {
-                    add_assign(out, row);
-                }
-            }
+    let n = ffi::positive(batch_size, "batch_size")?;
+    let e = ffi::get(embeddings, "embeddings")?;
+    let (vocab, d) = (e.vocab_size as usize, e.embedding_dim as usize);
+    if d == 0 {
+        return Err(Error::argument("embeddings->embedding_dim", 0, "1 or more"));
+    }
+    let ids = ffi::slice(token_ids, n, "token_ids")?;
+    let dy = ffi::slice(grad_output, product("the rows", &[n, d])?, "grad_output")?;
+    let len = product("the embedding matrix", &[vocab, d])?;
+    let grads = ffi::slice_mut(grad_embeddings, len, "grad_embeddings")?;
+    for (&id, row) in ids.iter().zip(dy.chunks_exact(d)) {
+        if let Some(out) = grads.chunks_exact_mut(d).nth(id as usize) {
+            add_assign(out, row);
         }
-        Ok(())
-    });
+    }
+    Ok(())
 }
 
 /// Gradient through one whole layer (norms, attention, feed-forward, residuals) over one sequence.
@@ -228,6 +210,7 @@ pub unsafe extern "C" fn cllm_embedding_backward(
 /// # Safety
 /// `training` is NULL or live; the arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_transformer_layer_backward(
     training: *mut CLLMTraining,
     layer_idx: c_int,
@@ -236,46 +219,37 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
     grad_input: *mut f32,
     seq_len: c_int,
 ) {
-    guard("cllm_transformer_layer_backward", (), || {
-        let n = ffi::positive(seq_len, "seq_len")?;
-        let l = ffi::len(layer_idx, "layer_idx")?;
-        // SAFETY: the caller's promise. grad_output and grad_input are not viewed together.
-        unsafe {
-            with(training, |t, state| {
-                let plan = state.plan(t)?;
-                let model = model_of(&plan)?;
-                let (d, layers) = (model.dim, model.params.layers.len());
-                if l >= layers {
-                    return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
-                }
-                let len = product("the rows", &[n, d])?;
-                if grad_input.is_null() {
-                    return Err(Error::Null("grad_input"));
-                }
-                let x = ffi::slice(input, len, "input")?;
-                let mut activation_grads = ActivationGradients::default();
-                activation_grads.reserve(&model, n)?;
-                activation_grads.dx[..len].copy_from_slice(ffi::slice(
-                    grad_output,
-                    len,
-                    "grad_output",
-                )?);
-                let mut grads = state.gradients(t, &plan.params)?;
-                let one = one_layer(&model, l);
-                let mut activations = Activations::default();
-                activations.reserve(&one, n, Save::ForBackward)?;
-                let pool = std::sync::Arc::clone(&state.pool);
-                layer_forward(&pool, &one, x, &mut activations);
-                let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
-                let pass = Pass::one(&pool, n, d);
-                let grads = &mut grads.layers[l];
-                layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
-                ffi::slice_mut(grad_input, len, "grad_input")?
-                    .copy_from_slice(&activation_grads.dx[..len]);
-                Ok(())
-            })
+    let n = ffi::positive(seq_len, "seq_len")?;
+    let l = ffi::len(layer_idx, "layer_idx")?;
+    // `grad_output` and `grad_input` are not viewed together.
+    with(training, |t, state| {
+        let plan = state.plan(t)?;
+        let model = model_of(&plan)?;
+        let (d, layers) = (model.dim, model.params.layers.len());
+        if l >= layers {
+            return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
         }
-    });
+        let len = product("the rows", &[n, d])?;
+        if grad_input.is_null() {
+            return Err(Error::Null("grad_input"));
+        }
+        let x = ffi::slice(input, len, "input")?;
+        let mut activation_grads = ActivationGradients::default();
+        activation_grads.reserve(&model, n)?;
+        activation_grads.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
+        let mut grads = state.gradients(t, &plan.params)?;
+        let one = one_layer(&model, l);
+        let mut activations = Activations::default();
+        activations.reserve(&one, n, Save::ForBackward)?;
+        let pool = std::sync::Arc::clone(&state.pool);
+        layer_forward(&pool, &one, x, &mut activations);
+        let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
+        let pass = Pass::one(&pool, n, d);
+        let grads = &mut grads.layers[l];
+        layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
+        ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&activation_grads.dx[..len]);
+        Ok(())
+    })
 }
 
 /// The model reduced to one of its layers.

@@ -3,7 +3,7 @@
 use super::buffers;
 use super::state::{TRAININGS, TrainingState};
 use super::{CLLMTraining, CLLMTrainingConfig};
-use crate::border::ffi::{self, CArray, guard};
+use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
@@ -11,6 +11,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::train::slots::Slots;
 use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 
 /// Makes a training object for a model.
 ///
@@ -28,14 +29,12 @@ use cllm_kernels::Pool;
 /// `model` and `config` are NULL or point to live structs; the model's non-NULL pointers hold what
 /// its sizes say.
 #[unsafe(no_mangle)]
+#[c_api(std::ptr::null_mut())]
 pub unsafe extern "C" fn cllm_training_init(
     model: *mut CLLMModel,
     config: *mut CLLMTrainingConfig,
 ) -> *mut CLLMTraining {
-    guard("cllm_training_init", std::ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        unsafe { init(model, config) }
-    })
+    init(model, config)
 }
 
 /// # Safety
@@ -45,16 +44,15 @@ pub(crate) unsafe fn init(
     config: *const CLLMTrainingConfig,
 ) -> Result<*mut CLLMTraining> {
     view::MODELS.find(model)?;
-    // SAFETY: the caller's promise.
-    let (m, config) = unsafe { (view::live(model)?, *ffi::get(config, "config")?) };
+    let (m, config) = (view::live(model)?, *ffi::get(config, "config")?);
     let batch = ffi::len(config.batch_size, "config.batch_size")?;
     let positions = ffi::len(config.sequence_length, "config.sequence_length")?;
     let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
     if m.num_layers as u64 > cllm_engine::limits::MAX_LAYERS {
         return Err(Error::argument("model->num_layers", m.num_layers, "at most 65536"));
     }
-    // SAFETY: the caller's promise: layer arrays have an entry for each layer.
-    let layers = unsafe { buffers::layer_rooms(m)? };
+    // Layer arrays have an entry for each layer.
+    let layers = buffers::layer_rooms(m)?;
     warn_unknown_optimizer(&config);
 
     let training = CArray::<CLLMTraining>::zeroed("the training object", 1)?;
@@ -119,7 +117,7 @@ impl Drop for Draft {
 fn warn_unknown_optimizer(config: &CLLMTrainingConfig) {
     if super::updates::named_rule(config).is_none() {
         let name = String::from_utf8_lossy(ffi::field_bytes(&config.optimizer));
-        ffi::report("cllm_training_init", &format!("optimizer \"{name}\" is not known: adam"));
+        ffi::report(format_args!("optimizer \"{name}\" is not known: adam"));
     }
 }
 
@@ -130,9 +128,9 @@ fn warn_unknown_optimizer(config: &CLLMTrainingConfig) {
 /// # Safety
 /// `training` is NULL or came from cllm_training_init; nothing uses it any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_training_free(training: *mut CLLMTraining) {
-    // SAFETY: the caller's promise.
-    guard("cllm_training_free", (), || unsafe { release(training) });
+    release(training)
 }
 
 /// The same as cllm_training_free.
@@ -140,9 +138,9 @@ pub unsafe extern "C" fn cllm_training_free(training: *mut CLLMTraining) {
 /// # Safety
 /// As cllm_training_free.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_training_cleanup(training: *mut CLLMTraining) {
-    // SAFETY: the caller's promise.
-    guard("cllm_training_cleanup", (), || unsafe { release(training) });
+    release(training)
 }
 
 /// # Safety

@@ -3,12 +3,13 @@
 use super::schedule::schedule;
 use super::state::{TrainingState, UserData, batch_shape, with};
 use super::{CLLMTraining, passes, updates};
-use crate::border::ffi::{self, guard, report};
+use crate::border::ffi::{self, report};
 use crate::headers::cllm_ext::{CLLMProgress, CLLMProgressCallback};
 use crate::model::file::write_model;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_kernels::Pool;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,32 +70,28 @@ fn next_batch(t: &mut CLLMTraining) -> Result<Next> {
 /// # Safety
 /// `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_get_batch(
     training: *mut CLLMTraining,
     input_tokens: *mut u32,
     target_tokens: *mut u32,
 ) -> c_int {
     if training.is_null() || input_tokens.is_null() || target_tokens.is_null() {
-        return guard("cllm_get_batch", -1, || {
-            Err(Error::Null("training, input_tokens or target_tokens"))
-        });
+        report(Error::Null("training, input_tokens or target_tokens"));
+        return Ok(-1);
     }
     if let Err(stale) = super::state::TRAININGS.find(training) {
-        return guard("cllm_get_batch", -1, || Err(stale));
+        report(stale);
+        return Ok(-1);
     }
-    guard("cllm_get_batch", 0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let t = ffi::get_mut(training, "training")?;
-            let Next::Batch { first, rows, .. } = next_batch(t)? else { return Ok(0) };
-            let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
-            ffi::slice_mut(input_tokens, rows, "input_tokens")?
-                .copy_from_slice(&tokens[first..first + rows]);
-            ffi::slice_mut(target_tokens, rows, "target_tokens")?
-                .copy_from_slice(&tokens[first + 1..first + 1 + rows]);
-            c_int::try_from(rows).map_err(|_| Error::argument("the batch", rows, "below 2^31 ids"))
-        }
-    })
+    let t = ffi::get_mut(training, "training")?;
+    let Next::Batch { first, rows, .. } = next_batch(t)? else { return Ok(0) };
+    let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
+    ffi::slice_mut(input_tokens, rows, "input_tokens")?
+        .copy_from_slice(&tokens[first..first + rows]);
+    ffi::slice_mut(target_tokens, rows, "target_tokens")?
+        .copy_from_slice(&tokens[first + 1..first + 1 + rows]);
+    c_int::try_from(rows).map_err(|_| Error::argument("the batch", rows, "below 2^31 ids"))
 }
 
 /// One batch: forward, loss, backward, learning rate, accumulation and update, bookkeeping.
@@ -109,26 +106,23 @@ pub(crate) unsafe fn train_batch(
     targets: Targets,
     batch: usize,
 ) -> Result<f32> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let loss = passes::loss_and_gradients(t, state, tokens, targets, batch)?;
-        t.config.learning_rate = schedule(&t.config).rate(t.current_step.max(0) as u32);
-        let rule = updates::configured_rule(&t.config);
-        match updates::accumulate_and_apply(t, state, rule) {
-            // A gradient that is not finite costs its update, not the run.
-            Err(error @ Error::State(_)) => report("training", &error.to_string()),
-            done => {
-                done?;
-            }
+    let loss = passes::loss_and_gradients(t, state, tokens, targets, batch)?;
+    t.config.learning_rate = schedule(&t.config).rate(t.current_step.max(0) as u32);
+    let rule = updates::configured_rule(&t.config);
+    match updates::accumulate_and_apply(t, state, rule) {
+        // A gradient that is not finite costs its update, not the run.
+        Err(error @ Error::State(_)) => report(error),
+        done => {
+            done?;
         }
-        t.current_step = t.current_step.saturating_add(1);
-        t.current_loss = loss;
-        if loss < t.best_loss {
-            t.best_loss = loss;
-        }
-        note_in_model(t)?;
-        Ok(loss)
     }
+    t.current_step = t.current_step.saturating_add(1);
+    t.current_loss = loss;
+    if loss < t.best_loss {
+        t.best_loss = loss;
+    }
+    note_in_model(t)?;
+    Ok(loss)
 }
 
 /// Writes into the model how far it is trained; its files carry that.
@@ -136,8 +130,7 @@ pub(crate) unsafe fn train_batch(
 /// # Safety
 /// `t.model` is NULL or live.
 pub(crate) unsafe fn note_in_model(t: &CLLMTraining) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let note = unsafe { &mut ffi::get_mut(t.model, "model")?.training_meta };
+    let note = &mut ffi::get_mut(t.model, "model")?.training_meta;
     note.training_steps = u64::try_from(t.current_step).unwrap_or(0);
     note.learning_rate = t.config.learning_rate;
     note.loss = t.current_loss;
@@ -173,8 +166,7 @@ pub(crate) unsafe fn run(
     pool: &Arc<Pool>,
     limit: Option<usize>,
 ) -> Result<Ran> {
-    // SAFETY: the caller's promise.
-    unsafe { run_prepared(training, pool, limit, |_| {}) }
+    run_prepared(training, pool, limit, |_| {})
 }
 
 /// [`run`] with something to do before each batch.
@@ -190,31 +182,28 @@ pub(crate) unsafe fn run_prepared(
     let began = Instant::now();
     let mut ran = Ran::default();
     while limit.is_none_or(|limit| ran.batches < limit) {
-        // SAFETY: the caller's promise.
-        let step = unsafe {
-            with(training, |t, state| {
-                let before = t.current_batch_offset;
-                if limit.is_some() && ran.batches > 0 && !batch_left(t) {
-                    return Ok(None);
-                }
-                let Next::Batch { first, rows, batch, .. } = next_batch(t)? else {
-                    return Ok(None);
-                };
-                let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
-                let (input, targets) = (&tokens[first..first + rows], &tokens[first + 1..]);
-                prepare(t);
-                let outside = std::mem::replace(&mut state.pool, Arc::clone(pool));
-                let targets = Targets::all(&targets[..rows]);
-                let loss = train_batch(t, state, input, targets, batch);
-                state.pool = outside;
-                if loss.is_err() {
-                    t.current_batch_offset = before;
-                }
-                let loss = loss?;
-                let (done, all) = (first / rows + 1, (t.num_tokens - 1) / rows);
-                Ok(Some((loss, state.progress, progress(t, state, rows, done, all, loss))))
-            })?
-        };
+        let step = with(training, |t, state| {
+            let before = t.current_batch_offset;
+            if limit.is_some() && ran.batches > 0 && !batch_left(t) {
+                return Ok(None);
+            }
+            let Next::Batch { first, rows, batch, .. } = next_batch(t)? else {
+                return Ok(None);
+            };
+            let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
+            let (input, targets) = (&tokens[first..first + rows], &tokens[first + 1..]);
+            prepare(t);
+            let outside = std::mem::replace(&mut state.pool, Arc::clone(pool));
+            let targets = Targets::all(&targets[..rows]);
+            let loss = train_batch(t, state, input, targets, batch);
+            state.pool = outside;
+            if loss.is_err() {
+                t.current_batch_offset = before;
+            }
+            let loss = loss?;
+            let (done, all) = (first / rows + 1, (t.num_tokens - 1) / rows);
+            Ok(Some((loss, state.progress, progress(t, state, rows, done, all, loss))))
+        })?;
         let Some((loss, callback, progress)) = step else { break };
         ran.batches += 1;
         ran.loss_sum += f64::from(loss);
@@ -272,14 +261,11 @@ pub(crate) fn progress(
 /// # Safety
 /// As [`run`].
 pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Arc<Pool>) -> Result<Ran> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        with(training, |t, _| {
-            t.current_batch_offset = 0;
-            Ok(())
-        })?;
-        run(training, pool, None)
-    }
+    with(training, |t, _| {
+        t.current_batch_offset = 0;
+        Ok(())
+    })?;
+    run(training, pool, None)
 }
 
 /// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
@@ -298,11 +284,9 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Arc<Pool>) -> Res
 /// # Safety
 /// `training` is NULL or live, its `tokens` hold `num_tokens` ids; one thread at a time.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
-    guard("cllm_train_epoch", 0.0, || {
-        // SAFETY: the caller's promise.
-        unsafe { epoch(training, &Pool::shared(1)?).map(|ran| ran.mean()) }
-    })
+    epoch(training, &Pool::shared(1)?).map(|ran| ran.mean())
 }
 
 /// `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
@@ -314,26 +298,21 @@ pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
 /// # Safety
 /// As cllm_train_epoch.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_train(training: *mut CLLMTraining) -> c_int {
-    guard("cllm_train", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let pool = Pool::shared(1)?;
-            let (epochs, every) =
-                with(training, |t, _| Ok((t.config.num_epochs, t.config.save_every)))?;
-            for e in 0..epochs.max(0) {
-                with(training, |t, _| {
-                    t.current_epoch = e;
-                    Ok(())
-                })?;
-                epoch(training, &pool)?;
-                if every > 0 && (e + 1) % every == 0 {
-                    let name = format!("checkpoint_epoch_{}.cllm", e + 1);
-                    let model = with(training, |t, _| Ok(t.model))?;
-                    write_model(model, Path::new(&name))?;
-                }
-            }
-            Ok(0)
+    let pool = Pool::shared(1)?;
+    let (epochs, every) = with(training, |t, _| Ok((t.config.num_epochs, t.config.save_every)))?;
+    for e in 0..epochs.max(0) {
+        with(training, |t, _| {
+            t.current_epoch = e;
+            Ok(())
+        })?;
+        epoch(training, &pool)?;
+        if every > 0 && (e + 1) % every == 0 {
+            let name = format!("checkpoint_epoch_{}.cllm", e + 1);
+            let model = with(training, |t, _| Ok(t.model))?;
+            write_model(model, Path::new(&name))?;
         }
-    })
+    }
+    Ok(0)
 }

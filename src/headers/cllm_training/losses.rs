@@ -1,9 +1,10 @@
 //! Loss and accuracy of given logits, without a training object.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_compat::losses;
 use cllm_engine::error::Result;
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// One row of logits.
@@ -12,8 +13,7 @@ use std::ffi::c_int;
 /// As [`ffi::slice`].
 unsafe fn row<'a>(pointer: *const f32, vocab: c_int) -> Result<&'a [f32]> {
     let n = ffi::positive(vocab, "vocab_size")?;
-    // SAFETY: the caller's promise.
-    unsafe { ffi::slice(pointer, n, "logits") }
+    ffi::slice(pointer, n, "logits")
 }
 
 /// Rows of logits with their targets and their width.
@@ -34,14 +34,11 @@ unsafe fn rows<'a>(
     let count = ffi::positive(count, count_name)?;
     let vocab = ffi::positive(vocab, "vocab_size")?;
     let len = product("logits", &[count, vocab])?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        Ok(Rows {
-            logits: ffi::slice(logits, len, "logits")?,
-            targets: ffi::slice(targets, count, "targets")?,
-            vocab,
-        })
-    }
+    Ok(Rows {
+        logits: ffi::slice(logits, len, "logits")?,
+        targets: ffi::slice(targets, count, "targets")?,
+        vocab,
+    })
 }
 
 /// Cross-entropy of one row: -ln(p_target + 1e-8), p = softmax(logits); at most 18.42.
@@ -55,16 +52,14 @@ unsafe fn rows<'a>(
 /// # Safety
 /// `logits` has `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_cross_entropy_loss(
     logits: *mut f32,
     target: u32,
     vocab_size: c_int,
 ) -> f32 {
-    guard("cllm_compute_cross_entropy_loss", 0.0, || {
-        // SAFETY: the caller's promise.
-        let row = unsafe { row(logits, vocab_size)? };
-        Ok(losses::cross_entropy(row, target as usize)? as f32)
-    })
+    let row = row(logits, vocab_size)?;
+    Ok(losses::cross_entropy(row, target as usize)? as f32)
 }
 
 /// Gradient of the cross-entropy by the logits: softmax(logits) - onehot(target), of one row, not
@@ -81,25 +76,22 @@ pub unsafe extern "C" fn cllm_compute_cross_entropy_loss(
 /// # Safety
 /// The arrays have `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_compute_loss_gradient(
     logits: *mut f32,
     target: u32,
     grad_output: *mut f32,
     vocab_size: c_int,
 ) {
-    guard("cllm_compute_loss_gradient", (), || {
-        let n = ffi::positive(vocab_size, "vocab_size")?;
-        if target as usize >= n {
-            return Err(cllm_engine::error::Error::argument("target", target, "below vocab_size"));
-        }
-        // SAFETY: the caller's promise; logits that overlap the gradient are a copy.
-        unsafe {
-            let input = ffi::input(logits, n, "logits", (grad_output, n))?;
-            let grad = ffi::slice_mut(grad_output, n, "grad_output")?;
-            grad.copy_from_slice(&input);
-            losses::loss_gradient(grad, target as usize)
-        }
-    });
+    let n = ffi::positive(vocab_size, "vocab_size")?;
+    if target as usize >= n {
+        return Err(cllm_engine::error::Error::argument("target", target, "below vocab_size"));
+    }
+    // Logits that overlap the gradient are a copy.
+    let input = ffi::input(logits, n, "logits", (grad_output, n))?;
+    let grad = ffi::slice_mut(grad_output, n, "grad_output")?;
+    grad.copy_from_slice(&input);
+    losses::loss_gradient(grad, target as usize)
 }
 
 /// Mean cross-entropy of several rows. A row whose target is out of range adds 0 but is counted.
@@ -113,17 +105,15 @@ pub unsafe extern "C" fn cllm_compute_loss_gradient(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_batch_loss(
     logits: *mut f32,
     targets: *mut u32,
     batch_size: c_int,
     vocab_size: c_int,
 ) -> f32 {
-    guard("cllm_compute_batch_loss", 0.0, || {
-        // SAFETY: the caller's promise.
-        let r = unsafe { rows(logits, targets, (batch_size, "batch_size"), vocab_size)? };
-        Ok(losses::mean_cross_entropy(r.logits, r.vocab, r.targets) as f32)
-    })
+    let r = rows(logits, targets, (batch_size, "batch_size"), vocab_size)?;
+    Ok(losses::mean_cross_entropy(r.logits, r.vocab, r.targets) as f32)
 }
 
 /// Perplexity e^loss.
@@ -131,8 +121,9 @@ pub unsafe extern "C" fn cllm_compute_batch_loss(
 /// @param loss  a mean cross-entropy in nats.
 /// @return e^loss; infinite above a loss of about 88.7.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub extern "C" fn cllm_compute_perplexity(loss: f32) -> f32 {
-    guard("cllm_compute_perplexity", 0.0, || Ok(f64::from(loss).exp() as f32))
+    Ok(f64::from(loss).exp() as f32)
 }
 
 /// Cross-entropy against smoothed targets: -sum of q_i * ln(p_i + 1e-8) with p = softmax(logits),
@@ -149,17 +140,15 @@ pub extern "C" fn cllm_compute_perplexity(loss: f32) -> f32 {
 /// # Safety
 /// `logits` has `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_label_smoothing_loss(
     logits: *mut f32,
     target: u32,
     vocab_size: c_int,
     smoothing: f32,
 ) -> f32 {
-    guard("cllm_compute_label_smoothing_loss", 0.0, || {
-        // SAFETY: the caller's promise.
-        let row = unsafe { row(logits, vocab_size)? };
-        Ok(losses::label_smoothing(row, target as usize, smoothing)? as f32)
-    })
+    let row = row(logits, vocab_size)?;
+    Ok(losses::label_smoothing(row, target as usize, smoothing)? as f32)
 }
 
 /// Kullback-Leibler divergence KL(target || softmax(logits)): the sum over target_i > 1e-8 of
@@ -173,19 +162,15 @@ pub unsafe extern "C" fn cllm_compute_label_smoothing_loss(
 /// # Safety
 /// The arrays have `vocab_size` elements.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_kl_divergence(
     logits: *mut f32,
     target_dist: *mut f32,
     vocab_size: c_int,
 ) -> f32 {
-    guard("cllm_compute_kl_divergence", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (row, target) = unsafe {
-            let row = row(logits, vocab_size)?;
-            (row, ffi::slice(target_dist, row.len(), "target_dist")?)
-        };
-        Ok(losses::kl_divergence(row, target) as f32)
-    })
+    let row = row(logits, vocab_size)?;
+    let target = ffi::slice(target_dist, row.len(), "target_dist")?;
+    Ok(losses::kl_divergence(row, target) as f32)
 }
 
 /// Mean cross-entropy of a sequence: the same as cllm_compute_batch_loss() with a row for each
@@ -200,17 +185,15 @@ pub unsafe extern "C" fn cllm_compute_kl_divergence(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_sequence_loss(
     logits: *mut f32,
     targets: *mut u32,
     seq_len: c_int,
     vocab_size: c_int,
 ) -> f32 {
-    guard("cllm_compute_sequence_loss", 0.0, || {
-        // SAFETY: the caller's promise.
-        let r = unsafe { rows(logits, targets, (seq_len, "seq_len"), vocab_size)? };
-        Ok(losses::mean_cross_entropy(r.logits, r.vocab, r.targets) as f32)
-    })
+    let r = rows(logits, targets, (seq_len, "seq_len"), vocab_size)?;
+    Ok(losses::mean_cross_entropy(r.logits, r.vocab, r.targets) as f32)
 }
 
 /// Fraction of rows whose largest logit (the first of equal ones) is the target's.
@@ -224,17 +207,15 @@ pub unsafe extern "C" fn cllm_compute_sequence_loss(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_accuracy(
     logits: *mut f32,
     targets: *mut u32,
     batch_size: c_int,
     vocab_size: c_int,
 ) -> f32 {
-    guard("cllm_compute_accuracy", 0.0, || {
-        // SAFETY: the caller's promise.
-        let r = unsafe { rows(logits, targets, (batch_size, "batch_size"), vocab_size)? };
-        Ok(losses::top_k_accuracy(r.logits, r.vocab, r.targets, 1) as f32)
-    })
+    let r = rows(logits, targets, (batch_size, "batch_size"), vocab_size)?;
+    Ok(losses::top_k_accuracy(r.logits, r.vocab, r.targets, 1) as f32)
 }
 
 /// Fraction of rows whose target is among the k largest logits; of equal ones those with the lower
@@ -250,6 +231,7 @@ pub unsafe extern "C" fn cllm_compute_accuracy(
 /// # Safety
 /// The arrays have the sizes above.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_top_k_accuracy(
     logits: *mut f32,
     targets: *mut u32,
@@ -257,10 +239,7 @@ pub unsafe extern "C" fn cllm_compute_top_k_accuracy(
     vocab_size: c_int,
     k: c_int,
 ) -> f32 {
-    guard("cllm_compute_top_k_accuracy", 0.0, || {
-        let k = ffi::positive(k, "k")?;
-        // SAFETY: the caller's promise.
-        let r = unsafe { rows(logits, targets, (batch_size, "batch_size"), vocab_size)? };
-        Ok(losses::top_k_accuracy(r.logits, r.vocab, r.targets, k) as f32)
-    })
+    let k = ffi::positive(k, "k")?;
+    let r = rows(logits, targets, (batch_size, "batch_size"), vocab_size)?;
+    Ok(losses::top_k_accuracy(r.logits, r.vocab, r.targets, k) as f32)
 }

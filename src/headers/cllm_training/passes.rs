@@ -2,12 +2,13 @@
 
 use super::state::{TrainingState, batch_shape, with};
 use super::{CLLMTraining, buffers};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::model::view::model_of;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::nn::model::ModelRef;
 use cllm_kernels::cross_entropy::log_sum_exp;
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::Arc;
 
@@ -24,17 +25,14 @@ pub(crate) unsafe fn loss_and_gradients(
     batch: usize,
 ) -> Result<f32> {
     state.input.clear();
-    // SAFETY: the caller's promise.
-    unsafe {
-        let plan = state.plan(t)?;
-        let model = model_of(&plan)?;
-        let mut grads = state.gradients(t, &plan.params)?;
-        let pool = Arc::clone(&state.pool);
-        let workspace = &mut state.workspace;
-        workspace.forward(&pool, &model, tokens, batch)?;
-        let loss = workspace.backward(&pool, &model, tokens, targets, batch, &mut grads)?;
-        Ok(loss as f32)
-    }
+    let plan = state.plan(t)?;
+    let model = model_of(&plan)?;
+    let mut grads = state.gradients(t, &plan.params)?;
+    let pool = Arc::clone(&state.pool);
+    let workspace = &mut state.workspace;
+    workspace.forward(&pool, &model, tokens, batch)?;
+    let loss = workspace.backward(&pool, &model, tokens, targets, batch, &mut grads)?;
+    Ok(loss as f32)
 }
 
 /// Forward pass of B sequences of S tokens (B, S of `training->config`). Fills the public
@@ -49,22 +47,18 @@ pub(crate) unsafe fn loss_and_gradients(
 /// # Safety
 /// `training` is NULL or live and used by one thread; `input_tokens` is NULL or holds B*S ids.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_forward_training(
     training: *mut CLLMTraining,
     input_tokens: *mut u32,
 ) -> f32 {
-    guard("cllm_forward_training", 0.0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let (batch, positions) = batch_shape(&t.config)?;
-                let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
-                let tokens = ffi::slice(input_tokens, rows, "input_tokens")?;
-                forward(t, state, tokens, batch, positions)
-            })?;
-        }
-        Ok(0.0)
-    })
+    with(training, |t, state| {
+        let (batch, positions) = batch_shape(&t.config)?;
+        let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
+        let tokens = ffi::slice(input_tokens, rows, "input_tokens")?;
+        forward(t, state, tokens, batch, positions)
+    })?;
+    Ok(0.0)
 }
 
 /// # Safety
@@ -76,18 +70,15 @@ unsafe fn forward(
     batch: usize,
     positions: usize,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let plan = state.plan(t)?;
-        let model = model_of(&plan)?;
-        buffers::resize(t, state, tokens.len(), positions)?;
-        state.input.clear();
-        let pool = Arc::clone(&state.pool);
-        state.workspace.forward(&pool, &model, tokens, batch)?;
-        buffers::publish(t, state, &model, batch, positions)?;
-        state.input.extend_from_slice(tokens);
-        Ok(())
-    }
+    let plan = state.plan(t)?;
+    let model = model_of(&plan)?;
+    buffers::resize(t, state, tokens.len(), positions)?;
+    state.input.clear();
+    let pool = Arc::clone(&state.pool);
+    state.workspace.forward(&pool, &model, tokens, batch)?;
+    buffers::publish(t, state, &model, batch, positions)?;
+    state.input.extend_from_slice(tokens);
+    Ok(())
 }
 
 /// Mean loss `−ln softmax(logits)[target]` of `training->logits`, over the targets below the
@@ -100,30 +91,26 @@ unsafe fn forward(
 /// # Safety
 /// `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_loss_training(
     training: *mut CLLMTraining,
     target_tokens: *mut u32,
 ) -> f32 {
-    guard("cllm_compute_loss_training", 0.0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let (batch, positions) = batch_shape(&t.config)?;
-                let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
-                let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
-                state.plan(t)?;
-                buffers::resize(t, state, rows, positions)?;
-                let logits = ffi::slice(t.logits, rows * state.vocab, "logits")?;
-                let (mut sum, mut counted) = (0.0, 0usize);
-                for (row, &target) in logits.chunks_exact(state.vocab).zip(targets) {
-                    if let Some(logit) = row.get(target as usize) {
-                        sum += f64::from(log_sum_exp(row) - logit);
-                        counted += 1;
-                    }
-                }
-                Ok(if counted == 0 { 0.0 } else { (sum / counted as f64) as f32 })
-            })
+    with(training, |t, state| {
+        let (batch, positions) = batch_shape(&t.config)?;
+        let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
+        let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
+        state.plan(t)?;
+        buffers::resize(t, state, rows, positions)?;
+        let logits = ffi::slice(t.logits, rows * state.vocab, "logits")?;
+        let (mut sum, mut counted) = (0.0, 0usize);
+        for (row, &target) in logits.chunks_exact(state.vocab).zip(targets) {
+            if let Some(logit) = row.get(target as usize) {
+                sum += f64::from(log_sum_exp(row) - logit);
+                counted += 1;
+            }
         }
+        Ok(if counted == 0 { 0.0 } else { (sum / counted as f64) as f32 })
     })
 }
 
@@ -139,21 +126,17 @@ pub unsafe extern "C" fn cllm_compute_loss_training(
 /// # Safety
 /// `training` is NULL or live; `target_tokens` is NULL or holds B*S ids.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_backward_training(
     training: *mut CLLMTraining,
     target_tokens: *mut u32,
 ) {
-    guard("cllm_backward_training", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let (batch, positions) = batch_shape(&t.config)?;
-                let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
-                let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
-                backward(t, state, targets, batch)
-            })
-        }
-    });
+    with(training, |t, state| {
+        let (batch, positions) = batch_shape(&t.config)?;
+        let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
+        let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
+        backward(t, state, targets, batch)
+    })
 }
 
 /// # Safety
@@ -164,25 +147,21 @@ unsafe fn backward(
     targets: &[u32],
     batch: usize,
 ) -> Result<()> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let plan = state.plan(t)?;
-        let model = model_of(&plan)?;
-        let mut grads = state.gradients(t, &plan.params)?;
-        if state.input.len() != targets.len() {
-            grads.map(|_, _, g| g.fill(0.0));
-            return Err(Error::State(format!(
-                "no forward pass over {} tokens to go back through: the gradients are zero",
-                targets.len()
-            )));
-        }
-        let pool = Arc::clone(&state.pool);
-        let (workspace, input) = (&mut state.workspace, &state.input);
-        workspace.backward(&pool, &model, input, Targets::all(targets), batch, &mut grads)?;
-        let dx = &workspace.backward.dx[..input.len() * model.dim];
-        ffi::slice_mut(t.backward_grad_output, dx.len(), "backward_grad_output")?
-            .copy_from_slice(dx);
+    let plan = state.plan(t)?;
+    let model = model_of(&plan)?;
+    let mut grads = state.gradients(t, &plan.params)?;
+    if state.input.len() != targets.len() {
+        grads.map(|_, _, g| g.fill(0.0));
+        return Err(Error::State(format!(
+            "no forward pass over {} tokens to go back through: the gradients are zero",
+            targets.len()
+        )));
     }
+    let pool = Arc::clone(&state.pool);
+    let (workspace, input) = (&mut state.workspace, &state.input);
+    workspace.backward(&pool, &model, input, Targets::all(targets), batch, &mut grads)?;
+    let dx = &workspace.backward.dx[..input.len() * model.dim];
+    ffi::slice_mut(t.backward_grad_output, dx.len(), "backward_grad_output")?.copy_from_slice(dx);
     Ok(())
 }
 
@@ -196,31 +175,27 @@ unsafe fn backward(
 /// # Safety
 /// `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_compute_loss(
     training: *mut CLLMTraining,
     input_tokens: *mut u32,
     target_tokens: *mut u32,
     num_tokens: c_int,
 ) -> f32 {
-    guard("cllm_compute_loss", 0.0, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let n = ffi::positive(num_tokens, "num_tokens")?;
-                let input = ffi::slice(input_tokens, n, "input_tokens")?;
-                let targets = ffi::slice(target_tokens, n, "target_tokens")?;
-                let length = ffi::positive(t.config.sequence_length, "config.sequence_length")?;
-                let plan = state.plan(t)?;
-                let model = model_of(&plan)?;
-                state.input.clear();
-                let pool = Arc::clone(&state.pool);
-                let loss = state.workspace.evaluate(&pool, &model, input, targets, length)?;
-                let cached = n.min(state.rows);
-                copy_rows(&model, &input[..cached], t.cached_input_embeddings)?;
-                copy_rows(&model, &targets[..cached], t.cached_target_embeddings)?;
-                Ok(loss as f32)
-            })
-        }
+    with(training, |t, state| {
+        let n = ffi::positive(num_tokens, "num_tokens")?;
+        let input = ffi::slice(input_tokens, n, "input_tokens")?;
+        let targets = ffi::slice(target_tokens, n, "target_tokens")?;
+        let length = ffi::positive(t.config.sequence_length, "config.sequence_length")?;
+        let plan = state.plan(t)?;
+        let model = model_of(&plan)?;
+        state.input.clear();
+        let pool = Arc::clone(&state.pool);
+        let loss = state.workspace.evaluate(&pool, &model, input, targets, length)?;
+        let cached = n.min(state.rows);
+        copy_rows(&model, &input[..cached], t.cached_input_embeddings)?;
+        copy_rows(&model, &targets[..cached], t.cached_target_embeddings)?;
+        Ok(loss as f32)
     })
 }
 
@@ -228,8 +203,7 @@ pub unsafe extern "C" fn cllm_compute_loss(
 /// `out` holds a row for each id.
 unsafe fn copy_rows(model: &ModelRef, ids: &[u32], out: *mut f32) -> Result<()> {
     let d = model.dim;
-    // SAFETY: the caller's promise.
-    let out = unsafe { ffi::slice_mut(out, ids.len() * d, "cached embeddings")? };
+    let out = ffi::slice_mut(out, ids.len() * d, "cached embeddings")?;
     for (row, &id) in out.chunks_exact_mut(d).zip(ids) {
         match model.params.embeddings.chunks_exact(d).nth(id as usize) {
             Some(embedding) => row.copy_from_slice(embedding),
@@ -245,31 +219,27 @@ unsafe fn copy_rows(model: &ModelRef, ids: &[u32], out: *mut f32) -> Result<()> 
 /// # Safety
 /// `training` is NULL or live; the arrays are NULL or hold `num_tokens` ids.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_backward(
     training: *mut CLLMTraining,
     input_tokens: *mut u32,
     target_tokens: *mut u32,
     num_tokens: c_int,
 ) {
-    guard("cllm_backward", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let (batch, positions) = batch_shape(&t.config)?;
-                let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
-                let n = ffi::len(num_tokens, "num_tokens")?;
-                let input = ffi::slice(input_tokens, n.min(rows), "input_tokens")?;
-                let targets = ffi::slice(target_tokens, n.min(rows), "target_tokens")?;
-                if n < rows {
-                    let plan = state.plan(t)?;
-                    state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-                    return Ok(());
-                }
-                forward(t, state, input, batch, positions)?;
-                backward(t, state, targets, batch)
-            })
+    with(training, |t, state| {
+        let (batch, positions) = batch_shape(&t.config)?;
+        let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
+        let n = ffi::len(num_tokens, "num_tokens")?;
+        let input = ffi::slice(input_tokens, n.min(rows), "input_tokens")?;
+        let targets = ffi::slice(target_tokens, n.min(rows), "target_tokens")?;
+        if n < rows {
+            let plan = state.plan(t)?;
+            state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
+            return Ok(());
         }
-    });
+        forward(t, state, input, batch, positions)?;
+        backward(t, state, targets, batch)
+    })
 }
 
 /// Zeroes every gradient, public and private. Moments, open accumulators and `accumulation_step`
@@ -280,18 +250,14 @@ pub unsafe extern "C" fn cllm_backward(
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_zero_all_gradients(training: *mut CLLMTraining) {
-    guard("cllm_zero_all_gradients", (), || {
-        if training.is_null() {
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let plan = state.plan(t)?;
-                state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-                Ok(())
-            })
-        }
-    });
+    if training.is_null() {
+        return Ok(());
+    }
+    with(training, |t, state| {
+        let plan = state.plan(t)?;
+        state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
+        Ok(())
+    })
 }

@@ -3,9 +3,10 @@
 
 use super::state::TRAININGS;
 use super::{CLLMTraining, CLLMTrainingConfig};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use cllm_engine::error::Result;
 use cllm_engine::train::schedule::{self, Kind, Schedule};
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::fmt::Write;
 
@@ -45,8 +46,7 @@ fn step(training: &CLLMTraining) -> u32 {
 /// As [`ffi::get`].
 unsafe fn live<'a>(training: *const CLLMTraining) -> Result<&'a CLLMTraining> {
     TRAININGS.find(training)?;
-    // SAFETY: the caller's promise.
-    unsafe { ffi::get(training, "training") }
+    ffi::get(training, "training")
 }
 
 /// Sets `training->config.learning_rate` from `training->current_step` by the configured schedule.
@@ -67,14 +67,12 @@ unsafe fn live<'a>(training: *const CLLMTraining) -> Result<&'a CLLMTraining> {
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_update_learning_rate(training: *mut CLLMTraining) {
-    guard("cllm_update_learning_rate", (), || {
-        TRAININGS.find(training)?;
-        // SAFETY: the caller's promise.
-        let training = unsafe { ffi::get_mut(training, "training")? };
-        training.config.learning_rate = schedule(&training.config).rate(step(training));
-        Ok(())
-    });
+    TRAININGS.find(training)?;
+    let training = ffi::get_mut(training, "training")?;
+    training.config.learning_rate = schedule(&training.config).rate(step(training));
+    Ok(())
 }
 
 /// The rate of the last update, `training->config.learning_rate`.
@@ -85,11 +83,9 @@ pub unsafe extern "C" fn cllm_update_learning_rate(training: *mut CLLMTraining) 
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_get_learning_rate(training: *mut CLLMTraining) -> f32 {
-    guard("cllm_get_learning_rate", 0.0, || {
-        // SAFETY: the caller's promise.
-        Ok(unsafe { live(training)? }.config.learning_rate)
-    })
+    Ok(live(training)?.config.learning_rate)
 }
 
 /// A rate that falls at given steps: initial_learning_rate * decay_factor^c, c = how many of
@@ -105,25 +101,21 @@ pub unsafe extern "C" fn cllm_get_learning_rate(training: *mut CLLMTraining) -> 
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`; `decay_steps` has the size above.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_get_learning_rate_step_decay(
     training: *mut CLLMTraining,
     decay_steps: *mut c_int,
     num_decay_steps: c_int,
     decay_factor: f32,
 ) -> f32 {
-    guard("cllm_get_learning_rate_step_decay", 0.0, || {
-        // SAFETY: the caller's promise.
-        let (training, steps): (_, &[c_int]) = unsafe {
-            let training = live(training)?;
-            match ffi::len(num_decay_steps, "num_decay_steps")? {
-                0 => (training, &[]),
-                n => (training, ffi::slice(decay_steps, n, "decay_steps")?),
-            }
-        };
-        let base = training.config.initial_learning_rate;
-        let rate = schedule::step_decay(base, training.current_step, steps, decay_factor);
-        Ok(rate)
-    })
+    let training = live(training)?;
+    let steps: &[c_int] = match ffi::len(num_decay_steps, "num_decay_steps")? {
+        0 => &[],
+        n => ffi::slice(decay_steps, n, "decay_steps")?,
+    };
+    let base = training.config.initial_learning_rate;
+    let rate = schedule::step_decay(base, training.current_step, steps, decay_factor);
+    Ok(rate)
 }
 
 /// A rate that falls exponentially: initial_learning_rate * e^(-decay_rate * current_step).
@@ -135,16 +127,14 @@ pub unsafe extern "C" fn cllm_get_learning_rate_step_decay(
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_get_learning_rate_exponential(
     training: *mut CLLMTraining,
     decay_rate: f32,
 ) -> f32 {
-    guard("cllm_get_learning_rate_exponential", 0.0, || {
-        // SAFETY: the caller's promise.
-        let training = unsafe { live(training)? };
-        let base = training.config.initial_learning_rate;
-        Ok(schedule::exponential(base, step(training), decay_rate))
-    })
+    let training = live(training)?;
+    let base = training.config.initial_learning_rate;
+    Ok(schedule::exponential(base, step(training), decay_rate))
 }
 
 /// A rate that falls by a power: m + (base - m) * (1 - min(1, current_step/max_steps))^power, base
@@ -157,19 +147,17 @@ pub unsafe extern "C" fn cllm_get_learning_rate_exponential(
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`.
 #[unsafe(no_mangle)]
+#[c_api(0.0)]
 pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
     training: *mut CLLMTraining,
     power: f32,
 ) -> f32 {
-    guard("cllm_get_learning_rate_polynomial", 0.0, || {
-        // SAFETY: the caller's promise.
-        let training = unsafe { live(training)? };
-        let config = &training.config;
-        let end = u32::try_from(config.max_steps).unwrap_or(0);
-        let base = config.initial_learning_rate;
-        let (floor, step) = (floor(config), step(training));
-        Ok(schedule::polynomial(base, floor, step, end, power))
-    })
+    let training = live(training)?;
+    let config = &training.config;
+    let end = u32::try_from(config.max_steps).unwrap_or(0);
+    let base = config.initial_learning_rate;
+    let (floor, step) = (floor(config), step(training));
+    Ok(schedule::polynomial(base, floor, step, end, power))
 }
 
 /// Prints the schedule to stdout: base rate, floor, warm-up, kind, and the rate at eleven steps from
@@ -180,13 +168,11 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 /// # Safety
 /// `training` is NULL or a `CLLMTraining`.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_print_lr_schedule(training: *mut CLLMTraining) {
-    guard("cllm_print_lr_schedule", (), || {
-        // SAFETY: the caller's promise.
-        let config = unsafe { live(training)? }.config;
-        ffi::print(&describe(&schedule(&config)));
-        Ok(())
-    });
+    let config = live(training)?.config;
+    ffi::print(&describe(&schedule(&config)));
+    Ok(())
 }
 
 fn describe(schedule: &Schedule) -> String {

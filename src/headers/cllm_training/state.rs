@@ -86,8 +86,7 @@ impl TrainingState {
     /// # Safety
     /// As [`view::plan`] for `training.model`.
     pub(crate) unsafe fn plan(&self, training: &CLLMTraining) -> Result<Plan> {
-        // SAFETY: the caller's promise.
-        let plan = unsafe { view::plan(training.model)? };
+        let plan = view::plan(training.model)?;
         let (vocab, dim, layers) = (plan.vocab, plan.dim, plan.params.layers.len());
         if (vocab, dim, layers) != (self.vocab, self.dim, self.layers.len()) {
             return Err(Error::shape(format!(
@@ -121,8 +120,7 @@ impl TrainingState {
         let mut slots = slots.iter_mut();
         params.by_ref().try_map(|kind, layer, t| {
             let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
-            // SAFETY: the caller's promise.
-            unsafe { gradient(training, layers, kind, layer, t.len, slot) }
+            gradient(training, layers, kind, layer, t.len, slot)
         })
     }
 
@@ -142,14 +140,13 @@ impl TrainingState {
         let embeddings = params.embeddings.len;
         reserve_optimizer_state(training, embeddings)?;
         let Self { slots, layers, .. } = self;
-        // SAFETY: the caller's promise.
-        let weights = unsafe { view::write(params)? };
+        let weights = view::write(params)?;
         let mut slots = slots.iter_mut();
         let mut tensors: Vec<Tensor> = list;
         weights.try_map(|kind, layer, weights| {
             let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
-            // SAFETY: the caller's promise; the optimizer's state has room for both moments.
-            unsafe {
+            // The optimizer's state has room for both moments.
+            {
                 let gradient = gradient(training, layers, kind, layer, weights.len(), slot)?;
                 let (moment1, moment2) = if kind == Kind::Embeddings {
                     let both = ffi::slice_mut(
@@ -238,8 +235,7 @@ unsafe fn entry<'a, T>(table: *const T, index: usize, count: usize) -> Result<Op
     if table.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise.
-    Ok(unsafe { ffi::slice(table, count, "a gradient table")? }.get(index))
+    Ok(ffi::slice(table, count, "a gradient table")?.get(index))
 }
 
 /// # Safety
@@ -252,16 +248,14 @@ unsafe fn gradient<'a>(
     len: usize,
     slot: &mut Slot,
 ) -> Result<&'a mut [f32]> {
-    // SAFETY: the caller's promise. A private buffer lives in the registry's state, which the
-    // caller holds locked while the view is in use.
-    unsafe {
-        let mut pointer = public_gradient(training, rooms, kind, layer, len)?;
-        if pointer.is_null() {
-            slot.gradient.grow("a gradient", len)?;
-            pointer = slot.gradient.as_mut_ptr();
-        }
-        ffi::slice_mut(pointer, len, "a gradient")
+    // A private buffer lives in the registry's state, which the caller holds locked while the view
+    // is in use.
+    let mut pointer = public_gradient(training, rooms, kind, layer, len)?;
+    if pointer.is_null() {
+        slot.gradient.grow("a gradient", len)?;
+        pointer = slot.gradient.as_mut_ptr();
     }
+    ffi::slice_mut(pointer, len, "a gradient")
 }
 
 /// Runs `work` on a library-made training object and its state.
@@ -274,7 +268,6 @@ pub(crate) unsafe fn with<R>(
 ) -> Result<R> {
     let state = state(training)?;
     let mut state = lock(&state);
-    // SAFETY: the caller's promise.
-    let training = unsafe { ffi::get_mut(training, "training")? };
+    let training = ffi::get_mut(training, "training")?;
     work(training, &mut state)
 }

@@ -3,10 +3,11 @@
 use super::buffers::copy_master_weights;
 use super::state::{TrainingState, emptied, with};
 use super::{CLLMTraining, CLLMTrainingConfig};
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::model::view::weights_changed;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::train::optimizer::{self, Rule, Update};
+use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::Arc;
 
@@ -49,12 +50,10 @@ pub(crate) unsafe fn apply(
     let pool = Arc::clone(&state.pool);
     let mut partials = std::mem::take(&mut state.partials);
     let list = std::mem::take(&mut state.tensors);
-    // SAFETY: the caller's promise.
-    let (norm, list) = unsafe {
-        let plan = state.plan(t)?;
-        let mut tensors = state.tensors(t, plan.params, list)?;
-        (optimizer::apply(&pool, &mut tensors, &update, &mut partials), emptied(tensors))
-    };
+    let plan = state.plan(t)?;
+    let mut tensors = state.tensors(t, plan.params, list)?;
+    let norm = optimizer::apply(&pool, &mut tensors, &update, &mut partials);
+    let list = emptied(tensors);
     (state.partials, state.tensors) = (partials, list);
     state.gradient_norm = norm;
     if !norm.is_finite() {
@@ -67,8 +66,7 @@ pub(crate) unsafe fn apply(
     if matches!(rule, Rule::Adam { .. }) {
         state.updates += 1;
     }
-    // SAFETY: the plan found the model to be there.
-    copy_master_weights(t, unsafe { ffi::get(t.model, "model")? });
+    copy_master_weights(t, ffi::get(t.model, "model")?);
     weights_changed(t.model);
     Ok(())
 }
@@ -83,11 +81,8 @@ unsafe fn accumulate(t: &mut CLLMTraining, state: &mut TrainingState) -> Result<
     if window == 1 && t.accumulation_step == 0 {
         return Ok(true);
     }
-    // SAFETY: the caller's promise.
-    let grads = unsafe {
-        let plan = state.plan(t)?;
-        state.gradients(t, &plan.params)?
-    };
+    let plan = state.plan(t)?;
+    let grads = state.gradients(t, &plan.params)?;
     t.accumulation_step = t.accumulation_step.saturating_add(1);
     let full = t.accumulation_step >= window;
     let mean = 1.0 / window as f32;
@@ -120,13 +115,10 @@ pub(crate) unsafe fn accumulate_and_apply(
     state: &mut TrainingState,
     rule: Rule,
 ) -> Result<bool> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if !accumulate(t, state)? {
-            return Ok(false);
-        }
-        apply(t, state, rule, t.config.learning_rate)?;
+    if !accumulate(t, state)? {
+        return Ok(false);
     }
+    apply(t, state, rule, t.config.learning_rate)?;
     Ok(true)
 }
 
@@ -137,20 +129,16 @@ pub(crate) unsafe fn accumulate_and_apply(
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api(-1)]
 pub unsafe extern "C" fn cllm_adam_init(training: *mut CLLMTraining) -> c_int {
-    guard("cllm_adam_init", -1, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let plan = state.plan(t)?;
-                for tensor in state.tensors(t, plan.params, Vec::new())? {
-                    tensor.moment1.fill(0.0);
-                    tensor.moment2.fill(0.0);
-                }
-                state.updates = 0;
-                Ok(0)
-            })
+    with(training, |t, state| {
+        let plan = state.plan(t)?;
+        for tensor in state.tensors(t, plan.params, Vec::new())? {
+            tensor.moment1.fill(0.0);
+            tensor.moment2.fill(0.0);
         }
+        state.updates = 0;
+        Ok(0)
     })
 }
 
@@ -163,14 +151,10 @@ pub unsafe extern "C" fn cllm_adam_init(training: *mut CLLMTraining) -> c_int {
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_adam_step(training: *mut CLLMTraining, learning_rate: f32) {
-    guard("cllm_adam_step", (), || {
-        finite(learning_rate, "learning_rate")?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| apply(t, state, Rule::Adam { updates: 0 }, learning_rate))
-        }
-    });
+    finite(learning_rate, "learning_rate")?;
+    with(training, |t, state| apply(t, state, Rule::Adam { updates: 0 }, learning_rate))
 }
 
 /// One step of momentum descent: velocity ← μ·velocity − lr·g; w ← w + velocity, for all
@@ -180,18 +164,16 @@ pub unsafe extern "C" fn cllm_adam_step(training: *mut CLLMTraining, learning_ra
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_sgd_momentum_step(
     training: *mut CLLMTraining,
     learning_rate: f32,
     momentum: f32,
 ) {
-    guard("cllm_sgd_momentum_step", (), || {
-        finite(learning_rate, "learning_rate")?;
-        finite(momentum, "momentum")?;
-        let rule = Rule::Momentum { mu: momentum };
-        // SAFETY: the caller's promise.
-        unsafe { with(training, |t, state| apply(t, state, rule, learning_rate)) }
-    });
+    finite(learning_rate, "learning_rate")?;
+    finite(momentum, "momentum")?;
+    let rule = Rule::Momentum { mu: momentum };
+    with(training, |t, state| apply(t, state, rule, learning_rate))
 }
 
 fn finite(value: f32, name: &'static str) -> Result<()> {
@@ -205,20 +187,16 @@ fn finite(value: f32, name: &'static str) -> Result<()> {
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_optimizer_step(training: *mut CLLMTraining) {
-    guard("cllm_optimizer_step", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                let rule = configured_rule(&t.config);
-                if accumulate_and_apply(t, state, rule)? {
-                    let plan = state.plan(t)?;
-                    state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-                }
-                Ok(())
-            })
+    with(training, |t, state| {
+        let rule = configured_rule(&t.config);
+        if accumulate_and_apply(t, state, rule)? {
+            let plan = state.plan(t)?;
+            state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
         }
-    });
+        Ok(())
+    })
 }
 
 /// As cllm_optimizer_step, but always Adam, and the gradients stay as applied.
@@ -226,13 +204,7 @@ pub unsafe extern "C" fn cllm_optimizer_step(training: *mut CLLMTraining) {
 /// # Safety
 /// `training` is NULL or live.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_optimizer_step_adam(training: *mut CLLMTraining) {
-    guard("cllm_optimizer_step_adam", (), || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            with(training, |t, state| {
-                accumulate_and_apply(t, state, Rule::Adam { updates: 0 }).map(|_| ())
-            })
-        }
-    });
+    with(training, |t, state| accumulate_and_apply(t, state, Rule::Adam { updates: 0 }).map(|_| ()))
 }

@@ -1,7 +1,7 @@
 //! Benchmarks: the time of real forward passes and training steps.
 
 use super::BenchmarkResults;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::view;
 use cllm_compat::benchmark::{ForwardPass, Timing, TrainingCopy, repeat};
@@ -14,6 +14,7 @@ use cllm_engine::train::batch;
 use cllm_engine::{log, rng};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
+use cllm_macros::c_api;
 use rand::RngExt;
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -141,8 +142,7 @@ impl<'a> Bench<'a> {
 /// # Safety
 /// `ids` is NULL or has `length` ids.
 unsafe fn checked_ids<'a>(ids: *const u32, bench: &Bench) -> Result<&'a [u32]> {
-    // SAFETY: the caller's promise.
-    let ids = unsafe { ffi::slice(ids, bench.length, "input_ids")? };
+    let ids = ffi::slice(ids, bench.length, "input_ids")?;
     check::ids("input_ids", ids, u32::try_from(bench.model.vocab).unwrap_or(u32::MAX))?;
     Ok(ids)
 }
@@ -163,20 +163,16 @@ unsafe fn checked_ids<'a>(ids: *const u32, bench: &Bench) -> Result<&'a [u32]> {
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `input_ids` is NULL
 /// or has `seq_length` ids.
 #[unsafe(no_mangle)]
+#[c_api(NOTHING)]
 pub unsafe extern "C" fn cllm_benchmark_inference_single(
     model: *mut CLLMModel,
     input_ids: *mut u32,
     seq_length: usize,
     num_iterations: c_int,
 ) -> BenchmarkResults {
-    guard("cllm_benchmark_inference_single", NOTHING, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let model = view::model(model)?;
-            let bench = Bench::new(model, 1, seq_length, num_iterations, BUDGET)?;
-            bench.single(checked_ids(input_ids, &bench)?)
-        }
-    })
+    let model = view::model(model)?;
+    let bench = Bench::new(model, 1, seq_length, num_iterations, BUDGET)?;
+    bench.single(checked_ids(input_ids, &bench)?)
 }
 
 /// Times the forward passes of a batch, each sequence up to the logits of its last position;
@@ -195,6 +191,7 @@ pub unsafe extern "C" fn cllm_benchmark_inference_single(
 /// # Safety
 /// As `cllm_benchmark_inference_single`.
 #[unsafe(no_mangle)]
+#[c_api(NOTHING)]
 pub unsafe extern "C" fn cllm_benchmark_inference_batch(
     model: *mut CLLMModel,
     input_ids: *mut u32,
@@ -202,14 +199,9 @@ pub unsafe extern "C" fn cllm_benchmark_inference_batch(
     seq_length: usize,
     num_iterations: c_int,
 ) -> BenchmarkResults {
-    guard("cllm_benchmark_inference_batch", NOTHING, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let model = view::model(model)?;
-            let bench = Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?;
-            bench.inference_batch(checked_ids(input_ids, &bench)?)
-        }
-    })
+    let model = view::model(model)?;
+    let bench = Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?;
+    bench.inference_batch(checked_ids(input_ids, &bench)?)
 }
 
 /// Times the forward pass of a batch of random tokens up to the logits of every position, as
@@ -225,17 +217,15 @@ pub unsafe extern "C" fn cllm_benchmark_inference_batch(
 /// # Safety
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
 #[unsafe(no_mangle)]
+#[c_api(NOTHING)]
 pub unsafe extern "C" fn cllm_benchmark_forward_pass(
     model: *mut CLLMModel,
     batch_size: usize,
     seq_length: usize,
     num_iterations: c_int,
 ) -> BenchmarkResults {
-    guard("cllm_benchmark_forward_pass", NOTHING, || {
-        // SAFETY: the caller's promise.
-        let model = unsafe { view::model(model)? };
-        Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?.forward_pass()
-    })
+    let model = view::model(model)?;
+    Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?.forward_pass()
 }
 
 /// Times training steps (forward, loss, backward, AdamW) on a private copy of the parameters and
@@ -253,15 +243,13 @@ pub unsafe extern "C" fn cllm_benchmark_forward_pass(
 /// # Safety
 /// As `cllm_benchmark_forward_pass`.
 #[unsafe(no_mangle)]
+#[c_api(NOTHING)]
 pub unsafe extern "C" fn cllm_benchmark_training_step(
     model: *mut CLLMModel,
     batch_size: usize,
     seq_length: usize,
     num_iterations: c_int,
 ) -> BenchmarkResults {
-    guard("cllm_benchmark_training_step", NOTHING, || {
-        // SAFETY: the caller's promise.
-        let model = unsafe { view::model(model)? };
-        Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?.training_step()
-    })
+    let model = view::model(model)?;
+    Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?.training_step()
 }

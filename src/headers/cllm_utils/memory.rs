@@ -1,9 +1,10 @@
 //! How much memory a model takes, what one consists of, and what the library has allocated.
 
 use super::models;
-use crate::border::ffi::{self, MEMORY, guard};
+use crate::border::ffi::{self, MEMORY};
 use crate::headers::cllm::*;
 use crate::model::view;
+use cllm_macros::c_api;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -38,23 +39,20 @@ fn model_bytes(m: &CLLMModel) -> u64 {
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api(0)]
 pub unsafe extern "C" fn cllm_estimate_memory(config: *const CLLMConfig) -> usize {
-    guard("cllm_estimate_memory", 0, || {
-        // SAFETY: the caller's promise.
-        let sizes = models::sizes(unsafe { ffi::get(config, "config")? });
-        let [v, d, l, f, s] =
-            [sizes.vocab, sizes.dim, sizes.layers, sizes.hidden, sizes.max_length]
-                .map(|n| n as u128);
-        // Every factor is below 2^32 and a term has at most three of them and a small constant:
-        // 128 bits hold the sum.
-        let weights = v * d + l * (3 * d * d + 2 * d * f + 5 * d + f);
-        let total = size_of::<CLLMModel>() as u128
-            + v * size_of::<CLLMToken>() as u128
-            + 4 * weights
-            + l * u128::from(LAYER_BYTES)
-            + 16 * s * d;
-        Ok(usize::try_from(total).unwrap_or(usize::MAX))
-    })
+    let sizes = models::sizes(ffi::get(config, "config")?);
+    let [v, d, l, f, s] =
+        [sizes.vocab, sizes.dim, sizes.layers, sizes.hidden, sizes.max_length].map(|n| n as u128);
+    // Every factor is below 2^32 and a term has at most three of them and a small constant:
+    // 128 bits hold the sum.
+    let weights = v * d + l * (3 * d * d + 2 * d * f + 5 * d + f);
+    let total = size_of::<CLLMModel>() as u128
+        + v * size_of::<CLLMToken>() as u128
+        + 4 * weights
+        + l * u128::from(LAYER_BYTES)
+        + 16 * s * d;
+    Ok(usize::try_from(total).unwrap_or(usize::MAX))
 }
 
 /// Prints what a model consists of to stdout: version, sizes, number of weights, heads and
@@ -65,48 +63,42 @@ pub unsafe extern "C" fn cllm_estimate_memory(config: *const CLLMConfig) -> usiz
 /// # Safety
 /// `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_print_model_info(model: *const CLLMModel) {
-    guard("cllm_print_model_info", (), || {
-        if model.is_null() {
-            ffi::print("Model: NULL\n");
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        let m = unsafe { view::live(model)? };
-        let mut text = format!(
-            "Model information:\n  Version: {}\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
+    if model.is_null() {
+        ffi::print("Model: NULL\n");
+        return Ok(());
+    }
+    let m = view::live(model)?;
+    let mut text = format!(
+        "Model information:\n  Version: {}\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
              Layers: {}\n  Weights: {}\n",
-            m.header.version, m.vocab_size, m.embedding_dim, m.num_layers, m.num_weights
-        );
-        if m.num_layers > 0 && !m.attention_layers.is_null() {
-            // SAFETY: a model with layers has an entry for the first one.
-            let a = unsafe { ffi::get(m.attention_layers, "attention_layers")? };
-            let _ =
-                writeln!(text, "  Attention heads: {} of {} dimensions", a.num_heads, a.head_dim);
-        }
-        if m.num_layers > 0 && !m.ff_layers.is_null() {
-            // SAFETY: likewise.
-            let f = unsafe { ffi::get(m.ff_layers, "ff_layers")? };
-            let _ = writeln!(text, "  Feed-forward: {} -> {}", f.input_dim, f.hidden_dim);
-        }
-        let _ = writeln!(text, "  Memory: {}", mib(model_bytes(m)));
-        ffi::print(&text);
-        Ok(())
-    });
+        m.header.version, m.vocab_size, m.embedding_dim, m.num_layers, m.num_weights
+    );
+    if m.num_layers > 0 && !m.attention_layers.is_null() {
+        let a = ffi::get(m.attention_layers, "attention_layers")?;
+        let _ = writeln!(text, "  Attention heads: {} of {} dimensions", a.num_heads, a.head_dim);
+    }
+    if m.num_layers > 0 && !m.ff_layers.is_null() {
+        let f = ffi::get(m.ff_layers, "ff_layers")?;
+        let _ = writeln!(text, "  Feed-forward: {} -> {}", f.input_dim, f.hidden_dim);
+    }
+    let _ = writeln!(text, "  Memory: {}", mib(model_bytes(m)));
+    ffi::print(&text);
+    Ok(())
 }
 
 /// Sets the four counters of `cllm_print_memory_stats` to zero. Memory that was allocated before
 /// and is freed afterwards then counts as released only.
 #[unsafe(no_mangle)]
+#[c_api]
 pub extern "C" fn cllm_reset_memory_stats() {
-    guard("cllm_reset_memory_stats", (), || {
-        for counter in
-            [&MEMORY.allocations, &MEMORY.releases, &MEMORY.bytes_allocated, &MEMORY.bytes_released]
-        {
-            counter.store(0, Ordering::Relaxed);
-        }
-        Ok(())
-    });
+    for counter in
+        [&MEMORY.allocations, &MEMORY.releases, &MEMORY.bytes_allocated, &MEMORY.bytes_released]
+    {
+        counter.store(0, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Prints to stdout how many blocks, and how many bytes, the library has allocated for C and
@@ -117,28 +109,23 @@ pub extern "C" fn cllm_reset_memory_stats() {
 /// and so do the last few freed structs that the library keeps back to recognise double frees.
 /// Threads: any; the four numbers are read one after the other.
 #[unsafe(no_mangle)]
+#[c_api]
 pub extern "C" fn cllm_print_memory_stats() {
-    guard("cllm_print_memory_stats", (), || {
-        let [allocations, releases, allocated, released] = [
-            &MEMORY.allocations,
-            &MEMORY.releases,
-            &MEMORY.bytes_allocated,
-            &MEMORY.bytes_released,
-        ]
-        .map(|counter| counter.load(Ordering::Relaxed));
-        let verdict = if allocations == releases && allocated == released {
-            "balanced".to_string()
-        } else {
-            format!(
-                "outstanding: {} blocks, {} bytes",
-                allocations as i64 - releases as i64,
-                allocated as i64 - released as i64
-            )
-        };
-        ffi::print(&format!(
-            "Memory statistics:\n  Allocations: {allocations} ({allocated} bytes)\n  \
+    let [allocations, releases, allocated, released] =
+        [&MEMORY.allocations, &MEMORY.releases, &MEMORY.bytes_allocated, &MEMORY.bytes_released]
+            .map(|counter| counter.load(Ordering::Relaxed));
+    let verdict = if allocations == releases && allocated == released {
+        "balanced".to_string()
+    } else {
+        format!(
+            "outstanding: {} blocks, {} bytes",
+            allocations as i64 - releases as i64,
+            allocated as i64 - released as i64
+        )
+    };
+    ffi::print(&format!(
+        "Memory statistics:\n  Allocations: {allocations} ({allocated} bytes)\n  \
              Deallocations: {releases} ({released} bytes)\n  {verdict}\n"
-        ));
-        Ok(())
-    });
+    ));
+    Ok(())
 }

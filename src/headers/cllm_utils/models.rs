@@ -1,6 +1,6 @@
 //! Making and freeing models.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::build::{self, Sizes};
 use crate::model::view;
@@ -8,6 +8,7 @@ use cllm_engine::error::Result;
 use cllm_engine::nn::init;
 use cllm_engine::nn::model::AttentionLayout;
 use cllm_engine::rng::{self, Rng};
+use cllm_macros::c_api;
 use std::ptr;
 
 /// The sizes that a configuration asks for. `dropout` is not one: the model has none.
@@ -46,11 +47,9 @@ const LARGE: CLLMConfig = preset(50_000, 1024, 12, 16, 4096, 2048);
 /// # Safety
 /// As [`view::plan`]; nothing else uses the weights meanwhile, and no two of its arrays overlap.
 pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let (params, dim) = unsafe {
-        let plan = view::plan(model)?;
-        (view::write(plan.params)?, plan.dim)
-    };
+    let plan = view::plan(model)?;
+    let params = view::write(plan.params)?;
+    let dim = plan.dim;
     init::initialize(params, dim, rng);
     view::weights_changed(model);
     Ok(())
@@ -93,11 +92,9 @@ fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_create_model(config: *const CLLMConfig) -> *mut CLLMModel {
-    guard("cllm_create_model", ptr::null_mut(), || {
-        // SAFETY: the caller's promise.
-        create(unsafe { ffi::get(config, "config")? })
-    })
+    create(ffi::get(config, "config")?)
 }
 
 /// Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.
@@ -115,11 +112,9 @@ pub unsafe extern "C" fn cllm_create_model(config: *const CLLMConfig) -> *mut CL
 /// # Safety
 /// `model` is NULL or a model as above that nothing uses any more.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_free_model(model: *mut CLLMModel) {
-    guard("cllm_free_model", (), || {
-        // SAFETY: the caller's promise.
-        unsafe { build::free(model) }
-    });
+    build::free(model)
 }
 
 /// `cllm_create_model` with 1000 tokens, 128 dimensions, 4 layers, 4 heads, feed-forward width
@@ -127,8 +122,9 @@ pub unsafe extern "C" fn cllm_free_model(model: *mut CLLMModel) {
 ///
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
-    guard("cllm_create_small_model", ptr::null_mut(), || create(&SMALL))
+    create(&SMALL)
 }
 
 /// `cllm_create_model` with 50000 tokens, 1024 dimensions, 8 layers, 8 heads, feed-forward width
@@ -136,8 +132,9 @@ pub extern "C" fn cllm_create_small_model() -> *mut CLLMModel {
 ///
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn cllm_create_medium_model() -> *mut CLLMModel {
-    guard("cllm_create_medium_model", ptr::null_mut(), || create(&MEDIUM))
+    create(&MEDIUM)
 }
 
 /// `cllm_create_model` with 50000 tokens, 1024 dimensions, 12 layers, 16 heads, feed-forward
@@ -145,8 +142,9 @@ pub extern "C" fn cllm_create_medium_model() -> *mut CLLMModel {
 ///
 /// @return the model; free it with `cllm_free_model`. NULL without memory.
 #[unsafe(no_mangle)]
+#[c_api(ptr::null_mut())]
 pub extern "C" fn cllm_create_large_model() -> *mut CLLMModel {
-    guard("cllm_create_large_model", ptr::null_mut(), || create(&LARGE))
+    create(&LARGE)
 }
 
 #[cfg(test)]

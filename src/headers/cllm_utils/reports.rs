@@ -3,7 +3,7 @@
 use super::BenchmarkResults;
 use super::benchmarks::Bench;
 use super::memory::mib;
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
@@ -11,6 +11,7 @@ use cllm_engine::file::atomic;
 use cllm_engine::limits::MAX_PROFILE_SECONDS;
 use cllm_engine::nn::model::ModelRef;
 use cllm_engine::system::{date, memory};
+use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::fmt::Write;
 use std::time::Duration;
@@ -54,33 +55,31 @@ fn run_all(model: &ModelRef, plan: [(usize, c_int); 4], budget: Duration) -> Res
 /// # Safety
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_run_benchmark_suite(model: *mut CLLMModel) {
-    guard("cllm_run_benchmark_suite", (), || {
-        if model.is_null() {
-            ffi::print("Benchmark suite: model is NULL\n");
-            return Ok(());
-        }
-        // SAFETY: the caller's promise.
-        let view = unsafe { view::model(model)? };
-        ffi::print(&format!(
-            "Benchmark suite\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n",
-            view.vocab,
-            view.dim,
-            view.params.layers.len()
-        ));
-        let r = run_all(&view, [(1, 100), (8, 50), (4, 50), (4, 20)], SUITE_BUDGET)?;
-        let line = |name: &str, b: &BenchmarkResults, rate: f64| {
-            format!(
-                "  {name} ({} x {} tokens): {:.3} ms, {rate:.1} tokens/s\n",
-                b.batch_size, b.seq_length, b.inference_time_ms
-            )
-        };
-        ffi::print(&line("Single inference", &r.single, r.single.tokens_per_second));
-        ffi::print(&line("Batch inference", &r.batch, r.batch.throughput_tokens_per_sec));
-        ffi::print(&line("Forward pass", &r.forward, r.forward.throughput_tokens_per_sec));
-        ffi::print(&line("Training step", &r.training, r.training.throughput_tokens_per_sec));
-        Ok(())
-    });
+    if model.is_null() {
+        ffi::print("Benchmark suite: model is NULL\n");
+        return Ok(());
+    }
+    let view = view::model(model)?;
+    ffi::print(&format!(
+        "Benchmark suite\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n",
+        view.vocab,
+        view.dim,
+        view.params.layers.len()
+    ));
+    let r = run_all(&view, [(1, 100), (8, 50), (4, 50), (4, 20)], SUITE_BUDGET)?;
+    let line = |name: &str, b: &BenchmarkResults, rate: f64| {
+        format!(
+            "  {name} ({} x {} tokens): {:.3} ms, {rate:.1} tokens/s\n",
+            b.batch_size, b.seq_length, b.inference_time_ms
+        )
+    };
+    ffi::print(&line("Single inference", &r.single, r.single.tokens_per_second));
+    ffi::print(&line("Batch inference", &r.batch, r.batch.throughput_tokens_per_sec));
+    ffi::print(&line("Forward pass", &r.forward, r.forward.throughput_tokens_per_sec));
+    ffi::print(&line("Training step", &r.training, r.training.throughput_tokens_per_sec));
+    Ok(())
 }
 
 /// Prints the process's resident memory to stdout once a second, then the most and the least of
@@ -89,30 +88,30 @@ pub unsafe extern "C" fn cllm_run_benchmark_suite(model: *mut CLLMModel) {
 /// @param model            not used, and may be NULL.
 /// @param duration_seconds 1 to 86400; 0 or less takes one sample. More is refused.
 #[unsafe(no_mangle)]
+#[c_api]
 pub extern "C" fn cllm_profile_memory(model: *mut CLLMModel, duration_seconds: c_int) {
     let _ = model;
-    guard("cllm_profile_memory", (), || {
-        if duration_seconds > MAX_PROFILE_SECONDS {
-            let expected = "at most 86400";
-            return Err(Error::argument("duration_seconds", duration_seconds, expected));
+
+    if duration_seconds > MAX_PROFILE_SECONDS {
+        let expected = "at most 86400";
+        return Err(Error::argument("duration_seconds", duration_seconds, expected));
+    }
+    let (mut least, mut most) = (u64::MAX, 0);
+    for second in 0..=duration_seconds.max(0) {
+        if second > 0 {
+            std::thread::sleep(Duration::from_secs(1));
         }
-        let (mut least, mut most) = (u64::MAX, 0);
-        for second in 0..=duration_seconds.max(0) {
-            if second > 0 {
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            let now = memory::resident()?.current;
-            (least, most) = (least.min(now), most.max(now));
-            ffi::print(&format!("  {second:>5} s: {}\n", mib(now)));
-        }
-        ffi::print(&format!(
-            "Memory profile: peak {}, minimum {}, difference {}\n",
-            mib(most),
-            mib(least),
-            mib(most - least)
-        ));
-        Ok(())
-    });
+        let now = memory::resident()?.current;
+        (least, most) = (least.min(now), most.max(now));
+        ffi::print(&format!("  {second:>5} s: {}\n", mib(now)));
+    }
+    ffi::print(&format!(
+        "Memory profile: peak {}, minimum {}, difference {}\n",
+        mib(most),
+        mib(least),
+        mib(most - least)
+    ));
+    Ok(())
 }
 
 fn report(m: &CLLMModel, model: &ModelRef) -> Result<String> {
@@ -161,16 +160,13 @@ fn report(m: &CLLMModel, model: &ModelRef) -> Result<String> {
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say; `output_file` is
 /// NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api]
 pub unsafe extern "C" fn cllm_generate_performance_report(
     model: *mut CLLMModel,
     output_file: *const c_char,
 ) {
-    guard("cllm_generate_performance_report", (), || {
-        // SAFETY: the caller's promise.
-        let (m, view, path) = unsafe {
-            (view::live(model)?, view::model(model)?, ffi::path(output_file, "output_file")?)
-        };
-        let text = report(m, &view)?;
-        atomic::write(path, |file| file.write_all(text.as_bytes()))
-    });
+    let (m, view, path) =
+        (view::live(model)?, view::model(model)?, ffi::path(output_file, "output_file")?);
+    let text = report(m, &view)?;
+    atomic::write(path, |file| file.write_all(text.as_bytes()))
 }

@@ -1,7 +1,7 @@
 //! Checks of models, gradients, logits and batches. Each returns whether all is well; what is
 //! not stands in the error message.
 
-use crate::border::ffi::{self, guard};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::headers::cllm_format::files::complete;
@@ -12,6 +12,7 @@ use cllm_engine::limits::MAX_EPSILON;
 use cllm_engine::log;
 use cllm_engine::nn::model::Kind;
 use cllm_kernels::memory::product;
+use cllm_macros::c_api;
 use std::ffi::c_char;
 
 /// The layers of one kind; an error when the array is missing.
@@ -19,8 +20,7 @@ use std::ffi::c_char;
 /// # Safety
 /// As [`ffi::slice`].
 unsafe fn layers<'a, T>(array: *const T, count: usize, name: &'static str) -> Result<&'a [T]> {
-    // SAFETY: the caller's promise.
-    unsafe { ffi::slice(array, count, name) }
+    ffi::slice(array, count, name)
 }
 
 /// Whether the widths of every layer fit the model's.
@@ -30,13 +30,10 @@ unsafe fn layers<'a, T>(array: *const T, count: usize, name: &'static str) -> Re
 unsafe fn consistency(m: &CLLMModel) -> Result<()> {
     let d = view::embedding_dim(m)? as u64;
     let count = m.num_layers as usize;
-    // SAFETY: the caller's promise.
-    let (attention, ff) = unsafe {
-        (
-            layers(m.attention_layers, count, "model->attention_layers")?,
-            layers(m.ff_layers, count, "model->ff_layers")?,
-        )
-    };
+    let (attention, ff) = (
+        layers(m.attention_layers, count, "model->attention_layers")?,
+        layers(m.ff_layers, count, "model->ff_layers")?,
+    );
     for (l, (a, f)) in attention.iter().zip(ff).enumerate() {
         if u64::from(a.num_heads) * u64::from(a.head_dim) != d {
             return Err(Error::shape(format!(
@@ -59,15 +56,11 @@ unsafe fn consistency(m: &CLLMModel) -> Result<()> {
 /// # Safety
 /// As [`view::plan`]; a non-NULL `weights` has `num_weights` floats.
 unsafe fn weights(model: *const CLLMModel) -> Result<()> {
-    // SAFETY: the caller's promise.
-    let (m, params) = unsafe {
-        let m = view::live(model)?;
-        (m, view::read(view::plan(model)?.params)?)
-    };
+    let m = view::live(model)?;
+    let params = view::read(view::plan(model)?.params)?;
     if !m.weights.is_null() && m.num_weights > 0 {
         let len = usize::try_from(m.num_weights).unwrap_or(usize::MAX);
-        // SAFETY: the caller's promise.
-        check::finite("weights", unsafe { ffi::slice(m.weights, len, "model->weights")? })?;
+        check::finite("weights", ffi::slice(m.weights, len, "model->weights")?)?;
     }
     let mut outcome = Ok(());
     params.visit(|kind, layer, t| {
@@ -87,12 +80,11 @@ unsafe fn weights(model: *const CLLMModel) -> Result<()> {
 unsafe fn layer_norms(model: *const CLLMModel) -> Result<()> {
     let record = MODELS.find(model)?;
     let second_norms = record.is_some_and(|record| lock(&record).second_norms);
-    // SAFETY: the caller's promise.
-    let m = unsafe { view::live(model)? };
+    let m = view::live(model)?;
     let d = view::embedding_dim(m)?;
     let count = m.num_layers as usize * if second_norms { 2 } else { 1 };
-    // SAFETY: the library's record says how many norms there are; without one it is L.
-    let norms = unsafe { layers(m.layer_norms, count, "model->layer_norms")? };
+    // The library's record says how many norms there are; without one it is L.
+    let norms = layers(m.layer_norms, count, "model->layer_norms")?;
     for (i, n) in norms.iter().enumerate() {
         if n.dim as usize != d {
             return Err(Error::shape(format!(
@@ -107,13 +99,8 @@ unsafe fn layer_norms(model: *const CLLMModel) -> Result<()> {
                 n.epsilon
             )));
         }
-        // SAFETY: non-NULL parameters of a norm have `dim` floats.
-        let (gamma, beta) = unsafe {
-            (
-                ffi::slice(n.gamma, d, "gamma of a layer norm")?,
-                ffi::slice(n.beta, d, "beta of a layer norm")?,
-            )
-        };
+        let gamma = ffi::slice(n.gamma, d, "gamma of a layer norm")?;
+        let beta = ffi::slice(n.beta, d, "beta of a layer norm")?;
         check::finite(format_args!("gamma of layer norm {i}"), gamma)?;
         check::finite(format_args!("beta of layer norm {i}"), beta)?;
     }
@@ -141,8 +128,7 @@ unsafe fn positions(m: &CLLMModel) -> Result<()> {
             width => width,
         };
         let len = product("a position table", &[p.max_length as usize, width])?;
-        // SAFETY: the caller's promise.
-        check::finite(name, unsafe { ffi::slice(table, len, "a position table")? })?;
+        check::finite(name, ffi::slice(table, len, "a position table")?)?;
     }
     Ok(())
 }
@@ -160,22 +146,19 @@ unsafe fn positions(m: &CLLMModel) -> Result<()> {
 /// # Safety
 /// `array` is NULL or has `size` floats; `name` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_check_numerical_stability(
     array: *const f32,
     size: usize,
     name: *const c_char,
 ) -> bool {
-    guard("cllm_check_numerical_stability", false, || {
-        let name = if name.is_null() {
-            "array".into()
-        } else {
-            // SAFETY: the caller's promise.
-            String::from_utf8_lossy(unsafe { ffi::bytes(name, "name")? })
-        };
-        // SAFETY: the caller's promise.
-        check::finite(name, unsafe { ffi::slice(array, size, "array")? })?;
-        Ok(true)
-    })
+    let name = if name.is_null() {
+        "array".into()
+    } else {
+        String::from_utf8_lossy(ffi::bytes(name, "name")?)
+    };
+    check::finite(name, ffi::slice(array, size, "array")?)?;
+    Ok(true)
 }
 
 /// Checks that all weights are finite: the block `weights` where there is one, the embeddings,
@@ -187,12 +170,10 @@ pub unsafe extern "C" fn cllm_check_numerical_stability(
 /// # Safety
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_weights(model: *const CLLMModel) -> bool {
-    guard("cllm_validate_weights", false, || {
-        // SAFETY: the caller's promise.
-        unsafe { weights(model)? };
-        Ok(true)
-    })
+    weights(model)?;
+    Ok(true)
 }
 
 /// Checks every layer norm: gamma and beta present and finite, 0 < epsilon <= 1e-3, the model's
@@ -204,12 +185,10 @@ pub unsafe extern "C" fn cllm_validate_weights(model: *const CLLMModel) -> bool 
 /// # Safety
 /// As `cllm_validate_weights`.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_layer_norms(model: *const CLLMModel) -> bool {
-    guard("cllm_validate_layer_norms", false, || {
-        // SAFETY: the caller's promise.
-        unsafe { layer_norms(model)? };
-        Ok(true)
-    })
+    layer_norms(model)?;
+    Ok(true)
 }
 
 /// Checks that every position table that the model has is finite.
@@ -220,12 +199,10 @@ pub unsafe extern "C" fn cllm_validate_layer_norms(model: *const CLLMModel) -> b
 /// `model` is NULL or a model whose non-NULL tables have `pos_encoding.max_length` rows of
 /// `pos_encoding.embedding_dim` floats.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_positional_encodings(model: *const CLLMModel) -> bool {
-    guard("cllm_validate_positional_encodings", false, || {
-        // SAFETY: the caller's promise.
-        unsafe { positions(view::live(model)?)? };
-        Ok(true)
-    })
+    positions(view::live(model)?)?;
+    Ok(true)
 }
 
 /// Runs all checks of a model, in this order: its structure (as `cllm_validate_model`), the
@@ -236,19 +213,15 @@ pub unsafe extern "C" fn cllm_validate_positional_encodings(model: *const CLLMMo
 /// # Safety
 /// As `cllm_validate_weights`.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_comprehensive_validation(model: *const CLLMModel) -> bool {
-    guard("cllm_comprehensive_validation", false, || {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let m = view::live(model)?;
-            complete(model)?;
-            consistency(m)?;
-            weights(model)?;
-            layer_norms(model)?;
-            positions(m)?;
-        }
-        Ok(true)
-    })
+    let m = view::live(model)?;
+    complete(model)?;
+    consistency(m)?;
+    weights(model)?;
+    layer_norms(model)?;
+    positions(m)?;
+    Ok(true)
 }
 
 /// Checks one value of the block `weights`.
@@ -261,24 +234,22 @@ pub unsafe extern "C" fn cllm_comprehensive_validation(model: *const CLLMModel) 
 /// # Safety
 /// `model` is NULL or a model whose block `weights`, where not NULL, has `num_weights` floats.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_gradient_check_weight(
     model: *mut CLLMModel,
     weight_idx: usize,
     epsilon: f32,
 ) -> bool {
     let _ = epsilon;
-    guard("cllm_gradient_check_weight", false, || {
-        // SAFETY: the caller's promise.
-        let m = unsafe { view::live(model)? };
-        let len = usize::try_from(m.num_weights).unwrap_or(usize::MAX);
-        // SAFETY: likewise.
-        let weights = unsafe { ffi::slice(m.weights, len, "model->weights")? };
-        let weight = weights
-            .get(weight_idx)
-            .ok_or_else(|| Error::argument("weight_idx", weight_idx, "below num_weights"))?;
-        check::finite(format_args!("weight {weight_idx}"), &[*weight])?;
-        Ok(true)
-    })
+
+    let m = view::live(model)?;
+    let len = usize::try_from(m.num_weights).unwrap_or(usize::MAX);
+    let weights = ffi::slice(m.weights, len, "model->weights")?;
+    let weight = weights
+        .get(weight_idx)
+        .ok_or_else(|| Error::argument("weight_idx", weight_idx, "below num_weights"))?;
+    check::finite(format_args!("weight {weight_idx}"), &[*weight])?;
+    Ok(true)
 }
 
 /// Checks an array of gradients: finite, the largest magnitude at most 100, the mean magnitude at
@@ -292,17 +263,15 @@ pub unsafe extern "C" fn cllm_gradient_check_weight(
 /// # Safety
 /// `gradients` is NULL or has `num_gradients` floats.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_gradients(
     model: *mut CLLMModel,
     gradients: *const f32,
     num_gradients: usize,
 ) -> bool {
-    guard("cllm_validate_gradients", false, || {
-        view::MODELS.find(model)?;
-        // SAFETY: the caller's promise.
-        check::gradients(unsafe { ffi::slice(gradients, num_gradients, "gradients")? })?;
-        Ok(true)
-    })
+    view::MODELS.find(model)?;
+    check::gradients(ffi::slice(gradients, num_gradients, "gradients")?)?;
+    Ok(true)
 }
 
 /// Checks that logits are finite; a spread above 100 only makes a warning.
@@ -314,23 +283,21 @@ pub unsafe extern "C" fn cllm_validate_gradients(
 /// # Safety
 /// `logits` is NULL or has `vocab_size` floats.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_inference_output(
     logits: *const f32,
     vocab_size: usize,
 ) -> bool {
-    guard("cllm_validate_inference_output", false, || {
-        // SAFETY: the caller's promise.
-        let logits = unsafe { ffi::slice(logits, vocab_size, "logits")? };
-        if logits.is_empty() {
-            return Err(Error::argument("vocab_size", 0, "1 or more"));
-        }
-        check::finite("the logits", logits)?;
-        let range = check::range(logits);
-        if range > check::MAX_LOGIT_RANGE {
-            log::warn(&format!("cllm_validate_inference_output: the logits spread over {range}"));
-        }
-        Ok(true)
-    })
+    let logits = ffi::slice(logits, vocab_size, "logits")?;
+    if logits.is_empty() {
+        return Err(Error::argument("vocab_size", 0, "1 or more"));
+    }
+    check::finite("the logits", logits)?;
+    let range = check::range(logits);
+    if range > check::MAX_LOGIT_RANGE {
+        log::warn(&format!("cllm_validate_inference_output: the logits spread over {range}"));
+    }
+    Ok(true)
 }
 
 /// Checks that every id of a batch is one of the vocabulary.
@@ -346,6 +313,7 @@ pub unsafe extern "C" fn cllm_validate_inference_output(
 /// # Safety
 /// The arrays are NULL or have `batch_size * seq_length` ids.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_training_batch(
     input_ids: *const u32,
     target_ids: *const u32,
@@ -353,19 +321,15 @@ pub unsafe extern "C" fn cllm_validate_training_batch(
     seq_length: usize,
     vocab_size: u32,
 ) -> bool {
-    guard("cllm_validate_training_batch", false, || {
-        let len = product("the batch", &[batch_size, seq_length])?;
-        if len == 0 {
-            return Err(Error::State("the batch is empty".into()));
-        }
-        // SAFETY: the caller's promise.
-        let (inputs, targets) = unsafe {
-            (ffi::slice(input_ids, len, "input_ids")?, ffi::slice(target_ids, len, "target_ids")?)
-        };
-        check::ids("input_ids", inputs, vocab_size)?;
-        check::ids("target_ids", targets, vocab_size)?;
-        Ok(true)
-    })
+    let len = product("the batch", &[batch_size, seq_length])?;
+    if len == 0 {
+        return Err(Error::State("the batch is empty".into()));
+    }
+    let (inputs, targets) =
+        (ffi::slice(input_ids, len, "input_ids")?, ffi::slice(target_ids, len, "target_ids")?);
+    check::ids("input_ids", inputs, vocab_size)?;
+    check::ids("target_ids", targets, vocab_size)?;
+    Ok(true)
 }
 
 /// Checks the widths of every layer: `num_heads * head_dim`, `input_dim` and `output_dim` all
@@ -376,10 +340,8 @@ pub unsafe extern "C" fn cllm_validate_training_batch(
 /// # Safety
 /// `model` is NULL or a model whose non-NULL layer arrays have `num_layers` entries.
 #[unsafe(no_mangle)]
+#[c_api(false)]
 pub unsafe extern "C" fn cllm_validate_model_consistency(model: *const CLLMModel) -> bool {
-    guard("cllm_validate_model_consistency", false, || {
-        // SAFETY: the caller's promise.
-        unsafe { consistency(view::live(model)?)? };
-        Ok(true)
-    })
+    consistency(view::live(model)?)?;
+    Ok(true)
 }
