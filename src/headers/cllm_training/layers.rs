@@ -41,7 +41,7 @@ unsafe fn optional<'a>(
 ///
 /// @param input        `[dim]`, what the norm was given.
 /// @param grad_output  `[dim]`.
-/// @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   `[dim]`, overwritten; may be `grad_output`.
 /// @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
 ///
 /// # Safety
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn cllm_embedding_backward(
 ///
 /// @param input        `[seq_len * d]`, the residual stream entering the layer.
 /// @param grad_output  `[seq_len * d]`, gradient of what leaves it.
-/// @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   the same size, overwritten; may be `grad_output`.
 ///
 /// The gradients of the layer's parameters are added to the training object's buffers, public and
 /// private. Activations are recomputed; those of the latest forward pass stay.

@@ -1,5 +1,11 @@
 //! Generating text: the key/value cache, sampling, the loop.
 
+mod config;
+mod generator;
 pub mod sampler;
 pub mod session;
-pub mod state;
+mod state;
+
+pub use config::GeneratorConfig;
+pub use generator::{Generator, Tokens};
+pub use sampler::Sampler;
