@@ -12,12 +12,10 @@ use crate::model::build;
 use crate::model::parts::Structs;
 use crate::model::view::{self, MODELS};
 use cllm_engine::error::Result;
-use cllm_engine::file::{self, Destination, Entry, Extras, Header, Problem, Reader, Values};
+use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
-use cllm_engine::model::ModelShape;
 use records::{c_point, set_header, set_token, set_training};
 use snapshot::Snapshot;
-use std::ffi::c_char;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -195,7 +195,6 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
         }
         None => (Origin::default(), FOREIGN_VERSION.load(Ordering::Relaxed)),
     };
-    };
     // SAFETY: a non-NULL array of layers has as many entries as the model has layers (norms:
     // twice as many where the library's record says so).
     let (attention_layers, ff_layers, norms) = unsafe {
