@@ -19,7 +19,7 @@ const ROUNDS: usize = 15;
 const LOOPS: usize = 72;
 
 /// What both sides can do.
-trait Threads {
+trait Threads: Sync {
     /// Runs `work`, whose loops follow each other closely.
     fn step(&self, work: &(dyn Fn() + Sync));
     /// `work(i)` for each i below `tasks`.
