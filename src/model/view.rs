@@ -404,8 +404,3 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
         })
     }
 }
-
-/// What a tensor is called in messages.
-pub(crate) fn tensor_name(part: Part, layer: usize) -> String {
-    TensorName { part, layer }.to_string()
-}
