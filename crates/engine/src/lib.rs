@@ -4,10 +4,12 @@
 #![warn(missing_docs)]
 
 pub mod error;
+mod evaluate;
 pub mod file;
 pub mod generate;
 pub mod limits;
 pub mod log;
+pub mod model;
 pub mod nn;
 pub mod report;
 pub mod rng;
@@ -17,3 +19,6 @@ pub mod train;
 
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
+pub use evaluate::{Evaluation, evaluate};
+pub use model::{Model, ModelConfig, ModelRef};
+pub use text::{Dataset, Vocabulary};

@@ -221,7 +221,7 @@ unsafe fn public_gradient(
             Kind::Bias2 => (ff(|g| g.bias2)?, room.bias2),
             Kind::Gamma1 => (norm(|g| g.gamma)?, room.gamma),
             Kind::Beta1 => (norm(|g| g.beta)?, room.gamma),
-            Kind::Gamma2 | Kind::Beta2 | Kind::Learned => (NONE, 0),
+            _ => (NONE, 0),
         };
         Ok(if capacity >= len { pointer } else { NONE })
     }

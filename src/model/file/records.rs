@@ -1,7 +1,7 @@
 //! The records of tokens and lattice points between C and the file.
 
 use crate::headers::cllm::{CLLMLatticePoint, CLLMToken};
-use cllm_engine::file::{LatticePoint, TokenRecord};
+use cllm_engine::model::{LatticePoint, TokenRecord};
 
 pub(super) fn set_token(token: &mut CLLMToken, record: &TokenRecord) {
     token.token_id = record.token_id;

@@ -6,7 +6,7 @@ use crate::nn::activations::{Activations, Keep};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond, Past};
 use crate::nn::model::ModelRef;
-use crate::nn::version::WeightsVersion;
+use crate::model::WeightsVersion;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 

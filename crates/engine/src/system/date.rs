@@ -4,8 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, as `2026-01-31 23:59:59 UTC`.
 pub fn now() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    utc(seconds)
+    utc(unix_now())
+}
+
+/// Now, in seconds since 1970; 0 on a machine whose clock is before that.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Seconds since 1970 as a date and time. Days are turned into the civil calendar as in Hinnant,
