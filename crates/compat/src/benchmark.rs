@@ -1,8 +1,8 @@
 //! Timing the real work: forward passes and training steps, on a model that is only read.
 
 use cllm_engine::error::Result;
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::nn::model::{Kind, ModelRef, Params};
 use cllm_engine::train::optimizer::{self, Rule, Tensor, Update};
@@ -72,9 +72,9 @@ impl<'a, 'm> ForwardPass<'a, 'm> {
     }
 
     fn run(&mut self, tokens: &[u32], rows_at_once: usize) -> Result<()> {
-        let (a, keep) = (&mut self.activations, Keep::Nothing);
-        let (past, beyond) = (Past::None, Beyond::LastRow);
-        forward::forward(self.pool, self.model, tokens, self.batch, a, keep, past, beyond)?;
+        let (a, save) = (&mut self.activations, Save::Nothing);
+        let (pool, model, beyond) = (self.pool, self.model, Beyond::LastRow);
+        forward::forward(pool, model, tokens, self.batch, a, save, None, beyond)?;
         if self.logits.is_empty() {
             let len = product("the logits", &[rows_at_once, self.model.vocab])?;
             self.logits = filled("the logits", len)?;

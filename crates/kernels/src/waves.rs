@@ -1,5 +1,7 @@
 //! Sines and cosines of multiples of a coordinate, as the lattice embedding adds them up.
 
+use crate::arch::simd;
+
 /// Elements computed at a time, so that every step runs over whole vector registers.
 const BLOCK: usize = 64;
 

@@ -8,7 +8,7 @@ use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForward
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::forward;
 use cllm_engine::nn::model::ModelRef;
-use cllm_engine::nn::rows::linear;
+use cllm_engine::nn::rows::{Pass, linear};
 use cllm_kernels::attention::row_weights;
 use cllm_kernels::memory::product;
 use cllm_kernels::vector::add_assign;
@@ -287,6 +287,7 @@ pub(super) unsafe fn publish(
     let (d, n) = (model.dim, batch * positions);
     let activations = &state.workspace.activations;
     let pool = &state.pool;
+    let pass = Pass { pool, batch, rows: positions, base: 0, d };
     // SAFETY: every buffer has room for `state.rows` rows, at least n.
     unsafe {
         let fill = |buffer: *mut f32, from: &[f32]| -> Result<()> {
@@ -306,9 +307,7 @@ pub(super) unsafe fn publish(
             let attended = *entry(t.attention_outputs, l)?;
             let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
-                Some(w) => {
-                    forward::attended(pool, w, &a.qkv[..n * 3 * d], batch, positions, attended)
-                }
+                Some(w) => forward::attended(&pass, w, &a.qkv[..n * 3 * d], attended),
                 None => attended.fill(0.0),
             }
             let out = ffi::slice_mut(*entry(t.ff_outputs, l)?, n * d, "ff_outputs")?;

@@ -10,12 +10,14 @@ use crate::headers::cllm_inference::layer_norm::norm_view;
 use crate::model::view::model_of;
 use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::backward::{Scratch, layer_backward};
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::backward::{ActivationGradients, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
 use cllm_engine::nn::model::{Attention, Layers, ModelRef, Params};
+use cllm_engine::nn::rows::Pass;
+use cllm_kernels::layer_norm;
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::{filled, product};
-use cllm_kernels::norm;
 use cllm_kernels::vector::add_assign;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -39,7 +41,7 @@ unsafe fn optional<'a>(
 ///
 /// @param input        `[dim]`, what the norm was given.
 /// @param grad_output  `[dim]`.
-/// @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   `[dim]`, overwritten; may be `grad_output`.
 /// @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
 ///
 /// # Safety
@@ -64,8 +66,8 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
     let dy = ffi::slice(grad_output, dim, "grad_output")?;
     let dgamma = optional(grad_gamma, dim, "grad_gamma")?;
     let dbeta = optional(grad_beta, dim, "grad_beta")?;
-    let stats = norm::stats(x, n.epsilon);
-    norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
+    let stats = layer_norm::stats(x, n.epsilon);
+    layer_norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
     ffi::slice_mut(grad_input, dim, "grad_input")?.copy_from_slice(&dx);
     Ok(())
 }
@@ -200,7 +202,7 @@ pub unsafe extern "C" fn cllm_embedding_backward(
 ///
 /// @param input        `[seq_len * d]`, the residual stream entering the layer.
 /// @param grad_output  `[seq_len * d]`, gradient of what leaves it.
-/// @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   the same size, overwritten; may be `grad_output`.
 ///
 /// The gradients of the layer's parameters are added to the training object's buffers, public and
 /// private. Activations are recomputed; those of the latest forward pass stay.
@@ -232,18 +234,20 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
             return Err(Error::Null("grad_input"));
         }
         let x = ffi::slice(input, len, "input")?;
-        let mut scratch = Scratch::default();
-        scratch.reserve(&model, n)?;
-        scratch.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
+        let mut activation_grads = ActivationGradients::default();
+        activation_grads.reserve(&model, n)?;
+        activation_grads.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
         let mut grads = state.gradients(t, &plan.params)?;
         let one = one_layer(&model, l);
         let mut activations = Activations::default();
-        activations.reserve(&one, n, Keep::EveryLayer)?;
+        activations.reserve(&one, n, Save::ForBackward)?;
         let pool = std::sync::Arc::clone(&state.pool);
         layer_forward(&pool, &one, x, &mut activations);
         let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
-        layer_backward(&pool, layer, a, d, 1, n, &mut grads.layers[l], &mut scratch, 1.0);
-        ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&scratch.dx[..len]);
+        let pass = Pass::one(&pool, n, d);
+        let grads = &mut grads.layers[l];
+        layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
+        ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&activation_grads.dx[..len]);
         Ok(())
     })
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::model::words::{Unused, set_words, word_of};
 use cllm_engine::model::ModelConfig;
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::nn::model::AttentionLayout;
 use cllm_kernels::Pool;
 
@@ -14,19 +14,10 @@ fn computed(model: *const CLLMModel, vocab: u32) -> Vec<u32> {
     let view = unsafe { view::model(model) }.unwrap();
     let input: Vec<u32> = (0..6).map(|i| i * 5 % vocab).collect();
     let mut activations = Activations::default();
-    let keep = Keep::EveryLayer;
+    let save = Save::ForBackward;
     let pool = Pool::serial();
-    forward::forward(
-        &pool,
-        &view,
-        &input,
-        2,
-        &mut activations,
-        keep,
-        Past::None,
-        Beyond::NoPosition,
-    )
-    .unwrap();
+    forward::forward(&pool, &view, &input, 2, &mut activations, save, None, Beyond::NoPosition)
+        .unwrap();
     activations.normed.iter().map(|x| x.to_bits()).collect()
 }
 

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::nn::activations::{Activations, Keep};
+use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
-use crate::nn::forward::{self, Beyond, Past};
+use crate::nn::forward::{self, Beyond};
 use crate::nn::model::ModelRef;
 use crate::model::WeightsVersion;
 use cllm_kernels::Pool;
@@ -100,10 +100,17 @@ impl Session {
             reserve("the cached tokens", &mut self.cached, room)?;
         }
         for piece in tokens.chunks(PREFILL_ROWS) {
-            let past = Past::Cache(&mut self.cache);
-            let activations = &mut self.activations;
-            let keep = Keep::Nothing;
-            forward::forward(pool, model, piece, 1, activations, keep, past, Beyond::LastRow)?;
+            let (activations, cache) = (&mut self.activations, Some(&mut self.cache));
+            forward::forward(
+                pool,
+                model,
+                piece,
+                1,
+                activations,
+                Save::Nothing,
+                cache,
+                Beyond::LastRow,
+            )?;
             self.cached.extend_from_slice(piece);
         }
         Ok(())
