@@ -523,7 +523,7 @@ void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t 
  *
  * @param input        `[dim]`, what the norm was given.
  * @param grad_output  `[dim]`.
- * @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
+ * @param grad_input   `[dim]`, overwritten; may be `grad_output`.
  * @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
  *
  * @pre The arrays have the sizes above.
@@ -597,7 +597,7 @@ void cllm_embedding_backward(Embeddings *embeddings,
  *
  * @param input        `[seq_len * d]`, the residual stream entering the layer.
  * @param grad_output  `[seq_len * d]`, gradient of what leaves it.
- * @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
+ * @param grad_input   the same size, overwritten; may be `grad_output`.
  *
  * The gradients of the layer's parameters are added to the training object's buffers, public and
  * private. Activations are recomputed; those of the latest forward pass stay.

@@ -1,6 +1,6 @@
 //! Model files and `CLLMModel`: which values of the C structs go where in the file, and back.
 
-mod records;
+pub(crate) mod records;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -12,12 +12,10 @@ use crate::model::build;
 use crate::model::parts::Structs;
 use crate::model::view::{self, MODELS};
 use cllm_engine::error::Result;
-use cllm_engine::file::{self, Destination, Entry, Extras, Header, Problem, Reader, Values};
+use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
-use cllm_engine::model::ModelShape;
-use records::{c_point, set_token};
+use records::{c_point, set_header, set_token, set_training};
 use snapshot::Snapshot;
-use std::ffi::c_char;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +28,13 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     let draft = Draft(build::build(&shape)?);
     // SAFETY: the model was just made with arrays of these lengths, and nothing else knows it.
     let structs = unsafe { Structs::of(draft.0, shape.layers.len(), shape.norms.len())? };
-    set_header(structs.model, reader.header(), &shape);
+    let (m, header) = (&mut *structs.model, reader.header());
+    set_header(&mut m.header, header);
+    m.header.num_heads = shape.heads() as u32;
+    if header.total_params != shape.total_params() {
+        m.header.total_params = m.num_weights;
+    }
+    m.training_meta.timestamp = header.training_timestamp;
     let extras = reader.read(&mut Slots(structs), values).map_err(Problem::at(path))?;
     // SAFETY: likewise; the borrow of the slots is over.
     unsafe { set_extras(draft.0, &extras)? };
@@ -81,34 +85,6 @@ impl Drop for Draft {
     }
 }
 
-fn set_header(m: &mut CLLMModel, header: &Header, shape: &ModelShape) {
-    let chars = |field: &mut [c_char], bytes: &[u8]| {
-        for (slot, &byte) in field.iter_mut().zip(bytes) {
-            *slot = byte as c_char;
-        }
-    };
-    let h = &mut m.header;
-    chars(&mut h.magic, &header.magic);
-    chars(&mut h.model_name, &header.model_name);
-    chars(&mut h.description, &header.description);
-    h.version = header.version;
-    h.num_lattice_points = header.num_lattice_points;
-    h.created_timestamp = header.created_timestamp;
-    h.modified_timestamp = header.modified_timestamp;
-    h.symmetry_order = header.symmetry_order;
-    h.architecture = header.architecture;
-    h.num_heads = shape.heads() as u32;
-    h.context_length = header.context_length;
-    h.golden_ratio = header.golden_ratio;
-    h.timestamp = header.timestamp;
-    h.total_params = if header.total_params == shape.total_params() {
-        header.total_params
-    } else {
-        m.num_weights
-    };
-    m.training_meta.timestamp = header.training_timestamp;
-}
-
 /// The arrays of a model that was made for the file.
 struct Slots<'m>(Structs<'m>);
 
@@ -154,11 +130,6 @@ unsafe fn set_extras(model: *mut CLLMModel, extras: &Extras) -> Result<()> {
         m.lattice_points = points.into_raw();
         m.num_lattice_points = extras.points.len() as u64;
     }
-    let t = &mut m.training_meta;
-    t.training_steps = extras.training.training_steps;
-    t.learning_rate = extras.training.learning_rate;
-    t.loss = extras.training.loss;
-    t.optimizer = extras.training.optimizer.map(|b| b as c_char);
-    t.reserved = extras.training.reserved;
+    set_training(&mut m.training_meta, &extras.training);
     Ok(())
 }

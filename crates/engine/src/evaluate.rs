@@ -24,7 +24,8 @@ impl Evaluation {
 
 /// Mean loss of `ids`, such as held-out text, cut into windows of `window` tokens that don't see
 /// each other (the last one may be shorter). Token i + 1 is predicted from the tokens up to i of
-/// its window. The context that the model was trained with makes a good window.
+/// its window. The context that the model was trained with makes a good window. An id that the
+/// model has not is a token without an embedding, and is not counted where it is to be predicted.
 ///
 /// The result is the same, bit for bit, for any number of threads.
 ///
@@ -42,7 +43,7 @@ impl Evaluation {
 /// ```
 ///
 /// # Errors
-/// Fewer than two ids; an id that the model has not; a window of 0; no memory.
+/// Fewer than two ids; a window of 0; no memory.
 pub fn evaluate(pool: &Pool, model: &ModelRef, ids: &[u32], window: usize) -> Result<Evaluation> {
     let Some((_, targets)) = ids.split_first().filter(|(_, rest)| !rest.is_empty()) else {
         return Err(Error::argument("num_tokens", ids.len(), "2 or more"));

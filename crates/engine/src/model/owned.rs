@@ -12,6 +12,7 @@ use crate::text::Vocabulary;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{product, reserve};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A model with its values and its words.
 ///
@@ -32,7 +33,7 @@ use std::fmt;
 /// # Ok::<(), cllm_engine::Error>(())
 /// ```
 pub struct Model {
-    /// How often the values may have been changed.
+    /// Another number after each change of the values: see [`Network::version`].
     version: u64,
     shape: ModelShape,
     /// The weights in the order of [`ModelShape::block`].
@@ -51,6 +52,12 @@ pub struct Model {
     points: Vec<LatticePoint>,
     training: TrainingRecord,
     metadata: Metadata,
+}
+
+/// A number that no state of any model's values had before.
+fn new_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Where a tensor begins, and how many values of it take part.
@@ -139,7 +146,7 @@ impl Model {
             }
         }
         Ok(Self {
-            version: 0,
+            version: new_version(),
             regions: regions.map(|region| region.unwrap_or(start)),
             block,
             tables,
@@ -202,7 +209,7 @@ impl Model {
 
     /// The trained values, to be changed.
     pub fn params_mut(&mut self) -> Params<&mut [f32]> {
-        self.version += 1;
+        self.version = new_version();
         let [attention, feed_forward, norms1, norms2] = self.regions;
         let mut rest = &mut self.block[..];
         let mut at = 0;
@@ -334,17 +341,16 @@ impl Model {
     }
 }
 
-/// A place outside of the block of weights.
-enum Separate {
-    Table(usize),
-    Transform(usize),
-}
-
-/// A model to run is what a model of one's own gives.
 impl<'m> From<&'m Model> for ModelRef<'m> {
     fn from(model: &'m Model) -> Self {
         model.view()
     }
+}
+
+/// A place outside of the block of weights.
+enum Separate {
+    Table(usize),
+    Transform(usize),
 }
 
 /// Its sizes; the values would be millions.
