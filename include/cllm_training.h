@@ -258,7 +258,7 @@ typedef struct CLLMTraining {
      */
     int total_batches;
     /**
-     * Where the next batch begins in `tokens`.
+     * Where the next batch begins in `tokens`; INT_MAX where that is beyond an int.
      */
     int current_batch_offset;
     /**
@@ -383,10 +383,15 @@ int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
 /**
  * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
  * `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
- * not changed. The model must have the shape that it had then. Training goes on bit for bit as if
- * it had not been interrupted, for any number of threads.
+ * not changed. The model must have the shape and the heads that it had then. Training goes on bit
+ * for bit as if it had not been interrupted, for any number of threads; over other tokens, or with
+ * batches of other sizes, the first call that trains warns of that.
  *
  * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
+ *
+ * The arrays are read one by one into their places, after the whole file has been checked: loading
+ * needs no memory of its own. Where the file system fails in between, the weights are of no use
+ * until a checkpoint is loaded.
  *
  * A state file of the original library restores its four numbers, the moments of the embeddings
  * if they are all there, and the weights of the model file beside it if that matches.

@@ -1,5 +1,4 @@
-//! Trains a small model on a text file, saves it, loads it again, and lets it continue a prompt:
-//! `cargo run --release -- TEXT MODEL PROMPT`
+//! Trains a model on a text file, saves it, loads it, and lets it continue a prompt.
 
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};

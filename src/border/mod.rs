@@ -4,6 +4,5 @@
 pub mod ctypes;
 pub(crate) mod ffi;
 pub(crate) mod registry;
-pub(crate) mod tokenizer_words;
 
 pub(crate) use ffi::guard;

@@ -9,7 +9,7 @@ use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
 };
-use cllm_engine::model::{ModelRef, Network, Params, Part, TensorName};
+use cllm_engine::model::{ModelRef, Network, Params, Part};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -404,11 +404,6 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             params: read(plan.params.clone())?,
         })
     }
-}
-
-/// The name of a kind of tensor in messages and checkpoints.
-pub(crate) fn kind_name(part: Part) -> &'static str {
-    part.name()
 }
 
 /// What a tensor is called in messages.

@@ -2,9 +2,9 @@
 
 use super::training::threads_or_all;
 use crate::border::ffi;
-use crate::border::tokenizer_words;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
+use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use crate::model::file;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
