@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// change in between, which [`ModelRef::weights_version`] tells.
 ///
 /// Equal seed, settings, model, prompt give equal tokens, whatever the number of threads. `Send` and
-/// `Sync`; many generators may use one model at once.
+/// `Sync`; many generators may use one model at once. For texts instead of tokens see [`Generator::text`].
 ///
 /// ```
 /// # use cllm_engine::nn::model::{Layers, ModelRef, Params};
