@@ -9,7 +9,7 @@ use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
 };
-use cllm_engine::model::{ModelRef, Network, Params, Part};
+use cllm_engine::model::{ModelRef, Network, Params};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
