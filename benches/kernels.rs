@@ -2,16 +2,16 @@
 
 use cllm_kernels::Pool;
 use cllm_kernels::adam::{AdamStep, adam};
-use cllm_kernels::attention::{self, Heads, Shape};
+use cllm_kernels::attention::{self, Call, Heads};
 use cllm_kernels::cross_entropy::loss_gradient;
-use cllm_kernels::matmul::{matmul, matvec};
-use cllm_kernels::{gelu, norm};
+use cllm_kernels::matmul::{Accumulate, matmul, matvec};
+use cllm_kernels::{gelu, layer_norm};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ndarray::Array2;
 
 fn main() {
-    println!("{:?}", cllm_kernels::arch::level());
+    println!("{:?}", cllm_kernels::arch::InstructionSet::in_use());
     divan::main();
 }
 
@@ -30,9 +30,9 @@ fn matrix(rows: usize, columns: usize) -> Array2<f32> {
 #[divan::bench(args = [(2048, 512, 128), (2048, 128, 512), (2048, 1536, 384), (256, 768, 3072)])]
 fn product(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
     let (a, b, mut out) = (matrix(m, k), matrix(n, k), matrix(m, n));
-    bencher
-        .counter(ItemsCount::new(m * n * k))
-        .bench_local(|| matmul(&Pool::serial(), out.view_mut(), a.view(), b.t(), 0.0));
+    bencher.counter(ItemsCount::new(m * n * k)).bench_local(|| {
+        matmul(&Pool::serial(), out.view_mut(), a.view(), b.t(), Accumulate::Replace)
+    });
 }
 
 #[divan::bench(args = [(128, 128), (768, 768), (32000, 768)])]
@@ -46,41 +46,41 @@ fn vector_product(bencher: Bencher, (n, k): (usize, usize)) {
 /// Counts positions; arguments: length, heads, width of a head.
 const ATTENTION: [(usize, usize, usize); 3] = [(128, 4, 32), (256, 6, 64), (512, 12, 64)];
 
-fn attention_shape((rows, heads, head_dim): (usize, usize, usize)) -> Shape {
-    Shape { batch: 1, rows, base: 0, heads, head_dim, causal: true }
+fn attention_call((rows, heads, head_dim): (usize, usize, usize)) -> Call {
+    Call { batch: 1, rows, base: 0, heads, head_dim, causal: true }
 }
 
-fn heads<'a>(data: &'a [f32], shape: &Shape) -> [Heads<'a>; 3] {
-    let d = shape.heads * shape.head_dim;
+fn heads<'a>(data: &'a [f32], call: &Call) -> [Heads<'a>; 3] {
+    let d = call.heads * call.head_dim;
     let row = 3 * d;
-    [0, d, 2 * d].map(|at| Heads { data: &data[at..], row, sequence: shape.rows * row })
+    [0, d, 2 * d].map(|at| Heads { data: &data[at..], row, sequence: call.rows * row })
 }
 
 #[divan::bench(args = ATTENTION)]
 fn attention_forward(bencher: Bencher, sizes: (usize, usize, usize)) {
-    let shape = attention_shape(sizes);
-    let len = shape.rows * shape.heads * shape.head_dim;
+    let call = attention_call(sizes);
+    let len = call.rows * call.heads * call.head_dim;
     let (qkv, mut out) = (values(3 * len), vec![0.0; len]);
-    let mut lse = vec![0.0; shape.rows * shape.heads];
-    bencher.counter(ItemsCount::new(shape.rows)).bench_local(|| {
-        let [q, k, v] = heads(&qkv, &shape);
-        attention::forward(&Pool::serial(), &shape, q, k, v, &mut out, Some(&mut lse));
+    let mut lse = vec![0.0; call.rows * call.heads];
+    bencher.counter(ItemsCount::new(call.rows)).bench_local(|| {
+        let [q, k, v] = heads(&qkv, &call);
+        attention::forward(&Pool::serial(), &call, q, k, v, &mut out, Some(&mut lse));
     });
 }
 
 #[divan::bench(args = ATTENTION)]
 fn attention_backward(bencher: Bencher, sizes: (usize, usize, usize)) {
-    let shape = attention_shape(sizes);
-    let d = shape.heads * shape.head_dim;
-    let len = shape.rows * d;
+    let call = attention_call(sizes);
+    let d = call.heads * call.head_dim;
+    let len = call.rows * d;
     let (qkv, dout, mut out) = (values(3 * len), values(len), vec![0.0; len]);
-    let (mut lse, mut grad) = (vec![0.0; shape.rows * shape.heads], vec![0.0; 3 * len]);
-    let [q, k, v] = heads(&qkv, &shape);
-    attention::forward(&Pool::serial(), &shape, q, k, v, &mut out, Some(&mut lse));
-    bencher.counter(ItemsCount::new(shape.rows)).bench_local(|| {
-        let (qkv, columns) = (heads(&qkv, &shape), [0, d, 2 * d]);
+    let (mut lse, mut grad) = (vec![0.0; call.rows * call.heads], vec![0.0; 3 * len]);
+    let [q, k, v] = heads(&qkv, &call);
+    attention::forward(&Pool::serial(), &call, q, k, v, &mut out, Some(&mut lse));
+    bencher.counter(ItemsCount::new(call.rows)).bench_local(|| {
+        let (qkv, columns) = (heads(&qkv, &call), [0, d, 2 * d]);
         let (pool, row) = (Pool::serial(), 3 * d);
-        attention::backward(&pool, &shape, qkv, &lse, &dout, &mut grad, row, columns);
+        attention::backward(&pool, &call, qkv, &lse, &dout, &mut grad, row, columns);
     });
 }
 
@@ -97,19 +97,19 @@ fn gelu_with_slope(bencher: Bencher, len: usize) {
 #[divan::bench(args = [128, 384, 768])]
 fn norm_forward(bencher: Bencher, len: usize) {
     let (x, gamma, beta, mut out) = (values(len), values(len), values(len), vec![0.0; len]);
-    bencher
-        .counter(ItemsCount::new(len))
-        .bench_local(|| norm::forward(black_box(&x), 1e-5, Some(&gamma), Some(&beta), &mut out));
+    bencher.counter(ItemsCount::new(len)).bench_local(|| {
+        layer_norm::forward(black_box(&x), 1e-5, Some(&gamma), Some(&beta), &mut out)
+    });
 }
 
 #[divan::bench(args = [128, 384, 768])]
 fn norm_backward(bencher: Bencher, len: usize) {
     let (x, gamma, dy) = (values(len), values(len), values(len));
     let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; len], vec![0.0; len], vec![0.0; len]);
-    let stats = norm::stats(&x, 1e-5);
+    let stats = layer_norm::stats(&x, 1e-5);
     bencher.counter(ItemsCount::new(len)).bench_local(|| {
         let (dgamma, dbeta) = (Some(&mut dgamma[..]), Some(&mut dbeta[..]));
-        norm::backward(black_box(&x), stats, Some(&gamma), &dy, &mut dx, dgamma, dbeta);
+        layer_norm::backward(black_box(&x), stats, Some(&gamma), &dy, &mut dx, dgamma, dbeta);
     });
 }
 

@@ -129,6 +129,47 @@ else
     ran+="python/cllm.py "
 fi
 
+if command -v cargo > /dev/null; then
+    # A package of its own, in a folder outside of the tree, with the versions that the tree uses.
+    mkdir "$work/rust"
+    cp Cargo.lock examples/rust/train_and_generate.rs "$work/rust"
+    sed "s|\.\./\.\./crates|$tree/crates|" examples/rust/Cargo.toml > "$work/rust/Cargo.toml"
+    for page in README docs/GUIDE; do
+        name=$(basename "$page" | tr '[:upper:]' '[:lower:]')
+        awk '/^```rust/ { on = 1; next } /^```/ { on = 0 } on' "$page.md" > "$work/rust/$name.rs"
+        printf '[[bin]]\nname = "%s"\npath = "%s.rs"\n' "$name" "$name" >> "$work/rust/Cargo.toml"
+    done
+    rust() { rust_program train_and_generate "$@"; }
+    rust_program() {
+        local name=$1
+        shift
+        (cd "$work/rust" && timeout 900 cargo run --quiet --offline --release --bin "$name" \
+            --target-dir "$tree/target/examples" -- "$@") > "$work/stdout" 2> "$work/stderr"
+    }
+    for _ in {1..40}; do echo "the cat sat on the mat . the dog sat on the log ."; done > "$work/pets.txt"
+    rust
+    check "rust/train_and_generate.rs without arguments" test $? -eq 2
+    rust "$work/pets.txt" "$work/pets.cllm" "the cat"
+    check "rust/train_and_generate.rs: $(tail -n 1 "$work/stderr")" test $? -eq 0
+    check "the loss falls" says '^epoch 40: loss 0\.[0-4]'
+    check "the model speaks" says '^the cat sat on the (mat|log) \. the (cat|dog) '
+    check "the C library reads the model" tools/cllm_info "$work/pets.cllm"
+    rust "$work/missing.txt" "$work/pets.cllm" "the cat"
+    check "a text that is not there" test $? -eq 1
+    check "an error says its reason" complains 'missing\.txt'
+    check "and the model is as it was" test -s "$work/pets.cllm"
+    mkdir -p "$work/rust/checkpoints" && cp "$work/pets.cllm" "$work/rust/checkpoints/final_model.cllm"
+    rust_program readme
+    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main [a-z.]+ [a-z.]+'
+    rust_program guide "$work/pets.cllm"
+    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library [a-z.]+ [a-z.]+'
+    check "in fewer than 60 lines" test "$(wc -l < examples/rust/train_and_generate.rs)" -lt 60
+    check "without unsafe" bash -c "! grep -q unsafe examples/rust/*"
+else
+    skip Rust "cargo is not installed"
+fi
+ran+="rust/Cargo.toml rust/train_and_generate.rs "
+
 # Nothing lies around that is not tried here, and the page names everything.
 for file in examples/*/*; do
     name=${file#examples/}

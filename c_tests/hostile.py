@@ -31,7 +31,7 @@ ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
           "uint8_t**": "blocks", "uint8_t*": "bytes", "size_t*": "sizes"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
-             "CLLMProgressCallback": "on_progress"}
+             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",

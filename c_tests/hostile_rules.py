@@ -121,6 +121,7 @@ REFUSED = {
 FILES = {
     "cllm_read_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
     "cllm_validate": "model.cllm", "cllm_read_model_unchecked": "model.cllm",
+    "cllm_describe_file": "model.cllm",
     "cllm_write_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
     "cllm_save_vocab": "out.txt", "cllm_load_vocab": "vocab.txt",
     "cllm_model_load_vocab": "vocab.txt", "cllm_data_loader_load_file": "text.txt",

@@ -315,6 +315,10 @@ static bool on_progress(const CLLMProgress *progress, void *user) {
     return true;
 }
 
+static void on_file(const CLLMFileInfo *info, void *user) {
+    (void)info, (void)user;
+}
+
 static void on_log(int level, const char *message, void *user) {
     (void)level, (void)message, (void)user;
 }

@@ -410,6 +410,78 @@ static void pictures(void) {
     free_training_metrics(metrics);
 }
 
+/* What of a description outlives its callback. */
+typedef struct Seen {
+    int calls;
+    CLLMFileInfo info;
+    CLLMHeader header;
+    TrainingMetadata training;
+    char parts[200], words[200], problem[200];
+    int damaged; /* CLLM_FILE_DAMAGED parts */
+} Seen;
+
+static void see(const CLLMFileInfo *info, void *user_data) {
+    Seen *seen = user_data;
+    seen->calls++;
+    seen->info = *info;
+    if (info->header) seen->header = *info->header;
+    if (info->training) seen->training = *info->training;
+    for (size_t i = 0; i < info->num_parts; i++) {
+        const CLLMFilePart *part = &info->parts[i];
+        size_t n = strlen(seen->parts);
+        snprintf(seen->parts + n, sizeof seen->parts - n, "%s ", part->name);
+        seen->damaged += part->integrity == CLLM_FILE_DAMAGED;
+        CHECK(part->content && *part->content);
+    }
+    for (size_t i = 0; i < info->words_read; i++) {
+        size_t n = strlen(seen->words);
+        snprintf(seen->words + n, sizeof seen->words - n, "%s ", info->words[i]);
+    }
+    if (info->num_problems) snprintf(seen->problem, sizeof seen->problem, "%s", info->problems[0]);
+}
+
+static void descriptions(void) {
+    const char *path = in_scratch("described.cllm");
+    CLLMConfig config = {12, 8, 1, 2, 16, 4, 0};
+    CLLMModel *model = cllm_create_model(&config);
+    CHECK(model != NULL);
+    strcpy(model->header.model_name, "a name");
+    strcpy(model->tokens[1].token_str, "second");
+    model->training_meta.training_steps = 7;
+    CHECK(cllm_write_model(model, path) == 0);
+    cllm_free_model(model);
+
+    Seen seen = {0};
+    CHECK(cllm_describe_file(path, 2, see, &seen) == 0);
+    CHECK(seen.calls == 1 && seen.info.struct_size == sizeof(CLLMFileInfo) && seen.info.extended);
+    CHECK(strcmp(seen.parts, "header body SHAP NORM POSN WORD TSET META ") == 0);
+    CHECK(strcmp(seen.words, "token_0 second ") == 0 && seen.info.num_words == 12);
+    CHECK(seen.header.vocab_size == 12 && strcmp(seen.header.model_name, "a name") == 0);
+    CHECK(seen.training.training_steps == 7 && seen.info.num_problems == 0);
+
+    /* One byte of the weights. */
+    FILE *file = fopen(path, "r+b");
+    CHECK(file && fseek(file, 2000, SEEK_SET) == 0 && fputc(1, file) == 1);
+    if (file) fclose(file);
+    memset(&seen, 0, sizeof seen);
+    CHECK(cllm_describe_file(path, 0, see, &seen) == 1);
+    CHECK(seen.damaged == 1 && seen.info.num_problems == 1 && seen.info.words_read == 0);
+    CHECK(strstr(seen.problem, "body: damaged somewhere in bytes 1576 to"));
+
+    /* No description. */
+    memset(&seen, 0, sizeof seen);
+    put_file(path, "text");
+    CHECK(cllm_describe_file(path, 2, see, &seen) == -1);
+    CHECK(strstr(cllm_last_error(), "not a model file"));
+    CHECK(cllm_describe_file(in_scratch("missing"), 2, see, &seen) == -1);
+    CHECK(cllm_describe_file(NULL, 2, see, &seen) == -1);
+    CHECK(cllm_describe_file(path, 2, NULL, &seen) == -1);
+    CHECK(seen.calls == 0);
+    put_file(path, "CLLM");
+    CHECK(cllm_describe_file(path, 2, see, &seen) == 1 && !seen.info.header);
+    CHECK(strstr(seen.problem, "header: should have 1576 bytes from 0 on, the file ends at 4"));
+}
+
 int main(void) {
     cllm_set_log_silent();
     scratch_make();
@@ -423,6 +495,7 @@ int main(void) {
     RUN(vocabularies);
     RUN(training_steps);
     RUN(pictures);
+    RUN(descriptions);
     CHECK(scratch_remove() == 0);
     return harness_report();
 }

@@ -89,6 +89,34 @@ static void continuing_after_a_stop(void) {
     cllm_free_model(model);
 }
 
+/* A callback that begins another generation in its context has it, and ends its own. */
+typedef struct Nested {
+    CLLMInference *inference;
+    char text[400];
+    int pieces, words;
+} Nested;
+
+static bool begin_another(const char *piece, size_t length, uint32_t token, void *user_data) {
+    Nested *nested = user_data;
+    (void)piece, (void)length, (void)token;
+    if (++nested->pieces == 3)
+        nested->words = cllm_generate(nested->inference, "token_4", nested->text, sizeof nested->text);
+    return true;
+}
+
+static void nesting(void) {
+    CLLMModel *model = made(64, 3);
+    Nested nested = {.inference = context(model, 1)};
+    cllm_set_max_tokens(nested.inference, 10);
+    CHECK(cllm_generate_stream(nested.inference, "token_1", begin_another, &nested) == -1);
+    CHECK(strstr(cllm_last_error(), "another generation"));
+    CHECK(nested.pieces == 3 && nested.words == 10 && strstr(nested.text, "token_4 ") == nested.text);
+    static Text rest;
+    CHECK(cllm_continue_stream(nested.inference, collect, &rest) == 10); /* of the inner one */
+    cllm_inference_cleanup(nested.inference);
+    cllm_free_model(model);
+}
+
 static void nothing_to_continue(void) {
     CLLMModel *model = made(16, 3);
     CLLMInference *inference = context(model, 1);
@@ -212,7 +240,9 @@ static void refusals(void) {
     CLLMModel *model = made(24, 9), *other = made(24, 10), *smaller = made(24, 9);
     smaller->num_layers = 1;
     CLLMInference *one = context(model, 77), *two = context(model, 5), *three = context(model, 5);
+    CLLMModel *one_head = made(24, 9);
     CLLMInference *foreign = context(other, 1), *shallow = context(smaller, 1);
+    CLLMInference *one_headed = context(one_head, 1);
     static Text text, expected, found;
     cllm_generate_stream(one, "token_3", collect, &text);
     uint8_t *state = NULL;
@@ -223,6 +253,13 @@ static void refusals(void) {
     CHECK(strstr(cllm_last_error(), "other weights"));
     CHECK(cllm_inference_set_state(shallow, state, size) == -1);
     CHECK(strstr(cllm_last_error(), "number of layers"));
+    /* Keys and values of two heads mean another thing to one. */
+    for (uint32_t layer = 0; layer < 2; layer++) {
+        one_head->attention_layers[layer].num_heads = 1;
+        one_head->attention_layers[layer].head_dim = 16;
+    }
+    CHECK(cllm_inference_set_state(one_headed, state, size) == -1);
+    CHECK(strstr(cllm_last_error(), "other heads"));
     for (size_t cut = 0; cut < size; cut += cut < 300 ? 1 : 97)
         CHECK(cllm_inference_set_state(two, state, cut) == -1);
     for (size_t i = 0; i < size; i += i < 300 ? 1 : 97) {
@@ -255,6 +292,8 @@ static void refusals(void) {
     cllm_inference_cleanup(three);
     cllm_inference_cleanup(foreign);
     cllm_inference_cleanup(shallow);
+    cllm_inference_cleanup(one_headed);
+    cllm_free_model(one_head);
     smaller->num_layers = 2;
     cllm_free_model(model);
     cllm_free_model(other);
@@ -266,6 +305,7 @@ int main(void) {
     scratch_make();
     RUN(continuing);
     RUN(continuing_after_a_stop);
+    RUN(nesting);
     RUN(nothing_to_continue);
     RUN(restoring);
     RUN(restoring_the_cache);

@@ -44,6 +44,112 @@
 #define CLLM_LOG_INFO 2
 
 /**
+ * A part of a file has no checksum.
+ */
+#define CLLM_FILE_UNCHECKED 0
+
+/**
+ * The checksum of a part is right.
+ */
+#define CLLM_FILE_WHOLE 1
+
+/**
+ * The checksum of a part is wrong.
+ */
+#define CLLM_FILE_DAMAGED 2
+
+/**
+ * The file ends before the part does.
+ */
+#define CLLM_FILE_CUT_SHORT 3
+
+/**
+ * A part of a model file.
+ */
+typedef struct CLLMFilePart {
+    /**
+     * "header", "body", or the four characters of a section, '?' for those that can't be printed.
+     */
+    const char *name;
+    /**
+     * What such a part holds.
+     */
+    const char *content;
+    /**
+     * Where it begins in the file.
+     */
+    uint64_t offset;
+    /**
+     * Its length, as the file states it.
+     */
+    uint64_t size;
+    /**
+     * CLLM_FILE_…: whether it is whole.
+     */
+    int integrity;
+} CLLMFilePart;
+
+/**
+ * What is in a model file. All that it points to is valid during the callback; texts are
+ * NUL-terminated and stand as in the file, whatever bytes they are.
+ */
+typedef struct CLLMFileInfo {
+    /**
+     * `sizeof(CLLMFileInfo)` of the library; fields behind it don't exist.
+     */
+    size_t struct_size;
+    /**
+     * Bytes of the file.
+     */
+    uint64_t size;
+    /**
+     * Whether it has the extension of this library; files of the original have none.
+     */
+    bool extended;
+    /**
+     * The header, right or wrong (`reserved` is zero); NULL where the file is shorter than one.
+     */
+    const CLLMHeader *header;
+    /**
+     * How the model was trained; NULL where the file does not say.
+     */
+    const TrainingMetadata *training;
+    /**
+     * `num_parts` parts in the order of the file, as far as they were found.
+     */
+    const struct CLLMFilePart *parts;
+    /**
+     * How many.
+     */
+    size_t num_parts;
+    /**
+     * The first `words_read` words.
+     */
+    const char *const *words;
+    /**
+     * How many of them could be read, at most as many as were asked for.
+     */
+    size_t words_read;
+    /**
+     * How many words there are, by what the file says.
+     */
+    uint64_t num_words;
+    /**
+     * `num_problems` sentences that say what is wrong with the file, and where.
+     */
+    const char *const *problems;
+    /**
+     * How many; 0: cllm_read_model reads the file.
+     */
+    size_t num_problems;
+} CLLMFileInfo;
+
+/**
+ * Receives what is in a model file.
+ */
+typedef void (*CLLMFileCallback)(const struct CLLMFileInfo *info, void *user_data);
+
+/**
  * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
  * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
  * UTF-8 characters wherever the vocabulary does. Returns false to stop.
@@ -112,6 +218,36 @@ typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Describes a model file, whole or damaged: its header, its parts with their checksums, its first
+ * words, its training, and what is wrong with it. Reads past the damage as far as it can; nothing
+ * is made of the weights.
+ *
+ * @param path       the file.
+ * @param max_words  words to give at most.
+ * @param callback   called once with the description.
+ * @param user_data  handed to the callback.
+ * @return 0 where the file is whole; 1 where something is wrong with it; -1, without a call of the
+ *         callback, where it can't be read or is no model file at all.
+ *
+ * From any thread. Takes the time to read the file twice.
+ *
+ * ```c
+ * static void show(const CLLMFileInfo *info, void *user_data) {
+ *     (void)user_data;
+ *     for (size_t i = 0; i < info->num_problems; i++) puts(info->problems[i]);
+ * }
+ * if (cllm_describe_file("model.cllm", 0, show, NULL) < 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `path` is NULL or a C string; `callback` may be called with `user_data`.
+ */
+int cllm_describe_file(const char *path,
+                       size_t max_words,
+                       CLLMFileCallback callback,
+                       void *user_data);
 
 /**
  * Mean cross-entropy and perplexity of a sequence of token ids, such as held-out text, cut into

@@ -258,7 +258,7 @@ typedef struct CLLMTraining {
      */
     int total_batches;
     /**
-     * Where the next batch begins in `tokens`.
+     * Where the next batch begins in `tokens`; INT_MAX where that is beyond an int.
      */
     int current_batch_offset;
     /**
@@ -383,10 +383,15 @@ int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
 /**
  * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
  * `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
- * not changed. The model must have the shape that it had then. Training goes on bit for bit as if
- * it had not been interrupted, for any number of threads.
+ * not changed. The model must have the shape and the heads that it had then. Training goes on bit
+ * for bit as if it had not been interrupted, for any number of threads; over other tokens, or with
+ * batches of other sizes, the first call that trains warns of that.
  *
  * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
+ *
+ * The arrays are read one by one into their places, after the whole file has been checked: loading
+ * needs no memory of its own. Where the file system fails in between, the weights are of no use
+ * until a checkpoint is loaded.
  *
  * A state file of the original library restores its four numbers, the moments of the embeddings
  * if they are all there, and the weights of the model file beside it if that matches.
@@ -523,7 +528,7 @@ void cllm_update_ema_weights(float *ema_weights, float *current_weights, size_t 
  *
  * @param input        `[dim]`, what the norm was given.
  * @param grad_output  `[dim]`.
- * @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
+ * @param grad_input   `[dim]`, overwritten; may be `grad_output`.
  * @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
  *
  * @pre The arrays have the sizes above.
@@ -597,7 +602,7 @@ void cllm_embedding_backward(Embeddings *embeddings,
  *
  * @param input        `[seq_len * d]`, the residual stream entering the layer.
  * @param grad_output  `[seq_len * d]`, gradient of what leaves it.
- * @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
+ * @param grad_input   the same size, overwritten; may be `grad_output`.
  *
  * The gradients of the layer's parameters are added to the training object's buffers, public and
  * private. Activations are recomputed; those of the latest forward pass stay.

@@ -19,7 +19,7 @@ fn main() {
         return profile(rest);
     }
     let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    println!("{}, {:?}", measure::processor(), cllm_kernels::arch::level());
+    println!("{}, {:?}", measure::processor(), cllm_kernels::arch::InstructionSet::in_use());
     println!("{}", Row::HEAD);
     for shape in &SHAPES[..2] {
         if on(shape.name) {

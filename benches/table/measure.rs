@@ -1,7 +1,7 @@
 //! Clocks, yardsticks and the lines of the table.
 
 use cllm_kernels::Pool;
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::floats::Floats;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::cell::RefCell;
@@ -54,7 +54,7 @@ pub fn processor() -> String {
 pub type Multiply = fn(&Pool, ArrayViewMut2<f32>, ArrayView2<f32>, ArrayView2<f32>);
 
 pub fn ours(pool: &Pool, out: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>) {
-    pool.install(|| matmul(pool, out, a, b, 0.0));
+    pool.install(|| matmul(pool, out, a, b, Accumulate::Replace));
 }
 
 /// The gemm crate on one thread, or on each thread's share of the rows.

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+pub mod describe;
 pub mod evaluation;
 pub mod generation;
 pub mod library;

@@ -1,7 +1,11 @@
 //! `cllm_tokenizer.h`: words to ids and back.
 
-use self::words::TOKENIZERS;
-use crate::border::ffi::{self, CArray, Draft, zeroable};
+mod types;
+pub(crate) mod words;
+
+pub use types::CLLMTokenizer;
+
+use crate::border::ffi::{self, CArray, Draft};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
@@ -13,30 +17,7 @@ use cllm_macros::c_api;
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
-
-pub(crate) mod words;
-
-/// A vocabulary: words, how often each was met, and the id of each, which is its place in `vocab`.
-///
-/// Ids 0 to 4 are the special words `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`. A program may
-/// read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
-/// program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
-/// memory. One tokenizer is used by one thread at a time.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CLLMTokenizer {
-    /// `max_vocab_size` places, of which the first `vocab_size` hold a word each: a
-    /// NUL-terminated block of `malloc`'s memory that the tokenizer owns, or NULL for none.
-    pub vocab: *mut *mut c_char,
-    /// How often each word was met; as many places, owned by the tokenizer.
-    pub token_counts: *mut u32,
-    /// Words in use.
-    pub vocab_size: u32,
-    /// Places: the most words that the tokenizer takes.
-    pub max_vocab_size: u32,
-}
-layout!(CLLMTokenizer, 24, vocab: 0, token_counts: 8, vocab_size: 16, max_vocab_size: 20);
-zeroable!(CLLMTokenizer);
+use words::TOKENIZERS;
 
 /// Makes a tokenizer that holds the five special words, each with count 0.
 ///

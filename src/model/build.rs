@@ -4,188 +4,183 @@
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
-use crate::model::view::{self, Built, MODELS, ModelRecord};
+use crate::model::parts::Structs;
+use crate::model::view::{self, MODELS, ModelRecord};
 use crate::model::words;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::model::{AttentionLayout, DEFAULT_EPSILON};
+use cllm_engine::model::{ModelShape, Part, Table};
 use cllm_kernels::memory::product;
 use std::collections::HashSet;
 use std::ffi::c_char;
 use std::sync::Arc;
 
-/// The sizes of a model to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub vocab: usize,
-    pub dim: usize,
-    pub layers: usize,
-    pub heads: usize,
-    pub hidden: usize,
-    pub max_length: usize,
-    pub layout: AttentionLayout,
-    /// 2L norms instead of L.
-    pub second_norms: bool,
+/// A model with zeroed weights and position tables, norms at gamma 1 and beta 0, and
+/// `token_<id>` strings. Every matrix has d×d floats, whatever the layout uses of them, and a part
+/// that the shape has not keeps its place in the block, its pointer being NULL.
+pub(crate) fn build(shape: &ModelShape) -> Result<*mut CLLMModel> {
+    shape.check()?;
+    let mut blocks = Blocks::zeroed(shape)?;
+    blocks.set_sizes(shape)?;
+    blocks.place_weights(shape);
+    Ok(blocks.publish(shape))
 }
 
-impl Sizes {
-    /// Checks what must hold for any model; the message names the field of `CLLMConfig`.
-    pub(crate) fn check(&self) -> Result<()> {
-        for (name, value) in [
-            ("vocab_size", self.vocab),
-            ("embedding_dim", self.dim),
-            ("num_layers", self.layers),
-            ("num_heads", self.heads),
-        ] {
-            if value == 0 {
-                return Err(Error::argument(name, 0, "1 or more"));
+/// The memory of a model, freed unless it is published.
+struct Blocks {
+    model: CArray<CLLMModel>,
+    tokens: CArray<CLLMToken>,
+    weights: CArray<f32>,
+    attention: CArray<AttentionLayer>,
+    feed_forward: CArray<FeedForwardLayer>,
+    norms: CArray<CLLMLayerNorm>,
+    /// In the order of [`Part::TABLES`].
+    tables: [Option<CArray<f32>>; 4],
+    /// In the order of [`Part::TRANSFORMS`].
+    transforms: [Option<CArray<f32>>; 2],
+}
+
+impl Blocks {
+    fn zeroed(shape: &ModelShape) -> Result<Self> {
+        let layers = shape.layers.len();
+        // The largest first: what there is no memory for is not begun.
+        let mut blocks = Self {
+            weights: CArray::aligned("the weights", shape.num_weights()?)?,
+            model: CArray::zeroed("the model", 1)?,
+            tokens: CArray::zeroed("the tokens", shape.vocab)?,
+            attention: CArray::zeroed("the attention layers", layers)?,
+            feed_forward: CArray::zeroed("the feed-forward layers", layers)?,
+            norms: CArray::zeroed("the layer norms", shape.norms.len())?,
+            tables: [const { None }; 4],
+            transforms: [const { None }; 2],
+        };
+        let table = shape.table_floats()?;
+        let tables = blocks.tables.iter_mut().zip(Part::TABLES).zip(shape.tables);
+        for ((slot, part), _) in tables.filter(|(_, kind)| *kind != Table::Absent) {
+            *slot = Some(match part {
+                Part::Learned => CArray::aligned("the learned positions", table)?,
+                _ => CArray::zeroed("a position table", table)?,
+            });
+        }
+        let square = product("a transform", &[shape.dim, shape.dim])?;
+        let transforms = blocks.transforms.iter_mut().zip(shape.transforms);
+        for (slot, _) in transforms.filter(|(_, present)| *present) {
+            *slot = Some(CArray::zeroed("a transform", square)?);
+        }
+        Ok(blocks)
+    }
+
+    /// The numbers in the structs, and the strings of the tokens.
+    fn set_sizes(&mut self, shape: &ModelShape) -> Result<()> {
+        let narrow = |value: usize, name: &'static str| {
+            u32::try_from(value).map_err(|_| Error::argument(name, value, "below 2^32"))
+        };
+        let vocab = narrow(shape.vocab, "vocab_size")?;
+        let dim = narrow(shape.dim, "embedding_dim")?;
+        let layers = narrow(shape.layers.len(), "num_layers")?;
+        let positions = narrow(shape.max_length, "max_seq_len")?;
+        for (id, token) in (0..).zip(self.tokens.as_mut_slice()) {
+            token.token_id = id;
+            ffi::set_field(&mut token.token_str, format!("token_{id}").as_bytes());
+        }
+        let attention = self.attention.as_mut_slice().iter_mut();
+        for (l, (a, layer)) in (0..).zip(attention.zip(&shape.layers)) {
+            a.layer_id = l;
+            a.num_heads = narrow(layer.heads, "num_heads")?;
+            a.head_dim = dim / a.num_heads.max(1);
+        }
+        let feed_forward = self.feed_forward.as_mut_slice().iter_mut();
+        for (l, (f, layer)) in (0..).zip(feed_forward.zip(&shape.layers)) {
+            f.layer_id = l;
+            f.hidden_dim = narrow(layer.hidden, "ff_dim")?;
+            (f.input_dim, f.output_dim) = (dim, dim);
+        }
+        for (i, (n, norm)) in (0..).zip(self.norms.as_mut_slice().iter_mut().zip(&shape.norms)) {
+            (n.layer_id, n.dim, n.epsilon) = (i, dim, norm.epsilon);
+        }
+
+        let m = &mut self.model.as_mut_slice()[0];
+        for (slot, byte) in m.header.magic.iter_mut().zip(b"CLLM") {
+            *slot = *byte as c_char;
+        }
+        m.header.version = CLLM_VERSION;
+        m.header.vocab_size = u64::from(vocab);
+        m.header.embedding_dim = u64::from(dim);
+        m.header.num_layers = u64::from(layers);
+        m.header.num_heads = shape.heads() as u32;
+        m.header.context_length = positions;
+        m.header.architecture = if shape.second_norms() { 2 } else { 0 };
+        m.num_weights = shape.num_weights()? as u64;
+        m.header.total_params = m.num_weights;
+        m.vocab_size = u64::from(vocab);
+        m.embedding_dim = u64::from(dim);
+        m.num_layers = layers;
+        m.embeddings.vocab_size = vocab;
+        m.embeddings.embedding_dim = dim;
+        m.pos_encoding.max_length = positions;
+        m.pos_encoding.embedding_dim = dim;
+        Ok(())
+    }
+
+    /// The pointers into the block of weights. Every one is derived from the block's own, so that
+    /// neighbours may be viewed as one.
+    fn place_weights(&mut self, shape: &ModelShape) {
+        let weights = self.weights.as_mut_slice();
+        let (base, mut used) = (weights.as_mut_ptr(), 0);
+        let mut structs = Structs {
+            model: &mut self.model.as_mut_slice()[0],
+            attention: self.attention.as_mut_slice(),
+            feed_forward: self.feed_forward.as_mut_slice(),
+            norms: self.norms.as_mut_slice(),
+            layers: shape.layers.len(),
+        };
+        for name in shape.block() {
+            let start = used;
+            used += shape.room(name);
+            if matches!(name.part, Part::Gamma1 | Part::Gamma2) {
+                // SAFETY: `used` is at most the length of the block, to which nothing else refers.
+                unsafe { std::slice::from_raw_parts_mut(base.add(start), used - start) }.fill(1.0);
+            }
+            if let Some(field) = structs.field(name).filter(|_| shape.has(name)) {
+                *field = base.wrapping_add(start);
             }
         }
-        if !self.dim.is_multiple_of(self.heads) {
-            return Err(Error::shape(format!(
-                "embedding_dim {} is not a multiple of num_heads {}",
-                self.dim, self.heads
-            )));
-        }
-        self.num_weights().map(|_| ())
     }
 
-    /// Norms in the model.
-    pub(crate) fn norms(&self) -> usize {
-        if self.second_norms { 2 * self.layers } else { self.layers }
+    /// Hands all of it over to the program, and the registry a record of it.
+    fn publish(mut self, shape: &ModelShape) -> *mut CLLMModel {
+        let m = &mut self.model.as_mut_slice()[0];
+        m.weights = self.weights.into_raw();
+        m.tokens = self.tokens.into_raw();
+        m.attention_layers = self.attention.into_raw();
+        m.ff_layers = self.feed_forward.into_raw();
+        m.layer_norms = self.norms.into_raw();
+        let raw = |array: Option<CArray<f32>>| array.map_or(std::ptr::null_mut(), CArray::into_raw);
+        let [spiral, clock, prime, learned] = self.tables.map(raw);
+        let p = &mut m.pos_encoding;
+        p.spiral_positions = spiral;
+        p.clock_positions = clock;
+        p.prime_positions = prime;
+        p.learned_positions = learned;
+        let [transform, inverse] = self.transforms.map(raw);
+        m.embeddings.lattice_transform = transform;
+        m.embeddings.inverse_transform = inverse;
+        let record = ModelRecord {
+            layout: shape.layout,
+            second_norms: shape.second_norms(),
+            vocab: shape.vocab,
+            dim: shape.dim,
+            layers: shape.layers.len(),
+            max_length: shape.max_length,
+            attention: m.attention_layers.addr(),
+            weights: (m.weights.addr(), m.num_weights as usize),
+            tables: [spiral.addr(), learned.addr()],
+            version: view::new_version(),
+            long_strings: Arc::default(),
+        };
+        let model = self.model.into_raw();
+        MODELS.insert(model, record);
+        model
     }
-
-    /// Floats of the weight block: E; Q, K, V of each layer; W1, b1, W2, b2 of each layer; norms.
-    pub(crate) fn num_weights(&self) -> Result<usize> {
-        const WHAT: &str = "the weights";
-        let (d, f, l) = (self.dim, self.hidden, self.layers);
-        let parts = [
-            product(WHAT, &[self.vocab, d])?,
-            product(WHAT, &[l, 3, d, d])?,
-            product(WHAT, &[l, 2, d, f])?,
-            product(WHAT, &[l, f.saturating_add(d)])?,
-            product(WHAT, &[2, self.norms(), d])?,
-        ];
-        let sum = parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
-        sum.ok_or(Error::Memory { what: WHAT, bytes: usize::MAX })
-    }
-}
-
-/// A model with zeroed weights and position tables, norms at gamma 1 and beta 0, and
-/// `token_<id>` strings. Every matrix has d×d floats, whatever the layout uses of them.
-pub(crate) fn build(sizes: &Sizes) -> Result<*mut CLLMModel> {
-    sizes.check()?;
-    let &Sizes { vocab, dim: d, layers, heads, hidden: f, max_length, .. } = sizes;
-    let narrow = |value: usize, name: &'static str| {
-        u32::try_from(value).map_err(|_| Error::argument(name, value, "below 2^32"))
-    };
-    let num_weights = sizes.num_weights()?;
-    let table = product("a position table", &[max_length, d])?;
-
-    let mut model = CArray::<CLLMModel>::zeroed("the model", 1)?;
-    let mut tokens = CArray::<CLLMToken>::zeroed("the tokens", vocab)?;
-    let mut weights = CArray::<f32>::aligned("the weights", num_weights)?;
-    let mut attention = CArray::<AttentionLayer>::zeroed("the attention layers", layers)?;
-    let mut ff = CArray::<FeedForwardLayer>::zeroed("the feed-forward layers", layers)?;
-    let mut norms = CArray::<CLLMLayerNorm>::zeroed("the layer norms", sizes.norms())?;
-    let spiral = CArray::<f32>::zeroed("the spiral positions", table)?;
-    let clock = CArray::<f32>::zeroed("the clock positions", table)?;
-    let prime = CArray::<f32>::zeroed("the prime positions", table)?;
-    let learned = CArray::<f32>::aligned("the learned positions", table)?;
-
-    for (id, token) in tokens.as_mut_slice().iter_mut().enumerate() {
-        token.token_id = id as u32;
-        ffi::set_field(&mut token.token_str, format!("token_{id}").as_bytes());
-    }
-
-    // Every pointer is derived from the block's own, so that neighbours may be viewed as one.
-    let base = weights.as_mut_slice().as_mut_ptr();
-    let mut used = 0;
-    let mut take = |len: usize| -> *mut f32 {
-        let pointer = base.wrapping_add(used);
-        used += len;
-        pointer
-    };
-    let embeddings = take(vocab * d);
-    for (l, a) in attention.as_mut_slice().iter_mut().enumerate() {
-        a.layer_id = l as u32;
-        a.num_heads = narrow(heads, "num_heads")?;
-        a.head_dim = narrow(d / heads, "embedding_dim")?;
-        a.query_lattice = take(d * d);
-        a.key_lattice = take(d * d);
-        a.value_lattice = take(d * d);
-    }
-    for (l, layer) in ff.as_mut_slice().iter_mut().enumerate() {
-        layer.layer_id = l as u32;
-        layer.input_dim = narrow(d, "embedding_dim")?;
-        layer.hidden_dim = narrow(f, "ff_dim")?;
-        layer.output_dim = layer.input_dim;
-        layer.w1_lattice = take(f * d);
-        layer.bias1 = take(f);
-        layer.w2_lattice = take(d * f);
-        layer.bias2 = take(d);
-    }
-    for (i, norm) in norms.as_mut_slice().iter_mut().enumerate() {
-        norm.layer_id = i as u32;
-        norm.dim = narrow(d, "embedding_dim")?;
-        norm.epsilon = DEFAULT_EPSILON;
-        norm.gamma = take(d);
-        norm.beta = take(d);
-        // SAFETY: `take` gave d floats of the block.
-        unsafe { ffi::slice_mut(norm.gamma, d, "gamma")? }.fill(1.0);
-    }
-
-    let m = &mut model.as_mut_slice()[0];
-    for (slot, byte) in m.header.magic.iter_mut().zip(b"CLLM") {
-        *slot = *byte as c_char;
-    }
-    m.header.version = CLLM_VERSION;
-    m.header.vocab_size = vocab as u64;
-    m.header.embedding_dim = d as u64;
-    m.header.num_layers = layers as u64;
-    m.header.num_heads = narrow(heads, "num_heads")?;
-    m.header.context_length = narrow(max_length, "max_seq_len")?;
-    m.header.architecture = if sizes.second_norms { 2 } else { 0 };
-    m.header.total_params = num_weights as u64;
-    m.vocab_size = vocab as u64;
-    m.embedding_dim = d as u64;
-    m.num_weights = num_weights as u64;
-    m.num_layers = narrow(layers, "num_layers")?;
-    m.embeddings.vocab_size = narrow(vocab, "vocab_size")?;
-    m.embeddings.embedding_dim = narrow(d, "embedding_dim")?;
-    m.embeddings.embeddings = embeddings;
-    m.pos_encoding.max_length = narrow(max_length, "max_seq_len")?;
-    m.pos_encoding.embedding_dim = m.embeddings.embedding_dim;
-    m.pos_encoding.spiral_positions = spiral.into_raw();
-    m.pos_encoding.clock_positions = clock.into_raw();
-    m.pos_encoding.prime_positions = prime.into_raw();
-    m.pos_encoding.learned_positions = learned.into_raw();
-    m.weights = weights.into_raw();
-    m.tokens = tokens.into_raw();
-    m.attention_layers = attention.into_raw();
-    m.ff_layers = ff.into_raw();
-    m.layer_norms = norms.into_raw();
-
-    let record = ModelRecord {
-        layout: sizes.layout,
-        second_norms: sizes.second_norms,
-        attention: (m.attention_layers.addr(), layers),
-        weights: (m.weights.addr(), num_weights),
-        built: Built {
-            vocab,
-            dim: d,
-            layers,
-            max_length,
-            tables: [
-                m.pos_encoding.spiral_positions.addr(),
-                m.pos_encoding.learned_positions.addr(),
-            ],
-        },
-        version: view::new_version(),
-        long_strings: Arc::default(),
-    };
-    let model = model.into_raw();
-    MODELS.insert(model, record);
-    Ok(model)
 }
 
 /// Frees a model: its block of weights, and every pointer outside that block once. Of a model
@@ -200,62 +195,42 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
     let record = MODELS.find(model)?;
     MODELS.remove(model);
     words::forget(model);
-    let made_by_library = record.is_some();
-    let (second_norms, weights, attention) = record.map_or((false, (0, 0), (0, 0)), |record| {
-        let record = lock(&record);
-        (record.second_norms, record.weights, record.attention)
-    });
-
-    // SAFETY: the caller's promise, for all that is read here.
+    // SAFETY: the caller's promise, for all that is read and freed here.
     unsafe {
         let m = ffi::get(model, "model")?;
         // The library's own arrays are as long as they were made, whatever the fields say now.
-        let ours = made_by_library && m.attention_layers.addr() == attention.0;
-        let count = if ours { attention.1 } else { m.num_layers as usize };
-        let floats = if m.weights.addr() == weights.0 { weights.1 } else { m.num_weights as usize };
+        let (mut layers, mut floats) = (m.num_layers as usize, m.num_weights as usize);
+        let mut norms = layers;
+        if let Some(record) = &record {
+            let record = lock(record);
+            if m.attention_layers.addr() == record.attention {
+                layers = record.layers;
+            }
+            if m.weights.addr() == record.weights.0 {
+                floats = record.weights.1;
+            }
+            norms = if record.second_norms { 2 * layers } else { layers };
+        }
         let block = m.weights.addr()..m.weights.addr().saturating_add(floats.saturating_mul(4));
-        let mut seen = HashSet::new();
-        let mut release = |pointer: *mut f32| {
-            if !pointer.is_null() && !block.contains(&pointer.addr()) && seen.insert(pointer.addr())
-            {
+        let mut structs = Structs::of(model, layers, norms)?;
+        let mut freed = HashSet::new();
+        for name in structs.names() {
+            let pointer = structs.field(name).map_or(std::ptr::null_mut(), |field| *field);
+            let separate = !pointer.is_null() && !block.contains(&pointer.addr());
+            if separate && freed.insert(pointer.addr()) {
                 ffi::free(pointer);
             }
-        };
-        release(m.embeddings.embeddings);
-        release(m.embeddings.lattice_transform);
-        release(m.embeddings.inverse_transform);
-        if !m.attention_layers.is_null() {
-            for a in ffi::slice(m.attention_layers, count, "attention_layers")? {
-                [a.query_lattice, a.key_lattice, a.value_lattice]
-                    .into_iter()
-                    .for_each(&mut release);
-            }
         }
-        if !m.ff_layers.is_null() {
-            for f in ffi::slice(m.ff_layers, count, "ff_layers")? {
-                [f.w1_lattice, f.w2_lattice, f.bias1, f.bias2].into_iter().for_each(&mut release);
-            }
-        }
-        if !m.layer_norms.is_null() {
-            let norms = if second_norms { 2 * count } else { count };
-            for n in ffi::slice(m.layer_norms, norms, "layer_norms")? {
-                [n.gamma, n.beta].into_iter().for_each(&mut release);
-            }
-        }
-        let p = &m.pos_encoding;
-        [p.spiral_positions, p.clock_positions, p.prime_positions, p.learned_positions]
-            .into_iter()
-            .for_each(&mut release);
+        let m = structs.model;
         ffi::free(m.tokens);
         ffi::free(m.lattice_points);
         ffi::free(m.attention_layers);
         ffi::free(m.ff_layers);
         ffi::free(m.layer_norms);
         ffi::free(m.weights);
-        if made_by_library {
-            MODELS.retire(model);
-        } else {
-            ffi::free(model);
+        match record {
+            Some(_) => MODELS.retire(model),
+            None => ffi::free(model),
         }
     }
     Ok(())

@@ -2,5 +2,6 @@
 
 pub(crate) mod build;
 pub(crate) mod file;
+mod parts;
 pub(crate) mod view;
 pub(crate) mod words;

@@ -6,43 +6,38 @@ use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
-use cllm_engine::nn::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Kind, Layer, Layers, ModelRef, Norm,
-    Params,
+use cllm_engine::model::params::{
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
 };
+use cllm_engine::model::{ModelRef, Network, Params};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the library knows of a model that it made or read.
+/// What the library knows of a model that it made or read. The sizes are those that the arrays were
+/// made for: what they have room for, as long as the program has not replaced them.
 pub(crate) struct ModelRecord {
     /// Shape of the attention matrices.
     pub layout: AttentionLayout,
     /// Whether `layer_norms` holds 2L norms, the second half being LN2.
     pub second_norms: bool,
-    /// Address and length of the `attention_layers` array.
-    pub attention: (usize, usize),
-    /// Address and length of the weight block.
-    pub weights: (usize, usize),
-    /// The sizes that the arrays were made for.
-    pub built: Built,
-    /// Changes whenever the library changes the weights.
-    pub version: u64,
-    /// Strings too long for `token_str`, whole, by id.
-    pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
-}
-
-/// What the arrays of a model have room for, as long as the program has not replaced them.
-#[derive(Clone, Copy)]
-pub(crate) struct Built {
     pub vocab: usize,
     pub dim: usize,
     pub layers: usize,
     pub max_length: usize,
+    /// Address of the `attention_layers` array.
+    pub attention: usize,
+    /// Address and length of the weight block.
+    pub weights: (usize, usize),
     /// Addresses of the spiral and the learned position table.
     pub tables: [usize; 2],
+    /// Changes whenever the library changes the weights.
+    pub version: u64,
+    /// Strings too long for `token_str`, whole, by id.
+    pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
 }
 
 /// The models that the library made.
@@ -66,14 +61,6 @@ pub(crate) fn weights_changed(model: *const CLLMModel) {
     }
 }
 
-/// Changes when the library changes weights of `model`.
-pub(crate) fn weights_version(model: *const CLLMModel) -> u64 {
-    match MODELS.find(model) {
-        Ok(Some(record)) => lock(&record).version,
-        _ => FOREIGN_VERSION.load(Ordering::Relaxed),
-    }
-}
-
 /// A tensor before it is borrowed: where it lies and how long it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raw {
@@ -82,13 +69,7 @@ pub(crate) struct Raw {
 }
 
 /// The sizes of a model and where its parts lie, all checked against each other.
-pub(crate) struct Plan {
-    pub vocab: usize,
-    pub dim: usize,
-    pub max_length: usize,
-    pub spiral: Option<Raw>,
-    pub params: Params<Raw>,
-}
+pub(crate) type Plan = Network<Raw>;
 
 /// A model that the library has not freed, its own or the program's.
 ///
@@ -138,33 +119,30 @@ pub(crate) fn embedding_dim(model: &CLLMModel) -> Result<usize> {
 /// `model` is NULL or points to a `CLLMModel`.
 pub(crate) unsafe fn check_sizes(model: *const CLLMModel) -> Result<()> {
     let Some(record) = MODELS.find(model)? else { return Ok(()) };
-    let (built, attention, weights) = {
-        let record = lock(&record);
-        (record.built, record.attention, record.weights)
-    };
+    let made = lock(&record);
     // SAFETY: the caller's promise.
     let m = unsafe { ffi::get(model, "model")? };
     let changed = |what: &str, now: usize, then: usize| {
         Err(Error::shape(format!("model->{what} is {now}, but the model was made with {then}")))
     };
-    if m.embeddings.embeddings.addr() == weights.0 {
+    if m.embeddings.embeddings.addr() == made.weights.0 {
         let (vocab, dim) = (vocab_size(m)?, embedding_dim(m)?);
-        if vocab > built.vocab {
-            return changed("vocab_size", vocab, built.vocab);
+        if vocab > made.vocab {
+            return changed("vocab_size", vocab, made.vocab);
         }
-        if dim != built.dim {
-            return changed("embedding_dim", dim, built.dim);
+        if dim != made.dim {
+            return changed("embedding_dim", dim, made.dim);
         }
     }
     let layers = m.num_layers as usize;
-    if m.attention_layers.addr() == attention.0 && layers > built.layers {
-        return changed("num_layers", layers, built.layers);
+    if m.attention_layers.addr() == made.attention && layers > made.layers {
+        return changed("num_layers", layers, made.layers);
     }
     let p = &m.pos_encoding;
     let (positions, tables) = (p.max_length as usize, [p.spiral_positions, p.learned_positions]);
-    let ours = tables.iter().zip(built.tables).any(|(table, made)| table.addr() == made);
-    if ours && positions > built.max_length {
-        return changed("pos_encoding.max_length", positions, built.max_length);
+    let ours = tables.iter().zip(made.tables).any(|(table, made)| table.addr() == made);
+    if ours && positions > made.max_length {
+        return changed("pos_encoding.max_length", positions, made.max_length);
     }
     Ok(())
 }
@@ -174,8 +152,8 @@ pub(crate) unsafe fn check_sizes(model: *const CLLMModel) -> Result<()> {
 pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout {
     let address = layer.addr();
     let inside = |record: &mut ModelRecord| {
-        let (start, count) = record.attention;
-        let end = start + count * size_of::<AttentionLayer>();
+        let start = record.attention;
+        let end = start + record.layers * size_of::<AttentionLayer>();
         (start..end).contains(&address).then_some(record.layout)
     };
     MODELS.search(inside).unwrap_or(AttentionLayout::PerHead)
@@ -206,131 +184,163 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
         check_sizes(model)?;
         ffi::get(model, "model")?
     };
-    let vocab = vocab_size(m)?;
-    let dim = embedding_dim(m)?;
-    let count = m.num_layers as usize;
+    let (vocab, dim, count) = (vocab_size(m)?, embedding_dim(m)?, m.num_layers as usize);
     if count as u64 > MAX_LAYERS {
         return Err(Error::argument("model->num_layers", count, "at most 65536"));
     }
-    let (model_layout, second_norms, attention) = match &record {
+    let (origin, version) = match &record {
         Some(record) => {
             let record = lock(record);
-            (record.layout, record.second_norms, record.attention)
+            (Origin::of(m, &record), record.version)
         }
-        None => (AttentionLayout::PerHead, false, (0, 0)),
+        None => (Origin::default(), FOREIGN_VERSION.load(Ordering::Relaxed)),
     };
-    let raw = |pointer: *mut f32, len: usize| Raw { pointer, len };
-    let some = |pointer: *mut f32, len: usize| (!pointer.is_null()).then_some(Raw { pointer, len });
-    let embeddings = raw(m.embeddings.embeddings, product("the embedding matrix", &[vocab, dim])?);
-
-    let array = |pointer: bool| if pointer { 0 } else { count };
-    let norm_count = if second_norms { 2 * count } else { count };
     // SAFETY: a non-NULL array of layers has as many entries as the model has layers (norms:
     // twice as many where the library's record says so).
     let (attention_layers, ff_layers, norms) = unsafe {
+        let norms = if origin.second_norms { 2 * count } else { count };
         (
-            optional_slice::<AttentionLayer>(
-                m.attention_layers,
-                array(m.attention_layers.is_null()),
-            )?,
-            optional_slice::<FeedForwardLayer>(m.ff_layers, array(m.ff_layers.is_null()))?,
-            optional_slice::<CLLMLayerNorm>(
-                m.layer_norms,
-                if m.layer_norms.is_null() { 0 } else { norm_count },
-            )?,
+            array::<AttentionLayer>(m.attention_layers, count)?,
+            array::<FeedForwardLayer>(m.ff_layers, count)?,
+            array::<CLLMLayerNorm>(m.layer_norms, norms)?,
         )
     };
-    let norm = |index: usize| match norms.get(index) {
-        Some(n) if n.dim as usize == dim => Norm {
-            epsilon: if n.epsilon > 0.0 { n.epsilon } else { DEFAULT_EPSILON },
-            gamma: some(n.gamma, dim),
-            beta: some(n.beta, dim),
-        },
-        _ => Norm::default(),
-    };
-
     let mut layers = Layers::new();
     layers
         .try_reserve_exact(count)
         .map_err(|_| Error::Memory { what: "the layers", bytes: count })?;
     for l in 0..count {
-        let attention = match attention_layers.get(l) {
-            Some(a) => {
-                let (heads, head_dim) = (a.num_heads as usize, a.head_dim as usize);
-                let qkv = [a.query_lattice, a.key_lattice, a.value_lattice];
-                let fits = heads.checked_mul(head_dim) == Some(dim);
-                if fits && qkv.iter().all(|w| !w.is_null()) {
-                    let ours = m.attention_layers.addr() == attention.0;
-                    let layout = if ours { model_layout } else { AttentionLayout::PerHead };
-                    let rows = match layout {
-                        AttentionLayout::Full => dim,
-                        AttentionLayout::PerHead => head_dim,
-                    };
-                    let len = product("an attention matrix", &[dim, rows])?;
-                    // One block of the library's own, so that one view may span all three.
-                    let inside = m.weights.addr()
-                        ..=m.weights
-                            .addr()
-                            .saturating_add((m.num_weights as usize).saturating_mul(4));
-                    let adjacent = ours
-                        && layout == AttentionLayout::Full
-                        && inside.contains(&qkv[0].addr())
-                        && inside.contains(&qkv[2].wrapping_add(len).addr())
-                        && qkv[1] == qkv[0].wrapping_add(len)
-                        && qkv[2] == qkv[1].wrapping_add(len);
-                    let joined = adjacent.then(|| raw(qkv[0], 3 * len));
-                    let qkv = qkv.map(|w| raw(w, len));
-                    Some(Attention { heads, head_dim, layout, qkv, joined })
-                } else {
-                    None
-                }
-            }
-            None => None,
-        };
-        let feed_forward = match ff_layers.get(l) {
-            Some(f)
-                if !f.w1_lattice.is_null()
-                    && !f.w2_lattice.is_null()
-                    && f.hidden_dim > 0
-                    && f.input_dim as usize == dim
-                    && f.output_dim as usize == dim =>
-            {
-                let hidden = f.hidden_dim as usize;
-                let len = product("a feed-forward matrix", &[hidden, dim])?;
-                Some(FeedForward {
-                    hidden,
-                    w1: raw(f.w1_lattice, len),
-                    b1: some(f.bias1, hidden),
-                    w2: raw(f.w2_lattice, len),
-                    b2: some(f.bias2, dim),
-                })
-            }
-            _ => None,
-        };
-        let norm2 = if second_norms { norm(count + l) } else { Norm::default() };
-        layers.push(Layer { norm1: norm(l), attention, norm2, feed_forward });
+        layers.push(Layer {
+            norm1: norm(norms.get(l), dim),
+            attention: attention(attention_layers.get(l), dim, &origin)?,
+            norm2: norm(norms.get(count + l).filter(|_| origin.second_norms), dim),
+            feed_forward: feed_forward(ff_layers.get(l), dim)?,
+        });
     }
-
     let p = &m.pos_encoding;
     let width = p.embedding_dim as usize;
     let max_length = if width == dim || width == 0 { p.max_length as usize } else { 0 };
     let table = product("a position table", &[max_length, dim])?;
-    let present = |pointer: *mut f32| {
-        if max_length == 0 { None } else { some(pointer, table) }
-    };
+    let table = |pointer: *mut f32| some(pointer, table).filter(|_| max_length > 0);
+    let len = product("the embedding matrix", &[vocab, dim])?;
     Ok(Plan {
+        // Another one for each model.
+        version: version ^ (model.addr() as u64).rotate_left(32),
         vocab,
         dim,
         max_length,
-        spiral: present(p.spiral_positions),
-        params: Params { embeddings, layers, learned: present(p.learned_positions) },
+        spiral: table(p.spiral_positions),
+        params: Params {
+            embeddings: Raw { pointer: m.embeddings.embeddings, len },
+            layers,
+            learned: table(p.learned_positions),
+        },
     })
 }
 
+/// By which rules the arrays of a model are read: by default those for a model that the program
+/// put together, with matrices by head and without LN2.
+#[derive(Default)]
+struct Origin {
+    /// Whether the layers are those that the library made, with this layout.
+    layout: Option<AttentionLayout>,
+    second_norms: bool,
+    /// Addresses of the model's block of weights.
+    block: Range<usize>,
+}
+
+impl Origin {
+    /// The rules for a model of the library's.
+    fn of(m: &CLLMModel, record: &ModelRecord) -> Self {
+        let bytes = (m.num_weights as usize).saturating_mul(size_of::<f32>());
+        let ours = m.attention_layers.addr() == record.attention;
+        Self {
+            layout: ours.then_some(record.layout),
+            second_norms: record.second_norms,
+            block: m.weights.addr()..m.weights.addr().saturating_add(bytes),
+        }
+    }
+
+    /// The three full matrices of a layer as one, where they lie next to each other in the
+    /// library's own block: so that one view may span all three.
+    fn joined(&self, qkv: [*mut f32; 3], len: usize) -> Option<Raw> {
+        let [query, key, value] = qkv;
+        let end = value.wrapping_add(len).addr();
+        let adjacent = self.layout == Some(AttentionLayout::Full)
+            && self.block.start <= query.addr()
+            && (self.block.start..=self.block.end).contains(&end)
+            && query.addr() <= self.block.end
+            && key == query.wrapping_add(len)
+            && value == key.wrapping_add(len);
+        adjacent.then(|| Raw { pointer: query, len: 3 * len })
+    }
+}
+
+/// A tensor, unless its pointer is NULL.
+fn some(pointer: *mut f32, len: usize) -> Option<Raw> {
+    (!pointer.is_null()).then_some(Raw { pointer, len })
+}
+
+/// The attention of a layer; `None` where it is absent or does not fit the width.
+fn attention(
+    layer: Option<&AttentionLayer>,
+    dim: usize,
+    origin: &Origin,
+) -> Result<Option<Attention<Raw>>> {
+    let Some(a) = layer else { return Ok(None) };
+    let (heads, head_dim) = (a.num_heads as usize, a.head_dim as usize);
+    let qkv = [a.query_lattice, a.key_lattice, a.value_lattice];
+    if heads.checked_mul(head_dim) != Some(dim) || qkv.iter().any(|w| w.is_null()) {
+        return Ok(None);
+    }
+    let layout = origin.layout.unwrap_or(AttentionLayout::PerHead);
+    let rows = match layout {
+        AttentionLayout::Full => dim,
+        AttentionLayout::PerHead => head_dim,
+    };
+    let len = product("an attention matrix", &[dim, rows])?;
+    let joined = origin.joined(qkv, len);
+    let qkv = qkv.map(|pointer| Raw { pointer, len });
+    Ok(Some(Attention { heads, head_dim, layout, qkv, joined }))
+}
+
+/// The feed-forward part of a layer; `None` where it is absent or does not fit the width.
+fn feed_forward(layer: Option<&FeedForwardLayer>, dim: usize) -> Result<Option<FeedForward<Raw>>> {
+    let fits = |f: &&FeedForwardLayer| {
+        !f.w1_lattice.is_null()
+            && !f.w2_lattice.is_null()
+            && f.hidden_dim > 0
+            && f.input_dim as usize == dim
+            && f.output_dim as usize == dim
+    };
+    let Some(f) = layer.filter(fits) else { return Ok(None) };
+    let hidden = f.hidden_dim as usize;
+    let len = product("a feed-forward matrix", &[hidden, dim])?;
+    Ok(Some(FeedForward {
+        hidden,
+        w1: Raw { pointer: f.w1_lattice, len },
+        b1: some(f.bias1, hidden),
+        w2: Raw { pointer: f.w2_lattice, len },
+        b2: some(f.bias2, dim),
+    }))
+}
+
+/// A norm; one that is absent or does not fit only normalises.
+fn norm(norm: Option<&CLLMLayerNorm>, dim: usize) -> Norm<Raw> {
+    match norm.filter(|n| n.dim as usize == dim) {
+        Some(n) => Norm {
+            epsilon: if n.epsilon > 0.0 { n.epsilon } else { DEFAULT_EPSILON },
+            gamma: some(n.gamma, dim),
+            beta: some(n.beta, dim),
+        },
+        None => Norm::default(),
+    }
+}
+
 /// # Safety
-/// As [`ffi::slice`], for a pointer that is NULL only where `len` is 0.
-unsafe fn optional_slice<'a, T>(pointer: *const T, len: usize) -> Result<&'a [T]> {
-    if len == 0 {
+/// As [`ffi::slice`], for a pointer that is not NULL.
+unsafe fn array<'a, T>(pointer: *const T, len: usize) -> Result<&'a [T]> {
+    if pointer.is_null() || len == 0 {
         return Ok(&[]);
     }
     // SAFETY: the caller's promise.
@@ -386,38 +396,12 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             None => None,
         };
         Ok(ModelRef {
+            version: plan.version,
             vocab: plan.vocab,
             dim: plan.dim,
             max_length: plan.max_length,
             spiral,
             params: read(plan.params.clone())?,
         })
-    }
-}
-
-/// The name of a kind of tensor in messages and checkpoints.
-pub(crate) fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Embeddings => "embeddings",
-        Kind::Query => "query",
-        Kind::Key => "key",
-        Kind::Value => "value",
-        Kind::W1 => "w1",
-        Kind::Bias1 => "bias1",
-        Kind::W2 => "w2",
-        Kind::Bias2 => "bias2",
-        Kind::Gamma1 => "gamma1",
-        Kind::Beta1 => "beta1",
-        Kind::Gamma2 => "gamma2",
-        Kind::Beta2 => "beta2",
-        Kind::Learned => "learned",
-    }
-}
-
-/// What a tensor is called in messages.
-pub(crate) fn tensor_name(kind: Kind, layer: usize) -> String {
-    match kind {
-        Kind::Embeddings | Kind::Learned => kind_name(kind).to_string(),
-        _ => format!("{} of layer {layer}", kind_name(kind)),
     }
 }

@@ -5,12 +5,11 @@ use cllm_engine::error::Result;
 use cllm_engine::nn::backward::projection_backward;
 use cllm_engine::nn::forward::{project, qkv_heads};
 use cllm_engine::nn::model::Attention;
-use cllm_engine::nn::rows::linear;
-use cllm_engine::nn::rows::{mat, mat_mut};
+use cllm_engine::nn::rows::{Pass, linear, mat, mat_mut};
 use cllm_kernels::Pool;
-use cllm_kernels::attention::{self, Heads, Shape};
+use cllm_kernels::attention::{self, Call, Heads};
 use cllm_kernels::gelu;
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::{filled, product};
 use cllm_kernels::vector::add_assign;
 
@@ -33,10 +32,11 @@ pub fn attend(w: &Attention<&[f32]>, x: &[f32], n: usize, causal: bool) -> Resul
     let mut qkv = filled(WHAT, product(WHAT, &[n, 3, d])?)?;
     let mut out = filled(WHAT, product(WHAT, &[n, d])?)?;
     let mut lse = filled(WHAT, product(WHAT, &[n, w.heads])?)?;
-    project(&pool, w, x, n, d, &mut qkv);
-    let shape = Shape { batch: 1, rows: n, base: 0, heads: w.heads, head_dim: w.head_dim, causal };
+    let pass = Pass::one(&pool, n, d);
+    project(&pass, w, x, &mut qkv);
+    let call = Call { causal, ..pass.attention(w) };
     let [q, k, v] = qkv_heads(&qkv, n, d);
-    attention::forward(&pool, &shape, q, k, v, &mut out, Some(&mut lse));
+    attention::forward(&pool, &call, q, k, v, &mut out, Some(&mut lse));
     Ok(Attended { qkv, out, lse })
 }
 
@@ -44,7 +44,7 @@ pub fn attend(w: &Attention<&[f32]>, x: &[f32], n: usize, causal: bool) -> Resul
 pub fn projections(w: &Attention<&[f32]>, x: &[f32], n: usize) -> Result<Vec<f32>> {
     let d = w.heads * w.head_dim;
     let mut qkv = filled(WHAT, product(WHAT, &[n, 3, d])?)?;
-    project(&Pool::serial(), w, x, n, d, &mut qkv);
+    project(&Pass::one(&Pool::serial(), n, d), w, x, &mut qkv);
     Ok(qkv)
 }
 
@@ -60,11 +60,11 @@ pub fn attend_cached(
 ) -> Result<Vec<f32>> {
     let d = w.heads * w.head_dim;
     let mut out = filled(WHAT, product(WHAT, &[n, d])?)?;
-    let shape =
-        Shape { batch: 1, rows: n, base, heads: w.heads, head_dim: w.head_dim, causal: true };
+    let pool = Pool::serial();
+    let call = Pass { base, ..Pass::one(&pool, n, d) }.attention(w);
     let [q, ..] = qkv_heads(qkv, n, d);
     let cached = |data| Heads { data, row: d, sequence: 0 };
-    attention::forward(&Pool::serial(), &shape, q, cached(keys), cached(values), &mut out, None);
+    attention::forward(&pool, &call, q, cached(keys), cached(values), &mut out, None);
     Ok(out)
 }
 
@@ -82,12 +82,10 @@ pub fn attend_backward(
     let Attended { qkv, out, lse } = attend(w, x, n, true)?;
     let mut dqkv = filled(WHAT, qkv.len())?;
     let mut dx = filled(WHAT, out.len())?;
-    let shape =
-        Shape { batch: 1, rows: n, base: 0, heads: w.heads, head_dim: w.head_dim, causal: true };
-    let heads = qkv_heads(&qkv, n, d);
-    let columns = [0, d, 2 * d];
-    attention::backward(&pool, &shape, heads, &lse, dout, &mut dqkv, 3 * d, columns);
-    projection_backward(&pool, w, x, n, d, &dqkv, grads, &mut dx, 1.0);
+    let pass = Pass::one(&pool, n, d);
+    let (heads, columns) = (qkv_heads(&qkv, n, d), [0, d, 2 * d]);
+    attention::backward(&pool, &pass.attention(w), heads, &lse, dout, &mut dqkv, 3 * d, columns);
+    projection_backward(&pass, w, x, &dqkv, grads, &mut dx, Accumulate::Add);
     Ok(dx)
 }
 
@@ -158,7 +156,7 @@ impl Dense<'_> {
         let z = self.pre_activation(x, 1)?;
         let mut dz = filled(WHAT, self.hidden)?;
         let (dy_row, w2) = (mat(dy, 1, self.outputs), mat(self.w2, self.outputs, self.hidden));
-        matmul(&pool, mat_mut(&mut dz, 1, self.hidden), dy_row, w2, 0.0);
+        matmul(&pool, mat_mut(&mut dz, 1, self.hidden), dy_row, w2, Accumulate::Replace);
         gelu::backward(&z, &mut dz);
         let mut recomputed;
         let hidden = match hidden {
@@ -171,7 +169,7 @@ impl Dense<'_> {
         };
         let outer = |out: &mut [f32], column: &[f32], row: &[f32]| {
             let (m, n) = (column.len(), row.len());
-            matmul(&pool, mat_mut(out, m, n), mat(column, m, 1), mat(row, 1, n), 1.0);
+            matmul(&pool, mat_mut(out, m, n), mat(column, m, 1), mat(row, 1, n), Accumulate::Add);
         };
         if let Some(w2) = grads.w2 {
             outer(w2, dy, hidden);
@@ -187,7 +185,7 @@ impl Dense<'_> {
         }
         let mut dx = filled(WHAT, self.inputs)?;
         let (dz, w1) = (mat(&dz, 1, self.hidden), mat(self.w1, self.hidden, self.inputs));
-        matmul(&pool, mat_mut(&mut dx, 1, self.inputs), dz, w1, 0.0);
+        matmul(&pool, mat_mut(&mut dx, 1, self.inputs), dz, w1, Accumulate::Replace);
         Ok(dx)
     }
 }

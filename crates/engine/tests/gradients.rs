@@ -3,9 +3,9 @@
 
 mod reference;
 
-use cllm_engine::nn::activations::{Activations, Keep};
+use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
-use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::nn::model::AttentionLayout;
 use cllm_engine::nn::{backward, loss};
 use cllm_kernels::Pool;
@@ -33,18 +33,18 @@ fn gradients(
         input,
         batch,
         &mut activations,
-        Keep::EveryLayer,
-        Past::None,
+        Save::ForBackward,
+        None,
         Beyond::NoPosition,
     )
     .unwrap();
-    let mut scratch = backward::Scratch::default();
+    let mut scratch = backward::ActivationGradients::default();
     scratch.reserve(&view, input.len()).unwrap();
     let mut grads = model.zeros();
     // Gradients are set, not added to: what the buffers held must not matter.
     grads = grads.map(|_, _, t| vec![7.0; t.len()]);
     let mut grads_view = reference::view_mut(&mut grads);
-    let mut loss_scratch = loss::Scratch::default();
+    let mut loss_scratch = loss::LossBuffers::default();
     let mean = loss::gradient(
         pool,
         &view,
@@ -233,9 +233,8 @@ fn incremental(pool: &Pool, model: &Owned, tokens: &[u32], pieces: &[usize]) -> 
         n = piece;
         let piece = &tokens[at..at + piece];
         at += piece.len();
-        let past = Past::Cache(&mut cache);
-        let keep = Keep::Nothing;
-        forward::forward(pool, &view, piece, 1, &mut activations, keep, past, Beyond::LastRow)
+        let (save, cache) = (Save::Nothing, Some(&mut cache));
+        forward::forward(pool, &view, piece, 1, &mut activations, save, cache, Beyond::LastRow)
             .unwrap();
     }
     assert_eq!(at, tokens.len());
@@ -261,9 +260,9 @@ fn every_path_gives_the_same_logits() {
 
         let view = model.view();
         let mut activations = Activations::default();
-        let (keep, past) = (Keep::EveryLayer, Past::None);
+        let (save, cache) = (Save::ForBackward, None);
         let pool = Pool::serial();
-        forward::forward(&pool, &view, &input, 1, &mut activations, keep, past, Beyond::LastRow)
+        forward::forward(&pool, &view, &input, 1, &mut activations, save, cache, Beyond::LastRow)
             .unwrap();
         let mut all = vec![0.0; 150 * model.vocab];
         forward::logits(&pool, &view, &activations.normed, 150, &mut all);
@@ -299,8 +298,8 @@ fn later_tokens_do_not_change_earlier_logits() {
     let run = |input: &[u32]| {
         let mut activations = Activations::default();
         let pool = Pool::serial();
-        let (keep, past) = (Keep::EveryLayer, Past::None);
-        forward::forward(&pool, &view, input, 1, &mut activations, keep, past, Beyond::NoPosition)
+        let (save, cache) = (Save::ForBackward, None);
+        forward::forward(&pool, &view, input, 1, &mut activations, save, cache, Beyond::NoPosition)
             .unwrap();
         activations.normed[..input.len() * model.dim].to_vec()
     };

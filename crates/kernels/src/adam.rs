@@ -1,6 +1,7 @@
 //! Updates of the optimizers, element by element.
 
 use super::math::fma;
+use crate::arch::simd;
 
 /// The numbers of one AdamW update (Loshchilov and Hutter, 2019) that all elements share.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,15 @@
 //! exist only for a block of queries, and of the causal half only the blocks on and below the
 //! diagonal are computed. The softmax keeps its log-sum-exp per row, from which the backward pass
 //! recomputes the probabilities.
+//!
+//! ```text
+//! forward, for each head                  backward, for each head
+//!   for each block of queries Q             for each block of queries Q
+//!     S = Q·Kᵀ, as far as a row sees          P = e^(scale·Q·Kᵀ − lse)
+//!     P = e^(scale·S − max of the row)        dP = dO·Vᵀ
+//!     O = P·V / sum of the row of P           dS = scale·P∘(dP − sum of the row of P∘dP)
+//!     lse = max + ln sum                      dV += Pᵀ·dO,  dK += dSᵀ·Q,  dQ = dS·K
+//! ```
 
 mod backward;
 mod forward;
@@ -14,14 +23,15 @@ pub use forward::forward;
 use super::cross_entropy::softmax;
 use super::math::{REGISTER, exp, fma, fold_register};
 use super::vector::dot;
+use crate::arch::simd;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 /// Queries of one block.
 const BLOCK: usize = 64;
 
-/// The shape of one call.
+/// The sizes of one call.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct Call {
     /// B: sequences, which don't see each other.
     pub batch: usize,
     /// Queries of each sequence.
@@ -36,7 +46,7 @@ pub struct Shape {
     pub causal: bool,
 }
 
-impl Shape {
+impl Call {
     fn keys(&self) -> usize {
         self.base + self.rows
     }
@@ -67,7 +77,7 @@ impl<'a> Heads<'a> {
     /// Rows first..first+count of one head.
     fn view(
         &self,
-        s: &Shape,
+        s: &Call,
         b: usize,
         head: usize,
         first: usize,
@@ -105,7 +115,7 @@ impl HeadsMut {
     /// No other view of these rows of this head is alive.
     unsafe fn view<'a>(
         self,
-        s: &Shape,
+        s: &Call,
         b: usize,
         head: usize,
         first: usize,

@@ -1,6 +1,7 @@
 //! Softmax and cross-entropy over one row of logits.
 
 use super::math::{LANES, exp, fold};
+use crate::arch::simd;
 
 #[inline(always)]
 fn maximum(x: &[f32]) -> f32 {

@@ -2,6 +2,7 @@
 //! ½·z·(1 + tanh u), u = √(2/π)·(z + 0.044715·z³), which is z·sigmoid(2u).
 
 use super::math::{exp, fma};
+use crate::arch::simd;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;

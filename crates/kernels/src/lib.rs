@@ -8,19 +8,17 @@
 
 #![allow(unsafe_code)]
 
-#[macro_use]
-pub mod arch;
-
 pub mod adam;
+pub mod arch;
 pub mod attention;
 pub mod cross_entropy;
 mod error;
 pub mod fault;
 pub mod gelu;
+pub mod layer_norm;
 mod math;
 pub mod matmul;
 pub mod memory;
-pub mod norm;
 pub mod threads;
 mod tile;
 pub mod vector;

@@ -3,14 +3,15 @@
 //! Every element of a result is a sum over k in an order that depends on k alone, so it has the
 //! same bits however the work is cut and however many threads share it.
 
-use super::tile::{Kernels, Panel, Tile};
+use super::tile::{Panel, Tile, Tiles};
 use super::vector::{dot, dots};
-use crate::memory::scratch::{self, Use};
+use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2};
+use std::ops::Range;
 
 /// Rows of a task, about: with one depth of the left matrix they stay in the second cache.
-const TASK_ROWS: usize = 192;
+const BLOCK_ROWS: usize = 192;
 
 /// Rows up to which a product with a transposed matrix reads that matrix where it lies, since
 /// rearranging it would cost more than multiplying.
@@ -19,23 +20,37 @@ const FEW_ROWS: usize = 8;
 /// Work below which a product is not worth handing to other threads, in multiply-adds.
 const TASK_WORK: usize = 1 << 18;
 
-/// out = beta·out + a·b for out `[m][n]`, a `[m][k]`, b `[k][n]`; beta is 0 or 1 (with 0 the old
-/// content is not read). `a` and `b` may have any strides, the columns of `out` lie side by side.
-/// Shapes that don't fit together leave `out` alone and are a programming error (checked in debug
-/// builds).
+/// What becomes of the values that a result finds in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accumulate {
+    /// They are overwritten, and not read before.
+    Replace,
+    /// The result is added to them.
+    Add,
+}
+
+/// out = a·b, or out += a·b, for out `[m][n]`, a `[m][k]`, b `[k][n]`. `a` and `b` may have any
+/// strides that are not negative.
+///
+/// # Panics
+/// If the shapes don't fit together, the columns of `out` don't lie side by side, or `a` or `b`
+/// runs backwards.
 pub fn matmul(
     pool: &Pool,
     out: ArrayViewMut2<f32>,
     a: ArrayView2<f32>,
     b: ArrayView2<f32>,
-    beta: f32,
+    accumulate: Accumulate,
 ) {
-    multiply(pool, out, None, a, b, beta, &|_, _, _: &mut [f32], _: &mut [f32]| ());
+    multiply(pool, out, None, a, b, accumulate, &|_, _, _: &mut [f32], _: &mut [f32]| ());
 }
 
-/// The same, then `finish(i, j, part, also)` for parts of rows of the result while they are in the
-/// cache, each element once: `part` is what row i has from column j on, `also` the same part of the
-/// second matrix, if there is one.
+/// out = a·b as in [`matmul`], then `finish(i, j, part, also)` for parts of rows of the result while
+/// they are in the cache, each element once: `part` is what row i has from column j on, `also` the
+/// same part of the second matrix, if there is one.
+///
+/// # Panics
+/// As [`matmul`]; the second matrix has to fit as `out` does.
 pub fn matmul_then(
     pool: &Pool,
     out: ArrayViewMut2<f32>,
@@ -44,16 +59,19 @@ pub fn matmul_then(
     b: ArrayView2<f32>,
     finish: impl Fn(usize, usize, &mut [f32], &mut [f32]) + Sync,
 ) {
-    multiply(pool, out, also, a, b, 0.0, &finish);
+    multiply(pool, out, also, a, b, Accumulate::Replace, &finish);
 }
 
 /// out_o = w_o · x for the rows w_o of a row-major matrix `[out.len()][x.len()]`.
+///
+/// # Panics
+/// If `w` is not of that size.
 pub fn matvec(pool: &Pool, out: &mut [f32], w: &[f32], x: &[f32]) {
     let (n, k) = (out.len(), x.len());
-    assert!(w.len() >= n * k, "{} weights for {n}×{k}", w.len());
+    assert!(w.len() == n * k, "{} weights for {n}×{k}", w.len());
     let rows = |data| Rows { data, stride: k, len: k };
     let target = Target { start: out.as_mut_ptr(), row: n };
-    few_rows(pool, target, rows(x), rows(w), [1, n, k], false, &|_, _, _| ());
+    few_rows(pool, target, rows(x), rows(w), [1, n, k], Accumulate::Replace, &|_, _, _| ());
 }
 
 /// A left matrix: element (i, p) is at `start + i*row + p*step`.
@@ -80,8 +98,6 @@ impl Left {
 
 // SAFETY: read only.
 unsafe impl Sync for Left {}
-// SAFETY: read only.
-unsafe impl Sync for Panel {}
 // SAFETY: tasks write disjoint parts of the matrix behind the pointer.
 unsafe impl Sync for Target {}
 
@@ -118,16 +134,16 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(kernels: &Kernels, [m, n, k]: [usize; 3], threads: usize) -> Self {
-        let width = kernels.panel();
+    fn new(tiles: &Tiles, [m, n, k]: [usize; 3], threads: usize) -> Self {
+        let width = tiles.panel();
         let panels = n.div_ceil(width);
         let whole = panels * width;
-        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(kernels.height(width));
+        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(tiles.height(width));
         let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
             (m, whole)
-        } else if m >= 4 * TASK_ROWS {
+        } else if m >= 4 * BLOCK_ROWS {
             // As many for each thread as for the others.
-            (high(m.div_ceil(TASK_ROWS).next_multiple_of(threads)), whole)
+            (high(m.div_ceil(BLOCK_ROWS).next_multiple_of(threads)), whole)
         } else if threads == 1 {
             (m, whole)
         } else if panels >= threads {
@@ -145,6 +161,13 @@ impl Grid {
     fn down(&self) -> usize {
         self.sizes[0].div_ceil(self.rows)
     }
+
+    /// Rows and columns of a task.
+    fn part(&self, task: usize) -> (Range<usize>, Range<usize>) {
+        let [m, n, _] = self.sizes;
+        let (top, first) = (task / self.across() * self.rows, task % self.across() * self.columns);
+        (top..m.min(top + self.rows), first..n.min(first + self.columns))
+    }
 }
 
 fn multiply(
@@ -153,22 +176,23 @@ fn multiply(
     mut also: Option<ArrayViewMut2<f32>>,
     a: ArrayView2<f32>,
     b: ArrayView2<f32>,
-    beta: f32,
+    accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32], &mut [f32]) + Sync),
 ) {
     let ((m, k), (depth, n)) = (a.dim(), b.dim());
-    let adjacent = |strides: &[isize]| n <= 1 || strides.get(1) == Some(&1);
-    let fits = depth == k
-        && out.dim() == (m, n)
-        && adjacent(out.strides())
-        && also.as_ref().is_none_or(|also| also.dim() == (m, n) && adjacent(also.strides()));
-    debug_assert!(fits, "{:?} = {:?} · {:?}", out.dim(), a.dim(), b.dim());
-    if !fits || m == 0 || n == 0 {
+    let forwards = |strides: &[isize]| strides.iter().all(|&s| s >= 0);
+    assert!(depth == k && out.dim() == (m, n), "{:?} = {:?} · {:?}", out.dim(), a.dim(), b.dim());
+    assert!(forwards(a.strides()) && forwards(b.strides()), "a matrix that runs backwards");
+    for out in std::iter::once(&out).chain(&also) {
+        let adjacent = n <= 1 || out.strides().get(1) == Some(&1);
+        assert!(
+            out.dim() == (m, n) && adjacent && forwards(out.strides()),
+            "no place for a result"
+        );
+    }
+    if m == 0 || n == 0 {
         return;
     }
-    let positive = |strides: &[isize]| strides.iter().all(|&s| s >= 0);
-    assert!(positive(a.strides()) && positive(b.strides()), "a matrix that runs backwards");
-    let add = beta != 0.0;
     let target = Target::new(&mut out);
     let second = also.as_mut().map(Target::new);
     let finish = |i: usize, j: usize, part: &mut [f32]| {
@@ -179,7 +203,7 @@ fn multiply(
     if m <= FEW_ROWS
         && let (Some(a), Some(b)) = (rows_of(a), rows_of(b.t()))
     {
-        return few_rows(pool, target, a, b, [m, n, k], add, &finish);
+        return few_rows(pool, target, a, b, [m, n, k], accumulate, &finish);
     }
     let left =
         Left { start: a.as_ptr(), row: stride(a.strides(), 0), step: stride(a.strides(), 1) };
@@ -190,7 +214,7 @@ fn multiply(
         k,
         columns: n,
     };
-    tiles(pool, target, left, right, [m, n, k], add, &finish);
+    in_tiles(pool, target, left, right, [m, n, k], accumulate, &finish);
 }
 
 /// A matrix whose rows are slices.
@@ -228,11 +252,12 @@ fn few_rows(
     a: Rows,
     b: Rows,
     [m, n, k]: [usize; 3],
-    add: bool,
+    accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
 ) {
     /// Floats of the rows of one task, about: 128 KiB.
     const TASK: usize = 1 << 15;
+    let add = accumulate == Accumulate::Add;
     let step = if n * k < TASK_WORK / 4 { n } else { (TASK / k.max(1)).max(1) };
     pool.for_each(n.div_ceil(step), |task| {
         let first = task * step;
@@ -259,80 +284,108 @@ fn few_rows(
     });
 }
 
-fn tiles(
+/// out (+)= left · right in tiles: each task packs the panels of its columns, or finds them packed.
+fn in_tiles(
     pool: &Pool,
     out: Target,
     left: Left,
     right: Panel,
-    [m, n, k]: [usize; 3],
-    add: bool,
+    sizes: [usize; 3],
+    accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
 ) {
-    let kernels = Kernels::get();
-    let width = kernels.panel();
-    let grid = Grid::new(kernels, [m, n, k], pool.threads());
+    let tiles = Tiles::in_use();
+    let grid = Grid::new(tiles, sizes, pool.threads());
+    let [_, n, k] = sizes;
+    let (width, panels) = (tiles.panel(), n.div_ceil(tiles.panel()));
     // Several tasks that need the same panels find them packed.
     let prepared = grid.down() > 1 && grid.across() == 1;
-    let panels = n.div_ceil(width);
-    let packed = if prepared { panels * width * k } else { 0 };
-    scratch::with(Use::Panels, packed, |packed| {
-        let place = Target { start: packed.as_mut_ptr(), row: width * k };
+    let len = if prepared { panels * width * k } else { 0 };
+    scratch::with(Buffer::Panels, len, |packed| {
+        let packed = Target { start: packed.as_mut_ptr(), row: width * k };
         if prepared {
             pool.for_each(panels, |j| {
                 let panel = right.part(0, j * width, k, width.min(n - j * width));
                 // SAFETY: columns of `right`; the scratch has room for all panels.
-                unsafe { kernels.pack(panel, place.at(j, 0)) }
+                unsafe { tiles.pack(panel, packed.at(j, 0)) }
             });
         }
+        let packed = prepared.then_some(packed);
+        let product = Product { tiles, out, left, right, packed, accumulate };
         pool.for_each(grid.down() * grid.across(), |task| {
-            let (i, j) = (task / grid.across(), task % grid.across());
-            let (top, first) = (i * grid.rows, j * grid.columns);
-            let (rows, last) = (grid.rows.min(m - top), n.min(first + grid.columns));
-            let own = if prepared { 0 } else { kernels.depth * width };
-            scratch::with(Use::Panel, own, |own| {
-                for p in (0..k).step_by(kernels.depth) {
-                    let depth = kernels.depth.min(k - p);
-                    for j in (first..last).step_by(width) {
-                        let columns = width.min(n - j);
-                        // SAFETY: rows and columns are inside their matrices, and this part of
-                        // `out` is this task's; the panel has whole registers for each row.
-                        unsafe {
-                            let b = if prepared {
-                                place.at(j / width, p * width).cast_const()
-                            } else {
-                                let panel = right.part(p, j, depth, columns);
-                                kernels.pack(panel, own.as_mut_ptr());
-                                own.as_ptr()
-                            };
-                            let tile = Tile {
-                                k: depth,
-                                a: left.at(top, p),
-                                a_row: left.row,
-                                a_step: left.step,
-                                b,
-                                b_step: width,
-                                out: out.at(top, j),
-                                out_row: out.row,
-                                columns,
-                                add: add || p > 0,
-                            };
-                            kernels.rows(rows, tile);
-                        }
-                    }
-                }
-                if k == 0 && !add {
-                    for i in top..top + rows {
-                        // SAFETY: this part of `out` is this task's.
-                        unsafe { out.part(i, first, last - first) }.fill(0.0);
-                    }
-                }
-                for i in top..top + rows {
-                    // SAFETY: likewise.
-                    finish(i, first, unsafe { out.part(i, first, last - first) });
-                }
-            });
+            let (rows, columns) = grid.part(task);
+            // SAFETY: parts of a grid are inside its matrices and disjoint.
+            unsafe { product.part(rows.clone(), columns.clone()) };
+            for i in rows {
+                // SAFETY: likewise.
+                finish(i, columns.start, unsafe { out.part(i, columns.start, columns.len()) });
+            }
         });
     });
+}
+
+/// What the tasks of a product share.
+struct Product<'a> {
+    tiles: &'a Tiles,
+    out: Target,
+    left: Left,
+    right: Panel,
+    /// All panels of `right`, if they are packed: panel j is row j.
+    packed: Option<Target>,
+    accumulate: Accumulate,
+}
+
+impl Product<'_> {
+    /// Computes a part of the result: depth after depth, in each panel after panel, so that what is
+    /// in use of both matrices stays in the caches.
+    ///
+    /// # Safety
+    /// The part is inside, and no other task has it.
+    unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
+        let Self { tiles, out, left, right, packed, accumulate } = self;
+        let (k, width) = (right.k, tiles.panel());
+        let add = *accumulate == Accumulate::Add;
+        if k == 0 && !add {
+            for i in rows {
+                // SAFETY: the caller's promise.
+                unsafe { out.part(i, columns.start, columns.len()) }.fill(0.0);
+            }
+            return;
+        }
+        let own = if packed.is_some() { 0 } else { tiles.depth * width };
+        scratch::with(Buffer::Panel, own, |own| {
+            for p in (0..k).step_by(tiles.depth) {
+                let depth = tiles.depth.min(k - p);
+                for j in columns.clone().step_by(width) {
+                    let wide = width.min(columns.end - j);
+                    // SAFETY: rows and columns are inside their matrices, and this part of `out` is
+                    // the caller's; the panel has whole registers for each row.
+                    unsafe {
+                        let b = match packed {
+                            Some(packed) => packed.at(j / width, p * width).cast_const(),
+                            None => {
+                                tiles.pack(right.part(p, j, depth, wide), own.as_mut_ptr());
+                                own.as_ptr()
+                            }
+                        };
+                        let tile = Tile {
+                            k: depth,
+                            a: left.at(rows.start, p),
+                            a_row: left.row,
+                            a_step: left.step,
+                            b,
+                            b_step: width,
+                            out: out.at(rows.start, j),
+                            out_row: out.row,
+                            columns: wide,
+                            add: add || p > 0,
+                        };
+                        tiles.rows(rows.len(), tile);
+                    }
+                }
+            }
+        });
+    }
 }
 
 #[cfg(test)]
@@ -341,6 +394,7 @@ mod tests {
     use ndarray::{Array2, ShapeBuilder, s};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
+    use std::panic::AssertUnwindSafe;
 
     fn random(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -376,10 +430,10 @@ mod tests {
                             // A result inside a wider buffer, which stays as it is around it.
                             let mut wide = Array2::from_elem((m, n + 3), 7.0);
                             let out = wide.slice_mut(s![.., 1..n + 1]);
-                            matmul(pool, out, a.view(), b.view(), 0.0);
+                            matmul(pool, out, a.view(), b.view(), Accumulate::Replace);
                             close(wide.slice(s![.., 1..n + 1]), &want, k);
                             let out = wide.slice_mut(s![.., 1..n + 1]);
-                            matmul(pool, out, a.view(), b.view(), 1.0);
+                            matmul(pool, out, a.view(), b.view(), Accumulate::Add);
                             close(wide.slice(s![.., 1..n + 1]), &(&want * 2.0), k);
                             for edge in [0, n + 1, n + 2] {
                                 assert!(wide.column(edge).iter().all(|&x| x == 7.0));
@@ -404,12 +458,35 @@ mod tests {
             for threads in [1, 2, 3, 7] {
                 let mut out = Array2::zeros((m, n));
                 let pool = Pool::start(threads).unwrap();
-                matmul(&pool, out.view_mut(), a.view(), b.t(), 0.0);
+                matmul(&pool, out.view_mut(), a.view(), b.t(), Accumulate::Replace);
                 results.push(out);
             }
             close(results[0].view(), &reference(a.view(), b.t()), k);
             assert!(results.iter().all(|r| *r == results[0]));
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_panics() {
+        let refused = |(m, n), left: ArrayView2<f32>, right: ArrayView2<f32>| {
+            let mut out = Array2::from_elem((m, n), 7.0);
+            let run = || matmul(&Pool::serial(), out.view_mut(), left, right, Accumulate::Replace);
+            let panicked = std::panic::catch_unwind(AssertUnwindSafe(run)).is_err();
+            panicked && out.iter().all(|&x| x == 7.0)
+        };
+        let (a, b) = (random(3, 4, 7), random(4, 5, 8));
+        assert!(!refused((3, 5), a.view(), b.view()));
+        for shape in [(3, 4), (4, 5), (0, 5), (3, 0)] {
+            assert!(refused(shape, a.view(), b.view()), "{shape:?}");
+        }
+        assert!(refused((3, 5), a.slice(s![.., ..3]), b.view()));
+        assert!(refused((3, 5), a.slice(s![..;-1, ..]), b.view()));
+        let mut sideways = Array2::zeros((5, 3));
+        let out = sideways.view_mut().reversed_axes();
+        let run = || matmul(&Pool::serial(), out, a.view(), b.view(), Accumulate::Replace);
+        assert!(std::panic::catch_unwind(AssertUnwindSafe(run)).is_err());
+        let few = || matvec(&Pool::serial(), &mut [0.0; 3], &[0.0; 11], &[0.0; 4]);
+        assert!(std::panic::catch_unwind(few).is_err());
     }
 
     #[test]

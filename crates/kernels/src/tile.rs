@@ -2,21 +2,18 @@
 //! rows high and a few registers wide, while products of a column of the left matrix with a row
 //! of the right one are added to it ("Anatomy of High-Performance Matrix Multiplication", Goto
 //! and van de Geijn, 2008). The left matrix is read where it lies, one broadcast value at a time;
-//! the right one comes in panels of [`Kernels::panel`] columns.
+//! the right one comes in panels of [`Tiles::panel`] columns.
 
-#[cfg(target_arch = "x86_64")]
-use crate::arch::vector::{Avx2, Avx512};
-use crate::arch::vector::{Portable, Vector};
-use crate::arch::{Level, level};
+use crate::arch::{self, Kernel, Vector};
 
-/// Registers across the widest tile.
-const WIDEST: usize = 4;
-/// Rows of the highest tile.
-const HIGHEST: usize = 12;
+/// Registers across the widest tile of all.
+pub(crate) const WIDEST: usize = 4;
+/// Rows of the highest tile of all.
+pub(crate) const HIGHEST: usize = 12;
 
 /// out (+)= a·b for one tile.
 #[derive(Clone, Copy)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
     /// k: how many products each element sums up.
     pub k: usize,
     /// Element (i, p) of the left matrix is at `a + i*a_row + p*a_step`.
@@ -36,34 +33,39 @@ pub(super) struct Tile {
     pub add: bool,
 }
 
-type Run = unsafe fn(&Tile);
+/// A function that computes a tile of one size.
+pub(crate) type Run = unsafe fn(&Tile);
 
-/// The tiles of one [`Level`] and the sizes that go with them.
-pub(super) struct Kernels {
+/// The tiles of one instruction set and the sizes that go with them.
+pub(crate) struct Tiles {
     /// Floats of a register.
     pub lanes: usize,
     /// Registers across the widest tile.
-    widest: usize,
+    pub widest: usize,
     /// Rows of the highest tile that is 1, 2, … registers wide: as many as leave registers for the
     /// operands.
-    highest: [usize; WIDEST],
+    pub highest: [usize; WIDEST],
     /// p after which a product starts again with the next rows of a panel, so that what is in use
     /// of it stays in the first cache: 32 KiB at most.
     pub depth: usize,
-    tiles: [[Run; HIGHEST]; WIDEST],
-    pack: unsafe fn(Panel, *mut f32),
+    /// The functions, by width and height.
+    pub run: [[Run; HIGHEST]; WIDEST],
+    /// Copies a panel.
+    pub pack: unsafe fn(Panel, *mut f32),
 }
 
-impl Kernels {
-    /// Those of the level in use.
-    pub fn get() -> &'static Self {
-        match level() {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => &AVX512,
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => &AVX2,
-            _ => &PORTABLE,
+impl Tiles {
+    /// Those of the instruction set in use.
+    pub fn in_use() -> &'static Self {
+        struct InUse;
+        impl Kernel for InUse {
+            type Output = &'static Tiles;
+            #[inline(always)]
+            unsafe fn run<V: Vector>(self) -> Self::Output {
+                V::TILES
+            }
         }
+        arch::run(InUse)
     }
 
     /// Columns of a panel.
@@ -88,8 +90,8 @@ impl Kernels {
     #[inline]
     pub unsafe fn tile(&self, rows: usize, tile: &Tile) {
         debug_assert!(rows <= self.height(tile.columns));
-        // SAFETY: the level was found on this processor; the rest is the caller's promise.
-        unsafe { self.tiles[self.registers(tile.columns) - 1][rows - 1](tile) }
+        // SAFETY: these instructions were found on this processor; the rest is the caller's promise.
+        unsafe { self.run[self.registers(tile.columns) - 1][rows - 1](tile) }
     }
 
     /// `rows` rows of a result below each other, tile after tile; `tile` is the first.
@@ -124,13 +126,16 @@ impl Kernels {
 
 /// Rows and columns of a right matrix: element (p, j) is at `b + p*row + j*column`.
 #[derive(Clone, Copy)]
-pub(super) struct Panel {
+pub(crate) struct Panel {
     pub b: *const f32,
     pub row: usize,
     pub column: usize,
     pub k: usize,
     pub columns: usize,
 }
+
+// SAFETY: read only.
+unsafe impl Sync for Panel {}
 
 impl Panel {
     /// `k` rows from `p` on, of these `columns` columns from `j` on.
@@ -141,7 +146,7 @@ impl Panel {
 }
 
 #[inline(always)]
-unsafe fn run<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
+unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
     // SAFETY: the caller's promise: all rows and, of `b`, whole registers are there; of the result
     // only `columns` are touched.
     unsafe {
@@ -178,7 +183,7 @@ unsafe fn run<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
 }
 
 #[inline(always)]
-unsafe fn pack<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
+unsafe fn copy<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
     let width = WIDE * V::LANES;
     let Panel { b, row, column, k, columns } = from;
     // SAFETY: the caller's promise: k rows of `columns` values, k rows of `width` at `to`.
@@ -211,98 +216,69 @@ unsafe fn pack<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn avx512<const ROWS: usize, const WIDE: usize>(t: &Tile) {
+/// Computes a tile of `ROWS` rows that is `WIDE` registers wide.
+///
+/// # Safety
+/// The pointers of `tile` are good for its sizes; the processor has the instructions of `V`.
+pub(crate) unsafe fn tile<V: Vector, const ROWS: usize, const WIDE: usize>(tile: &Tile) {
+    struct Multiply<'a, const ROWS: usize, const WIDE: usize>(&'a Tile);
+    impl<const ROWS: usize, const WIDE: usize> Kernel for Multiply<'_, ROWS, WIDE> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            // SAFETY: the caller's promise.
+            unsafe { multiply::<V, ROWS, WIDE>(self.0) }
+        }
+    }
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx512, ROWS, WIDE>(t) }
+    unsafe { V::enter(Multiply::<ROWS, WIDE>(tile)) }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const ROWS: usize, const WIDE: usize>(t: &Tile) {
+/// Copies a panel that is `WIDE` registers wide: [`Tiles::pack`].
+///
+/// # Safety
+/// `panel` is inside its matrix and `to` has room for it; the processor has the instructions of `V`.
+pub(crate) unsafe fn pack<V: Vector, const WIDE: usize>(panel: Panel, to: *mut f32) {
+    struct Pack<const WIDE: usize>(Panel, *mut f32);
+    impl<const WIDE: usize> Kernel for Pack<WIDE> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) {
+            // SAFETY: the caller's promise.
+            unsafe { copy::<V, WIDE>(self.0, self.1) }
+        }
+    }
     // SAFETY: the caller's promise.
-    unsafe { run::<Avx2, ROWS, WIDE>(t) }
-}
-
-unsafe fn portable<const ROWS: usize, const WIDE: usize>(t: &Tile) {
-    // SAFETY: the caller's promise.
-    unsafe { run::<Portable, ROWS, WIDE>(t) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn pack_avx512(from: Panel, to: *mut f32) {
-    // SAFETY: the caller's promise.
-    unsafe { pack::<Avx512, 4>(from, to) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn pack_avx2(from: Panel, to: *mut f32) {
-    // SAFETY: the caller's promise.
-    unsafe { pack::<Avx2, 2>(from, to) }
-}
-
-unsafe fn pack_portable(from: Panel, to: *mut f32) {
-    // SAFETY: the caller's promise.
-    unsafe { pack::<Portable, 2>(from, to) }
+    unsafe { V::enter(Pack::<WIDE>(panel, to)) }
 }
 
 /// Never called: stands where no tile of that size exists.
-unsafe fn none(_: &Tile) {
+pub(crate) unsafe fn none(_: &Tile) {
     debug_assert!(false, "no tile of this size");
 }
 
-/// The functions of a width, for 1, 2, … rows.
-macro_rules! heights {
-    ($f:ident, $wide:literal: $($rows:literal)*) => {{
-        let mut all: [Run; HIGHEST] = [none; HIGHEST];
-        $(all[$rows - 1] = $f::<$rows, $wide>;)*
-        all
+/// The [`Tiles`] of an instruction set: for each width in registers the heights that there are, 1 to
+/// the highest that leaves registers for the operands.
+macro_rules! tiles {
+    ($v:ty, depth: $depth:literal, $($wide:literal: $($rows:literal)*;)*) => {{
+        use $crate::tile::{HIGHEST, Run, WIDEST, none, pack, tile};
+        const WIDE: usize = [$($wide),*].len();
+        &Tiles {
+            lanes: <$v as Vector>::LANES,
+            widest: WIDE,
+            highest: {
+                let mut highest = [0; WIDEST];
+                $(highest[$wide - 1] = [$($rows),*].len();)*
+                highest
+            },
+            depth: $depth,
+            run: {
+                let mut all: [[Run; HIGHEST]; WIDEST] = [[none; HIGHEST]; WIDEST];
+                $($(all[$wide - 1][$rows - 1] = tile::<$v, $rows, $wide>;)*)*
+                all
+            },
+            pack: pack::<$v, WIDE>,
+        }
     }};
 }
-
-#[cfg(target_arch = "x86_64")]
-static AVX512: Kernels = Kernels {
-    lanes: 16,
-    widest: 4,
-    highest: [12, 12, 8, 6],
-    depth: 128,
-    tiles: [
-        heights!(avx512, 1: 1 2 3 4 5 6 7 8 9 10 11 12),
-        heights!(avx512, 2: 1 2 3 4 5 6 7 8 9 10 11 12),
-        heights!(avx512, 3: 1 2 3 4 5 6 7 8),
-        heights!(avx512, 4: 1 2 3 4 5 6),
-    ],
-    pack: pack_avx512,
-};
-
-#[cfg(target_arch = "x86_64")]
-static AVX2: Kernels = Kernels {
-    lanes: 8,
-    widest: 2,
-    highest: [6, 6, 0, 0],
-    depth: 256,
-    tiles: [
-        heights!(avx2, 1: 1 2 3 4 5 6),
-        heights!(avx2, 2: 1 2 3 4 5 6),
-        [none; HIGHEST],
-        [none; HIGHEST],
-    ],
-    pack: pack_avx2,
-};
-
-static PORTABLE: Kernels = Kernels {
-    lanes: 4,
-    widest: 2,
-    highest: [4, 4, 0, 0],
-    depth: 256,
-    tiles: [
-        heights!(portable, 1: 1 2 3 4),
-        heights!(portable, 2: 1 2 3 4),
-        [none; HIGHEST],
-        [none; HIGHEST],
-    ],
-    pack: pack_portable,
-};
+pub(crate) use tiles;

@@ -1,7 +1,7 @@
 //! Vectors: products, sums, scaling.
 
 use super::math::{fma, sums};
-use crate::arch::vector::{Vector, product_sum, vector_fn};
+use crate::arch::{Vector, product_sum, simd, vector_fn};
 
 /// Σ a_i·b_i over the shorter length.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -31,7 +31,6 @@ unsafe fn run_dots<V: Vector>(out: &mut [f32], w: &[f32], x: &[f32]) {
 simd! {
     /// Σ x_i.
     pub fn sum(x: &[f32]) -> f32 {
-        let _ = FMA;
         let [sum] = sums([x], |[x]| [x]);
         sum
     }
@@ -58,7 +57,6 @@ simd! {
 simd! {
     /// out_i = a_i + b_i.
     pub fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
-        let _ = FMA;
         for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
             *out = a + b;
         }
@@ -68,7 +66,6 @@ simd! {
 simd! {
     /// out_i += a_i.
     pub fn add_assign(out: &mut [f32], a: &[f32]) {
-        let _ = FMA;
         for (out, a) in out.iter_mut().zip(a) {
             *out += a;
         }
@@ -78,7 +75,6 @@ simd! {
 simd! {
     /// out_i *= a_i.
     pub fn multiply_assign(out: &mut [f32], a: &[f32]) {
-        let _ = FMA;
         for (out, a) in out.iter_mut().zip(a) {
             *out *= a;
         }
@@ -88,7 +84,6 @@ simd! {
 simd! {
     /// out_i *= s.
     pub fn scale(out: &mut [f32], s: f32) {
-        let _ = FMA;
         for x in out {
             *x *= s;
         }
@@ -100,7 +95,6 @@ const NORM_BLOCK: usize = 4096;
 
 simd! {
     fn block_square_sum(x: &[f32]) -> f64 {
-        let _ = FMA;
         let mut lanes = [0f64; 16];
         let (chunks, rest) = x.as_chunks::<16>();
         for chunk in chunks {

@@ -8,8 +8,8 @@ use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use crate::model::file;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
+use cllm_engine::evaluate;
 use cllm_engine::text::vocab;
-use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -47,13 +47,8 @@ pub unsafe extern "C" fn cllm_evaluate(
     let length = ffi::positive(seq_len, "seq_len")?;
     let pool = Pool::shared(threads_or_all(threads)?)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let Some((_, targets)) = tokens.split_first().filter(|(_, rest)| !rest.is_empty()) else {
-        return Err(Error::argument("num_tokens", num_tokens, "2 or more"));
-    };
-    let model = view::model(model)?;
-    let input = &tokens[..targets.len()];
-    let loss = Workspace::default().evaluate(&pool, &model, input, targets, length)?;
-    for (out, value) in [(mean_loss, loss), (perplexity, loss.exp())] {
+    let result = evaluate(&pool, &view::model(model)?, tokens, length)?;
+    for (out, value) in [(mean_loss, result.mean_loss), (perplexity, result.perplexity())] {
         if !out.is_null() {
             *ffi::get_mut(out, "mean_loss or perplexity")? = value;
         }

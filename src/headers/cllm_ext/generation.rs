@@ -5,23 +5,12 @@ use super::training::threads_or_all;
 use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
-use crate::headers::cllm_inference::context::{self, ContextState};
+use crate::headers::cllm_inference::context;
 use crate::headers::cllm_inference::generation::Generation;
 use crate::model::words;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::rng;
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
-
-fn configure(
-    inference: *mut CLLMInference,
-    set: impl FnOnce(&mut ContextState) -> Result<()>,
-) -> Result<c_int> {
-    let state = context::state(inference)?;
-    set(&mut lock(&state))?;
-    Ok(0)
-}
 
 /// Seeds the context's generator: the same seed, model, prompt and settings give the same text.
 ///
@@ -36,10 +25,8 @@ fn configure(
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_seed(inference: *mut CLLMInference, seed: u64) -> c_int {
-    configure(inference, |state| {
-        state.rng = rng::seeded(seed);
-        Ok(())
-    })
+    lock(&*context::state(inference)?).generator.seed(seed);
+    Ok(0)
 }
 
 /// Makes tokens that the sequence already holds less likely: positive logits are divided by
@@ -62,8 +49,7 @@ pub unsafe extern "C" fn cllm_set_repetition_penalty(
     if !(penalty >= 0.0 && penalty.is_finite()) {
         return Err(Error::argument("penalty", penalty, "0 or more, and finite"));
     }
-    context::check_live(inference)?;
-    ffi::get_mut(inference, "inference")?.repetition_penalty = penalty;
+    context::live(inference)?.repetition_penalty = penalty;
     Ok(0)
 }
 
@@ -81,13 +67,12 @@ pub unsafe extern "C" fn cllm_set_repetition_penalty(
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_min_p(inference: *mut CLLMInference, min_p: f32) -> c_int {
-    configure(inference, |state| {
-        if !(0.0..=1.0).contains(&min_p) {
-            return Err(Error::argument("min_p", min_p, "from 0 to 1"));
-        }
-        state.min_p = min_p;
-        Ok(())
-    })
+    let state = context::state(inference)?;
+    if !(0.0..=1.0).contains(&min_p) {
+        return Err(Error::argument("min_p", min_p, "from 0 to 1"));
+    }
+    lock(&state).generator.config_mut().min_p = min_p;
+    Ok(0)
 }
 
 /// Always takes the likeliest token (the lowest id of equals), whatever the temperature.
@@ -103,10 +88,8 @@ pub unsafe extern "C" fn cllm_set_min_p(inference: *mut CLLMInference, min_p: f3
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_set_greedy(inference: *mut CLLMInference, greedy: bool) -> c_int {
-    configure(inference, |state| {
-        state.greedy = greedy;
-        Ok(())
-    })
+    lock(&*context::state(inference)?).generator.config_mut().greedy = greedy;
+    Ok(0)
 }
 
 /// Threads for this context's forward passes; a new context uses one. The text does not depend on
@@ -127,10 +110,9 @@ pub unsafe extern "C" fn cllm_inference_set_threads(
     inference: *mut CLLMInference,
     threads: c_int,
 ) -> c_int {
-    configure(inference, |state| {
-        state.pool = Pool::shared(threads_or_all(threads)?)?;
-        Ok(())
-    })
+    let state = context::state(inference)?;
+    lock(&state).generator.set_threads(threads_or_all(threads)?)?;
+    Ok(0)
 }
 
 /// Forgets the keys and values of earlier calls. To be called after weights were changed by hand
@@ -148,10 +130,8 @@ pub unsafe extern "C" fn cllm_inference_set_threads(
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c_int {
-    configure(inference, |state| {
-        state.session.clear();
-        Ok(())
-    })
+    lock(&*context::state(inference)?).generator.clear_cache();
+    Ok(0)
 }
 
 /// Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
@@ -225,7 +205,7 @@ unsafe fn stream(
 ) -> Result<c_int> {
     let callback = callback.ok_or(Error::Null("callback"))?;
     while let Some(token) = generation.next()? {
-        let model = ffi::get(inference, "inference")?.model;
+        let model = context::live(inference)?.model;
         let word = words::word_of(model, token)?;
         if words::is_special(&word) {
             continue;
@@ -235,5 +215,5 @@ unsafe fn stream(
             break;
         }
     }
-    Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
+    Ok(generation.made())
 }

@@ -3,17 +3,13 @@
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
-use crate::headers::cllm_inference::context::{self, ContextState};
-use crate::headers::cllm_inference::generation::stamp;
+use crate::headers::cllm_inference::context;
 use crate::model::view;
-use cllm_engine::error::{Error, Result};
-use cllm_engine::file::{self, Problem, atomic};
-use cllm_engine::generate::sampler::Settings;
-use cllm_engine::generate::state::{self, Saved};
+use cllm_engine::error::Result;
+use cllm_engine::generate::Generator;
+use cllm_engine::nn::model::ModelRef;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
-use std::io::Read;
-use std::path::Path;
 
 /// Saves where a context stands, in memory: settings, generator, the sequence of the latest
 /// generation, and the cached keys and values. A context of the same model that gets it goes on
@@ -44,7 +40,7 @@ pub unsafe extern "C" fn cllm_inference_get_state(
 ) -> c_int {
     let state = ffi::get_mut(state, "state")?;
     let size = ffi::get_mut(size, "size")?;
-    let bytes = encode(inference)?;
+    let bytes = saved(inference, |generator, model| generator.save_state(model))?;
     *state = CArray::copy_of("the state", &bytes)?.into_raw();
     *size = bytes.len();
     Ok(0)
@@ -71,11 +67,8 @@ pub unsafe extern "C" fn cllm_inference_set_state(
     state: *const u8,
     size: usize,
 ) -> c_int {
-    decode(inference, ffi::slice(state, size, "state")?).map_err(|e| match e {
-        Problem::Other(error) => error,
-        problem => Error::shape(problem.to_string()),
-    })?;
-    Ok(0)
+    let bytes = ffi::slice(state, size, "state")?;
+    restored(inference, |generator, model| generator.restore_state(bytes, model))
 }
 
 /// cllm_inference_get_state into a file, which appears whole or not at all.
@@ -94,8 +87,8 @@ pub unsafe extern "C" fn cllm_inference_save_state(
     inference: *mut CLLMInference,
     path: *const c_char,
 ) -> c_int {
-    let (path, bytes) = (ffi::path(path, "path")?, encode(inference)?);
-    atomic::write(path, |file| file.write_all(&bytes))?;
+    let path = ffi::path(path, "path")?;
+    saved(inference, |generator, model| generator.write_state(path, model))?;
     Ok(0)
 }
 
@@ -118,58 +111,39 @@ pub unsafe extern "C" fn cllm_inference_load_state(
     path: *const c_char,
 ) -> c_int {
     let path = ffi::path(path, "path")?;
-    decode(inference, &read(path)?).map_err(Problem::at(path))?;
-    Ok(0)
+    restored(inference, |generator, model| generator.read_state(path, model))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    let (file, len) = file::open(path)?;
-    let size = usize::try_from(len).unwrap_or(usize::MAX);
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size).map_err(|_| Error::Memory { what: "the state", bytes: size })?;
-    file.take(len).read_to_end(&mut bytes).map_err(Error::io(path))?;
-    Ok(bytes)
-}
-
+/// What `save` makes of the context's generator, whose settings are those of the public fields.
+///
 /// # Safety
 /// `inference` is NULL or live.
-unsafe fn encode(inference: *mut CLLMInference) -> Result<Vec<u8>> {
+unsafe fn saved<R>(
+    inference: *mut CLLMInference,
+    save: impl FnOnce(&Generator, &ModelRef) -> Result<R>,
+) -> Result<R> {
     let state = context::state(inference)?;
-    let state = &*lock(&state);
+    let generator = &mut lock(&state).generator;
     let context = ffi::get(inference, "inference")?;
     let model = view::model(context.model)?;
-    let saved = Saved {
-        settings: Settings {
-            temperature: context.temperature,
-            top_k: usize::try_from(context.top_k).unwrap_or(0),
-            top_p: context.top_p,
-            min_p: state.min_p,
-            repetition_penalty: context.repetition_penalty,
-        },
-        greedy: state.greedy,
-        max_tokens: context.max_tokens,
-        rng: state.rng.clone(),
-        sequence: state.sequence.clone(),
-    };
-    state::encode(&saved, &state.session, &model, stamp(context, &model))
+    context::read_settings(context, generator.config_mut());
+    save(generator, &model)
 }
 
+/// Lets `restore` change the context's generator, and the public fields follow.
+///
 /// # Safety
 /// `inference` is NULL or live.
-unsafe fn decode(inference: *mut CLLMInference, bytes: &[u8]) -> Result<(), Problem> {
+unsafe fn restored(
+    inference: *mut CLLMInference,
+    restore: impl FnOnce(&mut Generator, &ModelRef) -> Result<()>,
+) -> Result<c_int> {
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get_mut(inference, "inference")?;
     let model = view::model(context.model)?;
-    let (saved, session) = state::decode(bytes, &model, stamp(context, &model))?;
-    let Settings { temperature, top_k, top_p, min_p, repetition_penalty } = saved.settings;
-    context.temperature = temperature;
-    context.top_k = c_int::try_from(top_k).unwrap_or(c_int::MAX);
-    context.top_p = top_p;
-    context.repetition_penalty = repetition_penalty;
-    context.max_tokens = saved.max_tokens;
-    let ContextState { rng, session: old, sequence, .. } = state;
-    (*rng, *old, *sequence) = (saved.rng, session, saved.sequence);
-    (state.min_p, state.greedy) = (min_p, saved.greedy);
-    Ok(())
+    restore(&mut state.generator, &model)?;
+    state.generations += 1;
+    context::write_settings(state.generator.config(), context);
+    Ok(0)
 }

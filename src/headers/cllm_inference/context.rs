@@ -6,23 +6,18 @@ use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::generate::{sampler, session::Session};
-use cllm_engine::rng::{self, Rng};
-use cllm_kernels::Pool;
+use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 
 /// What a context keeps besides its public fields.
 pub(crate) struct ContextState {
-    pub rng: Rng,
-    pub session: Session,
-    pub sampler: sampler::Scratch,
-    pub pool: Arc<Pool>,
-    pub min_p: f32,
-    pub greedy: bool,
-    /// Prompt and continuation of the latest generation.
-    pub sequence: Vec<u32>,
+    /// Sequence, random numbers, cache, settings; those that are public fields are read before use.
+    pub generator: Generator,
+    /// Generations that were begun, continued or restored: a loop that calls the program in between
+    /// sees whether the sequence is still its own.
+    pub generations: u64,
     /// V and d that the context's own buffers were made for; `None` in a context that the program
     /// made itself.
     pub made_for: Option<(usize, usize)>,
@@ -31,16 +26,8 @@ pub(crate) struct ContextState {
 static CONTEXTS: Registry<ContextState> = Registry::new("inference");
 
 fn new_state(made_for: Option<(usize, usize)>) -> Result<ContextState> {
-    Ok(ContextState {
-        rng: rng::seeded(ffi::libc_seed()),
-        session: Session::default(),
-        sampler: sampler::Scratch::default(),
-        pool: Pool::shared(1)?,
-        min_p: 0.0,
-        greedy: false,
-        sequence: Vec::new(),
-        made_for,
-    })
+    let generator = Generator::new(GeneratorConfig::default(), ffi::libc_seed())?;
+    Ok(ContextState { generator, generations: 0, made_for })
 }
 
 /// The state of a context; one that the program made itself gets it when it is first needed.
@@ -51,9 +38,38 @@ pub(crate) fn state(inference: *const CLLMInference) -> Result<Arc<Mutex<Context
     }
 }
 
+/// The public fields of a context that was not freed.
+///
+/// # Safety
+/// `inference` is NULL, live or freed, and nothing else uses it during `'a`.
+pub(crate) unsafe fn live<'a>(inference: *mut CLLMInference) -> Result<&'a mut CLLMInference> {
+    check_live(inference)?;
+    ffi::get_mut(inference, "inference")
+}
+
 /// Refuses a context that was freed.
 pub(crate) fn check_live(inference: *const CLLMInference) -> Result<()> {
     CONTEXTS.find(inference).map(|_| ())
+}
+
+/// The settings that are public fields, as they are now.
+pub(crate) fn read_settings(context: &CLLMInference, config: &mut GeneratorConfig) {
+    let count = |n: c_int| usize::try_from(n).unwrap_or(0);
+    config.temperature = context.temperature;
+    config.top_k = count(context.top_k);
+    config.top_p = context.top_p;
+    config.repetition_penalty = context.repetition_penalty;
+    config.max_tokens = count(context.max_tokens);
+}
+
+/// The way back, for a state that was restored.
+pub(crate) fn write_settings(config: &GeneratorConfig, context: &mut CLLMInference) {
+    let count = |n: usize| c_int::try_from(n).unwrap_or(c_int::MAX);
+    context.temperature = config.temperature;
+    context.top_k = count(config.top_k);
+    context.top_p = config.top_p;
+    context.repetition_penalty = config.repetition_penalty;
+    context.max_tokens = count(config.max_tokens);
 }
 
 /// Makes a context for generating with a model.
@@ -121,16 +137,6 @@ pub unsafe extern "C" fn cllm_inference_cleanup(inference: *mut CLLMInference) {
     Ok(())
 }
 
-/// # Safety
-/// `inference` is NULL or live.
-unsafe fn configure(
-    inference: *mut CLLMInference,
-    set: impl FnOnce(&mut CLLMInference) -> Result<()>,
-) -> Result<()> {
-    check_live(inference)?;
-    set(ffi::get_mut(inference, "inference")?)
-}
-
 fn number(value: f32, name: &'static str) -> Result<f32> {
     if value.is_nan() { Err(Error::argument(name, value, "a number")) } else { Ok(value) }
 }
@@ -143,10 +149,8 @@ fn number(value: f32, name: &'static str) -> Result<f32> {
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_set_temperature(inference: *mut CLLMInference, temperature: f32) {
-    configure(inference, |context| {
-        context.temperature = number(temperature, "temperature")?.clamp(0.1, 2.0);
-        Ok(())
-    })
+    live(inference)?.temperature = number(temperature, "temperature")?.clamp(0.1, 2.0);
+    Ok(())
 }
 
 /// Sets the mass of the nucleus, clamped to [0, 1]; 0 and 1: no limit. NaN: nothing changes.
@@ -156,10 +160,8 @@ pub unsafe extern "C" fn cllm_set_temperature(inference: *mut CLLMInference, tem
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_set_top_p(inference: *mut CLLMInference, top_p: f32) {
-    configure(inference, |context| {
-        context.top_p = number(top_p, "top_p")?.clamp(0.0, 1.0);
-        Ok(())
-    })
+    live(inference)?.top_p = number(top_p, "top_p")?.clamp(0.0, 1.0);
+    Ok(())
 }
 
 /// Sets how many of the likeliest tokens may be drawn; 0 or less: all of them.
@@ -169,10 +171,8 @@ pub unsafe extern "C" fn cllm_set_top_p(inference: *mut CLLMInference, top_p: f3
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_set_top_k(inference: *mut CLLMInference, top_k: c_int) {
-    configure(inference, |context| {
-        context.top_k = top_k.max(0);
-        Ok(())
-    })
+    live(inference)?.top_k = top_k.max(0);
+    Ok(())
 }
 
 /// Sets how many tokens cllm_generate adds; 0 or less: 512.
@@ -182,8 +182,6 @@ pub unsafe extern "C" fn cllm_set_top_k(inference: *mut CLLMInference, top_k: c_
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_set_max_tokens(inference: *mut CLLMInference, max_tokens: c_int) {
-    configure(inference, |context| {
-        context.max_tokens = if max_tokens > 0 { max_tokens } else { 512 };
-        Ok(())
-    })
+    live(inference)?.max_tokens = if max_tokens > 0 { max_tokens } else { 512 };
+    Ok(())
 }

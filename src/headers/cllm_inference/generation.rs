@@ -7,16 +7,13 @@ use crate::border::registry::lock;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::generate::sampler::{self, Settings};
-use cllm_engine::generate::session::Session;
+use cllm_engine::generate::{Generator, Sampler};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
 use cllm_engine::nn::model::ModelRef;
-use cllm_engine::rng;
+use cllm_engine::text::index::{Words, ids};
 use cllm_macros::c_api;
-use rand::RngExt;
 use std::ffi::{c_char, c_int};
-use std::sync::Arc;
 
 /// Runs `tokens` through the model: fills `inference->logits` `[V]` for the position after the last
 /// token and `inference->hidden_states` `[d]` with that position's final hidden vector.
@@ -43,46 +40,35 @@ pub unsafe extern "C" fn cllm_forward(
     num_tokens: c_int,
 ) {
     let n = ffi::positive(num_tokens, "num_tokens")?;
-    forward(inference, ffi::slice(tokens, n, "tokens")?)
-}
-
-/// # Safety
-/// As [`cllm_forward`].
-unsafe fn forward(inference: *mut CLLMInference, tokens: &[u32]) -> Result<()> {
+    let tokens = ffi::slice(tokens, n, "tokens")?;
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get(inference, "inference")?;
     let model = view::model(context.model)?;
-    if let Some((vocab, dim)) = state.made_for.filter(|&m| m != (model.vocab, model.dim)) {
+    let (hidden, logits) = buffers(context, state.made_for, &model)?;
+    state.generator.forward(&model, tokens, hidden, logits)
+}
+
+/// The hidden vector and the logits of a context whose model is still of the sizes that they were
+/// made for.
+///
+/// # Safety
+/// The fields are NULL or buffers of d and V floats that nothing else uses during `'a`.
+unsafe fn buffers<'a>(
+    context: &CLLMInference,
+    made_for: Option<(usize, usize)>,
+    model: &ModelRef,
+) -> Result<(&'a mut [f32], &'a mut [f32])> {
+    if let Some((vocab, dim)) = made_for.filter(|&m| m != (model.vocab, model.dim)) {
         return Err(Error::shape(format!(
             "the context was made for {vocab} tokens and width {dim}, the model now has {} and {}",
             model.vocab, model.dim
         )));
     }
-    let hidden = ffi::slice_mut(context.hidden_states, model.dim, "hidden_states")?;
-    let logits = ffi::slice_mut(context.logits, model.vocab, "logits")?;
-    let stamp = stamp(context, &model);
-    let ContextState { session, pool, .. } = state;
-    session.run(&Arc::clone(pool), &model, stamp, tokens, hidden, logits)
-}
-
-/// Stands for the present state of the weights of the context's model.
-pub(crate) fn stamp(context: &CLLMInference, model: &ModelRef) -> u64 {
-    view::weights_version(context.model)
-        ^ model.fingerprint()
-        ^ (context.model.addr() as u64).rotate_left(32)
-}
-
-/// The settings of a context for one draw.
-fn settings(context: &CLLMInference, state: &ContextState) -> Settings {
-    let temperature = if state.greedy { 0.0 } else { context.temperature };
-    Settings {
-        temperature: if temperature.is_nan() { 1.0 } else { temperature },
-        top_k: usize::try_from(context.top_k).unwrap_or(0),
-        top_p: context.top_p,
-        min_p: state.min_p,
-        repetition_penalty: context.repetition_penalty,
-    }
+    Ok((
+        ffi::slice_mut(context.hidden_states, model.dim, "hidden_states")?,
+        ffi::slice_mut(context.logits, model.vocab, "logits")?,
+    ))
 }
 
 /// Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
@@ -106,9 +92,8 @@ pub unsafe extern "C" fn cllm_sample_token(
     let context = ffi::get(inference, "inference")?;
     let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
     let logits = ffi::slice_mut(logits, vocab, "logits")?;
-    let settings = settings(context, state);
-    let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
-    Ok(token as c_int)
+    context::read_settings(context, state.generator.config_mut());
+    Ok(state.generator.sample(logits) as c_int)
 }
 
 /// One draw among the k most probable tokens (ties: the lower id first).
@@ -127,7 +112,7 @@ pub unsafe extern "C" fn cllm_sample_top_k(probs: *mut f32, vocab_size: c_int, k
     let n = ffi::positive(vocab_size, "vocab_size")?;
     let probs = ffi::slice(probs, n, "probs")?;
     let k = usize::try_from(k).unwrap_or(0);
-    Ok(sampler::draw_top_k(probs, k, uniform(), &mut sampler::Scratch::default()) as u32)
+    Ok(Sampler::new(ffi::libc_seed()).top_k(probs, k))
 }
 
 /// One draw from the smallest set of most probable tokens whose probabilities reach `p`.
@@ -145,39 +130,33 @@ pub unsafe extern "C" fn cllm_sample_top_k(probs: *mut f32, vocab_size: c_int, k
 pub unsafe extern "C" fn cllm_sample_top_p(probs: *mut f32, vocab_size: c_int, p: f32) -> u32 {
     let n = ffi::positive(vocab_size, "vocab_size")?;
     let probs = ffi::slice(probs, n, "probs")?;
-    Ok(sampler::draw_top_p(probs, p, uniform(), &mut sampler::Scratch::default()) as u32)
+    Ok(Sampler::new(ffi::libc_seed()).top_p(probs, p))
 }
 
-/// A number in [0, 1) for the functions without a context.
-fn uniform() -> f64 {
-    rng::seeded(ffi::libc_seed()).random()
-}
-
-/// A generation at work: the whole sequence, and how far it may go.
+/// A loop over the tokens of a context's generation. No lock is held between two of them: the program
+/// may do with the context what it likes.
 pub(crate) struct Generation {
     inference: *mut CLLMInference,
-    sequence: Vec<u32>,
+    /// Which of the context's generations this is.
+    number: u64,
     made: usize,
     wanted: usize,
-    limit: usize,
-    /// Whether the model's strings are words, so that `<EOS>` means the end.
-    words: bool,
+    /// How many tokens the sequence has room for.
+    room: usize,
 }
 
 impl Generation {
     /// Begins with a prompt; an error if it has no tokens.
     ///
     /// # Safety
-    /// `inference` is live.
+    /// `inference` is NULL or live.
     pub(crate) unsafe fn begin(inference: *mut CLLMInference, prompt: &[u8]) -> Result<Self> {
-        context::check_live(inference)?;
-        let context = ffi::get(inference, "inference")?;
-        let sequence = words::ids_of_text(context.model, prompt, Rule::Inference, usize::MAX)?;
-        if sequence.is_empty() {
+        let model = context::live(inference)?.model;
+        let prompt = words::ids_of_text(model, prompt, Rule::Inference, usize::MAX)?;
+        if prompt.is_empty() {
             return Err(Error::argument("prompt", "empty", "at least one word"));
         }
-        lock(&*context::state(inference)?).sequence.clone_from(&sequence);
-        Self::over(inference, sequence)
+        Self::over(inference, |generator| generator.prompt(&prompt))
     }
 
     /// Goes on with the sequence of the context's latest generation.
@@ -185,38 +164,36 @@ impl Generation {
     /// # Safety
     /// As [`Generation::begin`].
     pub(crate) unsafe fn resume(inference: *mut CLLMInference) -> Result<Self> {
-        context::check_live(inference)?;
-        let sequence = lock(&*context::state(inference)?).sequence.clone();
-        if sequence.is_empty() {
-            return Err(Error::State("the context has no generation to go on with".into()));
-        }
-        Self::over(inference, sequence)
+        Self::over(inference, Generator::resume)
     }
 
     /// # Safety
     /// As [`Generation::begin`].
-    unsafe fn over(inference: *mut CLLMInference, sequence: Vec<u32>) -> Result<Self> {
-        let context = ffi::get(inference, "inference")?;
+    unsafe fn over(
+        inference: *mut CLLMInference,
+        start: impl FnOnce(&mut Generator) -> Result<()>,
+    ) -> Result<Self> {
+        let context = context::live(inference)?;
         let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
-        let mut limit = positions.max(DEFAULT_CONTEXT);
+        let ends = end_tokens(context)?;
+        let state = context::state(inference)?;
+        let ContextState { generator, generations, .. } = &mut *lock(&state);
+        start(generator)?;
+        *generations += 1;
+        generator.config_mut().stop_tokens = ends;
+        let length = generator.sequence().len();
         let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
-        if sequence.len() + wanted.min(limit / 2) > limit {
-            // A prompt longer than the limit is not cut: generation has room for half a
-            // context behind it.
-            limit = sequence.len() + limit / 2;
-        }
-        let words = words::has_real_strings(context.model)?;
-        Ok(Self { inference, sequence, made: 0, wanted, limit, words })
-    }
-
-    /// Prompt and continuation.
-    pub(crate) fn sequence(&self) -> &[u32] {
-        &self.sequence
+        let limit = positions.max(DEFAULT_CONTEXT);
+        // A prompt longer than the limit is not cut: generation has room for half a context
+        // behind it.
+        let fits = length + wanted.min(limit / 2) <= limit;
+        let room = if fits { limit - length } else { limit / 2 };
+        Ok(Self { inference, number: *generations, made: 0, wanted, room })
     }
 
     /// New tokens so far.
-    pub(crate) fn made(&self) -> usize {
-        self.made
+    pub(crate) fn made(&self) -> c_int {
+        c_int::try_from(self.made).unwrap_or(c_int::MAX)
     }
 
     /// The next token; `None` at the end.
@@ -224,42 +201,47 @@ impl Generation {
     /// # Safety
     /// The context is live, with buffers as for [`cllm_forward`].
     pub(crate) unsafe fn next(&mut self) -> Result<Option<u32>> {
-        if self.made >= self.wanted {
+        if self.made == self.wanted {
             return Ok(None);
         }
-        if self.sequence.len() >= self.limit {
+        if self.made == self.room {
             log::warn(&format!(
-                "generation ends after {} of {} tokens: the sequence has reached {}",
-                self.made, self.wanted, self.limit
+                "generation ends after {} of {} tokens: the sequence has no room for more",
+                self.made, self.wanted
             ));
             return Ok(None);
         }
-        let context = ffi::get(self.inference, "inference")?;
-        let window = Session::window(&view::model(context.model)?, &self.sequence);
-        forward(self.inference, window)?;
         let state = context::state(self.inference)?;
-        let state = &mut *lock(&state);
-        let vocab = view::vocab_size(ffi::get(context.model, "model")?)?;
-        let logits = ffi::slice_mut(context.logits, vocab, "logits")?;
-        let mut settings = settings(context, state);
-        if settings.temperature > 0.0 {
-            settings.temperature = settings.temperature.clamp(0.1, 2.0);
+        let ContextState { generator, generations, made_for } = &mut *lock(&state);
+        if *generations != self.number {
+            return Err(Error::State("another generation of the context began meanwhile".into()));
         }
-        sampler::penalise(logits, &self.sequence, settings.repetition_penalty);
-        let token = sampler::choose(logits, &settings, &mut state.rng, &mut state.sampler);
-        let token = token as u32;
-        if self.words && is_end(&words::word_of(context.model, token)?) {
-            return Ok(None);
+        let context = ffi::get(self.inference, "inference")?;
+        let model = view::model(context.model)?;
+        let (hidden, logits) = buffers(context, *made_for, &model)?;
+        let config = generator.config_mut();
+        context::read_settings(context, config);
+        if config.temperature > 0.0 {
+            config.temperature = config.temperature.clamp(0.1, 2.0);
         }
-        self.sequence.push(token);
-        state.sequence.push(token);
-        self.made += 1;
-        Ok(Some(token))
+        config.max_tokens = self.wanted;
+        let token = generator.next_into(&model, hidden, logits)?;
+        self.made += usize::from(token.is_some());
+        Ok(token)
     }
 }
 
-fn is_end(word: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(b"<EOS>")
+/// The ids that mean the end: what spells `<EOS>` in a model whose strings are words.
+///
+/// # Safety
+/// The context's model is NULL or live.
+unsafe fn end_tokens(context: &CLLMInference) -> Result<Vec<u32>> {
+    if !words::has_real_strings(context.model)? {
+        return Ok(Vec::new());
+    }
+    let Some(strings) = words::strings(context.model)? else { return Ok(Vec::new()) };
+    let ends = |id: &u32| strings.get(*id).is_some_and(|w| w.eq_ignore_ascii_case(b"<EOS>"));
+    Ok(ids(&strings).filter(ends).collect())
 }
 
 /// Continues a prompt: `output` receives the prompt's words and the generated ones, joined by
@@ -301,9 +283,10 @@ pub unsafe extern "C" fn cllm_generate(
     };
     while generation.next()?.is_some() {}
     let model = ffi::get(inference, "inference")?.model;
-    let (text, _) = words::text_of_ids(model, generation.sequence(), room, true)?;
+    let state = context::state(inference)?;
+    let (text, _) = words::text_of_ids(model, lock(&state).generator.sequence(), room, true)?;
     put(output, &text);
-    Ok(c_int::try_from(generation.made()).unwrap_or(c_int::MAX))
+    Ok(generation.made())
 }
 
 /// Writes text and a NUL into a buffer of at least one byte, cut where it must be.

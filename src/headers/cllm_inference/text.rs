@@ -1,7 +1,6 @@
 //! Text to ids and ids to text, by the words of a context's model.
 
 use super::{CLLMInference, context};
-use crate::border::ffi;
 use crate::model::words::{self, Rule};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -36,8 +35,7 @@ pub unsafe extern "C" fn cllm_tokenize(
     tokens: *mut u32,
     max_tokens: c_int,
 ) -> c_int {
-    context::check_live(inference)?;
-    let model = ffi::get(inference.cast_const(), "inference")?.model;
+    let model = context::live(inference)?.model;
     words::write_ids(model, text, Rule::Inference, tokens, max_tokens)
 }
 
@@ -66,7 +64,6 @@ pub unsafe extern "C" fn cllm_detokenize(
     output: *mut c_char,
     max_length: c_int,
 ) {
-    context::check_live(inference)?;
-    let model = ffi::get(inference.cast_const(), "inference")?.model;
+    let model = context::live(inference)?.model;
     words::write_text(model, tokens, num_tokens, output, max_length, true)
 }

@@ -1,7 +1,7 @@
 //! The words of a `CLLMTokenizer`, for its own functions and those of the data loader. Works from
 //! the public fields, which a program may have filled and may edit.
 
-use super::CLLMTokenizer;
+use super::types::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};

@@ -2,26 +2,23 @@
 
 use crate::border::ffi::{self, Draft};
 use crate::headers::cllm::*;
-use crate::model::build::{self, Sizes};
+use crate::model::build;
 use crate::model::view;
 use cllm_engine::error::Result;
-use cllm_engine::nn::init;
-use cllm_engine::nn::model::AttentionLayout;
+use cllm_engine::model::{ModelConfig, init};
 use cllm_engine::rng::{self, Rng};
 use cllm_macros::c_api;
 use std::ptr;
 
 /// The sizes that a configuration asks for. `dropout` is not one: the model has none.
-pub(crate) fn sizes(config: &CLLMConfig) -> Sizes {
-    Sizes {
+pub(crate) fn sizes(config: &CLLMConfig) -> ModelConfig {
+    ModelConfig {
         vocab: config.vocab_size as usize,
         dim: config.embedding_dim as usize,
         layers: config.num_layers as usize,
         heads: config.num_heads as usize,
         hidden: config.ff_dim as usize,
-        max_length: config.max_seq_len as usize,
-        layout: AttentionLayout::Full,
-        second_norms: true,
+        context: config.max_seq_len as usize,
     }
 }
 
@@ -56,7 +53,7 @@ pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<
 }
 
 fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
-    let model = build::build(&sizes(config))?;
+    let model = build::build(&sizes(config).shape()?)?;
     // SAFETY: `build` made the model just now, and nobody else knows it.
     unsafe {
         let draft = Draft::new(model, build::free);

@@ -2,6 +2,7 @@
 
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::{Registry, lock};
+use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::train::batch::{self, BatchMut, Batches};
 use cllm_kernels::memory::product;
@@ -366,6 +367,6 @@ pub unsafe extern "C" fn cllm_batch_validate(batch: *mut CLLMBatch) -> c_int {
     let b = ffi::get(batch, "batch")?;
     let view = view(b)?;
     let valid = b.num_valid_tokens as usize;
-    batch::validate(view.inputs, view.targets, view.mask, valid)?;
+    check::batch(view.inputs, view.targets, view.mask, valid)?;
     Ok(1)
 }

@@ -3,8 +3,9 @@
 use crate::border::ffi;
 use cllm_engine::error::Result;
 use cllm_kernels::Pool;
+use cllm_kernels::matmul::{self, Accumulate};
 use cllm_kernels::memory::product;
-use cllm_kernels::{matmul, vector};
+use cllm_kernels::vector;
 use cllm_macros::c_api;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ffi::c_int;
@@ -216,7 +217,7 @@ unsafe fn multiply(
     };
     let right = ArrayView2::from_shape((n, p), &b).map_err(shape)?;
     let out = ArrayViewMut2::from_shape((m, p), c).map_err(shape)?;
-    matmul::matmul(&Pool::serial(), out, left, right, 0.0);
+    matmul::matmul(&Pool::serial(), out, left, right, Accumulate::Replace);
     Ok(())
 }
 

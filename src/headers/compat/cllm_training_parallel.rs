@@ -89,7 +89,7 @@ pub unsafe extern "C" fn cllm_train_epoch_parallel(training: *mut CLLMTraining) 
             None => replace(&mut slot, 0)?,
         }
     };
-    loops::epoch(training, &pool).map(|ran| ran.mean())
+    loops::epoch(training, &pool).map(|run| run.mean_loss())
 }
 
 /// Threads of the pool; 0 if there is none.

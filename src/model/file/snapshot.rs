@@ -7,19 +7,19 @@ use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, MODELS, Plan, Raw};
 use crate::model::words;
 use cllm_engine::error::Result;
-use cllm_engine::file::{
-    Extras, Header, LayerShape, NormShape, Part, Shape, Source, Table, Tensor, Training, Words,
+use cllm_engine::file::{Entry, Extras, Header, Source};
+use cllm_engine::model::params::AttentionLayout;
+use cllm_engine::model::{
+    LayerShape, Metadata, ModelShape, NormShape, Params, Part, Table, TrainingRecord,
 };
-use cllm_engine::limits;
-use cllm_engine::nn::model::{AttentionLayout, Norm, Params};
 use cllm_engine::system::date;
-use cllm_engine::text::index::Words as _;
-use std::ffi::c_char;
+use cllm_engine::text::WordList;
+use cllm_engine::text::index::Words;
 
 /// A model as it is to be written; the floats are borrowed.
 pub(super) struct Snapshot<'m> {
     pub header: Header,
-    pub shape: Shape,
+    pub shape: ModelShape,
     params: Params<&'m [f32]>,
     spiral: Option<&'m [f32]>,
     clock: Option<&'m [f32]>,
@@ -69,7 +69,7 @@ impl Snapshot<'_> {
         let mut shape = shape(m, vocab, dim, &params, second_norms, &empty);
         shape.max_length = max_length;
         shape.embeddings = has_embeddings;
-        shape.tables = tables(&[spiral, clock, prime, params.learned]);
+        shape.tables = Table::of_values([spiral, clock, prime, params.learned]);
         shape.transforms = transforms.map(|t| t.is_some());
         Ok(Self {
             header: header(m, &shape),
@@ -86,37 +86,15 @@ impl Snapshot<'_> {
 }
 
 impl Source for Snapshot<'_> {
-    fn data(&self, tensor: &Tensor) -> Option<&[f32]> {
-        let layer = || self.params.layers.get(tensor.index);
-        let attention = |i: usize| Some(*layer()?.attention.as_ref()?.qkv.get(i)?);
-        let ff = || layer()?.feed_forward.as_ref();
-        match tensor.part {
-            Part::Embeddings => Some(self.params.embeddings),
+    fn data(&self, entry: &Entry) -> Option<&[f32]> {
+        match entry.name.part {
             Part::LatticeTransform => self.transforms[0],
             Part::InverseTransform => self.transforms[1],
-            Part::Query => attention(0),
-            Part::Key => attention(1),
-            Part::Value => attention(2),
-            Part::W1 => Some(ff()?.w1),
-            Part::Bias1 => ff()?.b1,
-            Part::W2 => Some(ff()?.w2),
-            Part::Bias2 => ff()?.b2,
-            Part::Gamma => norm(&self.params, tensor.index)?.gamma,
-            Part::Beta => norm(&self.params, tensor.index)?.beta,
             Part::Spiral => self.spiral,
             Part::Clock => self.clock,
             Part::Prime => self.prime,
-            Part::Learned => self.params.learned,
+            part => self.params.get(part, entry.name.layer).copied(),
         }
-    }
-}
-
-/// Norm `index` of the array in the file: first all LN1, then all LN2.
-fn norm<T>(params: &Params<T>, index: usize) -> Option<&Norm<T>> {
-    let count = params.layers.len();
-    match params.layers.get(index) {
-        Some(layer) => Some(&layer.norm1),
-        None => Some(&params.layers.get(index.checked_sub(count)?)?.norm2),
     }
 }
 
@@ -125,7 +103,7 @@ fn norm<T>(params: &Params<T>, index: usize) -> Option<&Norm<T>> {
 fn widen(m: &CLLMModel, plan: &mut Plan) {
     let bytes = (m.num_weights as usize).saturating_mul(4);
     let block = m.weights.addr()..m.weights.addr().saturating_add(bytes);
-    let ours = MODELS.search(|r| (r.attention.0 == m.attention_layers.addr()).then_some(()));
+    let ours = MODELS.search(|r| (r.attention == m.attention_layers.addr()).then_some(()));
     if ours.is_none() || m.weights.is_null() {
         return;
     }
@@ -162,7 +140,7 @@ fn shape(
     params: &Params<&[f32]>,
     second_norms: bool,
     empty_ff: &[bool],
-) -> Shape {
+) -> ModelShape {
     let layers = &params.layers;
     let attention = layers.iter().find_map(|l| l.attention.as_ref());
     let stated = m.header.num_heads as usize;
@@ -173,8 +151,8 @@ fn shape(
     };
     // Where a layer has no feed-forward part, zeros of the usual width keep its place.
     let hidden = layers.iter().find_map(|l| l.feed_forward.as_ref()).map_or(4 * dim, |f| f.hidden);
-    let norms = if second_norms { 2 * layers.len() } else { layers.len() };
-    let norms = (0..norms).filter_map(|i| norm(params, i)).map(|n| NormShape {
+    let second = layers.iter().map(|l| &l.norm2).filter(|_| second_norms);
+    let norms = layers.iter().map(|l| &l.norm1).chain(second).map(|n| NormShape {
         epsilon: n.epsilon,
         gamma: n.gamma.is_some(),
         beta: n.beta.is_some(),
@@ -191,7 +169,7 @@ fn shape(
             bias2: empty || ff.is_some_and(|f| f.b2.is_some()),
         }
     });
-    Shape {
+    ModelShape {
         vocab,
         dim,
         max_length: 0,
@@ -201,58 +179,21 @@ fn shape(
         norms: norms.collect(),
         tables: [Table::Absent; 4],
         transforms: [false; 2],
-        body_transforms: false,
     }
-}
-
-/// Tables that are zero throughout take no room, unless they would be too large to be made of
-/// nothing when the file is read.
-fn tables(tables: &[Option<&[f32]>; 4]) -> [Table; 4] {
-    let zero = |t: &[f32]| t.iter().all(|x| x.to_bits() == 0);
-    let kinds = tables.map(|table| match table {
-        None => Table::Absent,
-        Some(t) if zero(t) => Table::Zero,
-        Some(_) => Table::Stored,
-    });
-    let zeros = kinds.iter().zip(tables).filter(|(kind, _)| **kind == Table::Zero);
-    let bytes: usize = zeros.map(|(_, t)| 4 * t.map_or(0, <[f32]>::len)).sum();
-    if bytes as u64 <= limits::MAX_ZERO_TABLE_BYTES {
-        return kinds;
-    }
-    kinds.map(|kind| if kind == Table::Zero { Table::Stored } else { kind })
 }
 
 /// The header's fields that are not sizes.
-fn header(m: &CLLMModel, shape: &Shape) -> Header {
-    let now = date::unix_seconds();
-    let mut header = Header {
-        created_timestamp: match m.header.created_timestamp {
-            0 => now,
-            created => created,
-        },
-        modified_timestamp: now,
-        timestamp: now,
-        architecture: match (shape.second_norms(), m.header.architecture) {
-            (true, _) => 2,
-            (false, 2) => 0,
-            (false, architecture) => architecture,
-        },
-        context_length: match (shape.max_length as u32, m.header.context_length) {
-            (0, 0) => limits::DEFAULT_CONTEXT as u32,
-            (0, stated) => stated,
-            (length, _) => length,
-        },
-        training_timestamp: m.training_meta.timestamp,
-        ..Header::default()
+fn header(m: &CLLMModel, shape: &ModelShape) -> Header {
+    let metadata = Metadata {
+        name: ffi::field_bytes(&m.header.model_name).to_vec(),
+        description: ffi::field_bytes(&m.header.description).to_vec(),
+        created: m.header.created_timestamp,
+        modified: m.header.modified_timestamp,
+        trained: m.training_meta.timestamp,
+        context: m.header.context_length,
+        architecture: m.header.architecture,
     };
-    let copy = |slot: &mut [u8], field: &[c_char]| {
-        for (slot, &byte) in slot.iter_mut().zip(ffi::field_bytes(field)) {
-            *slot = byte;
-        }
-    };
-    copy(&mut header.model_name, &m.header.model_name);
-    copy(&mut header.description, &m.header.description);
-    header
+    Header::of(&metadata, shape, date::unix_now())
 }
 
 /// # Safety
@@ -268,7 +209,7 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
     }
     // SAFETY: likewise.
     if let Some(strings) = unsafe { words::strings(model)? } {
-        extras.words = word_list(&strings);
+        extras.words = word_list(&strings)?;
     }
     if !m.lattice_points.is_null() && m.num_lattice_points > 0 {
         let count = usize::try_from(m.num_lattice_points).unwrap_or(usize::MAX);
@@ -277,7 +218,7 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
         extras.points = points.iter().map(lattice_point).collect();
     }
     let t = &m.training_meta;
-    extras.training = Training {
+    extras.training = TrainingRecord {
         training_steps: t.training_steps,
         learning_rate: t.learning_rate,
         loss: t.loss,
@@ -288,13 +229,13 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
 }
 
 /// The strings of the tokens, whole; none where each is the `token_<id>` that reading gives anyway.
-fn word_list(strings: &words::Strings) -> Words {
-    let mut words = Words::default();
+fn word_list(strings: &words::Strings) -> Result<WordList> {
+    let mut words = WordList::default();
     let mut real = false;
     for id in 0..strings.count() as u32 {
         let word = strings.get(id).unwrap_or_default();
         real |= word != format!("token_{id}").as_bytes();
-        words.push(word);
+        words.push(word)?;
     }
-    if real { words } else { Words::default() }
+    Ok(if real { words } else { WordList::default() })
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::model::words::{Unused, set_words, word_of};
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::model::ModelConfig;
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::nn::model::AttentionLayout;
 use cllm_kernels::Pool;
 
@@ -13,19 +14,10 @@ fn computed(model: *const CLLMModel, vocab: u32) -> Vec<u32> {
     let view = unsafe { view::model(model) }.unwrap();
     let input: Vec<u32> = (0..6).map(|i| i * 5 % vocab).collect();
     let mut activations = Activations::default();
-    let keep = Keep::EveryLayer;
+    let save = Save::ForBackward;
     let pool = Pool::serial();
-    forward::forward(
-        &pool,
-        &view,
-        &input,
-        2,
-        &mut activations,
-        keep,
-        Past::None,
-        Beyond::NoPosition,
-    )
-    .unwrap();
+    forward::forward(&pool, &view, &input, 2, &mut activations, save, None, Beyond::NoPosition)
+        .unwrap();
     activations.normed.iter().map(|x| x.to_bits()).collect()
 }
 
@@ -52,17 +44,11 @@ fn a_model_computes_the_same_after_a_round_trip() {
         (AttentionLayout::PerHead, false, 3),
         (AttentionLayout::PerHead, true, 1),
     ] {
-        let sizes = Sizes {
-            vocab: 7,
-            dim: 6,
-            layers: 2,
-            heads,
-            hidden: 5,
-            max_length: 4,
-            layout,
-            second_norms,
-        };
-        let model = build::build(&sizes).unwrap();
+        let config = ModelConfig { vocab: 7, dim: 6, layers: 2, heads, hidden: 5, context: 4 };
+        let mut shape = config.shape().unwrap();
+        shape.layout = layout;
+        shape.norms.truncate(if second_norms { 4 } else { 2 });
+        let model = build::build(&shape).unwrap();
         // SAFETY: the model was just made; its block and tables have these lengths.
         unsafe {
             let m = ffi::get_mut(model, "model").unwrap();
@@ -71,7 +57,7 @@ fn a_model_computes_the_same_after_a_round_trip() {
             fill(ffi::slice_mut(m.pos_encoding.spiral_positions, 24, "").unwrap(), 3);
         }
         let loaded = round_trip(model);
-        assert_eq!(computed(model, 7), computed(loaded, 7), "{sizes:?}");
+        assert_eq!(computed(model, 7), computed(loaded, 7), "{shape:?}");
         let record = MODELS.get(loaded).unwrap();
         assert_eq!(lock(&record).layout, layout);
         assert_eq!(lock(&record).second_norms, second_norms);
@@ -143,17 +129,8 @@ fn an_assembled_model_computes_the_same_after_a_round_trip() {
 
 #[test]
 fn words_of_any_length_survive() {
-    let sizes = Sizes {
-        vocab: 3,
-        dim: 2,
-        layers: 1,
-        heads: 1,
-        hidden: 2,
-        max_length: 1,
-        layout: AttentionLayout::Full,
-        second_norms: true,
-    };
-    let model = build::build(&sizes).unwrap();
+    let config = ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 1 };
+    let model = build::build(&config.shape().unwrap()).unwrap();
     let long = "ß".repeat(1000);
     let words: [(&[u8], u64); 3] = [(b"a", 1), (long.as_bytes(), 2), (b"", 3)];
     // SAFETY: a whole model.

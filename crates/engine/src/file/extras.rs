@@ -4,40 +4,12 @@
 use super::Problem;
 use super::bytes::Parser;
 use crate::error::Error;
+use crate::model::{LatticePoint, TokenRecord, TrainingRecord};
+use crate::text::WordList;
 
-/// Strings of any length, one after the other in one block.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Words {
-    /// Appends a word.
-    pub fn push(&mut self, word: &[u8]) {
-        self.bytes.extend_from_slice(word);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// In the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let spans = starts.zip(self.ends.iter().copied());
-        spans.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
-    }
-
+impl WordList {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4 + 4 * self.len() + self.bytes.len());
+        let mut out = Vec::with_capacity(4 + 4 * self.len() + self.byte_len());
         out.extend_from_slice(&(self.len() as u32).to_le_bytes());
         for word in self.iter() {
             out.extend_from_slice(&(word.len() as u32).to_le_bytes());
@@ -50,35 +22,18 @@ impl Words {
         let mut p = Parser::new("section WORD", payload);
         expect("WORD", u64::from(p.u32()?), vocab)?;
         let mut words = Self::default();
-        reserve(&mut words.ends, vocab.min(payload.len() / 4))?;
-        reserve(&mut words.bytes, payload.len())?;
+        words.reserve(vocab.min(payload.len() / 4), payload.len())?;
         for id in 0..vocab {
             let len = p.u32()?;
             let word = p.take(len as usize)?;
             if word.contains(&0) {
                 return Err(Problem::content(format!("section WORD: word {id} holds a NUL byte")));
             }
-            words.push(word);
+            words.push(word)?;
         }
         p.end()?;
         Ok(words)
     }
-}
-
-/// The numbers of one token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // The fields are those of CLLMToken, documented there.
-pub struct TokenRecord {
-    pub token_id: u32,
-    pub prime_encoding: u64,
-    pub lattice_coords: [f32; 3],
-    pub angle: f32,
-    pub radius: f32,
-    pub frequency: f32,
-    pub symmetry_group: u32,
-    pub spiral_angle: f32,
-    pub radial_distance: f32,
-    pub reserved: [u8; 20],
 }
 
 const TOKEN_BYTES: usize = 68;
@@ -87,22 +42,6 @@ const COLUMNS: [(usize, usize); 10] =
     [(0, 4), (4, 8), (12, 12), (24, 4), (28, 4), (32, 4), (36, 4), (40, 4), (44, 4), (48, 20)];
 
 impl TokenRecord {
-    /// What a token has that only knows its id.
-    pub fn plain(id: u32) -> Self {
-        Self {
-            token_id: id,
-            prime_encoding: 0,
-            lattice_coords: [0.0; 3],
-            angle: 0.0,
-            radius: 0.0,
-            frequency: 0.0,
-            symmetry_group: 0,
-            spiral_angle: 0.0,
-            radial_distance: 0.0,
-            reserved: [0; 20],
-        }
-    }
-
     /// The id counts from the token's place, so that what is usual is zero.
     fn to_bytes(self, index: u32) -> [u8; TOKEN_BYTES] {
         let mut bytes = [0; TOKEN_BYTES];
@@ -220,25 +159,6 @@ pub(super) fn check_tokenizer(payload: &[u8]) -> Result<(), Problem> {
     Err(Problem::content(format!("section TSET: tokenizer rules {rules:?} are not known")))
 }
 
-/// One lattice point; its embedding belongs to the program and is not kept.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // The fields are those of CLLMLatticePoint, documented there.
-pub struct LatticePoint {
-    pub point_id: u32,
-    pub prime: u64,
-    pub prime_factor: u64,
-    pub coords: [f32; 3],
-    pub angle: f32,
-    pub radius: f32,
-    pub resonance: f32,
-    pub neighbors: [u32; 12],
-    pub neighbor_ids: [u32; 12],
-    pub num_neighbors: u32,
-    pub neighbor_count: u32,
-    pub symmetry_group: u32,
-    pub reserved: [u8; 48],
-}
-
 const POINT_BYTES: usize = 200;
 
 pub(super) fn points_to_bytes(points: &[LatticePoint]) -> Vec<u8> {
@@ -294,30 +214,7 @@ pub(super) fn parse_points(payload: &[u8], stated: u64) -> Result<Vec<LatticePoi
     Ok(points)
 }
 
-/// The training metadata without its time, which stands in the header.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)] // The fields are those of TrainingMetadata, documented there.
-pub struct Training {
-    pub training_steps: u64,
-    pub learning_rate: f32,
-    pub loss: f32,
-    pub optimizer: [u8; 64],
-    pub reserved: [u8; 128],
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Self {
-            training_steps: 0,
-            learning_rate: 0.0,
-            loss: 0.0,
-            optimizer: [0; 64],
-            reserved: [0; 128],
-        }
-    }
-}
-
-impl Training {
+impl TrainingRecord {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&self.training_steps.to_le_bytes());
@@ -346,13 +243,13 @@ impl Training {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extras {
     /// One per id; none where the words are `token_<id>`.
-    pub words: Words,
+    pub words: WordList,
     /// One per id; none where they are all plain.
     pub tokens: Vec<TokenRecord>,
     /// The lattice points of the model.
     pub points: Vec<LatticePoint>,
     /// Its training metadata.
-    pub training: Training,
+    pub training: TrainingRecord,
 }
 
 fn expect(section: &str, count: u64, vocab: usize) -> Result<(), Problem> {

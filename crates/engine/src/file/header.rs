@@ -9,6 +9,8 @@ pub const HEADER_BYTES: usize = 1576;
 const RESERVED: usize = 1384;
 /// Where the header's own checksum stands.
 const HEADER_CRC: usize = 1420;
+/// What every model file starts with.
+pub(super) const MAGIC: &[u8; 4] = b"CLLM";
 const EXTENSION_MAGIC: &[u8; 8] = b"CLLM-EXT";
 const EXTENSION_VERSION: u32 = 1;
 
@@ -71,9 +73,66 @@ pub(super) struct Extension {
     pub body_crc: u32,
 }
 
+impl Extension {
+    /// The fields after magic and version, and the header's own checksum.
+    fn fields(p: &mut Parser) -> Result<(Self, u32), Problem> {
+        let extension =
+            Self { sections: p.u32()?, offset: p.u64()?, length: p.u64()?, body_crc: p.u32()? };
+        Ok((extension, p.u32()?))
+    }
+
+    /// What the reserved bytes say of an extension, right or wrong; and whether the header matches
+    /// its checksum. `None` where there is none.
+    pub(super) fn claimed(
+        bytes: &[u8; HEADER_BYTES],
+        reserved: &[u8],
+    ) -> Result<Option<(Self, bool)>, Problem> {
+        let mut p = Parser::new("the header", reserved);
+        if p.take(8)? != EXTENSION_MAGIC {
+            return Ok(None);
+        }
+        p.u32()?;
+        let (extension, crc) = Self::fields(&mut p)?;
+        Ok(Some((extension, crc == header_crc(bytes))))
+    }
+}
+
 impl Header {
     /// The fields of a header, and the extension if the file has one.
     pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<(Self, Option<Extension>), Problem> {
+        let (mut header, reserved) = Self::fields(bytes)?;
+        if !header.magic.starts_with(MAGIC) {
+            return Err(Problem::content("is not a model file: bytes 0 to 3 are not \"CLLM\""));
+        }
+        if reserved.iter().all(|&b| b == 0) {
+            return Ok((header, None));
+        }
+        let mut p = Parser::new("the header", reserved);
+        if p.take(8)? != EXTENSION_MAGIC {
+            return Err(Problem::content(
+                "the reserved part of the header (bytes 1384 to 1575) is neither empty nor an \
+                 extension that this library knows",
+            ));
+        }
+        let version = p.u32()?;
+        if version != EXTENSION_VERSION {
+            return Err(Problem::content(format!(
+                "the extension has version {version} (byte 1392); this library knows version \
+                 {EXTENSION_VERSION}"
+            )));
+        }
+        let (extension, crc) = Extension::fields(&mut p)?;
+        header.training_timestamp = p.u64()?;
+        if crc != header_crc(bytes) {
+            return Err(Problem::content(
+                "the header (bytes 0 to 1575) does not match its checksum: the file is damaged",
+            ));
+        }
+        Ok((header, Some(extension)))
+    }
+
+    /// The fields as they stand there, right or wrong, and the reserved bytes.
+    pub(super) fn fields(bytes: &[u8; HEADER_BYTES]) -> Result<(Self, &[u8]), Problem> {
         let mut p = Parser::new("the header", bytes);
         let mut header = Self {
             magic: p.array()?,
@@ -96,42 +155,7 @@ impl Header {
         header.golden_ratio = p.f64()?;
         header.timestamp = p.u64()?;
         header.total_params = p.u64()?;
-        let reserved = p.take(HEADER_BYTES - RESERVED)?;
-        if !header.magic.starts_with(b"CLLM") {
-            return Err(Problem::content("is not a model file: bytes 0 to 3 are not \"CLLM\""));
-        }
-        if reserved.iter().all(|&b| b == 0) {
-            return Ok((header, None));
-        }
-
-        let mut p = Parser::new("the header", reserved);
-        if p.take(8)? != EXTENSION_MAGIC {
-            return Err(Problem::content(
-                "the reserved part of the header (bytes 1384 to 1575) is neither empty nor an \
-                 extension that this library knows",
-            ));
-        }
-        let version = p.u32()?;
-        if version != EXTENSION_VERSION {
-            return Err(Problem::content(format!(
-                "the extension has version {version} (byte 1392); this library knows version \
-                 {EXTENSION_VERSION}"
-            )));
-        }
-        let extension = Extension {
-            sections: p.u32()?,
-            offset: p.u64()?,
-            length: p.u64()?,
-            body_crc: p.u32()?,
-        };
-        let crc = p.u32()?;
-        header.training_timestamp = p.u64()?;
-        if crc != header_crc(bytes) {
-            return Err(Problem::content(
-                "the header (bytes 0 to 1575) does not match its checksum: the file is damaged",
-            ));
-        }
-        Ok((header, Some(extension)))
+        Ok((header, p.take(HEADER_BYTES - RESERVED)?))
     }
 
     /// The bytes of a header with an extension.

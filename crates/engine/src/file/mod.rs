@@ -1,27 +1,30 @@
 //! Model files: the v1 layout, the extension after it, atomic writing; and the container of
 //! training checkpoints. `docs/FORMAT.md` specifies all of it byte by byte.
 //!
-//! A file is described by its [`Header`] and its [`Shape`]; the shape lists the [`Tensor`]s in the
-//! order of the file. Values go straight between the file and the memory that [`Source`] or
+//! A file is described by its [`Header`] and the [`ModelShape`](crate::model::ModelShape); each
+//! array of floats in it is an [`Entry`]. Values go straight between the file and the memory that [`Source`] or
 //! [`Destination`] names, so that neither saving nor loading needs a second copy of a model.
 
-pub mod atomic;
 pub(crate) mod bytes;
+pub mod container;
+mod describe;
 mod extras;
 mod header;
+mod model;
 mod read;
 mod section;
-mod shape;
-pub mod state;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod v1;
 mod write;
 
-pub use extras::{Extras, LatticePoint, TokenRecord, Training, Words};
+pub use crate::system::atomic;
+pub use describe::{Description, FilePart, Integrity, describe};
+pub use extras::Extras;
 pub use header::{HEADER_BYTES, Header};
 pub use read::{Destination, Reader, Values};
-pub use shape::{LayerShape, NormShape, Part, Shape, Table, Tensor};
+pub use sizes::Entry;
 pub use write::{Prepared, Source, model as prepare};
 
 use crate::error::Error;

@@ -2,12 +2,14 @@
 //! pass, straight to where it belongs.
 
 use super::bytes::bytes_to_floats;
-use super::extras::{self, Extras, Training, Words};
+use super::extras::{self, Extras};
 use super::header::{Extension, HEADER_BYTES, Header};
 use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
-use super::shape::{Shape, Tensor, floats};
+use super::sizes::{self, Entry, floats};
 use super::{Problem, v1};
 use crate::error::Error;
+use crate::model::{ModelShape, NormShape, TrainingRecord};
+use crate::text::WordList;
 use crc32fast::Hasher;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
@@ -16,13 +18,13 @@ const CHUNK: usize = 256 * 1024;
 
 /// Where the values of a file go.
 pub trait Destination {
-    /// The memory for a tensor, exactly as long as the tensor; `None`: its values aren't wanted.
-    fn slot(&mut self, tensor: &Tensor) -> Option<&mut [f32]>;
+    /// The memory for a tensor, exactly as long as its entry; `None`: its values aren't wanted.
+    fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]>;
 }
 
 /// For checking a file without keeping anything.
 impl Destination for () {
-    fn slot(&mut self, _: &Tensor) -> Option<&mut [f32]> {
+    fn slot(&mut self, _: &Entry) -> Option<&mut [f32]> {
         None
     }
 }
@@ -41,7 +43,7 @@ pub enum Values {
 pub struct Reader<R> {
     source: R,
     header: Header,
-    shape: Shape,
+    shape: ModelShape,
     body_crc: Option<u32>,
     /// The sections after `SHAP`: where the payload starts, and the frame.
     sections: Vec<(u64, Frame)>,
@@ -88,8 +90,8 @@ impl<R: Read + Seek> Reader<R> {
         })?;
         sections.remove(0);
         let payload = payload(&mut source, offset, &frame)?;
-        let shape = Shape::parse(&payload, &header)?;
-        let body = HEADER_BYTES as u64 + 4 * floats(&shape.body()) as u64;
+        let shape = ModelShape::parse(&payload, &header)?;
+        let body = HEADER_BYTES as u64 + 4 * floats(&sizes::body(&shape, false)) as u64;
         if body != extension.offset {
             return Err(Problem::content(format!(
                 "the weights end at byte {body} by their sizes, at byte {} by the header",
@@ -113,9 +115,19 @@ impl<R: Read + Seek> Reader<R> {
         &self.header
     }
 
-    /// The sizes.
-    pub fn shape(&self) -> &Shape {
+    /// The sizes of what is in the file.
+    pub fn shape(&self) -> &ModelShape {
         &self.shape
+    }
+
+    /// The sizes of the model that the file makes: files of the original have no norms, their models
+    /// have, with gamma 1 and beta 0.
+    pub fn model_shape(&self) -> ModelShape {
+        let mut shape = self.shape.clone();
+        if !self.has_extension() {
+            shape.norms.fill(NormShape::FULL);
+        }
+        shape
     }
 
     /// Whether this is a file with an extension, all of it under checksums.
@@ -127,9 +139,9 @@ impl<R: Read + Seek> Reader<R> {
     fn check_sections(&self) -> Result<(), Problem> {
         let shape = &self.shape;
         let expected = [
-            (section::NORMS, floats(&shape.norm_tensors())),
-            (section::POSITIONS, floats(&shape.table_tensors())),
-            (section::TRANSFORMS, floats(&shape.transform_tensors())),
+            (section::NORMS, floats(&sizes::norms(shape))),
+            (section::POSITIONS, floats(&sizes::tables(shape))),
+            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
         ];
         for (tag, floats) in expected {
             let bytes = 4 * floats as u64;
@@ -179,22 +191,22 @@ impl<R: Read + Seek> Reader<R> {
         values: Values,
     ) -> Result<Extras, Problem> {
         let mut extras = Extras::default();
-        let body = self.shape.body();
+        let body = sizes::body(&self.shape, !self.has_extension());
         let start = HEADER_BYTES as u64;
         let crc = self.body_crc;
         self.floats("the weights", start, &body, crc, destination, values)?;
         for (offset, frame) in std::mem::take(&mut self.sections) {
-            let tensors = match frame.tag {
-                section::NORMS => self.shape.norm_tensors(),
-                section::POSITIONS => self.shape.table_tensors(),
-                section::TRANSFORMS => self.shape.transform_tensors(),
+            let entries = match frame.tag {
+                section::NORMS => sizes::norms(&self.shape),
+                section::POSITIONS => sizes::tables(&self.shape),
+                section::TRANSFORMS => sizes::transforms(&self.shape),
                 _ => {
                     self.extra(offset, &frame, &mut extras)?;
                     continue;
                 }
             };
             let what = format!("section {}", frame.name());
-            self.floats(&what, offset, &tensors, Some(frame.crc), destination, values)?;
+            self.floats(&what, offset, &entries, Some(frame.crc), destination, values)?;
         }
         Ok(extras)
     }
@@ -206,12 +218,12 @@ impl<R: Read + Seek> Reader<R> {
         let bytes = payload(&mut self.source, offset, frame)?;
         let vocab = self.shape.vocab;
         match frame.tag {
-            section::WORDS => extras.words = Words::parse(&bytes, vocab)?,
+            section::WORDS => extras.words = WordList::parse(&bytes, vocab)?,
             section::TOKENS => extras.tokens = extras::parse_tokens(&bytes, vocab)?,
             section::POINTS => {
                 extras.points = extras::parse_points(&bytes, self.header.num_lattice_points)?;
             }
-            section::TRAINING => extras.training = Training::parse(&bytes)?,
+            section::TRAINING => extras.training = TrainingRecord::parse(&bytes)?,
             _ => extras::check_tokenizer(&bytes)?,
         }
         Ok(())
@@ -238,7 +250,7 @@ impl<R: Read + Seek> Reader<R> {
         &mut self,
         what: &str,
         start: u64,
-        tensors: &[Tensor],
+        entries: &[Entry],
         expected: Option<u32>,
         destination: &mut dyn Destination,
         values: Values,
@@ -248,20 +260,21 @@ impl<R: Read + Seek> Reader<R> {
         let mut offset = start;
         let mut scratch = Vec::new();
         let mut not_finite = None;
-        for tensor in tensors {
-            let mut slot = destination.slot(tensor);
+        for entry in entries {
+            let mut slot = destination.slot(entry);
             if let Some(slot) = &slot
-                && slot.len() != tensor.len
+                && slot.len() != entry.len
             {
                 return Err(Problem::Other(Error::shape(format!(
-                    "{tensor}: room for {} values, the file has {}",
+                    "{}: room for {} values, the file has {}",
+                    entry.name,
                     slot.len(),
-                    tensor.len
+                    entry.len
                 ))));
             }
             let mut done = 0;
-            while done < tensor.len {
-                let n = (tensor.len - done).min(self.buffer.len() / 4);
+            while done < entry.len {
+                let n = (entry.len - done).min(self.buffer.len() / 4);
                 let bytes = self.buffer.get_mut(..4 * n).unwrap_or_default();
                 exact(&mut self.source, bytes)?;
                 crc.update(bytes);
@@ -278,8 +291,9 @@ impl<R: Read + Seek> Reader<R> {
                     let bad = target.iter().position(|x| !x.is_finite()).unwrap_or(0);
                     let x = target.get(bad).copied().unwrap_or(f32::NAN);
                     not_finite = Some(format!(
-                        "{tensor}: value {} (byte {}) is {x}; weights that are not finite are \
+                        "{}: value {} (byte {}) is {x}; weights that are not finite are \
                          refused",
+                        entry.name,
                         done + bad,
                         offset + 4 * bad as u64
                     ));

@@ -1,29 +1,34 @@
 //! Whole files through the writer and the reader.
 
+use super::sizes::{body, norms, tables, transforms};
 use super::*;
-use crate::nn::model::AttentionLayout;
+use crate::model::params::AttentionLayout;
+use crate::model::{
+    LatticePoint, LayerShape, ModelShape, NormShape, Part, Table, TensorName, TokenRecord,
+    TrainingRecord,
+};
 use std::collections::HashMap;
 use std::io::Cursor;
 
-/// Tensors in memory, by part and index.
+/// Tensors in memory, by part and layer.
 #[derive(Default, Clone, PartialEq, Debug)]
 struct Tensors(HashMap<(Part, usize), Vec<f32>>);
 
 impl Source for Tensors {
-    fn data(&self, tensor: &Tensor) -> Option<&[f32]> {
-        self.0.get(&(tensor.part, tensor.index)).map(Vec::as_slice)
+    fn data(&self, entry: &Entry) -> Option<&[f32]> {
+        self.0.get(&(entry.name.part, entry.name.layer)).map(Vec::as_slice)
     }
 }
 
 impl Destination for Tensors {
-    fn slot(&mut self, tensor: &Tensor) -> Option<&mut [f32]> {
-        let slot = self.0.entry((tensor.part, tensor.index)).or_default();
-        slot.resize(tensor.len, 7.0);
+    fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
+        let slot = self.0.entry((entry.name.part, entry.name.layer)).or_default();
+        slot.resize(entry.len, 7.0);
         Some(slot)
     }
 }
 
-fn sample_shape() -> Shape {
+fn sample_shape() -> ModelShape {
     let layer = LayerShape {
         heads: 2,
         hidden: 3,
@@ -32,8 +37,8 @@ fn sample_shape() -> Shape {
         bias1: true,
         bias2: false,
     };
-    let norm = NormShape { epsilon: 1e-5, gamma: true, beta: true };
-    Shape {
+    let norm = NormShape::FULL;
+    ModelShape {
         vocab: 3,
         dim: 4,
         max_length: 2,
@@ -43,22 +48,20 @@ fn sample_shape() -> Shape {
         norms: vec![norm, NormShape { beta: false, ..norm }, norm, norm],
         tables: [Table::Zero, Table::Absent, Table::Stored, Table::Stored],
         transforms: [true, false],
-        body_transforms: false,
     }
 }
 
-fn sample_tensors(shape: &Shape) -> Tensors {
+fn sample_tensors(shape: &ModelShape) -> Tensors {
     let mut tensors = Tensors::default();
     let mut next = 0.5;
-    let lists =
-        [shape.body(), shape.norm_tensors(), shape.table_tensors(), shape.transform_tensors()];
-    for tensor in lists.iter().flatten() {
+    let lists = [body(shape, false), norms(shape), tables(shape), transforms(shape)];
+    for entry in lists.iter().flatten() {
         let mut value = || {
             next += 0.25;
-            if shape.present(tensor) { next } else { 0.0 }
+            if shape.has(entry.name) { next } else { 0.0 }
         };
-        let values = (0..tensor.len).map(|_| value()).collect();
-        tensors.0.insert((tensor.part, tensor.index), values);
+        let values = (0..entry.len).map(|_| value()).collect();
+        tensors.0.insert((entry.name.part, entry.name.layer), values);
     }
     tensors
 }
@@ -66,7 +69,7 @@ fn sample_tensors(shape: &Shape) -> Tensors {
 fn sample_extras() -> Extras {
     let mut extras = Extras::default();
     for word in ["", "größer", &"long ".repeat(50)] {
-        extras.words.push(word.as_bytes());
+        extras.words.push(word.as_bytes()).unwrap();
     }
     extras.tokens = (0..3).map(TokenRecord::plain).collect();
     extras.tokens[1].frequency = 12.0;
@@ -87,12 +90,16 @@ fn sample_extras() -> Extras {
         symmetry_group: 5,
         reserved: [6; 48],
     });
-    extras.training =
-        Training { training_steps: 9, loss: 2.5, optimizer: [b'a'; 64], ..Training::default() };
+    extras.training = TrainingRecord {
+        training_steps: 9,
+        loss: 2.5,
+        optimizer: [b'a'; 64],
+        ..Default::default()
+    };
     extras
 }
 
-fn write(shape: &Shape, tensors: &Tensors, extras: &Extras) -> Vec<u8> {
+fn write(shape: &ModelShape, tensors: &Tensors, extras: &Extras) -> Vec<u8> {
     let header = Header {
         context_length: shape.max_length as u32,
         created_timestamp: 1,
@@ -109,7 +116,7 @@ fn sample() -> Vec<u8> {
     write(&shape, &sample_tensors(&shape), &sample_extras())
 }
 
-type Loaded = (Header, Shape, Tensors, Extras);
+type Loaded = (Header, ModelShape, Tensors, Extras);
 
 fn read(file: &[u8], values: Values) -> Result<Loaded, Problem> {
     let mut reader = Reader::open(Cursor::new(file), file.len() as u64)?;
@@ -216,14 +223,14 @@ fn unknown_sections() {
 fn weights_that_are_not_finite() {
     let shape = sample_shape();
     for part in
-        [(Part::Value, 0), (Part::Gamma, 2), (Part::Learned, 0), (Part::LatticeTransform, 0)]
+        [(Part::Value, 0), (Part::Gamma2, 0), (Part::Learned, 0), (Part::LatticeTransform, 0)]
     {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut tensors = sample_tensors(&shape);
             tensors.0.get_mut(&part).unwrap()[3] = bad;
             let file = write(&shape, &tensors, &Extras::default());
             let problem = read(&file, Values::Finite).unwrap_err().to_string();
-            let tensor = Tensor { part: part.0, index: part.1, len: 0 };
+            let tensor = TensorName { part: part.0, layer: part.1 };
             assert!(problem.contains(&format!("{tensor}: value 3 (byte ")), "{problem}");
             let (_, _, read, _) = read(&file, Values::Any).unwrap();
             assert_eq!(read.0[&part][3].to_bits(), bad.to_bits());
@@ -267,10 +274,10 @@ fn hostile_sizes_with_true_checksums_are_refused() {
             hostile[..HEADER_BYTES].copy_from_slice(&header.to_bytes(&extension));
             // Heads, presence and epsilon may be other ones; what takes room may not.
             if let Ok((_, shape, _, _)) = read(&hostile, Values::Finite) {
-                let room = |s: &Shape| {
+                let room = |s: &ModelShape| {
                     let hidden: Vec<_> = s.layers.iter().map(|l| l.hidden).collect();
-                    let stored = s.norm_tensors().len() + s.table_tensors().len();
-                    let stored = stored + s.transform_tensors().len();
+                    let stored = norms(s).len() + tables(s).len();
+                    let stored = stored + transforms(s).len();
                     (s.vocab, s.dim, s.max_length, s.norms.len(), hidden, stored)
                 };
                 assert_eq!(room(&shape), room(&sample_shape()), "field {field} = {value}");
@@ -283,7 +290,7 @@ fn hostile_sizes_with_true_checksums_are_refused() {
 fn a_file_that_no_reader_takes_is_not_written() {
     let shape = sample_shape();
     let tensors = sample_tensors(&shape);
-    let refused = |change: fn(&mut Shape)| {
+    let refused = |change: fn(&mut ModelShape)| {
         let mut shape = shape.clone();
         change(&mut shape);
         prepare(&Header::default(), &shape, &tensors, &Extras::default()).is_err()

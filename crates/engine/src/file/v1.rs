@@ -3,15 +3,15 @@
 
 use super::Problem;
 use super::header::{HEADER_BYTES, Header};
-use super::shape::{LayerShape, NormShape, Shape, Table};
 use crate::limits::{self, MAX_FILE_VERSION};
-use crate::nn::model::{AttentionLayout, DEFAULT_EPSILON};
+use crate::model::params::AttentionLayout;
+use crate::model::{LayerShape, ModelShape, NormShape, Table};
 
 /// Heads that the original wrote, whatever was true.
 const CONSTANT_HEADS: u32 = 8;
 
 /// The sizes of a v1 file, from its header and its length.
-pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
+pub(super) fn shape(header: &Header, file_len: u64) -> Result<ModelShape, Problem> {
     if !(1..=MAX_FILE_VERSION).contains(&header.version) {
         return Err(Problem::content(format!(
             "the header states version {} (byte 8), not 1 to {MAX_FILE_VERSION}",
@@ -32,8 +32,8 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
 
     let layer =
         LayerShape { heads, hidden, attention: true, feed_forward: true, bias1: true, bias2: true };
-    let norm = NormShape { epsilon: DEFAULT_EPSILON, gamma: false, beta: false };
-    let shape = Shape {
+    let norm = NormShape { gamma: false, beta: false, ..NormShape::FULL };
+    let shape = ModelShape {
         vocab,
         dim,
         max_length: header.context_length as usize,
@@ -43,9 +43,10 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<Shape, Problem> {
         norms: vec![norm; layers],
         tables: [Table::Zero; 4],
         transforms: [transforms > 0, transforms > 1],
-        body_transforms: true,
     };
-    shape.check().map_err(|e| Problem::content(format!("the header states wrong sizes: {e}")))?;
+    shape
+        .check_for_file()
+        .map_err(|e| Problem::content(format!("the header states wrong sizes: {e}")))?;
     Ok(shape)
 }
 

@@ -4,8 +4,9 @@ use super::bytes::floats_to_bytes;
 use super::extras::{self, Extras};
 use super::header::{Extension, HEADER_BYTES, Header};
 use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
-use super::shape::{Shape, Tensor, floats};
+use super::sizes::{self, Entry, floats};
 use crate::error::Result;
+use crate::model::ModelShape;
 use crc32fast::Hasher;
 use std::io::{self, Write};
 
@@ -16,20 +17,20 @@ const CHUNK: usize = 64 * 1024;
 pub trait Source {
     /// The values of a tensor. One that is shorter than the tensor is filled up with zeros, one
     /// that is not there is zero throughout.
-    fn data(&self, tensor: &Tensor) -> Option<&[f32]>;
+    fn data(&self, entry: &Entry) -> Option<&[f32]>;
 }
 
 /// What a section holds.
 enum Payload {
     Bytes(Vec<u8>),
-    Floats(Vec<Tensor>),
+    Floats(Vec<Entry>),
 }
 
 /// A file ready to be written: everything but the values, and the checksums of those.
 pub struct Prepared<'a> {
     source: &'a dyn Source,
     header: [u8; HEADER_BYTES],
-    body: Vec<Tensor>,
+    body: Vec<Entry>,
     sections: Vec<(Frame, Payload)>,
     present: Vec<bool>,
 }
@@ -38,11 +39,11 @@ pub struct Prepared<'a> {
 /// written as it is. An error means that no reader would accept the file.
 pub fn model<'a>(
     header: &Header,
-    shape: &Shape,
+    shape: &ModelShape,
     source: &'a dyn Source,
     extras: &Extras,
 ) -> Result<Prepared<'a>> {
-    shape.check()?;
+    shape.check_for_file()?;
     let header = Header {
         vocab_size: shape.vocab as u64,
         embedding_dim: shape.dim as u64,
@@ -56,7 +57,7 @@ pub fn model<'a>(
     let mut add = |tag, flags, payload| {
         let empty = match &payload {
             Payload::Bytes(bytes) => bytes.is_empty(),
-            Payload::Floats(tensors) => floats(tensors) == 0,
+            Payload::Floats(entries) => floats(entries) == 0,
         };
         if !empty {
             payloads.push((tag, flags, payload));
@@ -64,9 +65,9 @@ pub fn model<'a>(
     };
     add(section::SHAPE, CRITICAL, Payload::Bytes(shape.to_bytes()));
     let tensors = Payload::Floats;
-    add(section::NORMS, CRITICAL, tensors(shape.norm_tensors()));
-    add(section::POSITIONS, CRITICAL, tensors(shape.table_tensors()));
-    add(section::TRANSFORMS, CRITICAL, tensors(shape.transform_tensors()));
+    add(section::NORMS, CRITICAL, tensors(sizes::norms(shape)));
+    add(section::POSITIONS, CRITICAL, tensors(sizes::tables(shape)));
+    add(section::TRANSFORMS, CRITICAL, tensors(sizes::transforms(shape)));
     if !extras.words.is_empty() {
         add(section::WORDS, 0, Payload::Bytes(extras.words.to_bytes()));
         add(section::TOKENIZER, 0, Payload::Bytes(extras::tokenizer()));
@@ -80,14 +81,14 @@ pub fn model<'a>(
     let training = Payload::Bytes(extras.training.to_bytes());
     add(section::TRAINING, 0, training);
 
-    let body = shape.body();
-    let present = body.iter().map(|t| shape.present(t)).collect();
+    let body = sizes::body(shape, false);
+    let present = body.iter().map(|t| shape.has(t.name)).collect();
     let mut prepared =
         Prepared { source, header: [0; HEADER_BYTES], body, sections: Vec::new(), present };
     for (tag, flags, payload) in payloads {
         let (length, crc) = match &payload {
             Payload::Bytes(bytes) => (bytes.len(), crc32fast::hash(bytes)),
-            Payload::Floats(tensors) => (4 * floats(tensors), prepared.crc(tensors, None)),
+            Payload::Floats(entries) => (4 * floats(entries), prepared.crc(entries, None)),
         };
         let frame = Frame { tag, flags, length: length as u64, crc };
         prepared.sections.push((frame, payload));
@@ -113,40 +114,40 @@ impl Prepared<'_> {
             write(&frame.to_bytes())?;
             match payload {
                 Payload::Bytes(bytes) => write(bytes)?,
-                Payload::Floats(tensors) => self.each(tensors, None, &mut write)?,
+                Payload::Floats(entries) => self.each(entries, None, &mut write)?,
             }
         }
         Ok(())
     }
 
-    fn crc(&self, tensors: &[Tensor], present: Option<&[bool]>) -> u32 {
+    fn crc(&self, entries: &[Entry], present: Option<&[bool]>) -> u32 {
         let mut crc = Hasher::new();
         let add = |bytes: &[u8]| {
             crc.update(bytes);
             Ok(())
         };
         // Adding to a checksum can't fail.
-        let _ = self.each(tensors, present, add);
+        let _ = self.each(entries, present, add);
         crc.finalize()
     }
 
-    /// The bytes of `tensors`, a chunk at a time.
+    /// The bytes of `entries`, a chunk at a time.
     fn each(
         &self,
-        tensors: &[Tensor],
+        entries: &[Entry],
         present: Option<&[bool]>,
         mut f: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut buffer = vec![0; 4 * CHUNK];
-        for (i, tensor) in tensors.iter().enumerate() {
+        for (i, entry) in entries.iter().enumerate() {
             let there = present.is_none_or(|p| p.get(i).copied().unwrap_or(true));
-            let data = if there { self.source.data(tensor) } else { None };
+            let data = if there { self.source.data(entry) } else { None };
             let data = data.unwrap_or_default();
-            let data = data.get(..tensor.len).unwrap_or(data);
+            let data = data.get(..entry.len).unwrap_or(data);
             for chunk in data.chunks(CHUNK) {
                 f(floats_to_bytes(chunk, &mut buffer))?;
             }
-            let mut zeros = tensor.len - data.len();
+            let mut zeros = entry.len - data.len();
             while zeros > 0 {
                 let n = zeros.min(CHUNK);
                 buffer[..4 * n].fill(0);

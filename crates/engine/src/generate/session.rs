@@ -1,10 +1,11 @@
-//! One sequence being continued: its tokens, their keys and values, the logits of what comes next.
+//! The key/value cache at work: which tokens it holds, and what comes after them.
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::nn::activations::{Activations, Keep};
+use crate::model::WeightsVersion;
+use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
-use crate::nn::forward::{self, Beyond, Past};
+use crate::nn::forward::{self, Beyond};
 use crate::nn::model::ModelRef;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
@@ -12,48 +13,47 @@ use cllm_kernels::memory::reserve;
 /// Positions that one pass of a long prompt runs at once; bounds the memory of prefill.
 const PREFILL_ROWS: usize = 256;
 
-/// A sequence and its private cache.
+/// A cache, and what is in it.
 #[derive(Debug, Default)]
 pub struct Session {
     cache: KvCache,
-    tokens: Vec<u32>,
+    /// The tokens whose keys and values are cached.
+    cached: Vec<u32>,
     activations: Activations,
-    /// What the weights were when the cache was filled.
-    stamp: u64,
+    /// The weights that the cache was filled with.
+    version: WeightsVersion,
 }
 
 impl Session {
-    /// Forgets the sequence.
+    /// Empties the cache.
     pub fn clear(&mut self) {
         self.cache.truncate(0);
-        self.tokens.clear();
+        self.cached.clear();
     }
 
-    /// Tokens whose keys and values are cached.
-    pub fn tokens(&self) -> &[u32] {
-        &self.tokens
-    }
-
-    /// The cached tokens and their tables, unless the weights have changed since: `stamp` is what
+    /// The cached tokens and their tables, unless the weights have changed since: `version` is what
     /// they are now.
-    pub(crate) fn content(&self, stamp: u64) -> Option<(&[u32], &KvCache)> {
-        (stamp == self.stamp && !self.tokens.is_empty()).then_some((&self.tokens, &self.cache))
+    pub(crate) fn content(&self, version: WeightsVersion) -> Option<(&[u32], &KvCache)> {
+        (version == self.version && !self.cached.is_empty()).then_some((&self.cached, &self.cache))
     }
 
-    /// A session whose cache was filled when the weights were as `stamp` says.
-    pub(crate) fn with_content(tokens: Vec<u32>, cache: KvCache, stamp: u64) -> Self {
-        Self { cache, tokens, stamp, ..Self::default() }
+    /// A session whose cache was filled with the weights of `version`.
+    pub(crate) fn with_content(cached: Vec<u32>, cache: KvCache, version: WeightsVersion) -> Self {
+        Self { cache, cached, version, ..Self::default() }
     }
 
-    /// Makes `tokens` the sequence and leaves its last position's hidden vector (n) and logits in
-    /// `hidden` and `logits`. Where the cached sequence is a proper prefix, only the rest is
-    /// computed, provided that `stamp`, which stands for the state of the weights, is that of the
-    /// call before. A sequence that is the same again is computed anew.
+    /// Leaves the hidden vector `[d]` of the last of `tokens` in `hidden`, and the logits `[V]` of
+    /// what comes after it in `logits`. Where the cached tokens are the beginning of `tokens`, and
+    /// not all of them, only the rest is computed, provided that the weights have the version of the
+    /// call before. Tokens that are the same again are computed anew.
+    ///
+    /// # Errors
+    /// For no tokens, a token that the model does not have, outputs of another size, no memory: the
+    /// outputs are unchanged.
     pub fn run(
         &mut self,
         pool: &Pool,
         model: &ModelRef,
-        stamp: u64,
         tokens: &[u32],
         hidden: &mut [f32],
         logits: &mut [f32],
@@ -64,13 +64,23 @@ impl Session {
         if let Some(id) = tokens.iter().find(|&&id| id as usize >= model.vocab) {
             return Err(Error::argument("a token id", id, "below the model's vocabulary size"));
         }
-        let known = self.tokens.len();
-        let extends = known < tokens.len() && tokens[..known] == self.tokens[..];
-        if !extends || stamp != self.stamp {
+        if (hidden.len(), logits.len()) != (model.dim, model.vocab) {
+            return Err(Error::shape(format!(
+                "{} values for the hidden vector and {} for the logits, but the model has {} and {}",
+                hidden.len(),
+                logits.len(),
+                model.dim,
+                model.vocab
+            )));
+        }
+        let known = self.cached.len();
+        let extends = known < tokens.len() && tokens[..known] == self.cached[..];
+        let version = model.weights_version();
+        if !extends || version != self.version {
             self.clear();
         }
-        self.stamp = stamp;
-        let rest = &tokens[self.tokens.len()..];
+        self.version = version;
+        let rest = &tokens[self.cached.len()..];
         if let Err(error) = self.append(pool, model, rest) {
             self.clear();
             return Err(error);
@@ -84,17 +94,24 @@ impl Session {
     }
 
     fn append(&mut self, pool: &Pool, model: &ModelRef, tokens: &[u32]) -> Result<()> {
-        let len = self.tokens.len() + tokens.len();
-        if self.tokens.capacity() < len {
+        let len = self.cached.len() + tokens.len();
+        if self.cached.capacity() < len {
             let room = len.max(model.max_length.min(CACHE_AHEAD)).max(len + len / 2);
-            reserve("the sequence", &mut self.tokens, room)?;
+            reserve("the cached tokens", &mut self.cached, room)?;
         }
         for piece in tokens.chunks(PREFILL_ROWS) {
-            let past = Past::Cache(&mut self.cache);
-            let activations = &mut self.activations;
-            let keep = Keep::Nothing;
-            forward::forward(pool, model, piece, 1, activations, keep, past, Beyond::LastRow)?;
-            self.tokens.extend_from_slice(piece);
+            let (activations, cache) = (&mut self.activations, Some(&mut self.cache));
+            forward::forward(
+                pool,
+                model,
+                piece,
+                1,
+                activations,
+                Save::Nothing,
+                cache,
+                Beyond::LastRow,
+            )?;
+            self.cached.extend_from_slice(piece);
         }
         Ok(())
     }
@@ -122,6 +139,7 @@ mod tests {
     fn windows() {
         let table = [0.0; 8];
         let model = ModelRef {
+            version: 0,
             vocab: 1,
             dim: 1,
             max_length: 8,

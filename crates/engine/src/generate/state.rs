@@ -2,12 +2,16 @@
 //! model. Keys and values are part of it: computed again in one pass instead of one by one, they
 //! would differ in their last bits, and in rare cases the text with them.
 //!
-//! Layout, little-endian: `CLLMGEN1`; CRC-32 of all that follows; settings; generator (seed,
-//! stream, position); V, d, L and fingerprint of the model; the sequence (count, ids); the cached
-//! tokens (count, ids) and for each layer their keys and values.
+//! `docs/FORMAT.md` specifies the layout: `CLLMGEN1`; CRC-32 of all that follows; settings;
+//! generator (seed, stream, position); V, d, L and version of the weights; the sequence (count, ids);
+//! the cached tokens (count, ids) and for each layer their keys and values.
+//!
+//! The version of the weights counts the heads of each layer, since keys and values mean another
+//! thing with other heads. States of releases before that are still read, unless the weights are
+//! others: whether the heads are the same, they can't tell.
 
-use super::sampler::Settings;
 use super::session::Session;
+use super::{GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::file::Problem;
 use crate::file::bytes::{Parser, bytes_to_floats};
@@ -19,46 +23,50 @@ use rand::SeedableRng;
 
 const MAGIC: &[u8; 8] = b"CLLMGEN1";
 
-/// What is saved besides the cache.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Saved {
-    /// How tokens are chosen; `top_k` 0 for all.
-    pub settings: Settings,
-    /// Always the likeliest token.
-    pub greedy: bool,
-    /// Tokens that a call adds.
-    pub max_tokens: i32,
-    /// The generator, at its position.
-    pub rng: Rng,
-    /// The whole sequence: prompt and continuation.
-    pub sequence: Vec<u32>,
+/// What a state holds.
+pub(super) struct State<'a> {
+    /// Without the lists of tokens.
+    pub config: &'a GeneratorConfig,
+    pub sampler: &'a Sampler,
+    pub sequence: &'a [u32],
+    pub session: &'a Session,
 }
 
-/// The bytes of a state. `stamp` is what the session takes for the present state of the weights.
-pub fn encode(saved: &Saved, session: &Session, model: &ModelRef, stamp: u64) -> Result<Vec<u8>> {
-    let (tokens, cache) = session.content(stamp).unzip();
-    let tokens = tokens.unwrap_or_default();
+/// What was read from one.
+pub(super) struct Restored {
+    pub config: GeneratorConfig,
+    pub sampler: Sampler,
+    pub sequence: Vec<u32>,
+    pub session: Session,
+}
+
+/// The bytes of a state.
+pub(super) fn encode(state: &State, model: &ModelRef) -> Result<Vec<u8>> {
+    let version = model.weights_version();
+    let (cached, cache) = state.session.content(version).unzip();
+    let cached = cached.unwrap_or_default();
     let floats: usize = cache.map_or(0, |c: &KvCache| c.tables().map(<[f32]>::len).sum());
-    let size = 256 + 4 * (saved.sequence.len() + tokens.len() + floats);
+    let size = 256 + 4 * (state.sequence.len() + cached.len() + floats);
     let mut out = Vec::new();
     out.try_reserve_exact(size).map_err(|_| Error::Memory { what: "the state", bytes: size })?;
     out.extend(MAGIC);
     out.extend([0; 4]);
-    let s = &saved.settings;
-    for x in [s.temperature, s.top_p, s.min_p, s.repetition_penalty] {
+    let c = state.config;
+    for x in [c.temperature, c.top_p, c.min_p, c.repetition_penalty] {
         out.extend(x.to_le_bytes());
     }
-    out.extend(u32::try_from(s.top_k).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend(saved.max_tokens.to_le_bytes());
-    out.extend(u32::from(saved.greedy).to_le_bytes());
-    out.extend(saved.rng.get_seed());
-    out.extend(saved.rng.get_stream().to_le_bytes());
-    out.extend(saved.rng.get_word_pos().to_le_bytes());
+    out.extend(u32::try_from(c.top_k).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend(i32::try_from(c.max_tokens).unwrap_or(i32::MAX).to_le_bytes());
+    out.extend(u32::from(c.greedy).to_le_bytes());
+    let rng = &state.sampler.rng;
+    out.extend(rng.get_seed());
+    out.extend(rng.get_stream().to_le_bytes());
+    out.extend(rng.get_word_pos().to_le_bytes());
     for n in [model.vocab, model.dim, model.params.layers.len()] {
         out.extend((n as u64).to_le_bytes());
     }
-    out.extend(model.fingerprint().to_le_bytes());
-    for ids in [&saved.sequence[..], tokens] {
+    out.extend(version.portable().to_le_bytes());
+    for ids in [state.sequence, cached] {
         out.extend((ids.len() as u64).to_le_bytes());
         ids.iter().for_each(|id| out.extend(id.to_le_bytes()));
     }
@@ -72,7 +80,7 @@ pub fn encode(saved: &Saved, session: &Session, model: &ModelRef, stamp: u64) ->
 
 /// What [`encode`] wrote, for the same model. An error where the bytes are damaged or were written
 /// with other weights.
-pub fn decode(bytes: &[u8], model: &ModelRef, stamp: u64) -> Result<(Saved, Session), Problem> {
+pub(super) fn decode(bytes: &[u8], model: &ModelRef) -> Result<Restored, Problem> {
     let mut parser = Parser::new("the state", bytes);
     if &parser.array::<8>()? != MAGIC {
         return Err(Problem::content("not a state of a generation"));
@@ -83,7 +91,6 @@ pub fn decode(bytes: &[u8], model: &ModelRef, stamp: u64) -> Result<(Saved, Sess
     }
     let [temperature, top_p, min_p, repetition_penalty] = parser.f32s()?;
     let [top_k, max_tokens, greedy] = parser.u32s()?;
-    let top_k = top_k as usize;
     let mut rng = Rng::from_seed(parser.array()?);
     rng.set_stream(parser.u64()?);
     rng.set_word_pos(u128::from_le_bytes(parser.array()?));
@@ -99,28 +106,40 @@ pub fn decode(bytes: &[u8], model: &ModelRef, stamp: u64) -> Result<(Saved, Sess
             )));
         }
     }
-    if parser.u64()? != model.fingerprint() {
-        return Err(Problem::content("the state belongs to a model with other weights"));
+    let version = model.weights_version();
+    let saved = parser.u64()?;
+    if saved != version.portable() && saved != model.weights_version_without_heads() {
+        return Err(Problem::content(
+            "the state belongs to a model with other weights, or with other heads",
+        ));
     }
     let sequence = ids(&mut parser, model)?;
-    let tokens = ids(&mut parser, model)?;
+    let cached = ids(&mut parser, model)?;
     let mut cache = KvCache::default();
-    if !tokens.is_empty() {
+    if !cached.is_empty() {
         // Nothing is allocated that the bytes do not fill.
-        let floats = tokens.len().saturating_mul(model.dim * 2 * model.params.layers.len());
+        let floats = cached.len().saturating_mul(model.dim * 2 * model.params.layers.len());
         if parser.left() != floats.saturating_mul(4) {
             return Err(Problem::content("the state's keys and values have another size"));
         }
-        cache.restore(model, tokens.len(), |table| {
+        cache.restore(model, cached.len(), |table| {
             bytes_to_floats(parser.take(4 * table.len())?, table);
             Ok::<_, Problem>(())
         })?;
     }
     parser.end()?;
-    let settings = Settings { temperature, top_k, top_p, min_p, repetition_penalty };
-    let max_tokens = max_tokens.cast_signed();
-    let saved = Saved { settings, greedy: greedy != 0, max_tokens, rng, sequence };
-    Ok((saved, Session::with_content(tokens, cache, stamp)))
+    let config = GeneratorConfig {
+        temperature,
+        top_k: top_k as usize,
+        top_p,
+        min_p,
+        repetition_penalty,
+        greedy: greedy != 0,
+        max_tokens: usize::try_from(max_tokens.cast_signed()).unwrap_or(0),
+        ..GeneratorConfig::default()
+    };
+    let session = Session::with_content(cached, cache, version);
+    Ok(Restored { config, sampler: rng.into(), sequence, session })
 }
 
 fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
@@ -135,4 +154,50 @@ fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
         }
     }
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params};
+
+    /// A model of width 4 with one layer of so many heads.
+    fn model(heads: usize) -> ModelRef<'static> {
+        const VALUES: [f32; 16] =
+            [0.1, -0.3, 0.5, 0.2, 0.7, -0.9, 0.4, 0.3, -0.2, 0.8, 0.6, -0.5, 0.9, 0.0, 0.1, 1.0];
+        let attention = Attention {
+            heads,
+            head_dim: 4 / heads,
+            layout: AttentionLayout::Full,
+            qkv: [&VALUES[..]; 3],
+            joined: None,
+        };
+        let layer = Layer {
+            norm1: Norm::default(),
+            attention: Some(attention),
+            norm2: Norm::default(),
+            feed_forward: None,
+        };
+        let layers = Layers::from_iter([layer]);
+        let params = Params { embeddings: &VALUES[..12], layers, learned: None };
+        ModelRef { version: 0, vocab: 3, dim: 4, max_length: 0, spiral: None, params }
+    }
+
+    /// States of releases that did not look at the heads are read still.
+    #[test]
+    fn states_without_heads() {
+        let (config, sampler) = (GeneratorConfig::default(), Sampler::new(1));
+        let session = Session::default();
+        let state =
+            State { config: &config, sampler: &sampler, sequence: &[1, 2], session: &session };
+        let two = model(2);
+        let mut bytes = encode(&state, &two).unwrap();
+        assert_eq!(decode(&bytes, &two).map(|s| s.sequence).unwrap(), [1, 2]);
+        assert!(decode(&bytes, &model(4)).is_err());
+        bytes[120..128].copy_from_slice(&two.weights_version_without_heads().to_le_bytes());
+        let sum = crc32fast::hash(&bytes[12..]).to_le_bytes();
+        bytes[8..12].copy_from_slice(&sum);
+        assert_eq!(decode(&bytes, &two).map(|s| s.sequence).unwrap(), [1, 2]);
+        assert_eq!(decode(&bytes, &model(4)).map(|s| s.sequence).unwrap(), [1, 2]);
+    }
 }

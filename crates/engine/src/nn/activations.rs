@@ -3,9 +3,9 @@
 
 use super::model::ModelRef;
 use crate::error::Result;
+use cllm_kernels::layer_norm::Stats;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{grow, product};
-use cllm_kernels::norm::Stats;
 
 /// Intermediate results of one layer for T rows.
 #[derive(Debug, Default)]
@@ -47,38 +47,38 @@ pub struct Activations {
     pub delta: Floats,
 }
 
-/// Which intermediate results a pass must leave behind.
+/// Which intermediate results a pass saves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// All of them, for the backward pass.
-    EveryLayer,
+pub enum Save {
+    /// Those of every layer, for the backward pass.
+    ForBackward,
     /// Only the final ones.
     Nothing,
 }
 
 impl Activations {
     /// Makes room for `rows` rows of `model`; what is there already is used again.
-    pub fn reserve(&mut self, model: &ModelRef, rows: usize, keep: Keep) -> Result<()> {
+    pub fn reserve(&mut self, model: &ModelRef, rows: usize, save: Save) -> Result<()> {
         const WHAT: &str = "the activations";
         let d = model.dim;
-        let count = match keep {
-            Keep::EveryLayer => model.params.layers.len(),
-            Keep::Nothing => model.params.layers.len().min(1),
+        let count = match save {
+            Save::ForBackward => model.params.layers.len(),
+            Save::Nothing => model.params.layers.len().min(1),
         };
         let width = product(WHAT, &[rows, d])?;
         if self.layers.len() < count {
             self.layers.resize_with(count, LayerActivations::default);
         }
         for (l, a) in self.layers.iter_mut().enumerate().take(count) {
-            let (hidden, heads) = match keep {
-                Keep::EveryLayer => {
+            let (hidden, heads) = match save {
+                Save::ForBackward => {
                     let layer = &model.params.layers[l];
                     (
                         layer.feed_forward.as_ref().map_or(0, |ff| ff.hidden),
                         layer.attention.as_ref().map_or(0, |a| a.heads),
                     )
                 }
-                Keep::Nothing => (model.max_hidden(), model.max_heads()),
+                Save::Nothing => (model.max_hidden(), model.max_heads()),
             };
             for buffer in [&mut a.input, &mut a.normed1, &mut a.middle, &mut a.normed2] {
                 buffer.grow(WHAT, width)?;
@@ -87,14 +87,14 @@ impl Activations {
             grow(WHAT, &mut a.stats2, rows)?;
             if heads > 0 {
                 a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
-                if keep == Keep::EveryLayer {
+                if save == Save::ForBackward {
                     a.lse.grow(WHAT, product(WHAT, &[rows, heads])?)?;
                 }
             }
             if hidden > 0 {
                 let hidden = product(WHAT, &[rows, hidden])?;
                 a.hidden.grow(WHAT, hidden)?;
-                if keep == Keep::EveryLayer {
+                if save == Save::ForBackward {
                     a.slope.grow(WHAT, hidden)?;
                 }
             }

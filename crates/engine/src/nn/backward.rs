@@ -3,22 +3,20 @@
 
 use super::activations::{Activations, LayerActivations};
 use super::forward::qkv_heads;
-use super::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, ModelRef, Norm, Params,
-};
-use super::rows::{TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
+use super::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
+use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
-use cllm_kernels::matmul::{matmul, matmul_then};
+use cllm_kernels::layer_norm;
+use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
-use cllm_kernels::norm;
 use cllm_kernels::vector::{add_assign, multiply_assign};
 
-/// Memory of the backward pass, used again from call to call.
+/// Gradients of the activations, in memory that is used again from call to call.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct ActivationGradients {
     /// Gradient of n, `[T][d]`: what the loss leaves for [`backward`].
     pub dnormed: Floats,
     /// Gradient of the residual stream, `[T][d]`; after [`backward`] that of the input embeddings.
@@ -29,10 +27,11 @@ pub struct Scratch {
     hidden: Floats,
     /// Gradient of queries, keys and values, `[T][3d]`.
     qkv: Floats,
+    /// Partial sums over rows.
     partials: Floats,
 }
 
-impl Scratch {
+impl ActivationGradients {
     /// Makes room for `rows` rows of `model`.
     pub fn reserve(&mut self, model: &ModelRef, rows: usize) -> Result<()> {
         const WHAT: &str = "the backward pass";
@@ -50,7 +49,7 @@ impl Scratch {
     }
 }
 
-/// Gradients of everything below the output layer. `scratch.dnormed` holds the gradient of n, and
+/// Gradients of everything below the output layer. `activation_grads.dnormed` holds the gradient of n, and
 /// `grads.embeddings` that of the output matrix, to which the input embeddings' is added; all
 /// other tensors of `grads` are overwritten.
 pub fn backward(
@@ -60,52 +59,46 @@ pub fn backward(
     batch: usize,
     activations: &Activations,
     grads: &mut Params<&mut [f32]>,
-    scratch: &mut Scratch,
+    activation_grads: &mut ActivationGradients,
 ) -> Result<()> {
-    let rows = tokens.len();
-    scratch.reserve(model, rows)?;
-    pool.install(|| run(pool, model, tokens, batch, activations, grads, scratch));
+    let n = tokens.len();
+    activation_grads.reserve(model, n)?;
+    let pass = Pass { pool, batch, rows: n / batch.max(1), base: 0, d: model.dim };
+    pool.install(|| run(&pass, model, tokens, activations, grads, activation_grads));
     Ok(())
 }
 
 fn run(
-    pool: &Pool,
+    pass: &Pass,
     model: &ModelRef,
     tokens: &[u32],
-    batch: usize,
     activations: &Activations,
     grads: &mut Params<&mut [f32]>,
-    scratch: &mut Scratch,
+    activation_grads: &mut ActivationGradients,
 ) {
-    let (d, n) = (model.dim, tokens.len());
-    let per_sequence = n / batch.max(1);
-    scratch.dx[..n * d].fill(0.0);
-    let Scratch { dnormed, dx, partials, .. } = scratch;
-    norm_backward(
-        pool,
-        d,
-        &activations.output[..n * d],
-        &activations.output_stats,
-        &Norm { epsilon: DEFAULT_EPSILON, gamma: None, beta: None },
-        dnormed,
-        dx,
-        &mut Norm::default(),
-        partials,
-        0.0,
-    );
+    let (d, len) = (pass.d, pass.values());
+    let ActivationGradients { dnormed, dx, partials, .. } = activation_grads;
+    let dx = &mut dx[..len];
+    dx.fill(0.0);
+    let norm = NormInput {
+        x: &activations.output[..len],
+        stats: &activations.output_stats,
+        norm: &Norm::default(),
+    };
+    norm_backward(pass, norm, dnormed, dx, partials, &mut Norm::default(), Accumulate::Replace);
     let layers = model.params.layers.iter().zip(&mut grads.layers).zip(&activations.layers);
     for ((layer, grads), a) in layers.rev() {
-        layer_backward(pool, layer, a, d, batch, per_sequence, grads, scratch, 0.0);
+        layer_backward(pass, layer, a, grads, activation_grads, Accumulate::Replace);
     }
-    let dx = &scratch.dx[..n * d];
-    embedding_backward(pool, d, tokens, dx, grads.embeddings);
+    let dx = &activation_grads.dx[..len];
+    embedding_backward(pass, tokens, dx, grads.embeddings);
     if let Some(learned) = &mut grads.learned {
         // Positions beyond the table have no row in training: `Beyond::NoPosition`.
-        pool.chunks((learned, TASK_ROWS * d), |task, learned| {
+        pass.pool.chunks((learned, TASK_ROWS * d), |task, learned| {
             for (i, row) in learned.chunks_exact_mut(d).enumerate() {
                 let position = task * TASK_ROWS + i;
                 row.fill(0.0);
-                for dx in dx.chunks_exact(per_sequence * d) {
+                for dx in dx.chunks_exact(pass.rows * d) {
                     if let Some(dx) = dx.chunks_exact(d).nth(position) {
                         add_assign(row, dx);
                     }
@@ -117,11 +110,12 @@ fn run(
 
 /// Adds the rows of `dx` to the rows of their tokens. Each task owns some of the vocabulary, so
 /// that rows are added in the order of the batch.
-fn embedding_backward(pool: &Pool, d: usize, tokens: &[u32], dx: &[f32], embeddings: &mut [f32]) {
+fn embedding_backward(pass: &Pass, tokens: &[u32], dx: &[f32], embeddings: &mut [f32]) {
     const TASKS: usize = 16;
+    let d = pass.d;
     let vocab = embeddings.len() / d;
     let owned = vocab.div_ceil(TASKS).max(1);
-    pool.chunks((embeddings, owned * d), |task, rows| {
+    pass.pool.chunks((embeddings, owned * d), |task, rows| {
         for (token, dx) in tokens.iter().zip(dx.chunks_exact(d)) {
             let row = (*token as usize).wrapping_sub(task * owned);
             if let Some(row) = rows.chunks_exact_mut(d).nth(row) {
@@ -131,70 +125,37 @@ fn embedding_backward(pool: &Pool, d: usize, tokens: &[u32], dx: &[f32], embeddi
     });
 }
 
-/// One layer: `scratch.dx` is the gradient of what leaves it and becomes that of what enters it.
-/// With `beta` 1 the gradients are added to `grads`, with 0 they overwrite it.
+/// One layer: `activation_grads.dx` is the gradient of what leaves it and becomes that of what enters
+/// it. Its parameters' gradients overwrite `grads` or are added to it.
 pub fn layer_backward(
-    pool: &Pool,
+    pass: &Pass,
     layer: &Layer<&[f32]>,
     a: &LayerActivations,
-    d: usize,
-    batch: usize,
-    rows: usize,
     grads: &mut Layer<&mut [f32]>,
-    scratch: &mut Scratch,
-    beta: f32,
+    activation_grads: &mut ActivationGradients,
+    accumulate: Accumulate,
 ) {
-    let n = batch * rows;
-    let Scratch { dx, branch, hidden, qkv, partials, .. } = scratch;
-    let dx = &mut dx[..n * d];
-
-    if let (Some(ff), Some(grad)) = (&layer.feed_forward, &mut grads.feed_forward) {
-        feed_forward_backward(pool, ff, a, n, d, dx, grad, hidden, branch, partials, beta);
-        let (norm, grad) = (&layer.norm2, &mut grads.norm2);
-        norm_backward(
-            pool,
-            d,
-            &a.middle[..n * d],
-            &a.stats2,
-            norm,
-            branch,
-            dx,
-            grad,
-            partials,
-            beta,
-        );
-    } else if beta == 0.0 {
+    let (n, d, len) = (pass.n(), pass.d, pass.values());
+    if let (Some(ff), Some(grads_ff)) = (&layer.feed_forward, &mut grads.feed_forward) {
+        feed_forward_backward(pass, ff, a, grads_ff, activation_grads, accumulate);
+        let ActivationGradients { dx, branch, partials, .. } = activation_grads;
+        let norm = NormInput { x: &a.middle[..len], stats: &a.stats2, norm: &layer.norm2 };
+        let dx = &mut dx[..len];
+        norm_backward(pass, norm, branch, dx, partials, &mut grads.norm2, accumulate);
+    } else if accumulate == Accumulate::Replace {
         clear(&mut grads.norm2);
     }
 
-    if let (Some(w), Some(grad)) = (&layer.attention, &mut grads.attention) {
-        let shape = attention::Shape {
-            batch,
-            rows,
-            base: 0,
-            heads: w.heads,
-            head_dim: w.head_dim,
-            causal: true,
-        };
-        let heads = qkv_heads(&a.qkv, rows, d);
-        let dqkv = &mut qkv[..n * 3 * d];
-        let lse = &a.lse[..n * w.heads];
-        attention::backward(pool, &shape, heads, lse, dx, dqkv, 3 * d, [0, d, 2 * d]);
-        projection_backward(pool, w, &a.normed1, n, d, dqkv, grad, branch, beta);
-        let (norm, grad) = (&layer.norm1, &mut grads.norm1);
-        norm_backward(
-            pool,
-            d,
-            &a.input[..n * d],
-            &a.stats1,
-            norm,
-            branch,
-            dx,
-            grad,
-            partials,
-            beta,
-        );
-    } else if beta == 0.0 {
+    if let (Some(w), Some(grads_w)) = (&layer.attention, &mut grads.attention) {
+        let ActivationGradients { dx, branch, qkv, partials, .. } = activation_grads;
+        let (dx, dqkv) = (&mut dx[..len], &mut qkv[..3 * len]);
+        let (call, heads) = (pass.attention(w), qkv_heads(&a.qkv, pass.rows, d));
+        let (lse, columns) = (&a.lse[..n * w.heads], [0, d, 2 * d]);
+        attention::backward(pass.pool, &call, heads, lse, dx, dqkv, 3 * d, columns);
+        projection_backward(pass, w, &a.normed1, dqkv, grads_w, branch, accumulate);
+        let norm = NormInput { x: &a.input[..len], stats: &a.stats1, norm: &layer.norm1 };
+        norm_backward(pass, norm, branch, dx, partials, &mut grads.norm1, accumulate);
+    } else if accumulate == Accumulate::Replace {
         clear(&mut grads.norm1);
     }
 }
@@ -205,65 +166,61 @@ fn clear(norm: &mut Norm<&mut [f32]>) {
     }
 }
 
-/// y = W2·GELU(W1·x + b1) + b2: `dx` is the gradient of y, `branch` receives that of x.
+/// y = W2·GELU(W1·x + b1) + b2: of `activation_grads`, `dx` is the gradient of y, and `branch` receives
+/// that of x.
 fn feed_forward_backward(
-    pool: &Pool,
+    pass: &Pass,
     ff: &FeedForward<&[f32]>,
     a: &LayerActivations,
-    n: usize,
-    d: usize,
-    dx: &[f32],
     grads: &mut FeedForward<&mut [f32]>,
-    hidden: &mut [f32],
-    branch: &mut [f32],
-    partials: &mut [f32],
-    beta: f32,
+    activation_grads: &mut ActivationGradients,
+    accumulate: Accumulate,
 ) {
-    let width = ff.hidden;
-    let dy = mat(dx, n, d);
-    matmul(pool, mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), beta);
+    let (pool, n, d, width) = (pass.pool, pass.n(), pass.d, ff.hidden);
+    let ActivationGradients { dx: dy, branch, hidden, partials, .. } = activation_grads;
     if let Some(b2) = &mut grads.b2 {
-        sum_rows(pool, b2, dx, n, partials, beta);
+        sum_rows(pass, b2, dy, partials, accumulate);
     }
+    let dy = mat(dy, n, d);
+    matmul(pool, mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), accumulate);
     let dhidden = &mut hidden[..n * width];
     let through = |i: usize, j: usize, grad: &mut [f32], _: &mut [f32]| {
         multiply_assign(grad, &a.slope[i * width + j..]);
     };
     matmul_then(pool, mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
     if let Some(b1) = &mut grads.b1 {
-        sum_rows(pool, b1, dhidden, n, partials, beta);
+        sum_rows(pass, b1, dhidden, partials, accumulate);
     }
     let dhidden = mat(dhidden, n, width);
     let x = mat(&a.normed2, n, d);
-    matmul(pool, mat_mut(grads.w1, width, d), dhidden.t(), x, beta);
-    matmul(pool, mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), 0.0);
+    matmul(pool, mat_mut(grads.w1, width, d), dhidden.t(), x, accumulate);
+    matmul(pool, mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), Accumulate::Replace);
 }
 
-/// q, k, v = Wq·x, Wk·x, Wv·x: `branch` receives the gradient of x.
+/// q, k, v = Wq·x, Wk·x, Wv·x: `branch` receives the gradient of x from that of q, k and v
+/// `[n][3d]`.
 pub fn projection_backward(
-    pool: &Pool,
+    pass: &Pass,
     w: &Attention<&[f32]>,
     x: &[f32],
-    n: usize,
-    d: usize,
     dqkv: &[f32],
     grads: &mut Attention<&mut [f32]>,
     branch: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
+    let (pool, n, d) = (pass.pool, pass.n(), pass.d);
     let part = |i: usize| strided(&dqkv[i * d..], n, d, 3 * d);
     match (w.layout, w.joined) {
         (AttentionLayout::Full, joined) => {
             for (i, grad) in grads.qkv.iter_mut().enumerate() {
-                matmul(pool, mat_mut(grad, d, d), part(i).t(), mat(x, n, d), beta);
+                matmul(pool, mat_mut(grad, d, d), part(i).t(), mat(x, n, d), accumulate);
             }
             if let Some(joined) = joined {
-                let all = mat(dqkv, n, 3 * d);
-                matmul(pool, mat_mut(branch, n, d), all, mat(joined, 3 * d, d), 0.0);
+                let (dy, w) = (mat(dqkv, n, 3 * d), mat(joined, 3 * d, d));
+                matmul(pool, mat_mut(branch, n, d), dy, w, Accumulate::Replace);
             } else {
                 for (i, w) in w.qkv.iter().enumerate() {
-                    let beta = if i == 0 { 0.0 } else { 1.0 };
-                    matmul(pool, mat_mut(branch, n, d), part(i), mat(w, d, d), beta);
+                    matmul(pool, mat_mut(branch, n, d), part(i), mat(w, d, d), replace_first(i));
                 }
             }
         }
@@ -274,39 +231,50 @@ pub fn projection_backward(
                 for (head, (w, grad)) in blocks.enumerate() {
                     let dy = strided(&dqkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
-                    matmul(pool, mat_mut(grad, h, h), dy.t(), x, beta);
+                    matmul(pool, mat_mut(grad, h, h), dy.t(), x, accumulate);
                     let out = strided_mut(&mut branch[head * h..], n, h, d);
-                    matmul(pool, out, dy, mat(w, h, h), if i == 0 { 0.0 } else { 1.0 });
+                    matmul(pool, out, dy, mat(w, h, h), replace_first(i));
                 }
             }
         }
     }
 }
 
-/// Adds the gradient through a norm to `dx`: `dy` is that of its result, `x` its input.
+/// For sums of several products.
+pub(super) fn replace_first(i: usize) -> Accumulate {
+    if i == 0 { Accumulate::Replace } else { Accumulate::Add }
+}
+
+/// What went into a layer norm.
+struct NormInput<'a> {
+    /// `[n][d]`.
+    x: &'a [f32],
+    /// Of the rows of x.
+    stats: &'a [layer_norm::Stats],
+    norm: &'a Norm<&'a [f32]>,
+}
+
+/// Adds the gradient through a norm to `dx`: `dy` is that of its result.
 fn norm_backward(
-    pool: &Pool,
-    d: usize,
-    x: &[f32],
-    stats: &[norm::Stats],
-    norm: &Norm<&[f32]>,
+    pass: &Pass,
+    NormInput { x, stats, norm }: NormInput,
     dy: &[f32],
     dx: &mut [f32],
-    grads: &mut Norm<&mut [f32]>,
     partials: &mut [f32],
-    beta: f32,
+    grads: &mut Norm<&mut [f32]>,
+    accumulate: Accumulate,
 ) {
-    let n = x.len() / d;
+    let (n, d) = (pass.n(), pass.d);
     // One partial sum of dγ and dβ for each task's rows.
     let partials = &mut partials[..partials_len(n, 2 * d)];
     let (has_gamma, has_beta) = (grads.gamma.is_some(), grads.beta.is_some());
-    pool.chunks2((dx, TASK_ROWS * d), (&mut *partials, 2 * d), |task, dx, partial| {
+    pass.pool.chunks2((dx, TASK_ROWS * d), (&mut *partials, 2 * d), |task, dx, partial| {
         let (dgamma, dbeta) = partial.split_at_mut(d);
         dgamma.fill(0.0);
         dbeta.fill(0.0);
         for (i, dx) in dx.chunks_exact_mut(d).enumerate() {
             let t = task * TASK_ROWS + i;
-            norm::backward(
+            layer_norm::backward(
                 &x[t * d..][..d],
                 stats[t],
                 norm.gamma,
@@ -319,7 +287,7 @@ fn norm_backward(
     });
     for (grad, offset) in [(&mut grads.gamma, 0), (&mut grads.beta, d)] {
         if let Some(grad) = grad {
-            if beta == 0.0 {
+            if accumulate == Accumulate::Replace {
                 grad.fill(0.0);
             }
             for partial in partials.chunks_exact(2 * d) {

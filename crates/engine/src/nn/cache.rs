@@ -126,7 +126,7 @@ mod tests {
         };
         let layers = [layer.clone(), layer].into_iter().collect();
         let params = Params { embeddings: &[][..], layers, learned: None };
-        ModelRef { vocab: 0, dim, max_length, spiral: None, params }
+        ModelRef { version: 0, vocab: 0, dim, max_length, spiral: None, params }
     }
 
     /// One position: keys `10·position + layer`, values with half a unit more.

@@ -1,12 +1,13 @@
 //! Cross-entropy of the next token, its gradient, and the two products of the output layer, in
 //! chunks of rows: memory does not grow with batch × vocabulary.
 
+use super::backward::replace_first;
 use super::model::ModelRef;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -42,7 +43,7 @@ impl<'a> Targets<'a> {
 
 /// Memory for [`evaluate`] and [`gradient`], used again from call to call.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct LossBuffers {
     logits: Floats,
     losses: Floats,
 }
@@ -51,7 +52,7 @@ fn chunk_rows(vocab: usize) -> usize {
     (CHUNK_LOGITS / vocab.max(1)).next_multiple_of(32).clamp(32, 512)
 }
 
-impl Scratch {
+impl LossBuffers {
     fn reserve(&mut self, rows: usize, vocab: usize) -> Result<()> {
         let chunk = product("the logits", &[chunk_rows(vocab).min(rows), vocab])?;
         self.logits.grow("the logits", chunk)?;
@@ -66,10 +67,10 @@ pub fn evaluate(
     model: &ModelRef,
     normed: &[f32],
     targets: Targets,
-    scratch: &mut Scratch,
+    buffers: &mut LossBuffers,
 ) -> Result<f64> {
     let rows = checked_rows(model, normed, targets)?;
-    scratch.reserve(rows, model.vocab)?;
+    buffers.reserve(rows, model.vocab)?;
     pool.install(|| {
         chunks(
             pool,
@@ -77,12 +78,12 @@ pub fn evaluate(
             normed,
             targets,
             rows,
-            scratch,
+            buffers,
             |row, target| log_sum_exp(row) - row[target],
             |_, _, _| {},
         );
     });
-    Ok(mean(model, targets, &scratch.losses[..rows]))
+    Ok(mean(model, targets, &buffers.losses[..rows]))
 }
 
 /// The same, and its gradient: `dnormed` `[T][d]` and `dembeddings` `[V][d]` are overwritten.
@@ -91,12 +92,12 @@ pub fn gradient(
     model: &ModelRef,
     normed: &[f32],
     targets: Targets,
-    scratch: &mut Scratch,
+    buffers: &mut LossBuffers,
     dnormed: &mut [f32],
     dembeddings: &mut [f32],
 ) -> Result<f64> {
     let rows = checked_rows(model, normed, targets)?;
-    scratch.reserve(rows, model.vocab)?;
+    buffers.reserve(rows, model.vocab)?;
     let (d, vocab) = (model.dim, model.vocab);
     let counted = targets.count(vocab);
     let scale = if counted == 0 { 0.0 } else { 1.0 / counted as f32 };
@@ -107,19 +108,24 @@ pub fn gradient(
             normed,
             targets,
             rows,
-            scratch,
+            buffers,
             |row, target| loss_gradient(row, target, scale),
             |first, count, dlogits| {
                 let dlogits = mat(dlogits, count, vocab);
                 let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
-                matmul(pool, out, dlogits, mat(model.params.embeddings, vocab, d), 0.0);
+                matmul(
+                    pool,
+                    out,
+                    dlogits,
+                    mat(model.params.embeddings, vocab, d),
+                    Accumulate::Replace,
+                );
                 let x = mat(&normed[first * d..], count, d);
-                let beta = if first == 0 { 0.0 } else { 1.0 };
-                matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, beta);
+                matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, replace_first(first));
             },
         );
     });
-    Ok(mean(model, targets, &scratch.losses[..rows]))
+    Ok(mean(model, targets, &buffers.losses[..rows]))
 }
 
 fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<usize> {
@@ -138,7 +144,7 @@ fn chunks(
     normed: &[f32],
     targets: Targets,
     rows: usize,
-    scratch: &mut Scratch,
+    buffers: &mut LossBuffers,
     row_loss: impl Fn(&mut [f32], usize) -> f32 + Sync + Send,
     mut after: impl FnMut(usize, usize, &[f32]),
 ) {
@@ -146,9 +152,9 @@ fn chunks(
     let step = chunk_rows(vocab);
     for first in (0..rows).step_by(step) {
         let count = step.min(rows - first);
-        let logits = &mut scratch.logits[..count * vocab];
+        let logits = &mut buffers.logits[..count * vocab];
         linear(pool, logits, &normed[first * d..], model.params.embeddings, count, d, vocab);
-        let losses = &mut scratch.losses[first..first + count];
+        let losses = &mut buffers.losses[first..first + count];
         pool.chunks2((logits, 4 * vocab), (losses, 4), |task, logits, losses| {
             for (i, (row, loss)) in logits.chunks_exact_mut(vocab).zip(losses).enumerate() {
                 *loss = match targets.counted(first + task * 4 + i, vocab) {
@@ -160,7 +166,7 @@ fn chunks(
                 };
             }
         });
-        after(first, count, &scratch.logits[..count * vocab]);
+        after(first, count, &buffers.logits[..count * vocab]);
     }
 }
 

@@ -7,7 +7,7 @@ pub mod activations;
 pub mod backward;
 pub mod cache;
 pub mod forward;
-pub mod init;
 pub mod loss;
-pub mod model;
 pub mod rows;
+
+pub use crate::model::{init, params as model};

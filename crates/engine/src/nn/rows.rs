@@ -1,13 +1,53 @@
 //! Matrices of rows: linear maps and sums over rows.
 
+use super::model::Attention;
 use cllm_kernels::Pool;
-use cllm_kernels::matmul::matmul;
+use cllm_kernels::attention;
+use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::vector::add_assign;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 /// Rows that one task of a row-wise pass works on, and that one partial sum over rows covers.
 /// Fixed, so that sums don't depend on the number of threads.
 pub const TASK_ROWS: usize = 32;
+
+/// What the functions of a pass over rows share.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// The threads.
+    pub pool: &'a Pool,
+    /// B: sequences, which don't see each other.
+    pub batch: usize,
+    /// Rows of each sequence.
+    pub rows: usize,
+    /// Positions that come before the first row of each sequence.
+    pub base: usize,
+    /// d: values of a row.
+    pub d: usize,
+}
+
+impl<'a> Pass<'a> {
+    /// A pass over one sequence from its first position on.
+    pub fn one(pool: &'a Pool, rows: usize, d: usize) -> Self {
+        Self { pool, batch: 1, rows, base: 0, d }
+    }
+
+    /// n: rows of all sequences.
+    pub fn n(&self) -> usize {
+        self.batch * self.rows
+    }
+
+    /// n·d: values of all rows.
+    pub fn values(&self) -> usize {
+        self.n() * self.d
+    }
+
+    /// The sizes of causal attention in this pass.
+    pub fn attention<T>(&self, w: &Attention<T>) -> attention::Call {
+        let Self { batch, rows, base, .. } = *self;
+        attention::Call { batch, rows, base, heads: w.heads, head_dim: w.head_dim, causal: true }
+    }
+}
 
 /// `rows`×`cols` values, row by row. `data` may be longer.
 pub fn mat(data: &[f32], rows: usize, cols: usize) -> ArrayView2<'_, f32> {
@@ -54,7 +94,7 @@ pub fn linear(
     outputs: usize,
 ) {
     let out = mat_mut(out, n, outputs);
-    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), 0.0);
+    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), Accumulate::Replace);
 }
 
 /// Space for the partial sums of [`sum_rows`].
@@ -62,29 +102,29 @@ pub fn partials_len(rows: usize, cols: usize) -> usize {
     rows.div_ceil(TASK_ROWS) * cols
 }
 
-/// out = beta·out + Σ of the rows of `data`, in a fixed order; beta is 0 or 1.
+/// out = Σ of the rows of `data` `[n][out.len()]`, in a fixed order, or out += it. `partials` has
+/// [`partials_len`] values.
 pub fn sum_rows(
-    pool: &Pool,
+    pass: &Pass,
     out: &mut [f32],
     data: &[f32],
-    rows: usize,
     partials: &mut [f32],
-    beta: f32,
+    accumulate: Accumulate,
 ) {
-    let cols = out.len();
+    let (n, cols) = (pass.n(), out.len());
     if cols == 0 {
         return;
     }
-    let partials = &mut partials[..partials_len(rows, cols)];
-    pool.chunks((partials, cols), |task, partial| {
+    let partials = &mut partials[..partials_len(n, cols)];
+    pass.pool.chunks((partials, cols), |task, partial| {
         partial.fill(0.0);
         let first = task * TASK_ROWS;
-        let last = rows.min(first + TASK_ROWS);
+        let last = n.min(first + TASK_ROWS);
         for row in data[first * cols..last * cols].chunks_exact(cols) {
             add_assign(partial, row);
         }
     });
-    if beta == 0.0 {
+    if accumulate == Accumulate::Replace {
         out.fill(0.0);
     }
     for partial in partials.chunks_exact(cols) {

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970; 0 where the clock stands before.
-pub fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
 /// Now, as `2026-01-31 23:59:59 UTC`.
 pub fn now() -> String {
-    utc(unix_seconds())
+    utc(unix_now())
+}
+
+/// Now, in seconds since 1970; 0 on a machine whose clock is before that.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 /// Seconds since 1970 as a date and time. Days are turned into the civil calendar as in Hinnant,

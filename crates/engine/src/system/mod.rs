@@ -1,4 +1,6 @@
-//! What the operating system tells: the date, the memory of the process.
+//! What the operating system does and tells: files replaced whole, the date, the memory of the
+//! process.
 
+pub mod atomic;
 pub mod date;
 pub mod memory;

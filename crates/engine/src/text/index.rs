@@ -43,7 +43,7 @@ pub fn scan(words: &(impl Words + ?Sized), word: &[u8]) -> Option<u32> {
 }
 
 /// Hash index over the strings of one vocabulary, kept between calls.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct WordIndex {
     hasher: DefaultHashBuilder,
     /// The first id of each string.
@@ -57,7 +57,8 @@ impl WordIndex {
         self.hasher.hash_one(word)
     }
 
-    fn probe(&self, words: &(impl Words + ?Sized), word: &[u8]) -> Option<u32> {
+    /// The first id of `word`, for strings that nothing changed since they were indexed.
+    pub(crate) fn probe(&self, words: &(impl Words + ?Sized), word: &[u8]) -> Option<u32> {
         let same = |&id: &u32| words.is(id, word);
         self.first.find(self.hash(Some(word)), same).copied()
     }

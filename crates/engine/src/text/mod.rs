@@ -9,6 +9,12 @@ pub mod files;
 pub mod index;
 pub mod split;
 pub mod vocab;
+mod vocabulary;
+mod word_list;
+
+pub use dataset::Dataset;
+pub use vocabulary::Vocabulary;
+pub use word_list::WordList;
 
 /// The words that every vocabulary starts with; the id of each is its place here.
 pub const SPECIALS: [&[u8]; 5] = [b"<PAD>", b"<UNK>", b"<BOS>", b"<EOS>", b"<MASK>"];

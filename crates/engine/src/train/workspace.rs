@@ -1,10 +1,10 @@
 //! One pass of training: forward, loss, backward, in memory that is used again.
 
 use crate::error::Result;
-use crate::nn::activations::{Activations, Keep};
-use crate::nn::backward;
-use crate::nn::forward::{self, Beyond, Past};
-use crate::nn::loss::{self, Targets};
+use crate::nn::activations::{Activations, Save};
+use crate::nn::backward::{self, ActivationGradients};
+use crate::nn::forward::{self, Beyond};
+use crate::nn::loss::{self, LossBuffers, Targets};
 use crate::nn::model::{ModelRef, Params};
 use cllm_kernels::Pool;
 
@@ -13,9 +13,9 @@ use cllm_kernels::Pool;
 pub struct Workspace {
     /// What the latest forward pass computed.
     pub activations: Activations,
-    /// Memory of the backward pass; `dx` is the gradient of the input embeddings.
-    pub backward: backward::Scratch,
-    loss: loss::Scratch,
+    /// What the latest backward pass computed; `dx` is the gradient of the input embeddings.
+    pub backward: ActivationGradients,
+    loss: LossBuffers,
 }
 
 impl Workspace {
@@ -33,8 +33,8 @@ impl Workspace {
             tokens,
             batch,
             &mut self.activations,
-            Keep::EveryLayer,
-            Past::None,
+            Save::ForBackward,
+            None,
             Beyond::NoPosition,
         )
     }
@@ -60,8 +60,8 @@ impl Workspace {
             &mut self.backward.dnormed,
             grads.embeddings,
         )?;
-        let Self { activations, backward: scratch, .. } = self;
-        backward::backward(pool, model, tokens, batch, activations, grads, scratch)?;
+        let Self { activations, backward: activation_grads, .. } = self;
+        backward::backward(pool, model, tokens, batch, activations, grads, activation_grads)?;
         Ok(mean)
     }
 
@@ -78,8 +78,8 @@ impl Workspace {
         let (mut sum, mut counted) = (0.0, 0);
         let mut run = |tokens: &[u32], targets: &[u32], batch: usize| -> Result<()> {
             let a = &mut self.activations;
-            let (keep, beyond) = (Keep::Nothing, Beyond::NoPosition);
-            forward::forward(pool, model, tokens, batch, a, keep, Past::None, beyond)?;
+            let (save, beyond) = (Save::Nothing, Beyond::NoPosition);
+            forward::forward(pool, model, tokens, batch, a, save, None, beyond)?;
             let targets = Targets::all(targets);
             let count = targets.count(model.vocab);
             let mean = loss::evaluate(pool, model, &a.normed, targets, &mut self.loss)?;

@@ -105,6 +105,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
 impl Owned {
     pub fn view(&self) -> ModelRef<'_> {
         ModelRef {
+            version: 0,
             vocab: self.vocab,
             dim: self.dim,
             max_length: self.max_length,

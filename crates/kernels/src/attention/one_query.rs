@@ -1,10 +1,10 @@
 //! One query over all keys: decoding. What counts is to read each key and value once, in the order
 //! in which they lie.
 
-use super::{Heads, Shape, exponentials};
-use crate::arch::vector::{Vector, product_sum, vector_fn};
+use super::{Call, Heads, exponentials};
+use crate::arch::{Vector, product_sum, simd, vector_fn};
 use crate::math::{REGISTER, fma};
-use crate::memory::scratch::{self, Use};
+use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::vector::{axpy, scale};
 
@@ -17,7 +17,7 @@ const MOST_PARTS: usize = 64;
 ///
 /// The parts are computed as if their keys were all, and weighted by their share of the whole
 /// softmax (Dao et al., "Flash-Decoding for long-context inference", 2023).
-pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
+pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: &mut [f32]) {
     let (h, d, keys) = (s.head_dim, out.len(), s.keys());
     let size = PART.max(keys.div_ceil(MOST_PARTS));
     // A part: its values weighted by e^(score − max), then for each head max and Σ e^(score − max).
@@ -25,14 +25,14 @@ pub(super) fn forward(pool: &Pool, s: &Shape, q: Heads, k: Heads, v: Heads, out:
     let serial = Pool::serial();
     let pool = if keys * d < 1 << 14 { &serial } else { pool };
     // Room for all parts, so that a context that grows asks for memory once.
-    scratch::with(Use::Heads, MOST_PARTS * len, |all| {
+    scratch::with(Buffer::Heads, MOST_PARTS * len, |all| {
         let all = &mut all[..keys.div_ceil(size) * len];
         pool.chunks((&mut *all, len), |part, result| {
             let first = part * size;
             let keys = size.min(keys - first);
             let row = keys.next_multiple_of(REGISTER);
             let (values, shares) = result.split_at_mut(d);
-            scratch::with(Use::Scores, s.heads * row, |scores| {
+            scratch::with(Buffer::Scores, s.heads * row, |scores| {
                 let keys_of_part = &k.data[first * k.row..];
                 query_scores(&q.data[..d], keys_of_part, k.row, h, &mut *scores, row, keys);
                 let rows = scores.chunks_exact_mut(row).zip(shares.chunks_exact_mut(2));

@@ -1,27 +1,27 @@
 //! The products of attention: their matrices are parts of rows of wider buffers, and of each only
 //! what a causal pass needs is computed.
 
-use crate::tile::{Kernels, Panel, Tile};
+use crate::tile::{Panel, Tile, Tiles};
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// Panels of the transposed rows of a head: what scores are products with.
 ///
 /// # Safety
 /// `panels` has room for [`panels_len`] floats, and `x` for `keys` rows of the head.
-pub(super) unsafe fn pack_transposed(kernels: &Kernels, x: ArrayView2<f32>, panels: &mut [f32]) {
+pub(super) unsafe fn pack_transposed(tiles: &Tiles, x: ArrayView2<f32>, panels: &mut [f32]) {
     let (keys, h) = x.dim();
-    let (width, row) = (kernels.panel(), x.strides()[0].unsigned_abs());
+    let (width, row) = (tiles.panel(), x.strides()[0].unsigned_abs());
     let all = Panel { b: x.as_ptr(), row: 1, column: row, k: h, columns: keys };
     for (j, panel) in panels.chunks_exact_mut(width * h).enumerate() {
         let columns = width.min(keys - j * width);
         // SAFETY: columns of the view; the chunk is one panel.
-        unsafe { kernels.pack(all.part(0, j * width, h, columns), panel.as_mut_ptr()) };
+        unsafe { tiles.pack(all.part(0, j * width, h, columns), panel.as_mut_ptr()) };
     }
 }
 
 /// Floats of the panels of `keys` rows of `h` values.
-pub(super) fn panels_len(kernels: &Kernels, keys: usize, h: usize) -> usize {
-    keys.next_multiple_of(kernels.panel()) * h
+pub(super) fn panels_len(tiles: &Tiles, keys: usize, h: usize) -> usize {
+    keys.next_multiple_of(tiles.panel()) * h
 }
 
 /// scores = q · the transposed rows in `panels`, for the queries of a block. A row is computed as
@@ -30,7 +30,7 @@ pub(super) fn panels_len(kernels: &Kernels, keys: usize, h: usize) -> usize {
 /// # Safety
 /// `scores` has room for the rows, `panels` holds all keys that are seen.
 pub(super) unsafe fn products(
-    kernels: &Kernels,
+    tiles: &Tiles,
     q: ArrayView2<f32>,
     panels: &[f32],
     seen: impl Fn(usize) -> usize,
@@ -38,8 +38,8 @@ pub(super) unsafe fn products(
     row: usize,
 ) {
     let (count, h) = q.dim();
-    let width = kernels.panel();
-    let height = kernels.height(width);
+    let width = tiles.panel();
+    let height = tiles.height(width);
     for i in (0..count).step_by(height) {
         let rows = height.min(count - i);
         let columns = seen(i + rows - 1);
@@ -59,7 +59,7 @@ pub(super) unsafe fn products(
                 add: false,
             };
             // SAFETY: the caller's promise. The tile may be lower than a narrow one could be.
-            unsafe { kernels.tile(rows, &tile) };
+            unsafe { tiles.tile(rows, &tile) };
         }
     }
 }
@@ -75,7 +75,7 @@ pub(super) struct Weights<'a> {
 /// out_i (+)= Σ_p w_ip·x_p for the rows i of `out`, over the p in `range(first, count)`, a range
 /// that holds what the rows first..first+count need.
 pub(super) fn weighted(
-    kernels: &Kernels,
+    tiles: &Tiles,
     w: Weights,
     x: &Right,
     range: impl Fn(usize, usize) -> (usize, usize),
@@ -83,11 +83,11 @@ pub(super) fn weighted(
     add: bool,
 ) {
     let (m, h) = out.dim();
-    let width = kernels.panel();
+    let width = tiles.panel();
     let out_row = out.strides()[0].unsigned_abs();
     for j in (0..h).step_by(width) {
         let columns = width.min(h - j);
-        let height = kernels.height(columns);
+        let height = tiles.height(columns);
         for i in (0..m).step_by(height) {
             let rows = height.min(m - i);
             let (from, to) = range(i, rows);
@@ -110,7 +110,7 @@ pub(super) fn weighted(
             };
             // SAFETY: rows and columns of `out`; the weights were checked; `x` has rows up to `to`,
             // in whole registers.
-            unsafe { kernels.tile(rows, &tile) };
+            unsafe { tiles.tile(rows, &tile) };
         }
     }
 }
@@ -125,20 +125,20 @@ pub(super) struct Right {
 
 impl Right {
     /// Floats of the copy.
-    pub fn copy_len(kernels: &Kernels, rows: usize, h: usize) -> usize {
-        if Self::fits(kernels, h) { 0 } else { rows * h.next_multiple_of(kernels.lanes) }
+    pub fn copy_len(tiles: &Tiles, rows: usize, h: usize) -> usize {
+        if Self::fits(tiles, h) { 0 } else { rows * h.next_multiple_of(tiles.lanes) }
     }
 
-    fn fits(kernels: &Kernels, h: usize) -> bool {
-        h.is_multiple_of(kernels.lanes)
+    fn fits(tiles: &Tiles, h: usize) -> bool {
+        h.is_multiple_of(tiles.lanes)
     }
 
-    pub fn new(kernels: &Kernels, x: ArrayView2<f32>, copy: &mut [f32]) -> Self {
+    pub fn new(tiles: &Tiles, x: ArrayView2<f32>, copy: &mut [f32]) -> Self {
         let (rows, h) = x.dim();
-        if Self::fits(kernels, h) {
+        if Self::fits(tiles, h) {
             return Self { start: x.as_ptr(), row: x.strides()[0].unsigned_abs(), rows };
         }
-        let row = h.next_multiple_of(kernels.lanes);
+        let row = h.next_multiple_of(tiles.lanes);
         for (x, copy) in x.rows().into_iter().zip(copy.chunks_exact_mut(row)) {
             for (x, copy) in x.iter().zip(&mut *copy) {
                 *copy = *x;

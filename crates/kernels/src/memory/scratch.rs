@@ -4,9 +4,9 @@ use super::floats::Floats;
 use crate::error::Result;
 use std::cell::RefCell;
 
-/// What the memory is for; uses that are open at the same time have different names.
+/// What the memory is for; of those that are open at the same time each has another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum Buffer {
     /// All panels of a product.
     Panels,
     /// One panel of a task.
@@ -36,12 +36,12 @@ pub(crate) fn prepare() {
 }
 
 /// Runs `work` on `len` floats of this thread, whose content is arbitrary.
-pub(crate) fn with<R>(name: Use, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(crate) fn with<R>(buffer: Buffer, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     if len == 0 {
         return work(&mut []);
     }
     SCRATCH.with(|all| {
-        let mut scratch = all[name as usize].borrow_mut();
+        let mut scratch = all[buffer as usize].borrow_mut();
         // A panic becomes an error of the call; growing without asking would end the process.
         if let Err(error) = grow(&mut scratch, len) {
             panic!("{error}");

@@ -1,6 +1,11 @@
-//! Threads: pools of them, and the team that works on one loop together.
+//! Threads: pools of them ([`pool`]), loops over arrays (`chunks`), and the team that works on one
+//! loop together (`team`, with its model in `loom`).
 
+mod chunks;
+#[cfg(all(test, loom))]
+mod loom;
 pub mod pool;
+mod sync;
 mod team;
 
 pub use pool::{Pool, THREAD_NAME};

@@ -3,9 +3,11 @@
 
 use crate::error::{Error, Result};
 use crate::threads::MAX_THREADS;
-use crate::threads::team::Team;
+use crate::threads::sync;
+use crate::threads::team::{Shared, Team};
 use once_cell::sync::Lazy;
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -53,12 +55,8 @@ impl Pool {
             Self { threads, inner: Some(team), process: std::process::id(), handles: Vec::new() };
         // The calling thread is one of them.
         for index in 1..threads {
-            let shared = Arc::clone(&shared);
-            let thread = thread::Builder::new().name(format!("{THREAD_NAME}{index}"));
-            let handle = thread
-                .spawn(move || shared.work(index))
-                .map_err(|source| Error::Threads { threads, source })?;
-            pool.handles.push(handle);
+            let handle = start_thread(index, shared.clone());
+            pool.handles.push(handle.map_err(|source| Error::Threads { threads, source })?);
         }
         Ok(pool)
     }
@@ -109,60 +107,20 @@ impl Pool {
         }
     }
 
-    /// `work(i)` for each i below `tasks`.
+    /// `work(i)` once for each i below `tasks`, each on one of the threads. A panic of `work` reaches
+    /// the caller when all threads have left the loop.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
         match self.threads_here() {
             Some(team) if tasks > 1 => team.for_each(tasks, &work),
             _ => (0..tasks).for_each(work),
         }
     }
+}
 
-    /// `work(i, chunk)` for each chunk of `len` values of `a` (the last may be shorter).
-    pub fn chunks<A: Send>(
-        &self,
-        (a, len): (&mut [A], usize),
-        work: impl Fn(usize, &mut [A]) + Sync,
-    ) {
-        match self.threads_here() {
-            Some(team) if a.len() > len => team.chunks((a, len), work),
-            _ => a.chunks_mut(len).enumerate().for_each(|(i, a)| work(i, a)),
-        }
-    }
-
-    /// The same over two arrays in step.
-    pub fn chunks2<A: Send, B: Send>(
-        &self,
-        (a, a_len): (&mut [A], usize),
-        (b, b_len): (&mut [B], usize),
-        work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
-    ) {
-        match self.threads_here() {
-            Some(team) if a.len() > a_len => team.chunks2((a, a_len), (b, b_len), work),
-            _ => {
-                let chunks = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).enumerate();
-                chunks.for_each(|(i, (a, b))| work(i, a, b));
-            }
-        }
-    }
-
-    /// The same over three arrays in step.
-    pub fn chunks3<A: Send, B: Send, C: Send>(
-        &self,
-        (a, a_len): (&mut [A], usize),
-        (b, b_len): (&mut [B], usize),
-        (c, c_len): (&mut [C], usize),
-        work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
-    ) {
-        match self.threads_here() {
-            Some(team) if a.len() > a_len => {
-                team.chunks3((a, a_len), (b, b_len), (c, c_len), work);
-            }
-            _ => {
-                let chunks = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).zip(c.chunks_mut(c_len));
-                chunks.enumerate().for_each(|(i, ((a, b), c))| work(i, a, b, c));
-            }
-        }
-    }
+/// Starts member `index` of a team.
+fn start_thread(index: usize, shared: sync::Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let thread = thread::Builder::new().name(format!("{THREAD_NAME}{index}"));
+    thread.spawn(move || shared.work(index))
 }
 
 impl Drop for Pool {

@@ -1,22 +1,50 @@
-//! Threads that work on one loop together. They sleep between steps; inside a step
-//! ([`Team::step`]), where loops follow each other within microseconds, they wait for the next
-//! loop awake for a moment, since waking costs more than most of these loops.
+//! Threads that work on one loop together: the caller, who owns the loop, and the members.
 //!
-//! Each thread starts with a share of the tasks, the same one in every loop over as many tasks,
-//! so that what it wrote in one loop is in its own cache for the next. Who is done takes from the
-//! others' ends.
+//! ```text
+//! owner, for each loop                      member, until the end
+//!   write the job, cut the tasks in shares    wait until the number of the loop is a new one:
+//!   open the gate, raise the number             awake for a moment, then asleep
+//!   wake the members, if any sleeps           if the gate is open, enter: inside += 1
+//!   do tasks                                  do tasks
+//!   close the gate                            leave: inside -= 1
+//!   wait until nobody is inside:              wake the owner, if it sleeps and this one was the
+//!     awake for a moment, then asleep           last
+//!
+//! do tasks: those of one's own share from its front, then those of the others from their ends
+//! ```
+//!
+//! The job is written only while the gate is closed and nobody is inside, and read only inside. A
+//! member that comes late finds the gate closed and waits again: nobody waits for it.
+//!
+//! Each question that a thread asks before it sleeps is answered by one atomic word: `news` holds
+//! the number of the loop and the count of sleeping members, `gate` whether it is open, whether the
+//! owner sleeps and how many are inside. Of two changes of a word the later one sees the earlier
+//! one, so either the sleeper sees the news, or who brings them sees the sleeper. `loom.rs` tries
+//! this in every order that two or three threads can take.
+//!
+//! Inside a step ([`Team::step`]) loops follow each other within microseconds, and waking costs
+//! more than most of them; between steps all members sleep. The shares are the same in every loop
+//! over as many tasks, so that what a thread wrote in one loop is in its own cache for the next.
 
+use super::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering::*, SPINS,
+    UnsafeCell, spin_loop, token,
+};
+use crate::threads::MAX_THREADS;
 use std::any::Any;
-use std::cell::UnsafeCell;
-use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, TryLockError};
 
-/// Turns of a waiting loop before it sleeps: some 50 microseconds.
-const SPINS: usize = 2000;
-/// The bit of [`Shared::gate`] that lets threads in; the others count those inside.
+/// The bit of [`Shared::gate`] that lets threads in.
 const OPEN: usize = 1 << 31;
+/// The bit that says that the owner sleeps until nobody is inside.
+const AWAITED: usize = 1 << 30;
+/// The other bits: how many are inside.
+const INSIDE: usize = AWAITED - 1;
+
+/// One loop in [`Shared::news`]; what is below counts the sleepers.
+const LOOP: u64 = 1 << 16;
+const _: () = assert!((MAX_THREADS as u64) < LOOP && MAX_THREADS < INSIDE);
 
 /// A loop: `call(data, i)` for each i below `tasks`.
 #[derive(Clone, Copy)]
@@ -62,9 +90,9 @@ impl Share {
 
 /// What the threads share.
 pub(crate) struct Shared {
-    /// Grows with every loop.
-    generation: AtomicUsize,
-    /// Open while a loop may be joined.
+    /// The number of the latest loop, in units of [`LOOP`], and how many members sleep.
+    news: AtomicU64,
+    /// [`OPEN`] while a loop may be joined, [`AWAITED`], and how many members are inside.
     gate: AtomicUsize,
     /// The loop; written only while the gate is closed and nobody is inside.
     job: UnsafeCell<Job>,
@@ -74,10 +102,11 @@ pub(crate) struct Shared {
     /// Whether waiting threads stay awake for a moment.
     awake: AtomicBool,
     stop: AtomicBool,
-    sleepers: AtomicUsize,
-    owner_sleeps: AtomicBool,
+    /// Held while falling asleep and while waking others.
     lock: Mutex<()>,
+    /// Members sleep here.
     wake: Condvar,
+    /// The owner sleeps here.
     done: Condvar,
     /// Held by the thread whose step or loop is running.
     owner: Mutex<()>,
@@ -92,12 +121,6 @@ pub(crate) struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `job` is used only while the owner waits for the loop.
 unsafe impl Send for Shared {}
-
-/// A number that is different for every live thread.
-fn token() -> usize {
-    thread_local!(static PLACE: u8 = const { 0 });
-    PLACE.with(|place| std::ptr::from_ref(place).addr())
-}
 
 fn locked(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -130,15 +153,13 @@ impl Team {
         unsafe fn nothing(_: *const (), _: usize) {}
         let job = Job { call: nothing, data: std::ptr::null(), tasks: 0 };
         let shared = Arc::new(Shared {
-            generation: AtomicUsize::new(0),
+            news: AtomicU64::new(0),
             gate: AtomicUsize::new(0),
             job: UnsafeCell::new(job),
             shares: (0..threads.max(1)).map(|_| Share(AtomicU64::new(0))).collect(),
             panic: Mutex::new(None),
             awake: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            sleepers: AtomicUsize::new(0),
-            owner_sleeps: AtomicBool::new(false),
             lock: Mutex::new(()),
             wake: Condvar::new(),
             done: Condvar::new(),
@@ -160,8 +181,8 @@ impl Team {
     fn own(&self) -> Option<Step<'_>> {
         let owner = match self.shared.owner.try_lock() {
             Ok(owner) => owner,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return None,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
         };
         self.shared.owner_token.store(token(), Relaxed);
         Some(Step { shared: &self.shared, _owner: owner })
@@ -197,7 +218,7 @@ impl Team {
         // SAFETY: this thread is the owner and outside of a loop: the gate is closed, nobody is
         // inside. `run` returns only when that is so again.
         unsafe {
-            *shared.job.get() = job;
+            shared.job.with_mut(|place| *place = job);
             shared.run(job);
         }
         shared.looping.store(false, Relaxed);
@@ -220,27 +241,28 @@ impl Shared {
             share.set(job.tasks * i / threads, job.tasks * (i + 1) / threads);
         }
         self.gate.store(OPEN, Release);
-        self.generation.fetch_add(1, SeqCst);
-        if self.sleepers.load(SeqCst) > 0 {
+        let sleepers = self.news.fetch_add(LOOP, AcqRel) % LOOP;
+        if sleepers > 0 {
             let _lock = locked(&self.lock);
             self.wake.notify_all();
         }
         // SAFETY: the caller's promise.
         unsafe { self.tasks(job, 0) };
-        let mut inside = self.gate.fetch_and(!OPEN, SeqCst) & !OPEN;
+        let mut inside = self.gate.fetch_and(!OPEN, Acquire) & INSIDE;
         let mut spins = 0;
         while inside > 0 && spins < SPINS {
             spin_loop();
             spins += 1;
-            inside = self.gate.load(Acquire);
+            inside = self.gate.load(Acquire) & INSIDE;
         }
         if inside > 0 {
             let mut lock = locked(&self.lock);
-            self.owner_sleeps.store(true, SeqCst);
-            while self.gate.load(SeqCst) > 0 {
+            // The next loop clears the bit; until then nobody is inside to see it.
+            inside = self.gate.fetch_or(AWAITED, Acquire) & INSIDE;
+            while inside > 0 {
                 lock = self.done.wait(lock).unwrap_or_else(PoisonError::into_inner);
+                inside = self.gate.load(Acquire) & INSIDE;
             }
-            self.owner_sleeps.store(false, SeqCst);
         }
     }
 
@@ -269,117 +291,46 @@ impl Shared {
     pub fn work(&self, me: usize) {
         crate::memory::scratch::prepare();
         let mut seen = 0;
-        while let Some(generation) = self.wait(seen) {
-            seen = generation;
+        while let Some(number) = self.wait(seen) {
+            seen = number;
             let enter = |gate: usize| (gate & OPEN != 0).then_some(gate + 1);
             if self.gate.fetch_update(Acquire, Relaxed, enter).is_err() {
                 continue;
             }
             // SAFETY: inside, so that the owner waits before it changes the job.
-            unsafe { self.tasks(*self.job.get(), me) };
-            if self.gate.fetch_sub(1, SeqCst) == 1 && self.owner_sleeps.load(SeqCst) {
+            unsafe { self.tasks(self.job.with(|job| *job), me) };
+            if self.gate.fetch_sub(1, Release) == AWAITED + 1 {
                 let _lock = locked(&self.lock);
                 self.done.notify_all();
             }
         }
     }
 
-    /// Waits for a loop after `seen`; `None` at the end.
-    fn wait(&self, seen: usize) -> Option<usize> {
+    /// Waits for a loop after number `seen`; `None` at the end.
+    fn wait(&self, seen: u64) -> Option<u64> {
         let mut spins = 0;
         while self.awake.load(Relaxed) && spins < SPINS {
-            let generation = self.generation.load(Acquire);
-            if generation != seen {
-                return Some(generation);
+            let number = self.news.load(Acquire) / LOOP;
+            if number != seen {
+                return Some(number);
             }
             spin_loop();
             spins += 1;
         }
         let mut lock = locked(&self.lock);
-        self.sleepers.fetch_add(1, SeqCst);
-        let generation = loop {
+        let mut number = self.news.fetch_add(1, Acquire) / LOOP;
+        let found = loop {
             if self.stop.load(SeqCst) {
                 break None;
             }
-            let generation = self.generation.load(SeqCst);
-            if generation != seen {
-                break Some(generation);
+            if number != seen {
+                break Some(number);
             }
             lock = self.wake.wait(lock).unwrap_or_else(PoisonError::into_inner);
+            number = self.news.load(Acquire) / LOOP;
         };
-        self.sleepers.fetch_sub(1, SeqCst);
+        self.news.fetch_sub(1, Relaxed);
         drop(lock);
-        generation
-    }
-}
-
-/// An array cut into chunks that tasks take one each.
-pub(crate) struct Chunks<A> {
-    data: *mut A,
-    len: usize,
-    size: usize,
-}
-
-// SAFETY: every chunk is taken by one task.
-unsafe impl<A: Send> Sync for Chunks<A> {}
-
-impl<A> Chunks<A> {
-    fn new(data: &mut [A], size: usize) -> Self {
-        Self { data: data.as_mut_ptr(), len: data.len(), size: size.max(1) }
-    }
-
-    fn count(&self) -> usize {
-        self.len.div_ceil(self.size)
-    }
-
-    /// # Safety
-    /// The array is borrowed and chunk `i`, which exists, is taken once.
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn take(&self, i: usize) -> &mut [A] {
-        let first = i * self.size;
-        // SAFETY: inside the array; exclusive by the caller's promise.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.data.add(first), self.size.min(self.len - first))
-        }
-    }
-}
-
-impl Team {
-    /// `work(i, chunk)` for each chunk of `size` values (the last may be shorter).
-    pub fn chunks<A: Send>(
-        &self,
-        (a, size): (&mut [A], usize),
-        work: impl Fn(usize, &mut [A]) + Sync,
-    ) {
-        let a = Chunks::new(a, size);
-        // SAFETY: each index comes once.
-        self.for_each(a.count(), &|i| work(i, unsafe { a.take(i) }));
-    }
-
-    /// The same over two arrays in step, as long as both last.
-    pub fn chunks2<A: Send, B: Send>(
-        &self,
-        (a, a_size): (&mut [A], usize),
-        (b, b_size): (&mut [B], usize),
-        work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
-    ) {
-        let (a, b) = (Chunks::new(a, a_size), Chunks::new(b, b_size));
-        // SAFETY: each index comes once.
-        self.for_each(a.count().min(b.count()), &|i| unsafe { work(i, a.take(i), b.take(i)) });
-    }
-
-    /// The same over three.
-    pub fn chunks3<A: Send, B: Send, C: Send>(
-        &self,
-        (a, a_size): (&mut [A], usize),
-        (b, b_size): (&mut [B], usize),
-        (c, c_size): (&mut [C], usize),
-        work: impl Fn(usize, &mut [A], &mut [B], &mut [C]) + Sync,
-    ) {
-        let (a, b) = (Chunks::new(a, a_size), Chunks::new(b, b_size));
-        let c = Chunks::new(c, c_size);
-        let count = a.count().min(b.count()).min(c.count());
-        // SAFETY: each index comes once.
-        self.for_each(count, &|i| unsafe { work(i, a.take(i), b.take(i), c.take(i)) });
+        found
     }
 }

@@ -50,7 +50,7 @@ pub unsafe extern "C" fn cllm_header_init(
     new.context_length = 2048;
     new.symmetry_order = 12;
     new.golden_ratio = lattice::GOLDEN_RATIO;
-    new.timestamp = date::unix_seconds();
+    new.timestamp = date::unix_now();
     ffi::get_uninit(header, "header")?.write(new);
     Ok(())
 }

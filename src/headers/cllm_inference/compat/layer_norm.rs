@@ -5,8 +5,8 @@ use crate::headers::cllm::CLLMLayerNorm;
 use crate::model::build::free_blocks;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::model::{DEFAULT_EPSILON, Norm};
+use cllm_kernels::layer_norm;
 use cllm_kernels::memory::product;
-use cllm_kernels::norm;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 /// The parameters of a norm and its width.
@@ -45,7 +45,7 @@ unsafe fn layer_norm(
     let mut row = cllm_kernels::memory::filled("a row", dim)?;
     for i in 0..n {
         let x = ffi::slice(input.add(i * dim), dim, "input")?;
-        norm::forward(x, norm.epsilon, norm.gamma, norm.beta, &mut row);
+        layer_norm::forward(x, norm.epsilon, norm.gamma, norm.beta, &mut row);
         ffi::slice_mut(output.add(i * dim), dim, "output")?.copy_from_slice(&row);
     }
     Ok(())

@@ -6,16 +6,19 @@ use crate::headers::cllm_inference::attention::attention_view;
 use crate::headers::cllm_inference::feed_forward::dense_view;
 use crate::headers::cllm_inference::layer_norm::norm_view;
 use crate::headers::cllm_training::CLLMTraining;
-use crate::headers::cllm_training::state::with;
-use crate::model::view::model_of;
+use crate::headers::cllm_training::state::with_training;
 use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::Error;
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::backward::{Scratch, layer_backward};
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::backward::{ActivationGradients, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
 use cllm_engine::nn::model::{Attention, Layers, ModelRef, Params};
+use cllm_engine::nn::rows::Pass;
+use cllm_engine::train::Weights;
+use cllm_kernels::Pool;
+use cllm_kernels::layer_norm;
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::{filled, product};
-use cllm_kernels::norm;
 use cllm_kernels::vector::add_assign;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -24,7 +27,7 @@ use std::ffi::c_int;
 ///
 /// @param input        `[dim]`, what the norm was given.
 /// @param grad_output  `[dim]`.
-/// @param grad_input   `[dim]`, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   `[dim]`, overwritten; may be `grad_output`.
 /// @param grad_gamma, grad_beta  `[dim]`, added to; each may be NULL.
 ///
 /// # Safety
@@ -49,8 +52,8 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
     let dy = ffi::slice(grad_output, dim, "grad_output")?;
     let dgamma = ffi::slice_mut_opt(grad_gamma, dim, "grad_gamma")?;
     let dbeta = ffi::slice_mut_opt(grad_beta, dim, "grad_beta")?;
-    let stats = norm::stats(x, n.epsilon);
-    norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
+    let stats = layer_norm::stats(x, n.epsilon);
+    layer_norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
     ffi::slice_mut(grad_input, dim, "grad_input")?.copy_from_slice(&dx);
     Ok(())
 }
@@ -185,7 +188,7 @@ pub unsafe extern "C" fn cllm_embedding_backward(
 ///
 /// @param input        `[seq_len * d]`, the residual stream entering the layer.
 /// @param grad_output  `[seq_len * d]`, gradient of what leaves it.
-/// @param grad_input   the same size, overwritten; may be NULL, and may be `grad_output`.
+/// @param grad_input   the same size, overwritten; may be `grad_output`.
 ///
 /// The gradients of the layer's parameters are added to the training object's buffers, public and
 /// private. Activations are recomputed; those of the latest forward pass stay.
@@ -205,9 +208,9 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
     let n = ffi::positive(seq_len, "seq_len")?;
     let l = ffi::len(layer_idx, "layer_idx")?;
     // `grad_output` and `grad_input` are not viewed together.
-    with(training, |t, state| {
-        let plan = state.plan(t)?;
-        let model = model_of(&plan)?;
+    with_training(training, |t, state| {
+        let mut weights = state.buffers.view(t)?;
+        let (model, mut grads) = weights.pass()?;
         let (d, layers) = (model.dim, model.params.layers.len());
         if l >= layers {
             return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
@@ -217,18 +220,19 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
             return Err(Error::Null("grad_input"));
         }
         let x = ffi::slice(input, len, "input")?;
-        let mut scratch = Scratch::default();
-        scratch.reserve(&model, n)?;
-        scratch.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
-        let mut grads = state.gradients(t, &plan.params)?;
+        let mut activation_grads = ActivationGradients::default();
+        activation_grads.reserve(&model, n)?;
+        activation_grads.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
         let one = one_layer(&model, l);
         let mut activations = Activations::default();
-        activations.reserve(&one, n, Keep::EveryLayer)?;
-        let pool = std::sync::Arc::clone(&state.pool);
-        layer_forward(&pool, &one, x, &mut activations);
+        activations.reserve(&one, n, Save::ForBackward)?;
+        let pool = &Pool::serial();
+        layer_forward(pool, &one, x, &mut activations);
         let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
-        layer_backward(&pool, layer, a, d, 1, n, &mut grads.layers[l], &mut scratch, 1.0);
-        ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&scratch.dx[..len]);
+        let pass = Pass::one(pool, n, d);
+        let grads = &mut grads.layers[l];
+        layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
+        ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&activation_grads.dx[..len]);
         Ok(())
     })
 }

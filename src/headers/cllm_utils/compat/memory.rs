@@ -43,7 +43,7 @@ fn model_bytes(m: &CLLMModel) -> u64 {
 pub unsafe extern "C" fn cllm_estimate_memory(config: *const CLLMConfig) -> usize {
     let sizes = models::sizes(ffi::get(config, "config")?);
     let [v, d, l, f, s] =
-        [sizes.vocab, sizes.dim, sizes.layers, sizes.hidden, sizes.max_length].map(|n| n as u128);
+        [sizes.vocab, sizes.dim, sizes.layers, sizes.hidden, sizes.context].map(|n| n as u128);
     // Every factor is below 2^32 and a term has at most three of them and a small constant:
     // 128 bits hold the sum.
     let weights = v * d + l * (3 * d * d + 2 * d * f + 5 * d + f);

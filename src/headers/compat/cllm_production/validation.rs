@@ -17,7 +17,6 @@ use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 use std::ptr;
-use std::sync::Arc;
 
 impl Validation {
     /// Reads a text.
@@ -108,10 +107,7 @@ pub unsafe extern "C" fn evaluate_validation(
     val_set: *mut ValidationSet,
 ) -> f32 {
     let set = VALIDATION_SETS.get(val_set)?;
-    let pool = match TRAININGS.find(training)? {
-        Some(state) => Arc::clone(&lock(&state).pool),
-        None => Pool::shared(1)?,
-    };
+    TRAININGS.find(training)?;
     let set = lock(&set);
-    set.evaluate(ffi::get(training, "training")?, &pool)
+    set.evaluate(ffi::get(training, "training")?, &Pool::serial())
 }

@@ -2,6 +2,7 @@
 //! variance. Rows are independent.
 
 use super::math::{fma, sums};
+use crate::arch::simd;
 
 /// What the backward pass needs of one row.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,7 @@
 //! How a new model's parameters start.
 
-use super::model::{Kind, Params};
+use super::params::Params;
+use super::part::Part;
 use crate::rng::{Rng, fill_normal};
 
 /// Standard deviation of a new matrix in a model of width d. GPT-2 ("Language Models are
@@ -24,18 +25,18 @@ pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
     let sigma = sigma(d);
     let residual = sigma / (sublayers as f32).sqrt();
     params.map(|kind, _, t| match kind {
-        Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => fill_normal(rng, t, sigma),
-        Kind::Learned => fill_normal(rng, t, 0.02),
-        Kind::Value | Kind::W2 => fill_normal(rng, t, residual),
-        Kind::Gamma1 | Kind::Gamma2 => t.fill(1.0),
-        Kind::Bias1 | Kind::Bias2 | Kind::Beta1 | Kind::Beta2 => t.fill(0.0),
+        Part::Embeddings | Part::Query | Part::Key | Part::W1 => fill_normal(rng, t, sigma),
+        Part::Learned => fill_normal(rng, t, 0.02),
+        Part::Value | Part::W2 => fill_normal(rng, t, residual),
+        Part::Gamma1 | Part::Gamma2 => t.fill(1.0),
+        _ => t.fill(0.0),
     });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::model::{Attention, AttentionLayout, FeedForward, Layer, Norm};
+    use crate::model::params::{Attention, AttentionLayout, FeedForward, Layer, Norm};
     use crate::rng::seeded;
 
     const D: usize = 32;
@@ -95,10 +96,10 @@ mod tests {
         buffers.params().visit(|kind, layer, t| {
             let (mean, sigma) = moments(t);
             let expected = match kind {
-                Kind::Value | Kind::W2 => residual,
-                Kind::Embeddings | Kind::Query | Kind::Key | Kind::W1 => full,
-                Kind::Learned => 0.02,
-                Kind::Gamma1 | Kind::Gamma2 => {
+                Part::Value | Part::W2 => residual,
+                Part::Embeddings | Part::Query | Part::Key | Part::W1 => full,
+                Part::Learned => 0.02,
+                Part::Gamma1 | Part::Gamma2 => {
                     assert!(t.iter().all(|&x| x == 1.0), "{kind:?} {layer}");
                     return;
                 }

@@ -1,0 +1,57 @@
+//! How well a model predicts a text.
+
+use crate::error::{Error, Result};
+use crate::model::ModelRef;
+use crate::nn::loss::Targets;
+use crate::train::workspace::Workspace;
+use cllm_kernels::Pool;
+
+/// How well a model predicts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy in nats per token.
+    pub mean_loss: f64,
+    /// How many tokens were predicted.
+    pub tokens: usize,
+}
+
+impl Evaluation {
+    /// e^mean_loss: among how many equally likely tokens the model is undecided, in the mean.
+    pub fn perplexity(&self) -> f64 {
+        self.mean_loss.exp()
+    }
+}
+
+/// Mean loss of `ids`, such as held-out text, cut into windows of `window` tokens that don't see
+/// each other (the last one may be shorter). Token i + 1 is predicted from the tokens up to i of
+/// its window. The context that the model was trained with makes a good window. An id that the
+/// model has not is a token without an embedding, and is not counted where it is to be predicted.
+///
+/// The result is the same, bit for bit, for any number of threads.
+///
+/// ```
+/// use cllm_engine::{Model, ModelConfig, Pool, evaluate};
+///
+/// let config = ModelConfig { vocab: 8, dim: 16, heads: 2, hidden: 64, ..ModelConfig::default() };
+/// let model = Model::new(&config, 1)?;
+/// let held_out = [5, 6, 7, 5, 6, 7, 5, 6, 7];
+/// let result = evaluate(&Pool::serial(), &model.view(), &held_out, 4)?;
+/// assert_eq!(result.tokens, 8);
+/// // A model that knows nothing is undecided among all tokens.
+/// assert!((result.perplexity() - 8.0).abs() < 4.0);
+/// # Ok::<(), cllm_engine::Error>(())
+/// ```
+///
+/// # Errors
+/// Fewer than two ids; a window of 0; no memory.
+pub fn evaluate(pool: &Pool, model: &ModelRef, ids: &[u32], window: usize) -> Result<Evaluation> {
+    let Some((_, targets)) = ids.split_first().filter(|(_, rest)| !rest.is_empty()) else {
+        return Err(Error::argument("num_tokens", ids.len(), "2 or more"));
+    };
+    if window == 0 {
+        return Err(Error::argument("seq_len", 0, "1 or more"));
+    }
+    let input = &ids[..targets.len()];
+    let mean_loss = Workspace::default().evaluate(pool, model, input, targets, window)?;
+    Ok(Evaluation { mean_loss, tokens: Targets::all(targets).count(model.vocab) })
+}

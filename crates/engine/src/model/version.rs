@@ -1,0 +1,60 @@
+//! Which weights something was computed from: what the key/value cache and saved states compare.
+
+use super::params::ModelRef;
+
+/// Equal for the same weights in the same state. Two versions that differ are of weights that
+/// differ; the other way there is a gap: where the owner of the weights does not count
+/// ([`ModelRef::version`] stays as it is), the change of single values may go unnoticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct WeightsVersion {
+    /// [`ModelRef::version`].
+    counted: u64,
+    /// A hash of a few values of every tensor and of the numbers of heads: it changes when the
+    /// weights are replaced as a whole, or trained.
+    sampled: u64,
+}
+
+impl WeightsVersion {
+    /// The part that means the same in every process, so that a file can hold it.
+    pub fn portable(self) -> u64 {
+        self.sampled
+    }
+}
+
+impl ModelRef<'_> {
+    /// The version of the weights behind this view.
+    pub fn weights_version(&self) -> WeightsVersion {
+        let mut hash = self.sample();
+        for layer in &self.params.layers {
+            hash.add(layer.attention.as_ref().map_or(0, |a| a.heads as u64));
+        }
+        WeightsVersion { counted: self.version, sampled: hash.0 }
+    }
+
+    /// What earlier releases took for [`WeightsVersion::portable`]: without the heads.
+    pub(crate) fn weights_version_without_heads(&self) -> u64 {
+        self.sample().0
+    }
+
+    fn sample(&self) -> Fnv {
+        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+        let mut mix = |tensor: &[f32]| {
+            let step = (tensor.len() / 7).max(1);
+            for x in tensor.iter().step_by(step).chain(tensor.last()) {
+                hash.add(u64::from(x.to_bits()));
+            }
+        };
+        self.params.visit(|_, _, t| mix(t));
+        self.spiral.into_iter().for_each(&mut mix);
+        hash
+    }
+}
+
+/// FNV-1a, over words instead of bytes.
+struct Fnv(u64);
+
+impl Fnv {
+    fn add(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}

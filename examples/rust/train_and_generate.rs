@@ -1,0 +1,59 @@
+//! Trains a model on a text file, saves it, loads it, and lets it continue a prompt.
+
+use cllm_engine::generate::{Generator, GeneratorConfig};
+use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+use cllm_engine::{Dataset, Model, ModelConfig, Pool, Result, Vocabulary};
+use std::ops::ControlFlow;
+
+/// Sequences of a batch, and their length.
+const BATCH: (usize, usize) = (4, 16);
+
+fn train(text: &str) -> Result<Model> {
+    let vocabulary = Vocabulary::from_files([text], 10_000, 1)?;
+    let dataset = Dataset::from_files([text], &vocabulary)?;
+    let config = ModelConfig {
+        vocab: vocabulary.len(),
+        dim: 64,
+        layers: 2,
+        hidden: 256,
+        context: BATCH.1,
+        ..ModelConfig::default()
+    };
+    let mut model = Model::new(&config, 42)?; // The same seed gives the same model.
+    model.set_vocabulary(Some(vocabulary))?; // Its words travel with it.
+
+    let pool = Pool::shared(Pool::online())?;
+    let corpus = Corpus::new(dataset.ids(), BATCH.0, BATCH.1)?;
+    let mut weights = TrainingWeights::new(&mut model);
+    let mut trainer = Trainer::new(TrainerConfig::default());
+    for epoch in 1..=40 {
+        let run = trainer.epoch(&pool, &mut weights, &corpus, |_| ControlFlow::Continue(()))?;
+        if epoch % 10 == 0 {
+            println!("epoch {epoch}: loss {:.3}", run.mean_loss());
+        }
+    }
+    Ok(model)
+}
+
+fn speak(model: &Model, prompt: &str) -> Result<()> {
+    let words = GeneratorConfig::for_words(model); // <EOS> ends; special words are not drawn.
+    let config = GeneratorConfig { temperature: 0.5, max_tokens: 12, ..words };
+    let mut generator = Generator::new(config, 1)?;
+    generator.prompt_text(model, prompt.as_bytes())?;
+    print!("{prompt}");
+    for piece in generator.text(model)? {
+        print!("{}", String::from_utf8_lossy(&piece?));
+    }
+    println!();
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [text, model, prompt] = &arguments[..] else {
+        eprintln!("usage: train_and_generate TEXT MODEL PROMPT");
+        std::process::exit(2);
+    };
+    train(text)?.write(model)?;
+    speak(&Model::read(model)?, prompt)
+}
