@@ -50,6 +50,18 @@ const PRIME_TYPES: &str = "
 #define M_LN10 2.30258509299404568402
 #endif";
 
+const WORDS: &str = "
+/*
+ * A word of these headers: an object (a model, a context, a training, ...) is live from the call
+ * that made it, or from when the program has put it together as the comment of its struct says,
+ * until it is freed. While it is live each of its pointers is NULL or leads to as many elements
+ * as its sizes say, and during a call nothing but that call uses it, except where the function's
+ * comment allows more. Of a freed object that the library made the address is remembered for a
+ * while: a call with it fails and says so.
+ *
+ * @pre states what a function relies on and can't check.
+ */";
+
 const EXT: &str = "
 /*
  * What this library adds to the interface of the original one.
@@ -64,13 +76,15 @@ const EXT: &str = "
  * cllm_model_load_vocab, training) needs it for itself. Callbacks run on the thread of the call
  * that they belong to; that of the log, on any.
  *
+ * Preconditions (@pre): \"live\" is explained in cllm.h.
+ *
  * Units: losses are in nats per token, times in seconds, sizes in bytes. V is the vocabulary size
  * of the model, L its layers, d its width. Token ids are below V. Arrays are written [elements].
  */";
 
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
-    Header { name: "cllm", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm", system: STD, local: &[], after_includes: WORDS },
     Header { name: "cllm_inference", system: STD, local: &["cllm.h"], after_includes: "" },
     Header { name: "cllm_format", system: STD, local: &["cllm.h"], after_includes: "" },
     Header { name: "cllm_tokenizer", system: STD, local: &[], after_includes: "" },

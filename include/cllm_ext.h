@@ -24,6 +24,8 @@
  * cllm_model_load_vocab, training) needs it for itself. Callbacks run on the thread of the call
  * that they belong to; that of the log, on any.
  *
+ * Preconditions (@pre): "live" is explained in cllm.h.
+ *
  * Units: losses are in nats per token, times in seconds, sizes in bytes. V is the vocabulary size
  * of the model, L its layers, d its width. Token ids are below V. Arrays are written [elements].
  */

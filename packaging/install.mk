@@ -13,7 +13,6 @@ BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR     ?= $(PREFIX)/share/doc/cllm
 INSTALL    ?= install
 
-TOOLS += tools/cllm_info
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' Cargo.toml)
 # What a program needs besides libcllm.a; c_tests/install.sh compares it with what rustc says.
 NATIVE_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc

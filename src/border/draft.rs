@@ -3,7 +3,7 @@
 use crate::border::guard::report;
 use cllm_engine::error::Result;
 
-/// An object of C's that is released unless it is kept, so that `?` can't leak it.
+/// An object for C that is released unless it is kept, so that `?` can't leak it.
 pub(crate) struct Draft<T> {
     pointer: *mut T,
     release: unsafe fn(*mut T) -> Result<()>,

@@ -55,7 +55,7 @@ layout!(CLLMDataLoader, 80, tokenizer: 0, documents: 8, num_documents: 16, capac
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TokenDataset {
-    /// The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+    /// The ids: a block of `malloc`'s memory, not NULL where the library made the dataset. A program
     /// may lend it to a training, or take it away and set it NULL.
     pub tokens: *mut u32,
     /// How many ids there are.
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn cllm_data_loader_create(
 ///                an error.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+/// The loader was made by the library or is as CLLMDataLoader says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
@@ -190,7 +190,7 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
 /// @return 1; 0 if an argument is NULL or there is no memory.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+/// The loader was made by the library or is as CLLMDataLoader says; `text` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_add_document(

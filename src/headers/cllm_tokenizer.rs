@@ -56,7 +56,7 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
 ///                   record an error.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+/// The tokenizer was made by the library or is as CLLMTokenizer says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
@@ -92,7 +92,7 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
 /// among all words, since the program may have put it there.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+/// The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(UNK)]
 pub unsafe extern "C" fn cllm_find_token(

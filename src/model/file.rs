@@ -42,7 +42,7 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     Ok(draft.keep())
 }
 
-/// Whether the file at `path` is a model file of this library, not of the original's.
+/// Whether the file at `path` is a model file of this library, not of the original one.
 pub(crate) fn has_extension(path: &Path) -> Result<bool> {
     let (file, len) = file::open(path)?;
     Ok(Reader::open(file, len).map_err(Problem::at(path))?.has_extension())

@@ -96,7 +96,7 @@ fn settings(config: &CLLMTrainingConfig) -> TrainerConfig {
     }
 }
 
-/// A number of C's; negative ones count as 0.
+/// A number from C; negative ones count as 0.
 pub(super) fn count(n: c_int) -> u32 {
     u32::try_from(n).unwrap_or(0)
 }

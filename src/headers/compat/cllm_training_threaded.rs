@@ -47,7 +47,7 @@ struct SystemState {
     gradient_norm: f64,
 }
 
-/// The address of an object of the program's.
+/// The address of an object that the program has.
 struct Borrowed<T>(*mut T);
 
 impl<T> Clone for Borrowed<T> {

@@ -16,7 +16,7 @@ use std::ffi::c_int;
 /// The matrices of a layer, by the layout of the model it belongs to.
 ///
 /// # Safety
-/// Non-NULL matrices of `layer` hold H·hd² floats, or (H·hd)² in a model of the library's.
+/// Non-NULL matrices of `layer` hold H·hd² floats, or (H·hd)² in a model that the library made.
 pub(crate) unsafe fn attention_view<'a>(
     layer: *const AttentionLayer,
 ) -> Result<Attention<&'a [f32]>> {
