@@ -3,6 +3,7 @@
 //! | room | what |
 //! |---|---|
 //! | `guard` | around every exported function: errors and panics become its value for them |
+//! | `host` | the program's floating-point environment and stack, left as they were |
 //! | `pointer` | counts and pointers become numbers, slices, references |
 //! | `text` | C strings, paths, `char[]` fields, printing |
 //! | `memory` | blocks that C may free |
@@ -16,6 +17,7 @@ pub mod ctypes;
 pub(crate) mod draft;
 pub(crate) mod guard;
 mod handle;
+pub(crate) mod host;
 pub(crate) mod memory;
 pub(crate) mod pointer;
 pub(crate) mod registry;
@@ -27,7 +29,7 @@ pub(crate) use guard::guard;
 /// The border under one short name: `ffi::get`, `ffi::slice`, `ffi::path`, ...
 pub(crate) mod ffi {
     pub(crate) use super::draft::Draft;
-    pub(crate) use super::guard::{last_error, report};
+    pub(crate) use super::guard::{clear_error, last_error, report};
     pub(crate) use super::memory::{CArray, MEMORY, Zeroable, free, zeroable};
     pub(crate) use super::pointer::{
         get, get_mut, get_uninit, input, len, positive, set_out, slice, slice_mut, slice_mut_opt,

@@ -67,7 +67,7 @@ impl Generator {
             made: 0,
             ended: false,
             session: Session::default(),
-            pool: Pool::shared(1)?,
+            pool: Pool::shared(1),
             hidden: Vec::new(),
             logits: Vec::new(),
         })
@@ -98,7 +98,7 @@ impl Generator {
     /// # Errors
     /// The system starts no threads.
     pub fn set_threads(&mut self, threads: usize) -> Result<()> {
-        self.pool = Pool::shared(threads)?;
+        self.pool = Pool::shared(threads);
         Ok(())
     }
 
