@@ -67,7 +67,12 @@ pub(crate) fn report(problem: impl Display) {
     log::message(Level::Error, &text);
 }
 
-/// The text of this thread's last failure; valid until its next one.
+/// From now on this thread has had no failure.
+pub(crate) fn clear_error() {
+    LAST_ERROR.with(|last| last.replace(CString::default()));
+}
+
+/// The text of this thread's last failure; valid until its next one, or until it is cleared.
 pub(crate) fn last_error() -> *const c_char {
     LAST_ERROR.with(|last| last.borrow().as_ptr())
 }
