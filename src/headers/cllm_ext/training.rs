@@ -47,7 +47,8 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
 /// @param threads    0: one for each processor. The result is the same for any number.
 /// @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
 /// @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
-///         offset 0); -1 on failure. Stops early when the progress callback says so.
+///         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
+///         below the vocabulary size are left out as by cllm_train_epoch.
 ///
 /// ```c
 /// float loss;

@@ -10,6 +10,7 @@ use crate::headers::cllm_ext::CLLMProgressCallback;
 use cllm_engine::error::Result;
 use cllm_engine::log;
 use cllm_engine::train::checkpoint::{self, DataMark};
+use cllm_engine::train::tokens::Foreign;
 use cllm_engine::train::{Corpus, Counters, Trainer, TrainerConfig};
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,9 @@ pub(crate) struct TrainingState {
     pub input: Vec<u32>,
     /// Address of the token block that the library allocated for `tokens`.
     pub own_tokens: usize,
+    /// Address and number of the ids that were checked, and what was warned of them.
+    pub checked_tokens: Option<(usize, usize)>,
+    pub foreign_tokens: Option<Foreign>,
     pub progress: Option<(CLLMProgressCallback, UserData)>,
     pub data: Data,
 }

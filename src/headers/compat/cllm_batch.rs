@@ -147,6 +147,14 @@ impl IteratorState {
         self.batches.reset();
     }
 
+    /// All ids that the iterator walks over.
+    ///
+    /// # Safety
+    /// As [`IteratorState::next`].
+    pub(crate) unsafe fn tokens<'a>(&self) -> Result<&'a [u32]> {
+        ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")
+    }
+
     /// Fills the arrays of the next batch; how many positions are real, or `None` at the end.
     ///
     /// # Safety
@@ -155,8 +163,7 @@ impl IteratorState {
         let Some(start) = self.batches.next_start() else {
             return Ok(None);
         };
-        let tokens = ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")?;
-        Ok(Some(batch::fill(tokens, start, batch)))
+        Ok(Some(batch::fill(self.tokens()?, start, batch)))
     }
 }
 

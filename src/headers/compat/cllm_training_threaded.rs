@@ -154,6 +154,8 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
         let (b, s) = it.shape();
         (b, batch::positions(b, s)?, it.count())
     };
+    let ids = lock(&iterator).tokens()?;
+    with_training(training, |t, state| loops::check_ids(t.model, state, ids))?;
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;
