@@ -2,6 +2,7 @@
 CARGO  ?= cargo
 CC     ?= cc
 CFLAGS ?= -O2 -g
+OBJCOPY ?= objcopy
 BUILT  := $(or $(CARGO_TARGET_DIR),target)/release
 
 TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
@@ -24,8 +25,11 @@ $(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
 	$(CARGO) build --release
 
 # By a rename: programs that run keep the file that they have open.
-libcllm.so libcllm.a: libcllm.%: $(BUILT)/libcllm.%
+libcllm.so: $(BUILT)/libcllm.so
 	@cp $< $@.new && mv $@.new $@
+
+libcllm.a: $(BUILT)/libcllm.a libcllm.so packaging/archive.sh
+	@LD='$(LD)' AR='$(AR)' OBJCOPY='$(OBJCOPY)' packaging/archive.sh $< libcllm.so $@.new && mv $@.new $@
 
 libcllm.so.1: libcllm.so
 	@ln -sf $< $@
@@ -35,9 +39,10 @@ libcrystalline.so libalgorithms.so: Makefile
 	@echo 'INPUT(-lcllm)' > $@
 
 tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
+tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
-tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
+tools/%: tools/%.c tools/common.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference

@@ -133,7 +133,7 @@ fn now_and_then(pool: &dyn Threads, tasks: usize, x: &[f32]) -> f64 {
 
 fn main() {
     let threads = Pool::online().max(2);
-    let ours = Pool::start(threads).expect("threads");
+    let ours = Pool::start(threads);
     // rayon's caller sleeps while its pool works; the team's caller is one of its threads.
     let theirs = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let x: Vec<f32> = (0..32_000).map(|i| (i % 17) as f32).collect();

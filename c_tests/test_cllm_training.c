@@ -705,6 +705,40 @@ static long size_of(const char *path) {
     return stat(path, &info) == 0 ? (long)info.st_size : -1;
 }
 
+static int warnings_of_other_data;
+
+static void count_warnings(int level, const char *message, void *user_data) {
+    (void)user_data;
+    warnings_of_other_data += level == CLLM_LOG_WARNING && strstr(message, "another run") != NULL;
+}
+
+/* A run that goes on over other text, or in other batches, is told so, once. */
+static void checkpoints_know_their_data(void) {
+    CLLMTrainingConfig config = new_config();
+    CLLMTraining *t = new_training(new_model(), config);
+    cllm_train_epoch(t);
+    CHECK(cllm_save_checkpoint(t, in_scratch("run")) == 0);
+    cllm_set_log_callback(count_warnings, NULL);
+    for (int change = 0; change < 4; change++) {
+        CLLMTraining *resumed = new_training(new_model(), config);
+        warnings_of_other_data = 0;
+        CHECK(cllm_load_checkpoint(resumed, in_scratch("run")) == 0);
+        if (change == 1) resumed->tokens[7] ^= 1;
+        if (change == 2) resumed->num_tokens--;
+        if (change == 3) resumed->config.batch_size++;
+        CHECK(warnings_of_other_data == 0);
+        cllm_train_epoch(resumed);
+        CHECK(warnings_of_other_data == (change != 0));
+        cllm_train_epoch(resumed);
+        CHECK(warnings_of_other_data == (change != 0));
+        drop(resumed);
+    }
+    cllm_set_log_callback(NULL, NULL);
+    remove(in_scratch("run"));
+    remove(in_scratch("run.state"));
+    drop(t);
+}
+
 static void checkpoints(void) {
     CLLMTrainingConfig config = new_config();
     config.gradient_accumulation_steps = 3;
@@ -766,6 +800,14 @@ static void checkpoints(void) {
                         .ff_dim = FF, .max_seq_len = S};
     CLLMTraining *different = new_training(cllm_create_model(&other), config);
     CHECK(cllm_load_checkpoint(different, in_scratch("run")) == -1 && different->current_step == 0);
+    drop(different);
+    /* The same arrays, but of another number of heads. */
+    other = (CLLMConfig){.vocab_size = V, .embedding_dim = D, .num_layers = L, .num_heads = 2 * H,
+                         .ff_dim = FF, .max_seq_len = S};
+    different = new_training(cllm_create_model(&other), config);
+    kept = different->model->weights[3];
+    CHECK(cllm_load_checkpoint(different, in_scratch("run")) == -1 && different->current_step == 0);
+    CHECK(strstr(cllm_last_error(), "heads") && different->model->weights[3] == kept);
     drop(different);
     CHECK(cllm_load_checkpoint(t, in_scratch("missing")) == -1 && cllm_load_checkpoint(t, NULL) == -1);
     CHECK(cllm_load_checkpoint(NULL, "x") == -1 && cllm_save_checkpoint(NULL, "x") == -1);
@@ -917,6 +959,7 @@ int main(void) {
     RUN(epochs);
     RUN(data);
     RUN(checkpoints);
+    RUN(checkpoints_know_their_data);
     RUN(hand_made_models);
     RUN(foreign);
     CHECK(rmdir(scratch) == 0); /* nothing was left there */

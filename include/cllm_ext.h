@@ -18,6 +18,12 @@
  * reason. What it was to set is then unchanged, but a loop of training or generation may have done
  * some of its steps. NULL where an object or a path belongs is such an error.
  *
+ * The program's world: signals reach the program's threads, for the library's block them. Rounding
+ * mode, treatment of denormal numbers and exception masks of the caller change no result and are as
+ * before on return, and so are the exceptions that were raised; callbacks have them as well. A small
+ * stack (32 KiB) suffices, on coroutines too. A thread may not be cancelled (pthread_cancel) inside
+ * the library. dlclose() leaves the library loaded.
+ *
  * Threads: every function may be called from any thread, and different objects from different
  * threads at once. One object is for one thread at a time. Any number of contexts and evaluations
  * may share a model while nobody changes it; what changes a model (cllm_model_set_vocab,
@@ -152,14 +158,17 @@ typedef void (*CLLMFileCallback)(const struct CLLMFileInfo *info, void *user_dat
 /**
  * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
  * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
- * UTF-8 characters wherever the vocabulary does. Returns false to stop.
+ * UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+ * exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+ * again after the call.
  */
 typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t token, void *user_data);
 
 /**
  * Receives a message of the library: its level (CLLM_LOG_…), its text (valid during the call),
  * and the pointer that was given with the callback. Called on the thread that the message comes
- * from, without any lock held; it may call the library.
+ * from, without any lock held; it may call the library. It may not throw a C++ exception, nor leave
+ * by longjmp: it returns.
  */
 typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
 
@@ -211,7 +220,9 @@ typedef struct CLLMProgress {
 
 /**
  * Called after each batch of the training loops, without any lock held: it may save a checkpoint
- * of the training object. Returns false to stop the loop at this clean point.
+ * of the training object. Returns false to stop the loop at this clean point. It may not throw a C++
+ * exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+ * again after the call.
  */
 typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *user_data);
 
@@ -259,7 +270,8 @@ int cllm_describe_file(const char *path,
  * @param threads     0: one for each processor.
  * @param mean_loss   nats per token; may be NULL.
  * @param perplexity  e^mean_loss; may be NULL.
- * @return 0; -1 on failure, with the outputs unchanged.
+ * @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
+ *         are left out with a warning; where there are no others, that is a failure.
  *
  * ```c
  * double perplexity;
@@ -293,9 +305,11 @@ int cllm_evaluate(CLLMModel *model,
 int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
 
 /**
- * The same from a vocab.txt (lines `token<TAB>count` in id order).
+ * The same from a vocab.txt (lines `token<TAB>count` in id order), read as by cllm_read_vocab but
+ * with or without special words.
  *
- * @return 0; -1 if the file can't be read or does not fit (nothing changed).
+ * @return 0; -1 if the file can't be read, a line is not of that form or repeats a word (the error
+ *         names it), or there are more than the model has (nothing changed).
  *
  * ```c
  * if (cllm_model_load_vocab(model, "vocab.txt") != 0)
@@ -323,7 +337,9 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
 CLLMModel *cllm_read_model_unchecked(const char *path);
 
 /**
- * Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+ * Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
+ * in a context that generated before. For that the keys and values of earlier calls are forgotten:
+ * computed one by one and in one pass they may differ in their last bits.
  *
  * @return 0, or -1.
  *
@@ -377,6 +393,25 @@ int cllm_set_min_p(CLLMInference *inference, float min_p);
 int cllm_set_greedy(CLLMInference *inference, bool greedy);
 
 /**
+ * Lets a generation draw what is no word of a text: `<PAD>`, `<UNK>`, `<BOS>`, `<MASK>`, an `<EOS>`
+ * that training never met, and slots without a word. By default it does not, in a model with words:
+ * they would not be shown, and texts would be shorter than was asked for. An `<EOS>` that training
+ * met ends a generation either way; cllm_sample_token draws from all that it is given.
+ *
+ * Whether training met it is what the model's counts say: those of the vocabulary that it got, and
+ * the training loops count the `<EOS>` of their ids. Without any counts it may have been met.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_set_allow_special(inference, true);   // the model's plain distribution
+ * ```
+ *
+ * @pre `inference` is NULL or live.
+ */
+int cllm_set_allow_special(CLLMInference *inference, bool allow);
+
+/**
  * Threads for this context's forward passes; a new context uses one. The text does not depend on
  * their number.
  *
@@ -408,8 +443,9 @@ int cllm_kv_cache_clear(CLLMInference *inference);
 
 /**
  * Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
- * cllm_generate. Only the continuation is handed over, special tokens are not, and no lock is
- * held meanwhile.
+ * cllm_generate, but without its bound: `max_tokens` is all that limits the text, unless it ends
+ * itself. Only the continuation is handed over, special tokens are not, and no lock is held
+ * meanwhile.
  *
  * @param prompt    at least one word.
  * @param callback  gets each piece; returns false to stop.
@@ -465,7 +501,12 @@ const char *cllm_version(void);
 
 /**
  * Why the latest failed call of this thread failed: "function: what is wrong". An empty string if
- * none has failed. Valid until the thread's next failure; a call that succeeds leaves it.
+ * none has failed. Valid until the thread's next failure or cllm_clear_error.
+ *
+ * A call that succeeds leaves the text as it is, as C's `errno`. Most functions say by what they
+ * return whether they failed; for one that can't (cllm_forward returns nothing) or that may go on
+ * after an error (a vocabulary that got full), call cllm_clear_error before it: an empty string
+ * afterwards means that all went well.
  *
  * ```c
  * CLLMModel *model = cllm_read_model("missing.cllm");
@@ -473,6 +514,37 @@ const char *cllm_version(void);
  * ```
  */
 const char *cllm_last_error(void);
+
+/**
+ * Forgets the text of this thread's latest failure: cllm_last_error then gives an empty string,
+ * until a call fails.
+ *
+ * ```c
+ * cllm_clear_error();
+ * cllm_forward(inference, ids, (int)count);
+ * if (*cllm_last_error()) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ */
+void cllm_clear_error(void);
+
+/**
+ * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
+ * a return from main()) does so by itself; a program that wants to be alone before that, for
+ * fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
+ * the next call that takes a number of them, and what was set up with several is computed by the
+ * calling thread until then, with the same results.
+ *
+ * @return 0; -1 if threads were still at work when the second was over, or if one of them makes
+ *         this call, in the callback of the log.
+ *
+ * Threads: any, also while others are inside the library: those go on alone.
+ *
+ * ```c
+ * cllm_shutdown();
+ * if (fork() == 0) run_child();
+ * ```
+ */
+int cllm_shutdown(void);
 
 /**
  * Sends all messages of the library, from any thread, to `callback` instead of stderr. For the
@@ -528,8 +600,8 @@ int cllm_plot_metrics(const char *csv_path, const char *svg_path);
 /**
  * Saves where a context stands, in memory: settings, generator, the sequence of the latest
  * generation, and the cached keys and values. A context of the same model that gets it goes on
- * exactly as this one would. Not part of it: threads, the fields `logits` and `hidden_states`,
- * and a cache that the program installed.
+ * exactly as this one would. Not part of it: threads, what cllm_set_allow_special says, the fields
+ * `logits` and `hidden_states`, and a cache that the program installed.
  *
  * @param state  receives a block of `*size` bytes, the caller's to free().
  * @param size   receives its size: about 8 L d bytes for each cached token.
@@ -594,6 +666,49 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
 int cllm_inference_load_state(CLLMInference *inference, const char *path);
 
 /**
+ * The text of some bytes that came from a file or a pipe, as the library's own functions read
+ * files: UTF-16 and UTF-32 become UTF-8 (with a byte order mark, and without one where the bytes are
+ * clearly such a text), a byte order mark is dropped, NUL bytes become spaces. Everything else stays
+ * as it is, bytes that are not UTF-8 too.
+ *
+ * @param bytes   `[length]`, at most 1 GiB.
+ * @param length  0 gives an empty text.
+ * @return a string for the caller to free(); NULL if `bytes` is NULL, they are damaged UTF-16 or
+ *         UTF-32 or a quarter of them are NUL (no text), or there is no memory.
+ *
+ * ```c
+ * char bytes[4096];
+ * char *text = cllm_decode_text(bytes, fread(bytes, 1, sizeof bytes, stdin));
+ * if (text) cllm_build_vocab(tokenizer, text);
+ * free(text);
+ * ```
+ *
+ * @pre `bytes` is NULL or holds `length` bytes.
+ */
+char *cllm_decode_text(const char *bytes,
+                       size_t length);
+
+/**
+ * Makes a tokenizer of a vocab.txt, with room for its words and no more. Ids are line numbers,
+ * counted from 0. The file is read once, so it may be a pipe. What editors leave is no part of
+ * the words, as in cllm_load_vocab.
+ *
+ * @param path  the file, of at most 1 GiB.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the file can't be read,
+ *         does not begin with the five special words, has a line that is empty, without a TAB or
+ *         count, or repeats a word, or there is no memory. The error names the line.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_read_vocab("checkpoints/vocab.txt");
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `path` is NULL or a C string.
+ */
+CLLMTokenizer *cllm_read_vocab(const char *path);
+
+/**
  * Has `callback` called after each batch of every training loop over this object.
  *
  * @param callback   NULL: none.
@@ -623,7 +738,8 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * @param threads    0: one for each processor. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
  * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
- *         offset 0); -1 on failure. Stops early when the progress callback says so.
+ *         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
+ *         below the vocabulary size are left out as by cllm_train_epoch.
  *
  * ```c
  * float loss;
@@ -633,7 +749,10 @@ int cllm_set_progress_callback(CLLMTraining *training,
  *
  * @pre As cllm_train_epoch; `mean_loss` is NULL or writable.
  */
-int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean_loss);
+int cllm_train_steps(CLLMTraining *training,
+                     int steps,
+                     int threads,
+                     float *mean_loss);
 
 /**
  * How many updates were left out because a gradient was NaN or infinite. Such an update changes

@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "cllm_ext.h"
+#include "cllm_simd_utils.h"
+#include "terminal.h"
 
 static const char *program = "cllm";
 static bool warnings = true;
@@ -31,6 +33,9 @@ void start_tool(const char *argv0) {
     const char *slash = strrchr(argv0, '/');
     program = slash ? slash + 1 : argv0;
     cllm_set_log_callback(on_library_message, NULL);
+    /* The first computation reads CLLM_SIMD: a value that is not known is said, --quiet or not. */
+    float one = 1;
+    dot_product(&one, &one, 1);
 }
 
 void silence_warnings(void) {
@@ -39,9 +44,16 @@ void silence_warnings(void) {
 
 static void complain_list(const char *format, va_list arguments) {
     fflush(stdout); /* keeps the order where both go to one terminal */
-    fprintf(stderr, "%s: ", program);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *message = length < 0 ? NULL : malloc((size_t)length + 1);
+    if (message) {
+        vsnprintf(message, (size_t)length + 1, format, arguments);
+    }
+    fprintf(stderr, "%s: %s\n", program, visible(stderr, message ? message : format));
+    free(message);
 }
 
 void complain(const char *format, ...) {
@@ -183,26 +195,29 @@ void text_free(Text *text) {
     *text = (Text){0};
 }
 
+/* A stream that never ends must not take all memory. */
+enum { MOST_BYTES = 1 << 30 };
+
 Text read_stream(FILE *stream, const char *name) {
-    Text text = {0};
-    text_append(&text, "", 0);
-    for (;;) {
-        text_reserve(&text, 65536);
-        size_t got = fread(text.bytes + text.length, 1, 65536, stream);
-        for (size_t i = text.length; i < text.length + got; i++) {
-            if (text.bytes[i] == '\0') {
-                text.bytes[i] = ' ';
-            }
-        }
-        text.length += got;
-        text.bytes[text.length] = '\0';
-        if (got == 0) {
-            break;
+    Text bytes = {0};
+    for (size_t got = 1; got > 0;) {
+        text_reserve(&bytes, 65536);
+        got = fread(bytes.bytes + bytes.length, 1, 65536, stream);
+        bytes.length += got;
+        if (bytes.length > MOST_BYTES) {
+            fail("can't read '%s': more than %d bytes", name, MOST_BYTES);
         }
     }
     if (ferror(stream)) {
         fail("can't read '%s': %s", name, strerror(errno));
     }
+    Text text = {.bytes = cllm_decode_text(bytes.bytes, bytes.length)};
+    if (!text.bytes) {
+        fail("can't read '%s': %s", name, library_error());
+    }
+    text_free(&bytes);
+    text.length = strlen(text.bytes);
+    text.capacity = text.length + 1;
     return text;
 }
 
@@ -220,58 +235,40 @@ Text read_input(const char *path) {
     return text;
 }
 
+const char *input_name(const char *path) {
+    return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
 bool next_word(const char **cursor, const char **word, size_t *length) {
-    static const char separators[] = " \t\n\r";
+    static const char separators[] = " \t\n\v\f\r"; /* those of the library */
     *word = *cursor + strspn(*cursor, separators);
     *length = strcspn(*word, separators);
     *cursor = *word + *length;
     return *length > 0;
 }
 
-/* Length of the UTF-8 sequence at the start of `s`, or 0 where there is none. */
-static size_t utf8_length(const unsigned char *s, size_t left) {
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    size_t length = 0;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF) {
-        length = 2;
-    } else if ((s[0] & 0xF0) == 0xE0) {
-        length = 3;
-    } else if (s[0] >= 0xF0 && s[0] <= 0xF4) {
-        length = 4;
-    }
-    if (length == 0 || length > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xED && s[1] >= 0xA0;
-    bool beyond = s[0] == 0xF4 && s[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : length;
-}
-
 void text_append_json(Text *text, const char *string, size_t length) {
     const unsigned char *s = (const unsigned char *)string;
     text_append(text, "\"", 1);
     for (size_t i = 0; i < length;) {
-        size_t n = utf8_length(s + i, length - i);
-        char escape[8];
-        if (n == 0) {
+        uint32_t code = 0;
+        size_t n = utf8_decode(s + i, length - i, &code);
+        char escape[16];
+        if (n == 0 || n > length - i) {
             text_append_string(text, "\\ufffd");
             n = 1;
-        } else if (s[i] == '"' || s[i] == '\\') {
+        } else if (code == '"' || code == '\\') {
             snprintf(escape, sizeof escape, "\\%c", s[i]);
             text_append_string(text, escape);
-        } else if (s[i] < 0x20 || s[i] == 0x7F) {
-            snprintf(escape, sizeof escape, "\\u%04x", s[i]);
+        } else if (may_be_shown(code, 0x300, false)) {
+            text_append(text, string + i, n);
+        } else if (code < 0x10000) {
+            snprintf(escape, sizeof escape, "\\u%04x", (unsigned)code);
             text_append_string(text, escape);
         } else {
-            text_append(text, string + i, n);
+            snprintf(escape, sizeof escape, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+                     (unsigned)(0xDC00 + (code & 0x3FF)));
+            text_append_string(text, escape);
         }
         i += n;
     }
@@ -336,7 +333,15 @@ static void write_stream(FILE *stream, const char *name, const Text *text) {
 
 void write_output(const char *path, const Text *text) {
     if (!path || strcmp(path, "-") == 0) {
-        write_stream(stdout, "standard output", text);
+        Text clean = {0};
+        if (isatty(STDOUT_FILENO)) {
+            Cleaner cleaner = {0};
+            text_append(&clean, "", 0);
+            clean_piece(&cleaner, &clean, text->bytes, text->length, true);
+            clean_end(&cleaner, &clean);
+        }
+        write_stream(stdout, "standard output", clean.bytes ? &clean : text);
+        text_free(&clean);
         return;
     }
     if (is_special(path)) {
@@ -379,30 +384,15 @@ void write_output(const char *path, const Text *text) {
 
 /* ---- Vocabulary ---- */
 
-static size_t count_lines(const Text *text) {
-    size_t lines = 1;
-    for (size_t i = 0; i < text->length; i++) {
-        lines += text->bytes[i] == '\n';
-    }
-    return lines;
-}
-
 CLLMTokenizer *load_vocabulary(const char *path) {
-    Text file = read_input(path); /* one entry per line: the lines bound the size */
-    size_t lines = count_lines(&file);
-    text_free(&file);
-    if (lines > UINT32_MAX - 5) {
-        fail("'%s' has too many entries", path);
-    }
-    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)lines + 5);
+    const char *name = input_name(path);
+    require_readable(name);
+    CLLMTokenizer *tokenizer = cllm_read_vocab(name);
     if (!tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
-    if (!cllm_load_vocab(tokenizer, path)) {
         fail("can't read the vocabulary '%s': %s", path, library_error());
     }
     if (cllm_get_vocab_size(tokenizer) <= 5) {
-        fail("'%s' is not a vocabulary: no lines of the form word<TAB>count", path);
+        fail("'%s' is not a vocabulary: it has no words", path);
     }
     return tokenizer;
 }

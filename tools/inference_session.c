@@ -6,9 +6,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
+#include "terminal.h"
 
 typedef struct Session {
     CLLMInference *inference;
@@ -16,6 +18,7 @@ typedef struct Session {
     uint64_t seed;
     Text said; /* by both sides */
     Output output;
+    Shown shown;
     bool at_line_start, colours;
 } Session;
 
@@ -38,6 +41,45 @@ bool temperature_is_valid(double temperature) {
     return temperature == 0 || (temperature >= 0.1 && temperature <= 2);
 }
 
+/* ---- Words ---- */
+
+/* Whether the id that the model gives a word spells it, in whatever letter case. */
+static bool is_known(CLLMInference *inference, const char *word) {
+    const CLLMModel *model = inference->model;
+    uint32_t id;
+    if (cllm_tokenize(inference, word, &id, 1) != 1 || !model->tokens || id >= model->vocab_size) {
+        return false;
+    }
+    const char *string = model->tokens[id].token_str; /* longer words are cut there */
+    size_t length = strlen(string);
+    return strncasecmp(word, string, length) == 0 &&
+           (word[length] == '\0' || length > sizeof model->tokens[id].token_str - 5);
+}
+
+void warn_of_unknown_words(CLLMInference *inference, const char *prompt) {
+    enum { NAMED = 5 };
+    if (!has_token_strings(inference->model)) {
+        return;
+    }
+    Text names = {0};
+    const char *cursor = prompt, *start;
+    size_t length, words = 0, unknown = 0;
+    while (next_word(&cursor, &start, &length)) {
+        char *word = copy_text(start, length);
+        words++;
+        if (!is_known(inference, word) && ++unknown <= NAMED) {
+            text_append_string(&names, unknown > 1 ? ", " : "");
+            text_append(&names, word, length);
+        }
+        free(word);
+    }
+    if (unknown > 0) {
+        complain("warning: the model does not know %zu of %zu words: %s%s", unknown, words,
+                 names.bytes, unknown > NAMED ? ", ..." : "");
+    }
+    text_free(&names);
+}
+
 /* ---- Commands ---- */
 
 static void set_seed(Session *session, const char *value) {
@@ -46,7 +88,7 @@ static void set_seed(Session *session, const char *value) {
     if (*value == '\0') {
         fprintf(stderr, "seed %llu\n", (unsigned long long)session->seed);
     } else if (!read_integer(value, &seed) || errno == ERANGE || seed < 0) {
-        fprintf(stderr, "/seed: '%s' is not a whole number from 0 to %lld\n", value, LLONG_MAX);
+        fprintf(stderr, "/seed: '%s' is not a whole number from 0 to %lld\n", visible(stderr, value), LLONG_MAX);
     } else if (cllm_set_seed(session->inference, (uint64_t)seed) != 0) {
         fail("can't set the seed: %s", library_error());
     } else {
@@ -61,7 +103,7 @@ static void set_temperature(Session *session, const char *value) {
         return;
     }
     if (!read_number(value, &temperature) || !temperature_is_valid(temperature)) {
-        fprintf(stderr, "/temp: '%s' is not 0 or a number between 0.1 and 2\n", value);
+        fprintf(stderr, "/temp: '%s' is not 0 or a number between 0.1 and 2\n", visible(stderr, value));
         return;
     }
     session->temperature = temperature;
@@ -79,13 +121,14 @@ static bool obey(Session *session, char *line) {
     const char *more = strtok(NULL, "");
     value = value ? value : "";
     if (more) {
-        fprintf(stderr, "%s: one value at most\n", name);
+        fprintf(stderr, "%s: one value at most\n", visible(stderr, name));
     } else if (strcmp(name, "/seed") == 0) {
         set_seed(session, value);
     } else if (strcmp(name, "/temp") == 0) {
         set_temperature(session, value);
     } else if (*value) {
-        fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n", name);
+        fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n",
+                visible(stderr, name));
     } else if (strcmp(name, "/reset") == 0) {
         text_free(&session->said);
     } else if (strcmp(name, "/help") == 0) {
@@ -93,7 +136,7 @@ static bool obey(Session *session, char *line) {
     } else if (strcmp(name, "/quit") == 0) {
         return false;
     } else {
-        fprintf(stderr, "unknown command '%s'; /help lists them\n", name);
+        fprintf(stderr, "unknown command '%s'; /help lists them\n", visible(stderr, name));
     }
     return true;
 }
@@ -116,13 +159,10 @@ static void keep_last_words(Text *text, size_t most) {
     text->length -= dropped;
 }
 
-/* Words that a prompt may have: the model looks back no further than its positions, and a
- * sequence ends at 512 tokens or at the model's positions, whichever is more. */
+/* Words that a prompt may have: the model looks back no further than its positions. */
 static size_t words_of_history(const CLLMInference *inference) {
     size_t positions = inference->model->pos_encoding.max_length;
-    size_t longest = positions > 512 ? positions : 512, more = (size_t)inference->max_tokens;
-    size_t room = more < longest / 2 ? longest - more : longest / 2;
-    return positions > 0 && positions < room ? positions : room;
+    return positions > 0 ? positions : 512;
 }
 
 static bool on_token(const char *piece, size_t length, uint32_t token, void *user_data) {
@@ -134,7 +174,7 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
         length--;
     }
     session->at_line_start = false;
-    return output_write(&session->output, piece, length) && !stopped;
+    return show_piece(&session->shown, piece, length) && !stopped;
 }
 
 static void reply(Session *session) {
@@ -149,7 +189,9 @@ static void reply(Session *session) {
     if (session->colours) {
         output_write(&session->output, cyan, sizeof cyan - 1);
     }
+    session->shown = show_on(&session->output);
     int generated = cllm_generate_stream(session->inference, prompt, on_token, session);
+    show_end(&session->shown);
     if (session->colours) {
         output_write(&session->output, plain, sizeof plain - 1);
     }
@@ -208,6 +250,7 @@ void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
                 text_append(&session.said, " ", 1);
             }
             text_append_string(&session.said, text);
+            warn_of_unknown_words(inference, text);
         }
         const char *cursor = session.said.bytes, *word;
         size_t length;

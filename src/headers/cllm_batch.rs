@@ -2,6 +2,7 @@
 
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::{Registry, lock};
+use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::train::batch::{self, BatchMut, Batches};
 use cllm_kernels::memory::product;
@@ -146,6 +147,14 @@ impl IteratorState {
         self.batches.reset();
     }
 
+    /// All ids that the iterator walks over.
+    ///
+    /// # Safety
+    /// As [`IteratorState::next`].
+    pub(crate) unsafe fn tokens<'a>(&self) -> Result<&'a [u32]> {
+        ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")
+    }
+
     /// Fills the arrays of the next batch; how many positions are real, or `None` at the end.
     ///
     /// # Safety
@@ -154,8 +163,7 @@ impl IteratorState {
         let Some(start) = self.batches.next_start() else {
             return Ok(None);
         };
-        let tokens = ffi::slice(self.tokens.pointer, self.tokens.len, "tokens")?;
-        Ok(Some(batch::fill(tokens, start, batch)))
+        Ok(Some(batch::fill(self.tokens()?, start, batch)))
     }
 }
 
@@ -381,6 +389,6 @@ pub unsafe extern "C" fn cllm_batch_validate(batch: *mut CLLMBatch) -> c_int {
     let b = ffi::get(batch, "batch")?;
     let view = view(b)?;
     let valid = b.num_valid_tokens as usize;
-    batch::validate(view.inputs, view.targets, view.mask, valid)?;
+    check::batch(view.inputs, view.targets, view.mask, valid)?;
     Ok(1)
 }

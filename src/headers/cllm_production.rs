@@ -3,7 +3,8 @@
 use crate::border::ffi::zeroable;
 use crate::border::registry::Registry;
 use cllm_compat::metrics::Metrics;
-use cllm_engine::train::stopping::{EarlyStopping, WarmupCosine};
+use cllm_compat::rates::WarmupCosine;
+use cllm_engine::train::EarlyStopping;
 
 /// A text to evaluate a model on; made by `create_validation_set`.
 pub struct ValidationSet {

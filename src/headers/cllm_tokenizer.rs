@@ -1,40 +1,22 @@
 //! `cllm_tokenizer.h`: words to ids and back.
 
-use crate::border::ffi::{self, CArray, zeroable};
-use crate::border::tokenizer_words::{self, TOKENIZERS};
+mod types;
+pub(crate) mod words;
+
+pub use types::CLLMTokenizer;
+
+use crate::border::ffi::{self, CArray};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
+use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::index::Words;
 use cllm_engine::text::vocab::{self, Entry};
-use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK, files};
+use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK};
 use cllm_macros::c_api;
-use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
-
-/// A vocabulary: words, how often each was met, and the id of each, which is its place in `vocab`.
-///
-/// Ids 0 to 4 are the special words `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`. A program may
-/// read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
-/// program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
-/// memory. One tokenizer is used by one thread at a time.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CLLMTokenizer {
-    /// `max_vocab_size` places, of which the first `vocab_size` hold a word each: a
-    /// NUL-terminated block of `malloc`'s memory that the tokenizer owns, or NULL for none.
-    pub vocab: *mut *mut c_char,
-    /// How often each word was met; as many places, owned by the tokenizer.
-    pub token_counts: *mut u32,
-    /// Words in use.
-    pub vocab_size: u32,
-    /// Places: the most words that the tokenizer takes.
-    pub max_vocab_size: u32,
-}
-layout!(CLLMTokenizer, 24, vocab: 0, token_counts: 8, vocab_size: 16, max_vocab_size: 20);
-zeroable!(CLLMTokenizer);
+use words::TOKENIZERS;
 
 /// Makes a tokenizer that holds the five special words, each with count 0.
 ///
@@ -51,6 +33,11 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
     if max_vocab_size > MAX_TOKENIZER_WORDS {
         return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
     }
+    Ok(create(max_vocab_size)?.finish())
+}
+
+/// A tokenizer that holds the five special words.
+fn create(max_vocab_size: u32) -> Result<Draft> {
     let max = max_vocab_size.max(SPECIALS.len() as u32);
     let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
     let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
@@ -65,13 +52,28 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
     TOKENIZERS.insert(t, Default::default());
     let draft = Draft(t);
     // SAFETY: the tokenizer was just made, with room for at least five words.
-    unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
-    std::mem::forget(draft);
-    Ok(t)
+    unsafe { words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
+    Ok(draft)
+}
+
+/// A new tokenizer with the words of a file, the special ones included.
+pub(crate) fn with_entries(room: u32, entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
+    let draft = create(room)?;
+    // SAFETY: it was just made, with room for all entries.
+    unsafe { words::fill(draft.0, entries, entries.len())? };
+    Ok(draft.finish())
 }
 
 /// A tokenizer in the making, that goes if it is not finished.
 struct Draft(*mut CLLMTokenizer);
+
+impl Draft {
+    fn finish(self) -> *mut CLLMTokenizer {
+        let tokenizer = self.0;
+        std::mem::forget(self);
+        tokenizer
+    }
+}
 
 impl Drop for Draft {
     fn drop(&mut self) {
@@ -101,7 +103,7 @@ pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
 /// # Safety
 /// As [`cllm_free_tokenizer`], not NULL.
 unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
-    let t = tokenizer_words::fields(tokenizer)?;
+    let t = words::fields(tokenizer)?;
     let ours = TOKENIZERS.remove(tokenizer).is_some();
     if !t.vocab.is_null() {
         for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
@@ -136,7 +138,7 @@ pub unsafe extern "C" fn cllm_find_token(
     tokenizer: *mut CLLMTokenizer,
     token: *const c_char,
 ) -> u32 {
-    let found = tokenizer_words::find(tokenizer, ffi::bytes(token, "token")?)?;
+    let found = words::find(tokenizer, ffi::bytes(token, "token")?)?;
     Ok(found.unwrap_or(UNK))
 }
 
@@ -156,26 +158,29 @@ pub unsafe extern "C" fn cllm_add_token(
     token: *const c_char,
 ) -> u32 {
     let word = ffi::bytes(token, "token")?;
-    if let Some(id) = tokenizer_words::find(tokenizer, word)? {
-        if let Some(count) = tokenizer_words::counts(tokenizer)?.get_mut(id as usize) {
+    if let Some(id) = words::find(tokenizer, word)? {
+        if let Some(count) = words::counts(tokenizer)?.get_mut(id as usize) {
             *count = count.saturating_add(1);
         }
         return Ok(id);
     }
-    let id = tokenizer_words::fields(tokenizer)?.vocab_size;
-    tokenizer_words::append(tokenizer, std::iter::once((word, 1)))?;
+    let id = words::fields(tokenizer)?.vocab_size;
+    words::append(tokenizer, std::iter::once((word, 1)))?;
     Ok(id)
 }
 
-/// The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
-/// and lower-cased (ASCII letters only) before they are looked up.
+/// The ids of a text's words. Words are separated by white space (space, tab, line feed, vertical
+/// tab, form feed, carriage return) and lower-cased (ASCII letters only) before they are looked up;
+/// in a vocabulary that keeps case (see cllm_data_loader_build_vocab() and cllm_load_vocab()) they are
+/// looked up as they are first. A byte order mark at the beginning of the text is dropped.
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param text        the text.
 /// @param num_tokens  receives the number of ids; 0 after a failure.
 /// @return the ids, a block for the caller to free(), not NULL even for a text without words;
 ///         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
-///         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
+///         hold is 1 (`<UNK>`). A text is text: `<EOS>` in it is the ordinary word `<eos>`, never the
+///         special word of id 3.
 ///
 /// # Safety
 /// As cllm_find_token(), for `text`; `num_tokens` points to a number.
@@ -201,7 +206,7 @@ unsafe fn encode(
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
     let text = ffi::bytes(text, "text")?;
-    let (len, ids) = tokenizer_words::encode(tokenizer, before, &[text], after)?;
+    let (len, ids) = words::encode(tokenizer, before, &[text], after, false)?;
     *num_tokens = u32::try_from(len)
         .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
     Ok(ids.into_raw())
@@ -251,7 +256,7 @@ unsafe fn decode(
         return Err(Error::argument("num_tokens", count, "at most 2^28"));
     }
     let ids = ffi::slice(tokens, count as usize, "tokens")?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let shown = |&&id: &&u32| ![PAD, BOS, EOS, MASK].contains(&id);
     let word = |&id: &u32| match id {
         UNK => SPECIALS[UNK as usize],
@@ -275,8 +280,8 @@ unsafe fn decode(
 }
 
 /// Adds the words of a text: each occurrence is counted, new words get ids in order of appearance
-/// until the vocabulary is full. Words are separated by space, tab, line feed and carriage
-/// return, and lower-cased (ASCII letters only).
+/// until the vocabulary is full. Words are separated as by cllm_tokenizer_encode() and lower-cased
+/// (ASCII letters only).
 ///
 /// @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
 /// @param text       the text.
@@ -289,7 +294,7 @@ unsafe fn decode(
 #[c_api]
 pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
     let text = ffi::bytes(text, "text")?;
-    tokenizer_words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
+    words::learn(tokenizer, std::iter::once(text), Keep::FirstCome, false)
 }
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
@@ -308,8 +313,8 @@ pub unsafe extern "C" fn cllm_save_vocab(
     filename: *const c_char,
 ) -> c_int {
     let path = ffi::path(filename, "filename")?;
-    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let counts: &[u32] = words::counts(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let line = |id: u32| {
         let count = counts.get(id as usize).copied().unwrap_or(0);
         (strings.get(id).unwrap_or(b""), u64::from(count))
@@ -319,14 +324,21 @@ pub unsafe extern "C" fn cllm_save_vocab(
 }
 
 /// Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
-/// their counts. Into a new tokenizer this reproduces the saved ids exactly, also where a word
-/// occurs twice. The last TAB of a line separates; lines without one are left out with a warning.
+/// their counts. Into a new tokenizer this reproduces the saved ids exactly: ids are line numbers,
+/// counted from 0. The last TAB of a line separates. A byte order mark, UTF-16, CR LF and empty lines
+/// at the end, which editors leave, are no part of the words.
 ///
 /// @param tokenizer  the vocabulary; what it holds stays, with new counts for the words that the
-///                   file has as well.
+///                   file has as well. It keeps case from now on if a word of the file has capitals
+///                   (ASCII) that is none of the special words.
 /// @param filename   the file, of at most 1 GiB; lines may have any length.
 /// @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
-///         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
+///         an error); 0 with nothing changed if an argument is NULL, the file can't be read, or a line
+///         would move the ids of others: one that is empty or without a TAB or count, or holds a NUL
+///         byte or a special word at another place than its own. The error names the line.
+///
+/// A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a
+/// file without the special words follow those of the tokenizer (a warning where it is new).
 ///
 /// # Safety
 /// As cllm_find_token(), for `filename`.
@@ -336,48 +348,25 @@ pub unsafe extern "C" fn cllm_load_vocab(
     tokenizer: *mut CLLMTokenizer,
     filename: *const c_char,
 ) -> c_int {
-    let t = tokenizer_words::fields(tokenizer)?;
+    let t = words::fields(tokenizer)?;
     let path = ffi::path(filename, "filename")?;
-    let text = files::read(path, MAX_TEXT_BYTES)?;
-    let file = vocab::parse(path, &text)?;
-    if file.skipped > 0 {
-        let (path, n) = (path.display(), file.skipped);
-        log::warn(&format!("{path}: {n} lines without a TAB left out"));
+    let text = vocab::read(path)?;
+    let entries = vocab::parse(path, &text)?;
+    vocab::check_specials(path, &entries)?;
+    let name = path.display();
+    if let Some((first, second)) = vocab::repeated(&entries)? {
+        let (first, second) = (first + 1, second + 1);
+        log::warn(&format!("{name}: line {second} repeats the word of line {first}"));
     }
-    let left_out = merge(tokenizer, &file.entries, tokenizer_words::room(&t))?;
+    let new = t.vocab_size as usize == SPECIALS.len();
+    if new && entries.first().is_some_and(|entry| entry.word != SPECIALS[0]) {
+        log::warn(&format!("{name}: without the special words: the word of line 1 has id 5"));
+    }
+    let left_out = words::fill(tokenizer, &entries, words::room(&t))?;
     if left_out > 0 {
         ffi::report(format_args!("the vocabulary is full: {left_out} words left out"));
     }
     Ok(1)
-}
-
-/// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry
-/// whose word stood further up in the file gets a place of its own, so that ids stay line numbers.
-///
-/// # Safety
-/// As [`cllm_load_vocab`].
-unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
-    let mut seen = HashSet::new();
-    let (mut known, mut new) = (Vec::new(), Vec::new());
-    tokenizer_words::with_lookup(tokenizer, |lookup| {
-        for entry in entries {
-            let first = seen.insert(entry.word);
-            match lookup.find(entry.word) {
-                Some(id) if first => known.push((id, entry.count)),
-                _ => new.push((entry.word, entry.count)),
-            }
-        }
-        Ok(())
-    })?;
-    let taken = new.len().min(room);
-    tokenizer_words::append(tokenizer, new.iter().take(taken).copied())?;
-    let counts = tokenizer_words::counts(tokenizer)?;
-    for (id, count) in known {
-        if let Some(place) = counts.get_mut(id as usize) {
-            *place = count;
-        }
-    }
-    Ok(new.len() - taken)
 }
 
 /// The number of words.
@@ -390,7 +379,7 @@ unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -
 #[unsafe(no_mangle)]
 #[c_api(0)]
 pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u32 {
-    Ok(tokenizer_words::fields(tokenizer)?.vocab_size)
+    Ok(words::fields(tokenizer)?.vocab_size)
 }
 
 /// The word of an id.
@@ -408,7 +397,7 @@ pub unsafe extern "C" fn cllm_get_token_string(
     tokenizer: *mut CLLMTokenizer,
     token_id: u32,
 ) -> *const c_char {
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     Ok(strings.slot(token_id).map_or(c"<UNK>".as_ptr(), <*mut c_char>::cast_const))
 }
 
@@ -422,9 +411,9 @@ pub unsafe extern "C" fn cllm_get_token_string(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
-    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-    let t = tokenizer_words::fields(tokenizer)?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let counts: &[u32] = words::counts(tokenizer)?;
+    let t = words::fields(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
     let largest = counts.iter().max().copied().unwrap_or(0);
     let mut text = format!(

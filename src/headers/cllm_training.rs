@@ -12,6 +12,7 @@ pub mod passes;
 pub mod schedule;
 pub(crate) mod state;
 pub mod updates;
+pub(crate) mod weights;
 
 use super::cllm::*;
 use crate::border::ctypes::time_t;
@@ -165,7 +166,7 @@ pub struct CLLMTraining {
     pub loss_scale_steps: c_int,
     /// Set by cllm_load_training_data, or by the program.
     pub total_batches: c_int,
-    /// Where the next batch begins in `tokens`.
+    /// Where the next batch begins in `tokens`; INT_MAX where that is beyond an int.
     pub current_batch_offset: c_int,
     /// `[V][d]`: gradient of the embeddings.
     pub gradients: *mut f32,

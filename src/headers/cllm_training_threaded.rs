@@ -1,7 +1,7 @@
 //! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
 
 use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
-use super::cllm_training::state::{TRAININGS, with};
+use super::cllm_training::state::{TRAININGS, with_training};
 use super::cllm_training::{CLLMTraining, loops};
 use super::cllm_training_parallel::optimal;
 use crate::border::ffi::{self, CArray};
@@ -9,6 +9,8 @@ use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};
+use cllm_engine::train::run;
+use cllm_engine::train::{Batch, Outcome, Position, Step};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
 use cllm_macros::c_api;
@@ -16,7 +18,6 @@ use std::ffi::c_int;
 use std::fmt::Write;
 use std::ptr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 /// Trains a training object on the batches of an iterator; made by `threaded_training_create`.
 pub struct ThreadedTrainingSystem {
@@ -63,14 +64,18 @@ static SYSTEMS: Registry<SystemState> = Registry::new("system");
 
 impl SystemState {
     /// Batch `number` of an epoch belongs to worker `number` mod n.
-    fn book(&mut self, number: usize, loss: f32) {
+    fn book(&mut self, number: usize, step: &Step) {
         let sphere = number % self.workers.max(1) as usize;
         if self.spheres.len() <= sphere {
             self.spheres.resize(sphere + 1, Sphere::default());
         }
         let sphere = &mut self.spheres[sphere];
         sphere.batches = sphere.batches.saturating_add(1);
-        sphere.loss_sum += f64::from(loss);
+        sphere.loss_sum += f64::from(step.loss);
+        // In an open accumulation window nothing was updated.
+        if step.outcome != Outcome::Accumulated {
+            self.gradient_norm = step.gradient_norm;
+        }
     }
 }
 
@@ -105,7 +110,7 @@ pub unsafe extern "C" fn threaded_training_create(
         training: Borrowed(training),
         iterator: Borrowed(batch_iterator),
         workers,
-        pool: Pool::shared(workers as usize)?,
+        pool: Pool::shared(workers as usize),
         spheres: Vec::new(),
         gradient_norm: 0.0,
     };
@@ -143,51 +148,42 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
     };
     TRAININGS.get(training)?;
     let iterator = ITERATORS.get(iterator)?;
-    let (batch_size, rows, count) = {
+    let (sequences, rows, batches) = {
         let mut it = lock(&iterator);
         it.reset();
         let (b, s) = it.shape();
         (b, batch::positions(b, s)?, it.count())
     };
+    let ids = lock(&iterator).tokens()?;
+    with_training(training, |t, state| loops::check_ids(t.model, state, ids))?;
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;
-    let (mut sum, mut trained, mut number) = (0.0, 0usize, 0);
-    let began = Instant::now();
-    loop {
+    let mut number = 0;
+    let next = |_| loop {
         let arrays = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
-        let Some(valid) = lock(&iterator).next(arrays)? else { break };
+        let Some(valid) = lock(&iterator).next(arrays)? else { return Ok(None) };
         number += 1;
         if valid == 0 {
             continue;
         }
-        let (loss, norm, callback, progress) = with(training, |t, state| {
-            let outside = std::mem::replace(&mut state.pool, Arc::clone(&pool));
-            let targets = Targets { ids: &targets, mask: Some(&mask) };
-            let loss = loops::train_batch(t, state, &inputs, targets, batch_size);
-            state.pool = outside;
-            let loss = loss?;
-            // In an open accumulation window nothing was updated.
-            let norm = (t.accumulation_step == 0).then_some(state.gradient_norm);
-            let progress = loops::progress(t, state, rows, number, count, loss);
-            Ok((loss, norm, state.progress, progress))
+        let targets = Targets { ids: &targets, mask: Some(&mask) };
+        let batch = Batch { tokens: &inputs, targets, sequences };
+        let (step, epoch) = with_training(training, |t, state| {
+            Ok((loops::step(t, state, &pool, &batch)?, t.current_epoch))
         })?;
-        trained += 1;
-        sum += f64::from(loss);
-        {
-            let mut s = lock(system);
-            s.book(number - 1, loss);
-            s.gradient_norm = norm.unwrap_or(s.gradient_norm);
-        }
-        if !loops::tell(callback, progress, began, trained) {
-            return Ok((sum / trained as f64) as f32);
-        }
+        lock(system).book(number - 1, &step);
+        let epoch = u32::try_from(epoch).unwrap_or(0);
+        return Ok(Some((step, Position { epoch, batch: number, batches, tokens: rows })));
+    };
+    let run = run::run(None, next, |progress| loops::tell(training, progress))?;
+    if !run.stopped {
+        with_training(training, |t, _| {
+            t.current_epoch = t.current_epoch.saturating_add(1);
+            Ok(())
+        })?;
     }
-    with(training, |t, _| {
-        t.current_epoch = t.current_epoch.saturating_add(1);
-        Ok(())
-    })?;
-    Ok(if trained == 0 { 0.0 } else { (sum / trained as f64) as f32 })
+    Ok(run.mean_loss())
 }
 
 /// Resets the iterator and trains on all its batches: for each, forward pass, loss over the

@@ -3,10 +3,8 @@
 use cllm_engine::error::Result;
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
-use cllm_engine::nn::loss::Targets;
-use cllm_engine::nn::model::{Kind, ModelRef, Params};
-use cllm_engine::train::optimizer::{self, Rule, Tensor, Update};
-use cllm_engine::train::workspace::Workspace;
+use cllm_engine::nn::model::{ModelRef, Params};
+use cllm_engine::train::{Batch, Parameters, Schedule, Trainer, TrainerConfig, TrainingWeights};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::{copied, filled, product};
 use std::time::{Duration, Instant};
@@ -108,79 +106,49 @@ impl<'a, 'm> ForwardPass<'a, 'm> {
     }
 }
 
-/// Training steps on a copy of a model's parameters.
-#[derive(Debug)]
-pub struct TrainingCopy<'a, 'm> {
+/// A model whose values are copies; the one that they are of stays as it is.
+struct Copied<'a, 'm> {
     model: &'a ModelRef<'m>,
-    weights: Params<Vec<f32>>,
-    gradients: Params<Vec<f32>>,
-    moments1: Params<Vec<f32>>,
-    moments2: Params<Vec<f32>>,
-    workspace: Workspace,
-    partials: Vec<f64>,
-    updates: u64,
+    params: Params<Vec<f32>>,
+    spiral: Option<Vec<f32>>,
 }
 
-impl<'a, 'm> TrainingCopy<'a, 'm> {
+impl Parameters for Copied<'_, '_> {
+    fn view(&self) -> ModelRef<'_> {
+        let params = self.params.by_ref().map(|_, _, t| t.as_slice());
+        ModelRef { params, spiral: self.spiral.as_deref(), ..*self.model }
+    }
+
+    fn params_mut(&mut self) -> Params<&mut [f32]> {
+        self.params.by_mut().map(|_, _, t| t.as_mut_slice())
+    }
+
+    fn spiral_mut(&mut self) -> Option<&mut [f32]> {
+        self.spiral.as_deref_mut()
+    }
+}
+
+/// Training steps on a copy of a model's parameters.
+pub struct TrainingSteps<'a, 'm> {
+    trainer: Trainer,
+    weights: TrainingWeights<Copied<'a, 'm>>,
+}
+
+impl<'a, 'm> TrainingSteps<'a, 'm> {
     /// Copies the parameters; the model stays as it is.
     pub fn new(model: &'a ModelRef<'m>) -> Result<Self> {
-        let zeros = || model.params.by_ref().try_map(|_, _, t| filled("the gradients", t.len()));
-        let copy = |t: &&[f32]| copied("a copy of the weights", t);
-        let weights = model.params.by_ref().try_map(|_, _, t| copy(t))?;
-        Ok(Self {
-            model,
-            weights,
-            gradients: zeros()?,
-            moments1: zeros()?,
-            moments2: zeros()?,
-            workspace: Workspace::default(),
-            partials: Vec::new(),
-            updates: 0,
-        })
+        let copy = |t: &[f32]| copied("a copy of the weights", t);
+        let params = model.params.by_ref().try_map(|_, _, t| copy(t))?;
+        let spiral = model.spiral.map(copy).transpose()?;
+        let config =
+            TrainerConfig { schedule: Schedule::constant(1e-4), ..TrainerConfig::default() };
+        let weights = TrainingWeights::new(Copied { model, params, spiral });
+        Ok(Self { trainer: Trainer::new(config), weights })
     }
 
-    /// One step of AdamW on `batch` sequences: forward, loss, backward, update. The mean loss
-    /// before the update.
-    pub fn step(
-        &mut self,
-        pool: &Pool,
-        tokens: &[u32],
-        targets: &[u32],
-        batch: usize,
-    ) -> Result<f64> {
-        let model =
-            ModelRef { params: self.weights.by_ref().map(|_, _, t| t.as_slice()), ..*self.model };
-        self.workspace.forward(pool, &model, tokens, batch)?;
-        let loss = {
-            let mut gradients = self.gradients.by_mut().map(|_, _, t| t.as_mut_slice());
-            let targets = Targets::all(targets);
-            self.workspace.backward(pool, &model, tokens, targets, batch, &mut gradients)?
-        };
-        drop(model);
-        self.updates += 1;
-        let update = Update {
-            rule: Rule::Adam { updates: self.updates },
-            learning_rate: 1e-4,
-            weight_decay: 0.01,
-            clip: 1.0,
-        };
-        let mut tensors = Vec::new();
-        let mut parts = [&mut self.gradients, &mut self.moments1, &mut self.moments2]
-            .map(|params| list(params).into_iter());
-        for (kind, weights) in list(&mut self.weights) {
-            let [gradient, moment1, moment2] = parts.each_mut().map(Iterator::next);
-            if let (Some(g), Some(m), Some(v)) = (gradient, moment1, moment2) {
-                tensors.push(Tensor { kind, weights, gradient: g.1, moment1: m.1, moment2: v.1 });
-            }
-        }
-        optimizer::apply(pool, &mut tensors, &update, &mut self.partials);
-        Ok(loss)
+    /// One step of AdamW. The mean loss before the update.
+    pub fn step(&mut self, pool: &Pool, batch: &Batch) -> Result<f32> {
+        let rate = self.trainer.scheduled_rate();
+        Ok(self.trainer.step(pool, &mut self.weights, batch, rate)?.loss)
     }
-}
-
-/// Every tensor, in the canonical order.
-fn list(params: &mut Params<Vec<f32>>) -> Vec<(Kind, &mut [f32])> {
-    let mut list = Vec::new();
-    params.by_mut().map(|kind, _, t| list.push((kind, t.as_mut_slice())));
-    list
 }

@@ -62,6 +62,27 @@ pub fn ids(what: &str, ids: &[u32], vocab: u32) -> Result<()> {
     }
 }
 
+/// Whether a batch is what `cllm_engine::train::batch::fill` makes: every real position has an input and a target other
+/// than the padding id 0, every padded one has neither, and `valid` counts the real ones.
+pub fn batch(inputs: &[u32], targets: &[u32], mask: &[f32], valid: usize) -> Result<()> {
+    let mut real = 0;
+    for (i, ((&input, &target), &m)) in inputs.iter().zip(targets).zip(mask).enumerate() {
+        let problem = if m > 0.5 {
+            real += 1;
+            (input == 0 || target == 0).then_some("is real but has the padding id 0")
+        } else {
+            (input != 0 || target != 0).then_some("is padding but has a token")
+        };
+        if let Some(problem) = problem {
+            return Err(Error::State(format!("position {i} {problem}")));
+        }
+    }
+    if real != valid {
+        return Err(Error::State(format!("num_valid_tokens is {valid}, the mask has {real}")));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +118,17 @@ mod tests {
         assert!(ids("in", &[0, 4], 5).is_ok());
         let text = ids("in", &[0, 5], 5).unwrap_err().to_string();
         assert_eq!(text, "in[1] is 5, the vocabulary has 5 tokens");
+    }
+
+    #[test]
+    fn every_kind_of_damage_to_a_batch_is_found() {
+        let ok = |i: &[u32], t: &[u32], m: &[f32], n| batch(i, t, m, n).is_ok();
+        assert!(ok(&[1, 0], &[2, 0], &[1.0, 0.0], 1));
+        assert!(!ok(&[0, 0], &[2, 0], &[1.0, 0.0], 1), "a real input 0");
+        assert!(!ok(&[1, 0], &[0, 0], &[1.0, 0.0], 1), "a real target 0");
+        assert!(!ok(&[1, 3], &[2, 0], &[1.0, 0.0], 1), "a padded input");
+        assert!(!ok(&[1, 0], &[2, 3], &[1.0, 0.0], 1), "a padded target");
+        assert!(!ok(&[1, 0], &[2, 0], &[1.0, 0.0], 2), "the count");
+        assert!(!ok(&[1, 0], &[2, 0], &[f32::NAN, 0.0], 1), "NaN is not real");
     }
 }

@@ -8,6 +8,7 @@
 //! | [`elementwise`] | `cllm_training.h`, `cllm_inference.h`: operations on single arrays |
 //! | [`gradients`] | `cllm_training.h`, `cllm_production.h`: arithmetic on public gradient buffers |
 //! | [`check`] | `cllm_utils.h`, `cllm.h`: reports on the numbers in a model |
+//! | [`rates`] | `cllm_production.h`, `cllm_training.h`: learning rates beside those of the training loops |
 //! | [`metrics`] | `cllm_production.h`, `cllm_train_complete.h`: records of epochs |
 //! | [`benchmark`] | `cllm_utils.h`: timings of passes and steps |
 
@@ -21,4 +22,5 @@ pub mod gradients;
 pub mod lattice;
 pub mod losses;
 pub mod metrics;
+pub mod rates;
 pub mod sublayers;

@@ -3,7 +3,9 @@
 #[path = "../../engine/tests/reference/mod.rs"]
 mod reference;
 
-use cllm_compat::benchmark::{ForwardPass, TrainingCopy, repeat};
+use cllm_compat::benchmark::{ForwardPass, TrainingSteps, repeat};
+use cllm_engine::nn::loss::Targets;
+use cllm_engine::train::Batch;
 use cllm_kernels::Pool;
 use reference::{Spec, random};
 use std::time::Duration;
@@ -40,9 +42,9 @@ fn a_training_copy_learns_and_the_model_stays() {
     let model = owned.view();
     let pool = Pool::serial();
     let (tokens, targets) = ([1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7]);
-    let mut copy = TrainingCopy::new(&model).unwrap();
-    let losses: Vec<f64> =
-        (0..50).map(|_| copy.step(&pool, &tokens, &targets, 2).unwrap()).collect();
+    let mut copy = TrainingSteps::new(&model).unwrap();
+    let batch = Batch { tokens: &tokens, targets: Targets::all(&targets), sequences: 2 };
+    let losses: Vec<f64> = (0..50).map(|_| f64::from(copy.step(&pool, &batch).unwrap())).collect();
     let expected = reference::loss(&owned, &owned.doubled(), &tokens, &targets, 2);
     assert!((losses[0] - expected).abs() < 1e-4, "{} {expected}", losses[0]);
     assert!(losses[49] < losses[0] - 0.01, "{losses:?}");

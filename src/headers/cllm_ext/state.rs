@@ -13,8 +13,8 @@ use std::ffi::{c_char, c_int};
 
 /// Saves where a context stands, in memory: settings, generator, the sequence of the latest
 /// generation, and the cached keys and values. A context of the same model that gets it goes on
-/// exactly as this one would. Not part of it: threads, the fields `logits` and `hidden_states`,
-/// and a cache that the program installed.
+/// exactly as this one would. Not part of it: threads, what cllm_set_allow_special says, the fields
+/// `logits` and `hidden_states`, and a cache that the program installed.
 ///
 /// @param state  receives a block of `*size` bytes, the caller's to free().
 /// @param size   receives its size: about 8 L d bytes for each cached token.

@@ -5,7 +5,7 @@ use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::loops;
-use crate::headers::cllm_training::state::{self, UserData, with};
+use crate::headers::cllm_training::state::{self, UserData, with_training};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_int, c_void};
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
     callback: CLLMProgressCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    with(training, |_, state| {
+    with_training(training, |_, state| {
         state.progress = callback.map(|_| (callback, UserData(user_data)));
         Ok(0)
     })
@@ -47,7 +47,8 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
 /// @param threads    0: one for each processor. The result is the same for any number.
 /// @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
 /// @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
-///         offset 0); -1 on failure. Stops early when the progress callback says so.
+///         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
+///         below the vocabulary size are left out as by cllm_train_epoch.
 ///
 /// ```c
 /// float loss;
@@ -65,13 +66,13 @@ pub unsafe extern "C" fn cllm_train_steps(
     threads: c_int,
     mean_loss: *mut f32,
 ) -> c_int {
-    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let pool = Pool::shared(threads_or_all(threads)?);
     let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
-    let ran = loops::run(training, &pool, Some(limit))?;
+    let run = loops::run(training, &pool, Some(limit))?;
     if !mean_loss.is_null() {
-        *ffi::get_mut(mean_loss, "mean_loss")? = ran.mean();
+        *ffi::get_mut(mean_loss, "mean_loss")? = run.mean_loss();
     }
-    Ok(c_int::try_from(ran.batches).unwrap_or(c_int::MAX))
+    Ok(c_int::try_from(run.steps).unwrap_or(c_int::MAX))
 }
 
 /// How many updates were left out because a gradient was NaN or infinite. Such an update changes
@@ -92,7 +93,7 @@ pub unsafe extern "C" fn cllm_train_steps(
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_skipped_updates(training: *const CLLMTraining) -> i64 {
     let state = state::state(training)?;
-    let skipped = lock(&state).skipped;
+    let skipped = lock(&state).trainer.counters.skipped;
     Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
 }
 

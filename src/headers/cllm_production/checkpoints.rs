@@ -6,33 +6,25 @@ use crate::headers::cllm_training::checkpoints::{
     check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
 };
 use crate::headers::cllm_training::loops::note_in_model;
-use crate::headers::cllm_training::state::{TrainingState, with};
+use crate::headers::cllm_training::state::{TrainingState, narrow, with_training};
 use crate::model::file;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::file::state as container;
+use cllm_engine::train::checkpoint::{self, Opened, Prefix};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Bytes before the block, all of an original file: epoch, step, best loss, learning rate, Unix
-/// time, two words of zeros.
-const PREFIX: usize = 40;
 
 /// Writes the model file `path.model`, then the state file `path`.
 ///
 /// # Safety
 /// As [`save_state`].
-pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let mut prefix = [0; PREFIX];
-    prefix[..4].copy_from_slice(&t.current_epoch.to_le_bytes());
-    prefix[4..8].copy_from_slice(&t.current_step.to_le_bytes());
-    prefix[8..12].copy_from_slice(&t.best_loss.to_le_bytes());
-    prefix[12..16].copy_from_slice(&t.config.learning_rate.to_le_bytes());
-    prefix[16..24].copy_from_slice(&seconds.to_le_bytes());
+pub(crate) unsafe fn save(
+    t: &mut CLLMTraining,
+    state: &mut TrainingState,
+    path: &Path,
+) -> Result<()> {
     file::write_model(t.model, &with_suffix(path, ".model"))?;
-    save_state(t, state, &prefix, path)
+    save_state(t, state, Prefix::Ckpt, path)
 }
 
 /// Restores the state file `path`; a file of the original's, together with `path.model`.
@@ -40,29 +32,24 @@ pub(crate) unsafe fn save(t: &CLLMTraining, state: &mut TrainingState, path: &Pa
 /// # Safety
 /// As [`save_state`].
 unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
-    let file = container::load(path)?;
-    let word = |at: usize| file.get(at..at + 4)?.try_into().ok();
-    let (Some(epoch), Some(step), Some(best), Some(rate), true) =
-        (word(0), word(4), word(8), word(12), file.len() >= PREFIX)
-    else {
-        return Err(Error::file(path, "shorter than the 40 bytes of its counters"));
-    };
-    if container::has_block(&file, PREFIX) {
-        restore_state(t, state, &file, PREFIX, path)?;
-    } else if file.len() == PREFIX {
-        let model = with_suffix(path, ".model");
-        check_original(&[], &model, path)?;
-        weights_from_file(t, state, &model)?;
-        // Nothing else is known of that run: its moments start anew.
-        t.current_step = 0;
-        original_moments(t, state, &[])?;
-        t.config.learning_rate = f32::from_le_bytes(rate);
-    } else {
-        return Err(Error::file(path, "not a checkpoint: no block at byte 40"));
+    match checkpoint::open(path, Prefix::Ckpt)? {
+        Opened::Checkpoint(mut saved) => restore_state(t, state, &mut saved)?,
+        Opened::Original(counters, rest) if rest.is_empty() => {
+            let model = with_suffix(path, ".model");
+            check_original(&[], &model, path)?;
+            weights_from_file(t, state, &model)?;
+            // Nothing else is known of that run: its moments start anew.
+            t.current_step = 0;
+            original_moments(t, state, &[])?;
+            t.current_epoch = narrow(counters.epoch);
+            t.current_step = narrow(counters.step);
+            t.best_loss = counters.best_loss;
+            t.config.learning_rate = counters.learning_rate;
+        }
+        Opened::Original(..) => {
+            return Err(Error::file(path, "not a checkpoint: no block at byte 40"));
+        }
     }
-    t.current_epoch = c_int::from_le_bytes(epoch);
-    t.current_step = c_int::from_le_bytes(step);
-    t.best_loss = f32::from_le_bytes(best);
     note_in_model(t)
 }
 
@@ -86,7 +73,7 @@ pub unsafe extern "C" fn save_checkpoint(
     filepath: *const c_char,
 ) -> c_int {
     let path = ffi::path(filepath, "filepath")?;
-    with(training, |t, state| save(t, state, path))?;
+    with_training(training, |t, state| save(t, state, path))?;
     Ok(0)
 }
 
@@ -109,6 +96,6 @@ pub unsafe extern "C" fn load_checkpoint(
     filepath: *const c_char,
 ) -> c_int {
     let path = ffi::path(filepath, "filepath")?;
-    with(training, |t, state| load(t, state, path))?;
+    with_training(training, |t, state| load(t, state, path))?;
     Ok(0)
 }

@@ -17,7 +17,6 @@ use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 use std::ptr;
-use std::sync::Arc;
 
 impl Validation {
     /// Reads a text.
@@ -56,13 +55,13 @@ impl Validation {
 
 /// Reads a text file for evaluation. Its words become ids when it is evaluated, by the rule of
 /// cllm_load_training_data for the model in use, so that one set serves models of different
-/// vocabularies.
+/// vocabularies. They are the ids that the data loader gives the words of the same file.
 ///
 /// @param filepath   a text file, at most 100 MiB.
 /// @param batch_size sequences of a batch, 1 or more.
 /// @param seq_len    tokens of a sequence, 1 or more.
-/// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
-///         directory, a size is not positive, or there is no memory.
+/// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable, no text
+///         or a directory, a size is not positive, or there is no memory.
 ///
 /// # Safety
 /// `filepath` is NULL or a C string.
@@ -119,10 +118,7 @@ pub unsafe extern "C" fn evaluate_validation(
     val_set: *mut ValidationSet,
 ) -> f32 {
     let set = VALIDATION_SETS.get(val_set)?;
-    let pool = match TRAININGS.find(training)? {
-        Some(state) => Arc::clone(&lock(&state).pool),
-        None => Pool::shared(1)?,
-    };
+    TRAININGS.find(training)?;
     let set = lock(&set);
-    set.evaluate(ffi::get(training, "training")?, &pool)
+    set.evaluate(ffi::get(training, "training")?, &Pool::serial())
 }

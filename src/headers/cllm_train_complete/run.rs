@@ -3,14 +3,13 @@
 use super::CompleteTrainingConfig;
 use crate::border::ffi::{self, report};
 use crate::headers::cllm_production::{Validation, checkpoints, metrics};
-use crate::headers::cllm_training::state::{TRAININGS, with};
+use crate::headers::cllm_training::state::{TRAININGS, with_training};
 use crate::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig, loops};
 use crate::headers::cllm_training_parallel::optimal;
 use cllm_compat::metrics::{Metrics, Record};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_EPOCHS;
-use cllm_engine::train::schedule::{Kind, Schedule};
-use cllm_engine::train::stopping::EarlyStopping;
+use cllm_engine::train::{Decay, EarlyStopping, Schedule};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -80,7 +79,7 @@ impl Settings {
             checkpoints: folder.filter(|_| wants_checkpoints),
             checkpoint_interval: c.checkpoint_interval,
             metrics_path: metrics_path.filter(|_| c.use_metrics != 0),
-            pool: Pool::shared(threads.unwrap_or_else(Pool::online))?,
+            pool: Pool::shared(threads.unwrap_or_else(Pool::online)),
         })
     }
 }
@@ -108,9 +107,6 @@ fn restore(config: &mut CLLMTrainingConfig, old: &CLLMTrainingConfig) {
     config.sequence_length = old.sequence_length;
     config.initial_learning_rate = old.initial_learning_rate;
     config.gradient_clip = old.gradient_clip;
-    config.lr_scheduler = old.lr_scheduler;
-    config.warmup_steps = old.warmup_steps;
-    config.min_lr = old.min_lr;
 }
 
 /// The learning rates of a run, or `None` to leave them to the object's own schedule.
@@ -122,14 +118,13 @@ fn schedule(t: &CLLMTraining, settings: &Settings) -> Option<Schedule> {
     let total = batches.saturating_mul(u64::from(settings.epochs.unsigned_abs()));
     let base = t.config.initial_learning_rate;
     Some(Schedule {
-        kind: Kind::Cosine,
+        decay: Decay::Cosine,
         base,
         floor: 0.01 * base,
         warmup: narrow(batches.saturating_mul(warmup_epochs)),
         // The last batch has the lowest rate.
         end: narrow(total.saturating_sub(1)),
-        factor: Schedule::DEFAULT_FACTOR,
-        every: Schedule::DEFAULT_EVERY,
+        ..Schedule::default()
     })
 }
 
@@ -149,29 +144,26 @@ unsafe fn epochs(
         unwritten = Err(Error::Io { path: folder.clone(), source });
         settings.checkpoints = None;
     }
-    let rates = with(training, |t, _| Ok(schedule(t, settings)))?;
+    let rates = with_training(training, |t, _| Ok(schedule(t, settings)))?;
     let mut batch = 0;
     for epoch in 0..settings.epochs {
         let number = epoch + 1;
-        let ran = {
-            with(training, |t, _| {
-                t.current_epoch = epoch;
-                t.current_batch_offset = 0;
-                Ok(())
-            })?;
-            loops::run_prepared(training, &settings.pool, None, |t| {
-                if let Some(rates) = rates {
-                    set_rate(&mut t.config, rates.rate(batch));
-                }
-                batch = batch.saturating_add(1);
-            })?
-        };
-        let mut stop = ran.stopped;
+        with_training(training, |t, _| {
+            t.current_epoch = epoch;
+            t.current_batch_offset = 0;
+            Ok(())
+        })?;
+        let run = loops::run_at(training, &settings.pool, None, || {
+            let rate = rates.map(|rates| rates.rate(batch).max(f32::MIN_POSITIVE));
+            batch = batch.saturating_add(1);
+            rate
+        })?;
+        let mut stop = run.stopped;
         let mut validation_loss = f32::INFINITY;
         if let Some(set) =
             settings.validation.as_ref().filter(|_| due(number, settings.validation_interval))
         {
-            match with(training, |t, _| set.evaluate(t, &settings.pool)) {
+            match with_training(training, |t, _| set.evaluate(t, &settings.pool)) {
                 Ok(loss) => {
                     validation_loss = loss;
                     stop |= settings.stopping.as_mut().is_some_and(|s| s.check(loss));
@@ -179,10 +171,10 @@ unsafe fn epochs(
                 Err(error) => report(format_args!("no validation: {error}")),
             }
         }
-        with(training, |t, _| {
+        with_training(training, |t, _| {
             record.record(Record {
                 epoch: number,
-                train_loss: ran.mean(),
+                train_loss: run.mean_loss(),
                 validation_loss,
                 learning_rate: t.config.learning_rate,
             })
@@ -198,20 +190,11 @@ unsafe fn epochs(
     unwritten.and(checkpoint(training, settings, "final_checkpoint.ckpt"))
 }
 
-/// Makes `rate` the rate of the next batch, whatever the step.
-fn set_rate(config: &mut CLLMTrainingConfig, rate: f32) {
-    ffi::set_field(&mut config.lr_scheduler, b"none");
-    config.warmup_steps = 0;
-    // The floor would lift rates below a millionth.
-    config.min_lr = f32::MIN_POSITIVE;
-    config.initial_learning_rate = rate;
-}
-
 /// # Safety
 /// As [`train_complete`].
 unsafe fn checkpoint(training: *mut CLLMTraining, settings: &Settings, name: &str) -> Result<()> {
     let Some(folder) = &settings.checkpoints else { return Ok(()) };
-    with(training, |t, state| checkpoints::save(t, state, &folder.join(name)))
+    with_training(training, |t, state| checkpoints::save(t, state, &folder.join(name)))
 }
 
 /// # Safety
@@ -224,7 +207,7 @@ unsafe fn run(training: *mut CLLMTraining, c: &mut CompleteTrainingConfig) -> Re
     if c.use_lll != 0 {
         report("use_lll has no effect: the model keeps its width");
     }
-    let (old, applied) = with(training, |t, _| {
+    let (old, applied) = with_training(training, |t, _| {
         let old = t.config;
         apply(&mut t.config, c);
         Ok((old, t.config))
@@ -237,7 +220,7 @@ unsafe fn run(training: *mut CLLMTraining, c: &mut CompleteTrainingConfig) -> Re
         let written = path.map_or(Ok(()), |path| metrics::write_csv(&record, &path));
         trained.and(written)
     });
-    with(training, |t, _| {
+    with_training(training, |t, _| {
         restore(&mut t.config, &old);
         Ok(())
     })?;

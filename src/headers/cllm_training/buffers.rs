@@ -1,7 +1,8 @@
 //! The public buffers of a training object: made at init, grown when the program raises the batch
 //! size or the sequence length, filled by `cllm_forward_training`.
 
-use super::state::{LayerRoom, TrainingState};
+use super::state::TrainingState;
+use super::weights::LayerRoom;
 use super::*;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
@@ -9,6 +10,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::forward;
 use cllm_engine::nn::model::ModelRef;
 use cllm_engine::nn::rows::{Pass, linear};
+use cllm_kernels::Pool;
 use cllm_kernels::attention::row_weights;
 use cllm_kernels::memory::product;
 use cllm_kernels::vector::add_assign;
@@ -70,14 +72,14 @@ pub(super) unsafe fn make(
     rows: usize,
     positions: usize,
 ) -> Result<()> {
-    let (count, d) = (state.layers.len(), state.dim);
-    let embeddings = product(WHAT, &[state.vocab, d])?;
+    let (count, d) = (state.buffers.layers.len(), state.buffers.dim);
+    let embeddings = product(WHAT, &[state.buffers.vocab, d])?;
     t.gradients = block(embeddings)?;
     t.optimizer_state = block(product(WHAT, &[2, embeddings])?)?;
     t.attention_grads = CArray::zeroed(WHAT, count)?.into_raw();
     t.ff_grads = CArray::zeroed(WHAT, count)?.into_raw();
     t.ln_grads = CArray::zeroed(WHAT, count)?.into_raw();
-    for (l, room) in state.layers.iter().enumerate() {
+    for (l, room) in state.buffers.layers.iter().enumerate() {
         // SAFETY: the tables were just made with an entry for each layer.
         unsafe {
             if !m.attention_layers.is_null() {
@@ -173,7 +175,7 @@ pub(super) unsafe fn resize(
         return Ok(());
     }
     let (rows, positions) = (rows.max(state.rows), positions.max(state.positions));
-    let (d, count) = (state.dim, state.layers.len());
+    let (d, count) = (state.buffers.dim, state.buffers.layers.len());
     let width = product(WHAT, &[rows, d])?;
     let renew = |buffer: &mut *mut f32, len: usize| -> Result<()> {
         let new = lazy_block(len)?;
@@ -184,19 +186,19 @@ pub(super) unsafe fn resize(
     for buffer in row_buffers(t) {
         renew(buffer, width)?;
     }
-    renew(&mut t.logits, product(WHAT, &[rows, state.vocab])?)?;
+    renew(&mut t.logits, product(WHAT, &[rows, state.buffers.vocab])?)?;
     for l in 0..count {
         // SAFETY: the tables have an entry for each layer.
         unsafe {
             for table in [t.layer_inputs, t.attention_outputs, t.ff_outputs, t.layer_outputs] {
                 renew(&mut *entry(table, l)?, width)?;
             }
-            let hidden = product(WHAT, &[rows, state.layers[l].hidden])?;
+            let hidden = product(WHAT, &[rows, state.buffers.layers[l].hidden])?;
             renew(&mut *entry(t.ff_hidden, l)?, hidden)?;
             if !t.attention_cache.is_null() {
                 let cache = &mut *t.attention_cache.add(l);
                 let each = product(WHAT, &[positions, d])?;
-                let square = product(WHAT, &[state.layers[l].heads, positions, positions])?;
+                let square = product(WHAT, &[state.buffers.layers[l].heads, positions, positions])?;
                 for buffer in [&mut cache.queries, &mut cache.keys, &mut cache.values] {
                     renew(buffer, each)?;
                 }
@@ -285,8 +287,8 @@ pub(super) unsafe fn publish(
     positions: usize,
 ) -> Result<()> {
     let (d, n) = (model.dim, batch * positions);
-    let activations = &state.workspace.activations;
-    let pool = &state.pool;
+    let activations = &state.trainer.workspace.activations;
+    let pool = &Pool::serial();
     let pass = Pass { pool, batch, rows: positions, base: 0, d };
     // SAFETY: every buffer has room for `state.rows` rows, at least n.
     unsafe {
@@ -312,7 +314,7 @@ pub(super) unsafe fn publish(
             }
             let out = ffi::slice_mut(*entry(t.ff_outputs, l)?, n * d, "ff_outputs")?;
             match &layer.feed_forward {
-                Some(ff) if ff.hidden <= state.layers[l].hidden => {
+                Some(ff) if ff.hidden <= state.buffers.layers[l].hidden => {
                     fill(*entry(t.ff_hidden, l)?, &a.hidden[..n * ff.hidden])?;
                     linear(pool, out, &a.hidden, ff.w2, n, ff.hidden, d);
                     if let Some(b2) = ff.b2 {
@@ -324,7 +326,7 @@ pub(super) unsafe fn publish(
             let cache = t.store_attention_weights != 0 && !t.attention_cache.is_null();
             if let (true, Some(w)) = (cache, &layer.attention) {
                 let last = &a.qkv[(n - positions) * 3 * d..n * 3 * d];
-                if w.heads <= state.layers[l].heads {
+                if w.heads <= state.buffers.layers[l].heads {
                     publish_attention(&*t.attention_cache.add(l), last, w.heads, positions, d)?;
                 }
             }

@@ -1,13 +1,12 @@
 //! Gradients of single layers.
 
 use super::CLLMTraining;
-use super::state::with;
+use super::state::with_training;
 use crate::border::ffi;
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, Embeddings, FeedForwardLayer};
 use crate::headers::cllm_inference::attention::attention_view;
 use crate::headers::cllm_inference::feed_forward::dense_view;
 use crate::headers::cllm_inference::layer_norm::norm_view;
-use crate::model::view::model_of;
 use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::activations::{Activations, Save};
@@ -15,6 +14,8 @@ use cllm_engine::nn::backward::{ActivationGradients, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
 use cllm_engine::nn::model::{Attention, Layers, ModelRef, Params};
 use cllm_engine::nn::rows::Pass;
+use cllm_engine::train::Weights;
+use cllm_kernels::Pool;
 use cllm_kernels::layer_norm;
 use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::{filled, product};
@@ -222,9 +223,9 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
     let n = ffi::positive(seq_len, "seq_len")?;
     let l = ffi::len(layer_idx, "layer_idx")?;
     // `grad_output` and `grad_input` are not viewed together.
-    with(training, |t, state| {
-        let plan = state.plan(t)?;
-        let model = model_of(&plan)?;
+    with_training(training, |t, state| {
+        let mut weights = state.buffers.view(t)?;
+        let (model, mut grads) = weights.pass()?;
         let (d, layers) = (model.dim, model.params.layers.len());
         if l >= layers {
             return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
@@ -237,14 +238,13 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
         let mut activation_grads = ActivationGradients::default();
         activation_grads.reserve(&model, n)?;
         activation_grads.dx[..len].copy_from_slice(ffi::slice(grad_output, len, "grad_output")?);
-        let mut grads = state.gradients(t, &plan.params)?;
         let one = one_layer(&model, l);
         let mut activations = Activations::default();
         activations.reserve(&one, n, Save::ForBackward)?;
-        let pool = std::sync::Arc::clone(&state.pool);
-        layer_forward(&pool, &one, x, &mut activations);
+        let pool = &Pool::serial();
+        layer_forward(pool, &one, x, &mut activations);
         let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
-        let pass = Pass::one(&pool, n, d);
+        let pass = Pass::one(pool, n, d);
         let grads = &mut grads.layers[l];
         layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
         ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&activation_grads.dx[..len]);

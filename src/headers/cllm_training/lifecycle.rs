@@ -1,16 +1,16 @@
 //! Making and freeing training objects.
 
 use super::buffers;
-use super::state::{TRAININGS, TrainingState};
+use super::state::{Data, TRAININGS, TrainingState};
+use super::weights::Buffers;
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
+use cllm_engine::train::Trainer;
 use cllm_engine::train::slots::Slots;
-use cllm_engine::train::workspace::Workspace;
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 
 /// Makes a training object for a model.
@@ -67,22 +67,16 @@ pub(crate) unsafe fn init(
     t.current_loss_scale = if config.loss_scale > 0.0 { config.loss_scale } else { 1024.0 };
     t.store_attention_weights = 1;
     let mut state = TrainingState {
-        vocab,
-        dim,
-        layers,
+        trainer: Trainer::default(),
+        buffers: Buffers { vocab, dim, layers, slots: Slots::default() },
         rows: 0,
         positions: 0,
-        workspace: Workspace::default(),
-        slots: Slots::default(),
-        updates: 0,
-        skipped: 0,
-        gradient_norm: 0.0,
         input: Vec::new(),
         own_tokens: 0,
+        checked_tokens: None,
+        foreign_tokens: None,
         progress: None,
-        partials: Vec::new(),
-        tensors: Vec::new(),
-        pool: Pool::shared(1)?,
+        data: Data::default(),
     };
     let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
     // SAFETY: the object is new: its buffers are NULL or just made.
@@ -115,7 +109,7 @@ impl Drop for Draft {
 }
 
 fn warn_unknown_optimizer(config: &CLLMTrainingConfig) {
-    if super::updates::named_rule(config).is_none() {
+    if super::updates::named_optimizer(config).is_none() {
         let name = String::from_utf8_lossy(ffi::field_bytes(&config.optimizer));
         ffi::report(format_args!("optimizer \"{name}\" is not known: adam"));
     }
@@ -151,7 +145,7 @@ pub(crate) unsafe fn release(training: *mut CLLMTraining) -> Result<()> {
     }
     let layers = {
         let state = TRAININGS.get(training)?;
-        lock(&state).layers.len()
+        lock(&state).buffers.layers.len()
     };
     TRAININGS.remove(training);
     // SAFETY: the registry knew the object: its buffers are blocks of malloc, the program's

@@ -1,59 +1,68 @@
 //! Batches and epochs.
 
-use super::schedule::schedule;
-use super::state::{TrainingState, UserData, batch_shape, with};
-use super::{CLLMTraining, passes, updates};
+use super::state::{
+    TrainingState, batch_shape, narrow, read_counters, state, with_training, write_counters,
+};
+use super::{CLLMTraining, updates};
 use crate::border::ffi::{self, report};
-use crate::headers::cllm_ext::{CLLMProgress, CLLMProgressCallback};
+use crate::border::host;
+use crate::border::registry::lock;
+use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_ext::CLLMProgress;
 use crate::model::file::write_model;
+use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::loss::Targets;
+use cllm_engine::log;
+use cllm_engine::train::run::{self, Run};
+use cllm_engine::train::tokens;
+use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the next batch lies in the token array, or that the epoch is over.
-enum Next {
-    Batch { first: usize, rows: usize, batch: usize },
-    End,
+/// Looks at all ids of an epoch before it begins: says which the model doesn't have, if it was not
+/// said before, and counts the `<EOS>` that the model's words don't know of. An error where nothing
+/// could be learnt.
+///
+/// # Safety
+/// `model` is NULL or live.
+pub(crate) unsafe fn check_ids(
+    model: *mut CLLMModel,
+    state: &mut TrainingState,
+    ids: &[u32],
+) -> Result<()> {
+    let vocab = view::vocab_size(view::live(model)?)?;
+    let foreign = tokens::foreign(ids, vocab)?;
+    if let Some(found) = foreign.filter(|_| foreign != state.foreign_tokens) {
+        let what = found.describe(ids.len(), vocab);
+        log::warn(&format!("training leaves ids out: {what}"));
+    }
+    state.foreign_tokens = foreign;
+    words::count_end(model, ids)
 }
 
-/// Whether [`next_batch`] would give a batch.
-fn batch_left(t: &CLLMTraining) -> bool {
-    let rows = batch_shape(&t.config).ok().and_then(|(b, s)| b.checked_mul(s));
-    let first = usize::try_from(t.current_batch_offset).ok();
-    let end = rows.zip(first).and_then(|(rows, first)| first.checked_add(rows));
-    end.is_some_and(|end| end < t.num_tokens && c_int::try_from(end).is_ok())
-}
-
-/// The next contiguous batch. At the end of the data the epoch ends: offset 0, `current_epoch`
-/// + 1. An error changes nothing, except that a negative offset becomes 0.
-fn next_batch(t: &mut CLLMTraining) -> Result<Next> {
+/// The training ids, cut into batches.
+///
+/// # Safety
+/// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
+pub(super) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }
-    let (batch, positions) = batch_shape(&t.config)?;
-    let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
-    let Ok(first) = usize::try_from(t.current_batch_offset) else {
+    let (sequences, positions) = batch_shape(&t.config)?;
+    Corpus::new(ffi::slice(t.tokens, t.num_tokens, "tokens")?, sequences, positions)
+}
+
+/// Refuses a place before the tokens, which becomes their beginning.
+fn check_offset(t: &mut CLLMTraining) -> Result<()> {
+    if t.current_batch_offset < 0 {
         let offset = std::mem::take(&mut t.current_batch_offset);
         return Err(Error::argument("current_batch_offset", offset, "0 or more"));
-    };
-    let after = first.checked_add(rows).filter(|&end| end < t.num_tokens);
-    // The offset is an int: data beyond its range can't be reached.
-    match after.and_then(|end| c_int::try_from(end).ok()) {
-        Some(end) => {
-            t.current_batch_offset = end;
-            Ok(Next::Batch { first, rows, batch })
-        }
-        None => {
-            t.current_batch_offset = 0;
-            t.current_epoch = t.current_epoch.saturating_add(1);
-            Ok(Next::End)
-        }
     }
+    Ok(())
 }
 
 /// Copies the next contiguous batch: for sequence b and position s, input = `tokens[i]` and target =
@@ -85,44 +94,36 @@ pub unsafe extern "C" fn cllm_get_batch(
         return Ok(-1);
     }
     let t = ffi::get_mut(training, "training")?;
-    let Next::Batch { first, rows, .. } = next_batch(t)? else { return Ok(0) };
-    let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
-    ffi::slice_mut(input_tokens, rows, "input_tokens")?
-        .copy_from_slice(&tokens[first..first + rows]);
-    ffi::slice_mut(target_tokens, rows, "target_tokens")?
-        .copy_from_slice(&tokens[first + 1..first + 1 + rows]);
-    c_int::try_from(rows).map_err(|_| Error::argument("the batch", rows, "below 2^31 ids"))
+    let corpus = corpus(t)?;
+    check_offset(t)?;
+    let mut counters = Counters::default();
+    read_counters(t, &mut counters);
+    let after = counters.offset.saturating_add(corpus.rows());
+    // The offset is an int: data beyond its range can't be reached by this function.
+    let Some(batch) = corpus.batch(counters.offset).filter(|_| c_int::try_from(after).is_ok())
+    else {
+        counters.end_epoch();
+        (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
+        return Ok(0);
+    };
+    let rows = corpus.rows();
+    ffi::slice_mut(input_tokens, rows, "input_tokens")?.copy_from_slice(batch.tokens);
+    ffi::slice_mut(target_tokens, rows, "target_tokens")?.copy_from_slice(batch.targets.ids);
+    t.current_batch_offset = narrow(after);
+    Ok(narrow(rows))
 }
 
-/// One batch: forward, loss, backward, learning rate, accumulation and update, bookkeeping.
-/// Returns the loss, taken before the update.
+/// What follows a step: its record goes into the public fields and into the model.
 ///
 /// # Safety
-/// As [`passes::loss_and_gradients`].
-pub(crate) unsafe fn train_batch(
-    t: &mut CLLMTraining,
-    state: &mut TrainingState,
-    tokens: &[u32],
-    targets: Targets,
-    batch: usize,
-) -> Result<f32> {
-    let loss = passes::loss_and_gradients(t, state, tokens, targets, batch)?;
-    t.config.learning_rate = schedule(&t.config).rate(t.current_step.max(0) as u32);
-    let rule = updates::configured_rule(&t.config);
-    match updates::accumulate_and_apply(t, state, rule) {
+/// `t.model` is live.
+unsafe fn record(t: &mut CLLMTraining, state: &TrainingState, step: &Step) -> Result<()> {
+    let counters = &state.trainer.counters;
+    write_counters(t, counters);
+    updates::finish(t, counters, step.outcome)
         // A gradient that is not finite costs its update, not the run.
-        Err(error @ Error::State(_)) => report(error),
-        done => {
-            done?;
-        }
-    }
-    t.current_step = t.current_step.saturating_add(1);
-    t.current_loss = loss;
-    if loss < t.best_loss {
-        t.best_loss = loss;
-    }
-    note_in_model(t)?;
-    Ok(loss)
+        .unwrap_or_else(report);
+    note_in_model(t)
 }
 
 /// Writes into the model how far it is trained; its files carry that.
@@ -139,20 +140,56 @@ pub(crate) unsafe fn note_in_model(t: &CLLMTraining) -> Result<()> {
     Ok(())
 }
 
-/// What a loop did.
-#[derive(Default)]
-pub(crate) struct Ran {
-    pub batches: usize,
-    pub loss_sum: f64,
-    /// The progress callback ended it.
-    pub stopped: bool,
+/// One batch: the trainer's step at the scheduled rate, and its record.
+///
+/// # Safety
+/// As [`TrainingState::train`].
+pub(crate) unsafe fn step(
+    t: &mut CLLMTraining,
+    state: &mut TrainingState,
+    pool: &Pool,
+    batch: &Batch,
+) -> Result<Step> {
+    state.input.clear();
+    let step = state.train(t, |trainer, weights| {
+        trainer.step(pool, weights, batch, trainer.scheduled_rate())
+    })?;
+    record(t, state, &step)?;
+    Ok(step)
 }
 
-impl Ran {
-    /// Mean loss of the batches; 0 without any.
-    pub(crate) fn mean(&self) -> f32 {
-        if self.batches == 0 { 0.0 } else { (self.loss_sum / self.batches as f64) as f32 }
+/// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None`
+/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet.
+///
+/// # Safety
+/// As [`TrainingState::train`]; `tokens` holds `num_tokens` ids.
+unsafe fn next_step(
+    t: &mut CLLMTraining,
+    state: &mut TrainingState,
+    pool: &Pool,
+    mut rate: impl FnMut() -> Option<f32>,
+    stay: bool,
+) -> Result<Option<(Step, Position)>> {
+    let corpus = corpus(t)?;
+    check_offset(t)?;
+    let counters = &mut state.trainer.counters;
+    read_counters(t, counters);
+    if corpus.batch(counters.offset).is_none() {
+        if !stay {
+            counters.end_epoch();
+            (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
+        }
+        return Ok(None);
     }
+    state.input.clear();
+    let next = state.train(t, |trainer, weights| {
+        let rate = rate().unwrap_or_else(|| trainer.scheduled_rate());
+        trainer.next_step(pool, weights, &corpus, rate)
+    })?;
+    if let Some((step, _)) = &next {
+        record(t, state, step)?;
+    }
+    Ok(next)
 }
 
 /// Trains batches from `current_batch_offset` on, to the end of the epoch, or `limit` of them, or
@@ -160,99 +197,68 @@ impl Ran {
 /// the epoch ends only in a call that finds no batch left.
 ///
 /// # Safety
-/// As [`with`]; `tokens` holds `num_tokens` ids.
+/// As [`with_training`]; `tokens` holds `num_tokens` ids.
 pub(crate) unsafe fn run(
     training: *mut CLLMTraining,
-    pool: &Arc<Pool>,
+    pool: &Pool,
     limit: Option<usize>,
-) -> Result<Ran> {
-    run_prepared(training, pool, limit, |_| {})
+) -> Result<Run> {
+    run_at(training, pool, limit, || None)
 }
 
-/// [`run`] with something to do before each batch.
+/// [`run`], at the rates that `rate` gives, one for each batch.
 ///
 /// # Safety
 /// As [`run`].
-pub(crate) unsafe fn run_prepared(
+pub(crate) unsafe fn run_at(
     training: *mut CLLMTraining,
-    pool: &Arc<Pool>,
+    pool: &Pool,
     limit: Option<usize>,
-    mut prepare: impl FnMut(&mut CLLMTraining),
-) -> Result<Ran> {
-    let began = Instant::now();
-    let mut ran = Ran::default();
-    while limit.is_none_or(|limit| ran.batches < limit) {
-        let step = with(training, |t, state| {
-            let before = t.current_batch_offset;
-            if limit.is_some() && ran.batches > 0 && !batch_left(t) {
-                return Ok(None);
-            }
-            let Next::Batch { first, rows, batch, .. } = next_batch(t)? else {
-                return Ok(None);
-            };
-            let tokens = ffi::slice(t.tokens, t.num_tokens, "tokens")?;
-            let (input, targets) = (&tokens[first..first + rows], &tokens[first + 1..]);
-            prepare(t);
-            let outside = std::mem::replace(&mut state.pool, Arc::clone(pool));
-            let targets = Targets::all(&targets[..rows]);
-            let loss = train_batch(t, state, input, targets, batch);
-            state.pool = outside;
-            if loss.is_err() {
-                t.current_batch_offset = before;
-            }
-            let loss = loss?;
-            let (done, all) = (first / rows + 1, (t.num_tokens - 1) / rows);
-            Ok(Some((loss, state.progress, progress(t, state, rows, done, all, loss))))
-        })?;
-        let Some((loss, callback, progress)) = step else { break };
-        ran.batches += 1;
-        ran.loss_sum += f64::from(loss);
-        if !tell(callback, progress, began, ran.batches) {
-            ran.stopped = true;
-            break;
+    mut rate: impl FnMut() -> Option<f32>,
+) -> Result<Run> {
+    with_training(training, |t, state| {
+        // Where there are none the first step says so.
+        let Ok(corpus) = corpus(t) else { return Ok(()) };
+        state.data.note(&corpus);
+        let place = (t.tokens.addr(), t.num_tokens);
+        if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
+            check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;
+            state.checked_tokens = Some(place);
         }
-    }
-    Ok(ran)
+        Ok(())
+    })?;
+    let next = |done: usize| {
+        let stay = limit.is_some() && done > 0;
+        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay))
+    };
+    run::run(limit, next, |progress| tell(training, progress))
 }
 
-/// Tells the program how far a loop is that began at `began` and did `batches` batches, if it
-/// wants to know; whether to go on. To be called without any lock held.
-pub(crate) fn tell(
-    callback: Option<(CLLMProgressCallback, UserData)>,
-    mut progress: CLLMProgress,
-    began: Instant,
-    batches: usize,
-) -> bool {
-    let Some((Some(call), user_data)) = callback else { return true };
-    let each = began.elapsed().as_secs_f64() / batches.max(1) as f64;
-    let left = progress.batches_per_epoch.saturating_sub(progress.batch);
-    progress.tokens_per_second /= each.max(1e-9);
-    progress.seconds_left = each * f64::from(left);
-    // SAFETY: the program set the callback and its pointer for this call.
-    unsafe { call(&progress, user_data.0) }
-}
-
-/// Progress after batch `done` of `all`; `tokens_per_second` still holds the tokens of one batch.
-pub(crate) fn progress(
-    t: &CLLMTraining,
-    state: &TrainingState,
-    rows: usize,
-    done: usize,
-    all: usize,
-    loss: f32,
-) -> CLLMProgress {
-    let narrow = |n: usize| c_int::try_from(n).unwrap_or(c_int::MAX);
-    CLLMProgress {
+/// Tells the program how far a loop is, if it wants to know; whether to go on. To be called
+/// without any lock held.
+///
+/// # Safety
+/// As [`with_training`].
+pub(crate) unsafe fn tell(training: *mut CLLMTraining, progress: &Progress) -> ControlFlow<()> {
+    let callback = state(training).map(|state| lock(&state).progress);
+    let Ok(Some((Some(call), user_data))) = callback else { return ControlFlow::Continue(()) };
+    let Progress { step, position, tokens_per_second, seconds_left } = *progress;
+    let progress = CLLMProgress {
         struct_size: size_of::<CLLMProgress>(),
-        epoch: t.current_epoch,
-        step: t.current_step,
-        batch: narrow(done),
-        batches_per_epoch: narrow(all),
-        loss,
-        learning_rate: t.config.learning_rate,
-        gradient_norm: state.gradient_norm as f32,
-        tokens_per_second: rows as f64,
-        seconds_left: 0.0,
+        epoch: narrow(position.epoch),
+        step: narrow(step.number),
+        batch: narrow(position.batch),
+        batches_per_epoch: narrow(position.batches),
+        loss: step.loss,
+        learning_rate: step.learning_rate,
+        gradient_norm: step.gradient_norm as f32,
+        tokens_per_second,
+        seconds_left,
+    };
+    // The program set the callback and its pointer for this call.
+    match host::outside(|| call(&progress, user_data.0)) {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
     }
 }
 
@@ -260,8 +266,8 @@ pub(crate) fn progress(
 ///
 /// # Safety
 /// As [`run`].
-pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Arc<Pool>) -> Result<Ran> {
-    with(training, |t, _| {
+pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<Run> {
+    with_training(training, |t, _| {
         t.current_batch_offset = 0;
         Ok(())
     })?;
@@ -273,7 +279,11 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Arc<Pool>) -> Res
 /// same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
-///         batch fits or on failure.
+///         batch fits or on failure, which it is if no id could be learnt.
+///
+/// Ids that are not below the vocabulary size are left out: as targets they do not count, as input
+/// they are positions without a token. A warning says how many there are and names the first; where
+/// there are no others, nothing is trained and that is an error.
 ///
 /// Afterwards `current_step` has grown by the number of batches and `current_epoch` by 1,
 /// `current_loss` is that of the last batch, `best_loss` the smallest so far,
@@ -286,7 +296,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Arc<Pool>) -> Res
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
-    epoch(training, &Pool::shared(1)?).map(|ran| ran.mean())
+    epoch(training, &Pool::serial()).map(|run| run.mean_loss())
 }
 
 /// `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
@@ -300,17 +310,17 @@ pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_train(training: *mut CLLMTraining) -> c_int {
-    let pool = Pool::shared(1)?;
-    let (epochs, every) = with(training, |t, _| Ok((t.config.num_epochs, t.config.save_every)))?;
+    let (epochs, every) =
+        with_training(training, |t, _| Ok((t.config.num_epochs, t.config.save_every)))?;
     for e in 0..epochs.max(0) {
-        with(training, |t, _| {
+        with_training(training, |t, _| {
             t.current_epoch = e;
             Ok(())
         })?;
-        epoch(training, &pool)?;
+        epoch(training, &Pool::serial())?;
         if every > 0 && (e + 1) % every == 0 {
             let name = format!("checkpoint_epoch_{}.cllm", e + 1);
-            let model = with(training, |t, _| Ok(t.model))?;
+            let model = with_training(training, |t, _| Ok(t.model))?;
             write_model(model, Path::new(&name))?;
         }
     }

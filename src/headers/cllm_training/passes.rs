@@ -1,39 +1,17 @@
 //! Forward pass, loss and gradients of one batch, step by step.
 
-use super::state::{TrainingState, batch_shape, with};
+use super::state::{TrainingState, batch_shape, with_training};
 use super::{CLLMTraining, buffers};
 use crate::border::ffi;
 use crate::model::view::model_of;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::nn::model::ModelRef;
+use cllm_engine::train::Weights;
+use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::log_sum_exp;
 use cllm_macros::c_api;
 use std::ffi::c_int;
-use std::sync::Arc;
-
-/// Forward pass, mean loss and gradients of one batch of the core, without the public activation
-/// buffers: what every training loop runs.
-///
-/// # Safety
-/// As [`with`], and the model's arrays hold what its sizes say.
-pub(crate) unsafe fn loss_and_gradients(
-    t: &mut CLLMTraining,
-    state: &mut TrainingState,
-    tokens: &[u32],
-    targets: Targets,
-    batch: usize,
-) -> Result<f32> {
-    state.input.clear();
-    let plan = state.plan(t)?;
-    let model = model_of(&plan)?;
-    let mut grads = state.gradients(t, &plan.params)?;
-    let pool = Arc::clone(&state.pool);
-    let workspace = &mut state.workspace;
-    workspace.forward(&pool, &model, tokens, batch)?;
-    let loss = workspace.backward(&pool, &model, tokens, targets, batch, &mut grads)?;
-    Ok(loss as f32)
-}
 
 /// Forward pass of B sequences of S tokens (B, S of `training->config`). Fills the public
 /// activation buffers, the attention cache if `store_attention_weights` is set, and `logits`.
@@ -52,7 +30,7 @@ pub unsafe extern "C" fn cllm_forward_training(
     training: *mut CLLMTraining,
     input_tokens: *mut u32,
 ) -> f32 {
-    with(training, |t, state| {
+    with_training(training, |t, state| {
         let (batch, positions) = batch_shape(&t.config)?;
         let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
         let tokens = ffi::slice(input_tokens, rows, "input_tokens")?;
@@ -62,7 +40,7 @@ pub unsafe extern "C" fn cllm_forward_training(
 }
 
 /// # Safety
-/// As [`loss_and_gradients`].
+/// As [`Buffers::view`](super::weights::Buffers::view).
 unsafe fn forward(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
@@ -70,12 +48,11 @@ unsafe fn forward(
     batch: usize,
     positions: usize,
 ) -> Result<()> {
-    let plan = state.plan(t)?;
+    let plan = state.buffers.plan(t)?;
     let model = model_of(&plan)?;
     buffers::resize(t, state, tokens.len(), positions)?;
     state.input.clear();
-    let pool = Arc::clone(&state.pool);
-    state.workspace.forward(&pool, &model, tokens, batch)?;
+    state.trainer.workspace.forward(&Pool::serial(), &model, tokens, batch)?;
     buffers::publish(t, state, &model, batch, positions)?;
     state.input.extend_from_slice(tokens);
     Ok(())
@@ -96,15 +73,15 @@ pub unsafe extern "C" fn cllm_compute_loss_training(
     training: *mut CLLMTraining,
     target_tokens: *mut u32,
 ) -> f32 {
-    with(training, |t, state| {
+    with_training(training, |t, state| {
         let (batch, positions) = batch_shape(&t.config)?;
         let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
         let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
-        state.plan(t)?;
+        state.buffers.plan(t)?;
         buffers::resize(t, state, rows, positions)?;
-        let logits = ffi::slice(t.logits, rows * state.vocab, "logits")?;
+        let logits = ffi::slice(t.logits, rows * state.buffers.vocab, "logits")?;
         let (mut sum, mut counted) = (0.0, 0usize);
-        for (row, &target) in logits.chunks_exact(state.vocab).zip(targets) {
+        for (row, &target) in logits.chunks_exact(state.buffers.vocab).zip(targets) {
             if let Some(logit) = row.get(target as usize) {
                 sum += f64::from(log_sum_exp(row) - logit);
                 counted += 1;
@@ -131,7 +108,7 @@ pub unsafe extern "C" fn cllm_backward_training(
     training: *mut CLLMTraining,
     target_tokens: *mut u32,
 ) {
-    with(training, |t, state| {
+    with_training(training, |t, state| {
         let (batch, positions) = batch_shape(&t.config)?;
         let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
         let targets = ffi::slice(target_tokens, rows, "target_tokens")?;
@@ -140,28 +117,28 @@ pub unsafe extern "C" fn cllm_backward_training(
 }
 
 /// # Safety
-/// As [`loss_and_gradients`].
+/// As [`Buffers::view`](super::weights::Buffers::view).
 unsafe fn backward(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
     targets: &[u32],
     batch: usize,
 ) -> Result<()> {
-    let plan = state.plan(t)?;
-    let model = model_of(&plan)?;
-    let mut grads = state.gradients(t, &plan.params)?;
-    if state.input.len() != targets.len() {
-        grads.map(|_, _, g| g.fill(0.0));
+    let TrainingState { trainer, buffers, input, .. } = state;
+    let grad_output = t.backward_grad_output;
+    let mut weights = buffers.view(t)?;
+    if input.len() != targets.len() {
+        weights.zero_gradients()?;
         return Err(Error::State(format!(
             "no forward pass over {} tokens to go back through: the gradients are zero",
             targets.len()
         )));
     }
-    let pool = Arc::clone(&state.pool);
-    let (workspace, input) = (&mut state.workspace, &state.input);
-    workspace.backward(&pool, &model, input, Targets::all(targets), batch, &mut grads)?;
+    let (model, mut gradients) = weights.pass()?;
+    let (workspace, targets) = (&mut trainer.workspace, Targets::all(targets));
+    workspace.backward(&Pool::serial(), &model, input, targets, batch, &mut gradients)?;
     let dx = &workspace.backward.dx[..input.len() * model.dim];
-    ffi::slice_mut(t.backward_grad_output, dx.len(), "backward_grad_output")?.copy_from_slice(dx);
+    ffi::slice_mut(grad_output, dx.len(), "backward_grad_output")?.copy_from_slice(dx);
     Ok(())
 }
 
@@ -182,16 +159,16 @@ pub unsafe extern "C" fn cllm_compute_loss(
     target_tokens: *mut u32,
     num_tokens: c_int,
 ) -> f32 {
-    with(training, |t, state| {
+    with_training(training, |t, state| {
         let n = ffi::positive(num_tokens, "num_tokens")?;
         let input = ffi::slice(input_tokens, n, "input_tokens")?;
         let targets = ffi::slice(target_tokens, n, "target_tokens")?;
         let length = ffi::positive(t.config.sequence_length, "config.sequence_length")?;
-        let plan = state.plan(t)?;
+        let plan = state.buffers.plan(t)?;
         let model = model_of(&plan)?;
         state.input.clear();
-        let pool = Arc::clone(&state.pool);
-        let loss = state.workspace.evaluate(&pool, &model, input, targets, length)?;
+        let loss =
+            state.trainer.workspace.evaluate(&Pool::serial(), &model, input, targets, length)?;
         let cached = n.min(state.rows);
         copy_rows(&model, &input[..cached], t.cached_input_embeddings)?;
         copy_rows(&model, &targets[..cached], t.cached_target_embeddings)?;
@@ -226,16 +203,14 @@ pub unsafe extern "C" fn cllm_backward(
     target_tokens: *mut u32,
     num_tokens: c_int,
 ) {
-    with(training, |t, state| {
+    with_training(training, |t, state| {
         let (batch, positions) = batch_shape(&t.config)?;
         let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
         let n = ffi::len(num_tokens, "num_tokens")?;
         let input = ffi::slice(input_tokens, n.min(rows), "input_tokens")?;
         let targets = ffi::slice(target_tokens, n.min(rows), "target_tokens")?;
         if n < rows {
-            let plan = state.plan(t)?;
-            state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-            return Ok(());
+            return state.buffers.view(t)?.zero_gradients();
         }
         forward(t, state, input, batch, positions)?;
         backward(t, state, targets, batch)
@@ -255,9 +230,5 @@ pub unsafe extern "C" fn cllm_zero_all_gradients(training: *mut CLLMTraining) {
     if training.is_null() {
         return Ok(());
     }
-    with(training, |t, state| {
-        let plan = state.plan(t)?;
-        state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-        Ok(())
-    })
+    with_training(training, |t, state| state.buffers.view(t)?.zero_gradients())
 }

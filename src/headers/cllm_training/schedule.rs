@@ -1,20 +1,20 @@
 //! Learning rates. These read and write public fields only, so they work on a `CLLMTraining` that
 //! the program made itself.
 
-use super::state::TRAININGS;
+use super::state::{TRAININGS, count};
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi;
+use cllm_compat::rates;
 use cllm_engine::error::Result;
-use cllm_engine::train::schedule::{self, Kind, Schedule};
+use cllm_engine::train::{Decay, Schedule};
 use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::fmt::Write;
 
 /// The schedule of a configuration, with the defaults for what it leaves out.
 pub(crate) fn schedule(config: &CLLMTrainingConfig) -> Schedule {
-    let count = |n: c_int| u32::try_from(n).unwrap_or(0);
     Schedule {
-        kind: Kind::named(ffi::field_bytes(&config.lr_scheduler)),
+        decay: decay(ffi::field_bytes(&config.lr_scheduler)),
         base: config.initial_learning_rate,
         floor: floor(config),
         warmup: count(config.warmup_steps),
@@ -31,13 +31,23 @@ pub(crate) fn schedule(config: &CLLMTrainingConfig) -> Schedule {
     }
 }
 
+/// By its name in `lr_scheduler`; names that are not known mean cosine.
+fn decay(name: &[u8]) -> Decay {
+    match name {
+        b"" | b"none" => Decay::Constant,
+        b"linear" => Decay::Linear,
+        b"step" => Decay::Step,
+        _ => Decay::Cosine,
+    }
+}
+
 fn floor(config: &CLLMTrainingConfig) -> f32 {
     if config.min_lr > 0.0 { config.min_lr } else { Schedule::DEFAULT_FLOOR }
 }
 
 /// The number of the current step; negative ones count as 0.
 fn step(training: &CLLMTraining) -> u32 {
-    u32::try_from(training.current_step).unwrap_or(0)
+    count(training.current_step)
 }
 
 /// A training object to read; an error where it is NULL or freed.
@@ -114,7 +124,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_step_decay(
         n => ffi::slice(decay_steps, n, "decay_steps")?,
     };
     let base = training.config.initial_learning_rate;
-    let rate = schedule::step_decay(base, training.current_step, steps, decay_factor);
+    let rate = rates::step_decay(base, training.current_step, steps, decay_factor);
     Ok(rate)
 }
 
@@ -134,7 +144,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_exponential(
 ) -> f32 {
     let training = live(training)?;
     let base = training.config.initial_learning_rate;
-    Ok(schedule::exponential(base, step(training), decay_rate))
+    Ok(rates::exponential(base, step(training), decay_rate))
 }
 
 /// A rate that falls by a power: m + (base - m) * (1 - min(1, current_step/max_steps))^power, base
@@ -154,10 +164,10 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 ) -> f32 {
     let training = live(training)?;
     let config = &training.config;
-    let end = u32::try_from(config.max_steps).unwrap_or(0);
+    let end = count(config.max_steps);
     let base = config.initial_learning_rate;
     let (floor, step) = (floor(config), step(training));
-    Ok(schedule::polynomial(base, floor, step, end, power))
+    Ok(rates::polynomial(base, floor, step, end, power))
 }
 
 /// Prints the schedule to stdout: base rate, floor, warm-up, kind, and the rate at eleven steps from
@@ -176,11 +186,11 @@ pub unsafe extern "C" fn cllm_print_lr_schedule(training: *mut CLLMTraining) {
 }
 
 fn describe(schedule: &Schedule) -> String {
-    let kind = match schedule.kind {
-        Kind::Constant => "constant".to_string(),
-        Kind::Cosine => "cosine".to_string(),
-        Kind::Linear => "linear".to_string(),
-        Kind::Step => format!("step, x{} every {} steps", schedule.factor, schedule.every),
+    let kind = match schedule.decay {
+        Decay::Constant => "constant".to_string(),
+        Decay::Cosine => "cosine".to_string(),
+        Decay::Linear => "linear".to_string(),
+        Decay::Step => format!("step, x{} every {} steps", schedule.factor, schedule.every),
     };
     let mut text = format!(
         "Learning rate schedule: {kind}\n  base:    {:e}\n  floor:   {:e}\n  warm-up: {} steps\n",
@@ -195,4 +205,24 @@ fn describe(schedule: &Schedule) -> String {
         let _ = writeln!(text, "  step {step:>8}: {rate:e}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_by_name() {
+        for (name, expected) in [
+            ("", Decay::Constant),
+            ("none", Decay::Constant),
+            ("linear", Decay::Linear),
+            ("step", Decay::Step),
+            ("cosine", Decay::Cosine),
+            ("Linear", Decay::Cosine),
+            ("what", Decay::Cosine),
+        ] {
+            assert_eq!(decay(name.as_bytes()), expected);
+        }
+    }
 }

@@ -1,125 +1,94 @@
 //! Optimizer steps.
 
 use super::buffers::copy_master_weights;
-use super::state::{TrainingState, emptied, with};
+use super::state::{TrainingState, with_training};
+use super::weights::TrainingView;
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi;
 use crate::model::view::weights_changed;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::train::optimizer::{self, Rule, Update};
+use cllm_engine::train::{Counters, Optimizer, Outcome, Weights};
+use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
-use std::sync::Arc;
 
 /// Which optimizer a configuration names; `None` for a name that is not known.
-pub(super) fn named_rule(config: &CLLMTrainingConfig) -> Option<Rule> {
-    let name = ffi::field_bytes(&config.optimizer).to_ascii_lowercase();
-    match name.as_slice() {
-        b"" | b"adam" | b"adamw" => Some(Rule::Adam { updates: 0 }),
-        b"sgd" => Some(Rule::Descent),
-        _ => None,
+pub(super) fn named_optimizer(config: &CLLMTrainingConfig) -> Option<Optimizer> {
+    let name = ffi::field_bytes(&config.optimizer);
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    if is(b"") || is(b"adam") || is(b"adamw") {
+        Some(Optimizer::AdamW)
+    } else {
+        is(b"sgd").then_some(Optimizer::Descent)
     }
 }
 
 /// The configured optimizer; adam where the name says nothing.
-pub(crate) fn configured_rule(config: &CLLMTrainingConfig) -> Rule {
-    named_rule(config).unwrap_or(Rule::Adam { updates: 0 })
+pub(super) fn configured_optimizer(config: &CLLMTrainingConfig) -> Optimizer {
+    named_optimizer(config).unwrap_or_default()
 }
 
-/// Applies one update from the gradients as they are. A gradient that is not finite changes
-/// nothing and is counted.
+/// What follows an update, or one that was left out: an error then.
 ///
 /// # Safety
-/// As [`with`], and the model's arrays hold what its sizes say.
-pub(crate) unsafe fn apply(
+/// `t.model` is live.
+pub(super) unsafe fn finish(
+    t: &mut CLLMTraining,
+    counters: &Counters,
+    outcome: Outcome,
+) -> Result<()> {
+    match outcome {
+        Outcome::Accumulated => Ok(()),
+        Outcome::Updated => {
+            copy_master_weights(t, ffi::get(t.model, "model")?);
+            weights_changed(t.model);
+            Ok(())
+        }
+        Outcome::Skipped => Err(Error::State(format!(
+            "the gradient is not finite: update left out ({} so far)",
+            counters.skipped
+        ))),
+    }
+}
+
+/// One update now, from the gradients as they are, with the clipping and decay of the
+/// configuration.
+///
+/// # Safety
+/// As [`TrainingState::train`].
+unsafe fn update(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
-    rule: Rule,
+    optimizer: Optimizer,
     learning_rate: f32,
 ) -> Result<()> {
-    let rule = match rule {
-        Rule::Adam { .. } => Rule::Adam { updates: state.updates + 1 },
-        other => other,
-    };
-    let update = Update {
-        rule,
-        learning_rate,
-        weight_decay: t.config.weight_decay,
-        clip: t.config.gradient_clip,
-    };
-    let pool = Arc::clone(&state.pool);
-    let mut partials = std::mem::take(&mut state.partials);
-    let list = std::mem::take(&mut state.tensors);
-    let plan = state.plan(t)?;
-    let mut tensors = state.tensors(t, plan.params, list)?;
-    let norm = optimizer::apply(&pool, &mut tensors, &update, &mut partials);
-    let list = emptied(tensors);
-    (state.partials, state.tensors) = (partials, list);
-    state.gradient_norm = norm;
-    if !norm.is_finite() {
-        state.skipped += 1;
-        return Err(Error::State(format!(
-            "the gradient is not finite: update left out ({} so far)",
-            state.skipped
-        )));
-    }
-    if matches!(rule, Rule::Adam { .. }) {
-        state.updates += 1;
-    }
-    copy_master_weights(t, ffi::get(t.model, "model")?);
-    weights_changed(t.model);
-    Ok(())
-}
-
-/// Adds the current gradients to the open window; when it is full, leaves their mean in the
-/// gradient buffers and returns true.
-///
-/// # Safety
-/// As [`apply`].
-unsafe fn accumulate(t: &mut CLLMTraining, state: &mut TrainingState) -> Result<bool> {
-    let window = t.config.gradient_accumulation_steps.max(1);
-    if window == 1 && t.accumulation_step == 0 {
-        return Ok(true);
-    }
-    let plan = state.plan(t)?;
-    let grads = state.gradients(t, &plan.params)?;
-    t.accumulation_step = t.accumulation_step.saturating_add(1);
-    let full = t.accumulation_step >= window;
-    let mean = 1.0 / window as f32;
-    let mut slots = state.slots.iter_mut();
-    grads.try_map(|_, _, gradient| {
-        let slot = slots.next().ok_or_else(|| Error::shape("a tensor without state"))?;
-        slot.accumulated.grow("the accumulated gradients", slot.len)?;
-        for (sum, g) in slot.accumulated.iter_mut().zip(gradient.iter_mut()) {
-            *sum += *g;
-            if full {
-                *g = *sum * mean;
-                *sum = 0.0;
-            }
-        }
-        Ok::<(), Error>(())
+    let outcome = state.train(t, |trainer, weights| {
+        trainer.update(&Pool::serial(), weights, optimizer, learning_rate)
     })?;
-    if full {
-        t.accumulation_step = 0;
-    }
-    Ok(full)
+    finish(t, &state.trainer.counters, outcome)
 }
 
-/// Accumulation, then the update when the window is full: what the loops do after each batch.
-/// Returns whether an update was applied.
+/// Adds the gradients to the window; when it is full, the update from their mean at
+/// `config.learning_rate`, and `after`.
 ///
 /// # Safety
-/// As [`apply`].
-pub(crate) unsafe fn accumulate_and_apply(
+/// As [`TrainingState::train`].
+unsafe fn accumulate(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
-    rule: Rule,
-) -> Result<bool> {
-    if !accumulate(t, state)? {
-        return Ok(false);
-    }
-    apply(t, state, rule, t.config.learning_rate)?;
-    Ok(true)
+    optimizer: Option<Optimizer>,
+    after: impl FnOnce(&mut TrainingView) -> Result<()>,
+) -> Result<()> {
+    let rate = t.config.learning_rate;
+    let outcome = state.train(t, |trainer, weights| {
+        trainer.config.optimizer = optimizer.unwrap_or(trainer.config.optimizer);
+        let outcome = trainer.accumulate(&Pool::serial(), weights, rate)?;
+        if outcome == Outcome::Updated {
+            after(weights)?;
+        }
+        Ok(outcome)
+    })?;
+    finish(t, &state.trainer.counters, outcome)
 }
 
 /// Zeroes all moments and the update count; allocates `optimizer_state` where it is NULL.
@@ -131,14 +100,16 @@ pub(crate) unsafe fn accumulate_and_apply(
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_adam_init(training: *mut CLLMTraining) -> c_int {
-    with(training, |t, state| {
-        let plan = state.plan(t)?;
-        for tensor in state.tensors(t, plan.params, Vec::new())? {
-            tensor.moment1.fill(0.0);
-            tensor.moment2.fill(0.0);
-        }
-        state.updates = 0;
-        Ok(0)
+    with_training(training, |t, state| {
+        state.train(t, |trainer, weights| {
+            weights.visit(&mut |tensor| {
+                tensor.moment1.fill(0.0);
+                tensor.moment2.fill(0.0);
+                Ok(())
+            })?;
+            trainer.counters.updates = 0;
+            Ok(0)
+        })
     })
 }
 
@@ -154,7 +125,7 @@ pub unsafe extern "C" fn cllm_adam_init(training: *mut CLLMTraining) -> c_int {
 #[c_api]
 pub unsafe extern "C" fn cllm_adam_step(training: *mut CLLMTraining, learning_rate: f32) {
     finite(learning_rate, "learning_rate")?;
-    with(training, |t, state| apply(t, state, Rule::Adam { updates: 0 }, learning_rate))
+    with_training(training, |t, state| update(t, state, Optimizer::AdamW, learning_rate))
 }
 
 /// One step of momentum descent: velocity ← μ·velocity − lr·g; w ← w + velocity, for all
@@ -172,8 +143,8 @@ pub unsafe extern "C" fn cllm_sgd_momentum_step(
 ) {
     finite(learning_rate, "learning_rate")?;
     finite(momentum, "momentum")?;
-    let rule = Rule::Momentum { mu: momentum };
-    with(training, |t, state| apply(t, state, rule, learning_rate))
+    let optimizer = Optimizer::Momentum { mu: momentum };
+    with_training(training, |t, state| update(t, state, optimizer, learning_rate))
 }
 
 fn finite(value: f32, name: &'static str) -> Result<()> {
@@ -189,13 +160,8 @@ fn finite(value: f32, name: &'static str) -> Result<()> {
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_optimizer_step(training: *mut CLLMTraining) {
-    with(training, |t, state| {
-        let rule = configured_rule(&t.config);
-        if accumulate_and_apply(t, state, rule)? {
-            let plan = state.plan(t)?;
-            state.gradients(t, &plan.params)?.map(|_, _, g| g.fill(0.0));
-        }
-        Ok(())
+    with_training(training, |t, state| {
+        accumulate(t, state, None, |weights| weights.zero_gradients())
     })
 }
 
@@ -206,5 +172,5 @@ pub unsafe extern "C" fn cllm_optimizer_step(training: *mut CLLMTraining) {
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_optimizer_step_adam(training: *mut CLLMTraining) {
-    with(training, |t, state| accumulate_and_apply(t, state, Rule::Adam { updates: 0 }).map(|_| ()))
+    with_training(training, |t, state| accumulate(t, state, Some(Optimizer::AdamW), |_| Ok(())))
 }

@@ -4,13 +4,14 @@ use super::BenchmarkResults;
 use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::view;
-use cllm_compat::benchmark::{ForwardPass, Timing, TrainingCopy, repeat};
+use cllm_compat::benchmark::{ForwardPass, Timing, TrainingSteps, repeat};
 use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{DEFAULT_CONTEXT, MAX_ITERATIONS};
+use cllm_engine::nn::loss::Targets;
 use cllm_engine::nn::model::ModelRef;
 use cllm_engine::system::memory;
-use cllm_engine::train::batch;
+use cllm_engine::train::batch::{self, Batch};
 use cllm_engine::{log, rng};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
@@ -60,7 +61,7 @@ impl<'a> Bench<'a> {
         if !(1..=MAX_ITERATIONS).contains(&iterations) {
             return Err(Error::argument("num_iterations", iterations, "1 to 1000000"));
         }
-        let pool = Pool::shared(Pool::online())?;
+        let pool = Pool::shared(Pool::online());
         Ok(Self { model, pool, batch, length, iterations: iterations as usize, budget })
     }
 
@@ -125,8 +126,10 @@ impl<'a> Bench<'a> {
     pub(crate) fn training_step(&self) -> Result<BenchmarkResults> {
         let rows = self.batch * self.length;
         let ids = self.random_ids(rows + 1)?;
-        let mut copy = TrainingCopy::new(&self.model)?;
-        let step = || copy.step(&self.pool, &ids[..rows], &ids[1..], self.batch).map(|_| ());
+        let mut steps = TrainingSteps::new(&self.model)?;
+        let targets = Targets::all(&ids[1..]);
+        let batch = Batch { tokens: &ids[..rows], targets, sequences: self.batch };
+        let step = || steps.step(&self.pool, &batch).map(drop);
         let (timing, results) = self.time(step)?;
         Ok(BenchmarkResults { throughput_tokens_per_sec: timing.per_second(rows), ..results })
     }

@@ -6,6 +6,7 @@
 //! [`Destination`] names, so that neither saving nor loading needs a second copy of a model.
 
 pub(crate) mod bytes;
+pub mod container;
 mod describe;
 mod extras;
 mod header;
@@ -13,7 +14,6 @@ mod model;
 mod read;
 mod section;
 mod sizes;
-pub mod state;
 #[cfg(test)]
 mod tests;
 mod v1;

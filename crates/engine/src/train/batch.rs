@@ -1,7 +1,9 @@
-//! Cutting a stream of tokens into padded batches of B sequences of S positions.
+//! Batches of B sequences of S positions: contiguous ones of a corpus in order, or padded copies in
+//! any order.
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_BATCH_POSITIONS;
+use crate::nn::loss::Targets;
 use cllm_kernels::memory::product;
 
 /// Positions of a batch; an error for none, and for more than the library works on at once.
@@ -18,7 +20,85 @@ pub fn positions(batch: usize, seq: usize) -> Result<usize> {
     Ok(positions)
 }
 
-/// The arrays of one batch, B·S values each.
+/// B sequences of S tokens, one after the other, with the token that follows each.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// `[B·S]` ids; one ≥ V contributes a zero embedding.
+    pub tokens: &'a [u32],
+    /// What comes next at each position, and which positions count.
+    pub targets: Targets<'a>,
+    /// B.
+    pub sequences: usize,
+}
+
+/// The ids of a training text, cut into contiguous batches in order: nothing is padded, nothing
+/// shuffled, and the ids that don't fill a last batch are left over.
+///
+/// ```
+/// use cllm_engine::train::Corpus;
+///
+/// let ids: Vec<u32> = (0..10).collect();
+/// let corpus = Corpus::new(&ids, 2, 2)?;
+/// assert_eq!(corpus.batches(), 2);
+/// let second = corpus.batch(4).unwrap();
+/// assert_eq!((second.tokens, second.targets.ids), (&ids[4..8], &ids[5..9]));
+/// assert!(corpus.batch(8).is_none());
+/// # Ok::<(), cllm_engine::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Corpus<'a> {
+    ids: &'a [u32],
+    sequences: usize,
+    rows: usize,
+}
+
+impl<'a> Corpus<'a> {
+    /// Over `ids`, in batches of `sequences` (B) sequences of `positions` (S) tokens.
+    ///
+    /// # Errors
+    /// B or S is 0, or their product is no size.
+    pub fn new(ids: &'a [u32], sequences: usize, positions: usize) -> Result<Self> {
+        for (name, n) in [("batch_size", sequences), ("seq_len", positions)] {
+            if n == 0 {
+                return Err(Error::argument(name, 0, "1 or more"));
+            }
+        }
+        Ok(Self { ids, sequences, rows: product("the batch", &[sequences, positions])? })
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> &'a [u32] {
+        self.ids
+    }
+
+    /// B: sequences in a batch.
+    pub fn sequences(&self) -> usize {
+        self.sequences
+    }
+
+    /// B·S: tokens in a batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Batches from offset 0: ⌊(ids − 1)/(B·S)⌋. The last id is no input, for nothing follows it.
+    pub fn batches(&self) -> usize {
+        self.ids.len().saturating_sub(1) / self.rows
+    }
+
+    /// The batch that begins at `offset`; `None` where not enough ids follow.
+    pub fn batch(&self, offset: usize) -> Option<Batch<'a>> {
+        let after = self.ids.get(offset..)?;
+        let targets = after.get(1..)?.get(..self.rows)?;
+        Some(Batch {
+            tokens: &after[..self.rows],
+            targets: Targets::all(targets),
+            sequences: self.sequences,
+        })
+    }
+}
+
+/// The arrays of one padded batch, B·S values each.
 pub struct BatchMut<'a> {
     /// Input tokens; 0 where padded.
     pub inputs: &'a mut [u32],
@@ -49,7 +129,7 @@ fn copy_padded(out: &mut [u32], values: &[u32]) {
     tail.fill(0);
 }
 
-/// A walk over the batches of a stream of tokens.
+/// A walk over the padded batches of a stream of tokens.
 #[derive(Clone, Debug)]
 pub struct Batches {
     tokens: usize,
@@ -133,27 +213,6 @@ fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ (x >> 31)
-}
-
-/// Whether a batch is what [`fill`] makes: every real position has an input and a target other
-/// than the padding id 0, every padded one has neither, and `valid` counts the real ones.
-pub fn validate(inputs: &[u32], targets: &[u32], mask: &[f32], valid: usize) -> Result<()> {
-    let mut real = 0;
-    for (i, ((&input, &target), &m)) in inputs.iter().zip(targets).zip(mask).enumerate() {
-        let problem = if m > 0.5 {
-            real += 1;
-            (input == 0 || target == 0).then_some("is real but has the padding id 0")
-        } else {
-            (input != 0 || target != 0).then_some("is padding but has a token")
-        };
-        if let Some(problem) = problem {
-            return Err(Error::State(format!("position {i} {problem}")));
-        }
-    }
-    if real != valid {
-        return Err(Error::State(format!("num_valid_tokens is {valid}, the mask has {real}")));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -249,17 +308,5 @@ mod tests {
         assert!(positions(65_536, 65_536).is_err());
         assert!(Batches::new(0, 4, false, false).is_err());
         assert!(Batches::new(4, 0, false, false).is_err());
-    }
-
-    #[test]
-    fn validate_finds_every_kind_of_damage() {
-        let ok = |i: &[u32], t: &[u32], m: &[f32], n| validate(i, t, m, n).is_ok();
-        assert!(ok(&[1, 0], &[2, 0], &[1.0, 0.0], 1));
-        assert!(!ok(&[0, 0], &[2, 0], &[1.0, 0.0], 1), "a real input 0");
-        assert!(!ok(&[1, 0], &[0, 0], &[1.0, 0.0], 1), "a real target 0");
-        assert!(!ok(&[1, 3], &[2, 0], &[1.0, 0.0], 1), "a padded input");
-        assert!(!ok(&[1, 0], &[2, 3], &[1.0, 0.0], 1), "a padded target");
-        assert!(!ok(&[1, 0], &[2, 0], &[1.0, 0.0], 2), "the count");
-        assert!(!ok(&[1, 0], &[2, 0], &[f32::NAN, 0.0], 1), "NaN is not real");
     }
 }

@@ -1,8 +1,24 @@
-//! Training: optimizer, schedules, steps, checkpoints.
+//! Training: a [`Trainer`] takes [steps](Trainer::step) over weights that lie anywhere
+//! ([`Weights`]); a [`Corpus`] gives it batches, a [`Schedule`] learning rates, a [`Checkpoint`]
+//! keeps all that it needs to go on.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod optimizer;
+pub mod run;
 pub mod schedule;
 pub mod slots;
 pub mod stopping;
+pub mod tokens;
+pub mod trainer;
+pub mod weights;
 pub mod workspace;
+
+pub use batch::{Batch, Corpus};
+pub use checkpoint::Checkpoint;
+pub use optimizer::Optimizer;
+pub use run::{Position, Progress, Run};
+pub use schedule::{Decay, Schedule};
+pub use stopping::EarlyStopping;
+pub use trainer::{Counters, Outcome, Step, Trainer, TrainerConfig};
+pub use weights::{Parameters, TrainingWeights, Weights};

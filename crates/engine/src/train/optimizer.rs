@@ -1,9 +1,11 @@
 //! The optimizers: AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019),
 //! plain and momentum gradient descent, all with decoupled decay and clipping by global norm.
 
-use crate::nn::model::Kind;
+use super::weights::{Tensor, Weights};
+use crate::error::Result;
 use cllm_kernels::Pool;
 use cllm_kernels::adam::{self, AdamStep};
+use cllm_kernels::memory::grow;
 use cllm_kernels::vector::{scale, square_sum};
 
 /// β₁ of Adam.
@@ -16,29 +18,12 @@ pub const EPSILON: f32 = 1e-8;
 /// Elements that one task updates, and that one partial sum of the norm covers.
 const CHUNK: usize = 1 << 14;
 
-/// One tensor with its gradient and its moments.
-#[derive(Debug)]
-pub struct Tensor<'a> {
-    /// What it is: whether it decays.
-    pub kind: Kind,
-    /// The parameters.
-    pub weights: &'a mut [f32],
-    /// Their gradient; scaled in place where it is clipped.
-    pub gradient: &'a mut [f32],
-    /// First moments, or the velocity of momentum descent.
-    pub moment1: &'a mut [f32],
-    /// Second moments.
-    pub moment2: &'a mut [f32],
-}
-
 /// How weights move.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// Adam; `updates` counts this one too.
-    Adam {
-        /// t of the bias corrections.
-        updates: u64,
-    },
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Optimizer {
+    /// Adam with decoupled decay: β₁ 0.9, β₂ 0.999, ε 1e-8.
+    #[default]
+    AdamW,
     /// w ← w − lr·g.
     Descent,
     /// velocity ← μ·velocity − lr·g; w ← w + velocity.
@@ -51,8 +36,10 @@ pub enum Rule {
 /// What one update uses besides the gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Update {
-    /// Optimizer.
-    pub rule: Rule,
+    /// How weights move.
+    pub optimizer: Optimizer,
+    /// t of Adam's bias corrections: the updates so far, this one included.
+    pub number: u64,
     /// lr.
     pub learning_rate: f32,
     /// λ, for matrices; 0 or less: none.
@@ -61,61 +48,102 @@ pub struct Update {
     pub clip: f32,
 }
 
-/// L2 norm over all gradients, summed in f64 in a fixed order.
-pub fn gradient_norm(pool: &Pool, tensors: &[Tensor], partials: &mut Vec<f64>) -> f64 {
-    norm(pool, tensors.iter().map(|t| &*t.gradient), partials)
-}
-
-/// The same over any arrays.
-pub fn norm<'a>(
+/// L2 norm over all gradients, summed in f64 in a fixed order: the same for any number of threads.
+/// `partials` is memory that is used again.
+///
+/// # Errors
+/// Those of [`Weights::visit`], and memory for the partial sums.
+pub fn gradient_norm(
     pool: &Pool,
-    arrays: impl Iterator<Item = &'a [f32]>,
+    weights: &mut dyn Weights,
     partials: &mut Vec<f64>,
-) -> f64 {
+) -> Result<f64> {
     let mut sum = 0.0;
-    for array in arrays {
-        partials.clear();
-        partials.resize(array.len().div_ceil(CHUNK), 0.0);
-        pool.chunks((partials.as_mut_slice(), 1), |chunk, partial| {
-            let end = array.len().min((chunk + 1) * CHUNK);
-            partial[0] = square_sum(&array[chunk * CHUNK..end]);
+    weights.visit(&mut |t| {
+        let gradient = &*t.gradient;
+        let chunks = gradient.len().div_ceil(CHUNK);
+        grow("the norm of a gradient", partials, chunks)?;
+        let partials = &mut partials[..chunks];
+        pool.chunks((&mut *partials, 1), |chunk, partial| {
+            let end = gradient.len().min((chunk + 1) * CHUNK);
+            partial[0] = square_sum(&gradient[chunk * CHUNK..end]);
         });
         sum += partials.iter().sum::<f64>();
+        Ok(())
+    })?;
+    Ok(sum.sqrt())
+}
+
+/// What a gradient of this norm is multiplied by, so that it is no longer than `limit`; `None` to
+/// leave it as it is: a limit of 0 or less is none, and a norm that is not finite can't be mended.
+fn clipping(norm: f64, limit: f32) -> Option<f32> {
+    let limit = f64::from(limit);
+    (limit > 0.0 && norm.is_finite() && norm > limit).then(|| (limit / norm) as f32)
+}
+
+/// Scales all gradients so that their norm is at most `limit` (0 or less: no limit). Returns the
+/// norm before.
+///
+/// # Errors
+/// Those of [`gradient_norm`].
+pub fn clip(
+    pool: &Pool,
+    weights: &mut dyn Weights,
+    limit: f32,
+    partials: &mut Vec<f64>,
+) -> Result<f64> {
+    let norm = gradient_norm(pool, weights, partials)?;
+    if let Some(factor) = clipping(norm, limit) {
+        weights.visit(&mut |t| {
+            scale_by(pool, t.gradient, factor);
+            Ok(())
+        })?;
     }
-    sum.sqrt()
+    Ok(norm)
+}
+
+fn scale_by(pool: &Pool, gradient: &mut [f32], factor: f32) {
+    pool.chunks((gradient, CHUNK), |_, g| scale(g, factor));
 }
 
 /// Applies one update to all tensors. Returns the norm of the gradient before clipping; where
 /// that is not finite nothing has changed.
-pub fn apply(pool: &Pool, tensors: &mut [Tensor], update: &Update, partials: &mut Vec<f64>) -> f64 {
+///
+/// # Errors
+/// Those of [`gradient_norm`]: the weights are as before then.
+pub fn apply(
+    pool: &Pool,
+    weights: &mut dyn Weights,
+    update: &Update,
+    partials: &mut Vec<f64>,
+) -> Result<f64> {
     pool.install(|| {
-        let norm = gradient_norm(pool, tensors, partials);
-        if !norm.is_finite() {
-            return norm;
+        let norm = gradient_norm(pool, weights, partials)?;
+        if norm.is_finite() {
+            let factor = clipping(norm, update.clip);
+            // The first visit has taken all memory: this one can't fail.
+            weights.visit(&mut |mut t| {
+                if let Some(factor) = factor {
+                    scale_by(pool, t.gradient, factor);
+                }
+                step(pool, &mut t, update);
+                Ok(())
+            })?;
         }
-        if update.clip > 0.0 && norm > f64::from(update.clip) {
-            let factor = (f64::from(update.clip) / norm) as f32;
-            for t in tensors.iter_mut() {
-                pool.chunks((&mut *t.gradient, CHUNK), |_, g| scale(g, factor));
-            }
-        }
-        for t in tensors.iter_mut() {
-            step(pool, t, update);
-        }
-        norm
+        Ok(norm)
     })
 }
 
 fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
     let lr = update.learning_rate;
-    let decay = if t.kind.decays() { update.weight_decay.max(0.0) } else { 0.0 };
+    let decay = if t.part.decays() { update.weight_decay.max(0.0) } else { 0.0 };
     let keep = 1.0 - lr * decay;
     let gradient = &*t.gradient;
     let part = |chunk: usize, len: usize| &gradient[chunk * CHUNK..chunk * CHUNK + len];
-    match update.rule {
-        Rule::Adam { updates } => {
+    match update.optimizer {
+        Optimizer::AdamW => {
             // Powers in f64: 1 − 0.999ᵗ loses half of its digits in f32.
-            let t_power = updates.min(i32::MAX as u64) as i32;
+            let t_power = update.number.min(i32::MAX as u64) as i32;
             let correction1 = 1.0 - f64::from(BETA1).powi(t_power);
             let correction2 = 1.0 - f64::from(BETA2).powi(t_power);
             let step = AdamStep {
@@ -133,10 +161,10 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
                 |chunk, w, m, v| adam::adam(w, part(chunk, w.len()), m, v, step),
             );
         }
-        Rule::Descent => pool.chunks((&mut *t.weights, CHUNK), |chunk, w| {
+        Optimizer::Descent => pool.chunks((&mut *t.weights, CHUNK), |chunk, w| {
             adam::descend(w, part(chunk, w.len()), lr, keep);
         }),
-        Rule::Momentum { mu } => pool.chunks2(
+        Optimizer::Momentum { mu } => pool.chunks2(
             (&mut *t.weights, CHUNK),
             (&mut *t.moment1, CHUNK),
             |chunk, w, velocity| {
@@ -149,30 +177,64 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use crate::model::{ModelRef, Params, Part};
+    use cllm_kernels::memory::floats::Floats;
 
-    fn run(update: &Update, steps: usize, w: &mut [f32], g: &[f32], kind: Kind) -> Vec<f64> {
-        let (mut m, mut v) = (vec![0.0; w.len()], vec![0.0; w.len()]);
-        let mut norms = Vec::new();
-        for t in 1..=steps as u64 {
-            let mut update = *update;
-            if let Rule::Adam { updates } = &mut update.rule {
-                *updates = t;
-            }
-            let mut gradient = g.to_vec();
-            let mut tensors = [Tensor {
-                kind,
-                weights: w,
-                gradient: &mut gradient,
-                moment1: &mut m,
-                moment2: &mut v,
-            }];
-            norms.push(apply(&Pool::serial(), &mut tensors, &update, &mut Vec::new()));
+    /// One tensor as a whole model's weights.
+    struct One<'a> {
+        part: Part,
+        weights: &'a mut [f32],
+        gradient: Vec<f32>,
+        moment1: Vec<f32>,
+        moment2: Vec<f32>,
+        accumulated: Floats,
+    }
+
+    impl<'a> One<'a> {
+        fn new(part: Part, weights: &'a mut [f32]) -> Self {
+            let zeros = vec![0.0; weights.len()];
+            let (moment1, moment2) = (zeros.clone(), zeros.clone());
+            let accumulated = Floats::new();
+            Self { part, weights, gradient: zeros, moment1, moment2, accumulated }
         }
-        norms
+    }
+
+    impl Weights for One<'_> {
+        fn pass(&mut self) -> Result<(ModelRef<'_>, Params<&mut [f32]>)> {
+            Err(Error::shape("no model"))
+        }
+
+        fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
+            visitor(Tensor {
+                part: self.part,
+                layer: 0,
+                weights: self.weights,
+                gradient: &mut self.gradient,
+                moment1: &mut self.moment1,
+                moment2: &mut self.moment2,
+                accumulated: &mut self.accumulated,
+            })
+        }
+
+        fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {
+            Ok(None)
+        }
+    }
+
+    fn run(update: &Update, steps: usize, w: &mut [f32], g: &[f32], part: Part) -> Vec<f64> {
+        let mut one = One::new(part, w);
+        let mut step = |number| {
+            one.gradient.copy_from_slice(g);
+            let update = Update { number, ..*update };
+            apply(&Pool::serial(), &mut one, &update, &mut Vec::new()).unwrap()
+        };
+        (1..=steps as u64).map(&mut step).collect()
     }
 
     const ADAM: Update = Update {
-        rule: Rule::Adam { updates: 0 },
+        optimizer: Optimizer::AdamW,
+        number: 0,
         learning_rate: 0.01,
         weight_decay: 0.1,
         clip: 0.0,
@@ -196,10 +258,10 @@ mod tests {
         let start = [0.5, -1.25, 3.0, 0.0];
         // The original's root was wrong for small values: gradients of many sizes.
         let g = [1e-8, -3e-4, 2.0, 1e4];
-        for (kind, decay) in [(Kind::W1, 0.1), (Kind::Bias1, 0.0)] {
+        for (part, decay) in [(Part::W1, 0.1), (Part::Bias1, 0.0)] {
             for steps in [1, 2, 50] {
                 let mut w = start;
-                run(&ADAM, steps, &mut w, &g, kind);
+                run(&ADAM, steps, &mut w, &g, part);
                 for i in 0..4 {
                     let want =
                         reference(steps as i32, f64::from(start[i]), f64::from(g[i]), 0.01, decay);
@@ -214,12 +276,13 @@ mod tests {
     #[test]
     fn descent_and_momentum() {
         let mut w = [1.0f32, 2.0];
-        let plain = Update { rule: Rule::Descent, weight_decay: 0.0, ..ADAM };
-        run(&plain, 1, &mut w, &[10.0, -10.0], Kind::Beta1);
+        let plain = Update { optimizer: Optimizer::Descent, weight_decay: 0.0, ..ADAM };
+        run(&plain, 1, &mut w, &[10.0, -10.0], Part::Beta1);
         assert_eq!(w, [0.9, 2.1]);
         let mut w = [1.0f32];
-        let momentum = Update { rule: Rule::Momentum { mu: 0.5 }, weight_decay: 0.0, ..ADAM };
-        run(&momentum, 2, &mut w, &[1.0], Kind::W1);
+        let momentum =
+            Update { optimizer: Optimizer::Momentum { mu: 0.5 }, weight_decay: 0.0, ..ADAM };
+        run(&momentum, 2, &mut w, &[1.0], Part::W1);
         // Velocities −0.01, then −0.015.
         assert!((w[0] - 0.975).abs() < 1e-6);
     }
@@ -227,17 +290,25 @@ mod tests {
     #[test]
     fn clipping_is_by_global_norm() {
         let mut w = [0.0f32; 2];
-        let clipped = Update { rule: Rule::Descent, clip: 1.0, learning_rate: 1.0, ..ADAM };
-        let norms = run(&clipped, 1, &mut w, &[30.0, 40.0], Kind::W1);
+        let clipped =
+            Update { optimizer: Optimizer::Descent, clip: 1.0, learning_rate: 1.0, ..ADAM };
+        let norms = run(&clipped, 1, &mut w, &[30.0, 40.0], Part::W1);
         assert_eq!(norms, [50.0]);
         assert!((w[0] + 0.6).abs() < 1e-6 && (w[1] + 0.8).abs() < 1e-6);
+        let mut weights = [0.0f32; 2];
+        let mut one = One::new(Part::W1, &mut weights);
+        for (limit, expected) in [(0.0, [30.0, 40.0]), (50.0, [30.0, 40.0]), (5.0, [3.0, 4.0])] {
+            one.gradient.copy_from_slice(&[30.0, 40.0]);
+            let norm = clip(&Pool::serial(), &mut one, limit, &mut Vec::new()).unwrap();
+            assert_eq!((norm, &one.gradient[..]), (50.0, &expected[..]), "limit {limit}");
+        }
     }
 
     #[test]
     fn a_gradient_that_is_not_finite_changes_nothing() {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut w = [1.0f32, 2.0];
-            let norms = run(&ADAM, 1, &mut w, &[bad, 1.0], Kind::W1);
+            let norms = run(&ADAM, 1, &mut w, &[bad, 1.0], Part::W1);
             assert!(!norms[0].is_finite());
             assert_eq!(w, [1.0, 2.0]);
         }

@@ -1,9 +1,10 @@
 //! Learning rates by step.
 
 /// How the rate goes on after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decay {
     /// Stays at the base rate.
+    #[default]
     Constant,
     /// Half a cosine wave from the base rate down to the floor.
     Cosine,
@@ -13,23 +14,11 @@ pub enum Kind {
     Step,
 }
 
-impl Kind {
-    /// By its name in `CLLMTrainingConfig.lr_scheduler`; names that are not known mean cosine.
-    pub fn named(name: &[u8]) -> Self {
-        match name {
-            b"" | b"none" => Self::Constant,
-            b"linear" => Self::Linear,
-            b"step" => Self::Step,
-            _ => Self::Cosine,
-        }
-    }
-}
-
-/// A schedule: linear warm-up, then one of the [`Kind`]s, never below the floor.
+/// A schedule: linear warm-up, then one of the [`Decay`]s, never below the floor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// How it goes on after the warm-up.
-    pub kind: Kind,
+    pub decay: Decay,
     /// The rate at its highest.
     pub base: f32,
     /// The lowest rate.
@@ -38,7 +27,7 @@ pub struct Schedule {
     pub warmup: u32,
     /// The step at which cosine and linear reach the floor; up to the warm-up they stay at base.
     pub end: u32,
-    /// What [`Kind::Step`] multiplies by.
+    /// What [`Decay::Step`] multiplies by.
     pub factor: f32,
     /// Steps between two multiplications.
     pub every: u32,
@@ -52,7 +41,18 @@ impl Schedule {
     /// The steps between two multiplications where a configuration states none.
     pub const DEFAULT_EVERY: u32 = 1000;
 
-    /// The rate at `step`.
+    /// The same rate at every step.
+    pub fn constant(base: f32) -> Self {
+        Self { base, ..Self::default() }
+    }
+
+    /// A linear warm-up of `warmup` steps to `base`, then half a cosine wave down to the floor at
+    /// step `end`.
+    pub fn cosine(base: f32, warmup: u32, end: u32) -> Self {
+        Self { decay: Decay::Cosine, base, warmup, end, ..Self::default() }
+    }
+
+    /// The rate at `step`, the first one being 0.
     pub fn rate(&self, step: u32) -> f32 {
         let (base, floor) = (f64::from(self.base), f64::from(self.floor));
         let highest = self.base.max(self.floor);
@@ -65,13 +65,13 @@ impl Schedule {
             None | Some(0) => 0.0,
             Some(length) => (f64::from(since) / f64::from(length)).min(1.0),
         };
-        let rate = match self.kind {
-            Kind::Constant => base,
-            Kind::Cosine => {
+        let rate = match self.decay {
+            Decay::Constant => base,
+            Decay::Cosine => {
                 floor + (base - floor) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
             }
-            Kind::Linear => base - (base - floor) * part,
-            Kind::Step => {
+            Decay::Linear => base - (base - floor) * part,
+            Decay::Step => {
                 let times = since / self.every.max(1);
                 let rate = base * f64::from(self.factor).powf(f64::from(times));
                 return (rate as f32).max(self.floor);
@@ -81,25 +81,19 @@ impl Schedule {
     }
 }
 
-/// base·factor^c, c = how many of `steps` are reached.
-pub fn step_decay(base: f32, step: i32, steps: &[i32], factor: f32) -> f32 {
-    let reached = steps.iter().filter(|&&s| s <= step).count();
-    (f64::from(base) * f64::from(factor).powf(reached as f64)) as f32
-}
-
-/// base·e^(−decay·step).
-pub fn exponential(base: f32, step: u32, decay: f32) -> f32 {
-    (f64::from(base) * (-f64::from(decay) * f64::from(step)).exp()) as f32
-}
-
-/// floor + (base − floor)·(1 − min(1, step/end))^power; base where `end` is 0.
-pub fn polynomial(base: f32, floor: f32, step: u32, end: u32, power: f32) -> f32 {
-    if end == 0 {
-        return base;
+impl Default for Schedule {
+    /// A constant rate of 1e-3.
+    fn default() -> Self {
+        Self {
+            decay: Decay::Constant,
+            base: 1e-3,
+            floor: Self::DEFAULT_FLOOR,
+            warmup: 0,
+            end: 0,
+            factor: Self::DEFAULT_FACTOR,
+            every: Self::DEFAULT_EVERY,
+        }
     }
-    let rest = 1.0 - (f64::from(step) / f64::from(end)).min(1.0);
-    let (base, floor) = (f64::from(base), f64::from(floor));
-    (floor + (base - floor) * rest.powf(f64::from(power))) as f32
 }
 
 #[cfg(test)]
@@ -107,7 +101,7 @@ mod tests {
     use super::*;
 
     const COSINE: Schedule = Schedule {
-        kind: Kind::Cosine,
+        decay: Decay::Cosine,
         base: 1e-3,
         floor: 1e-5,
         warmup: 10,
@@ -131,20 +125,20 @@ mod tests {
     }
 
     #[test]
-    fn the_kinds() {
+    fn the_decays() {
         near(COSINE.rate(60), 0.505e-3);
         near(COSINE.rate(35), 1e-5 + 0.99e-3 * 0.5 * (1.0 + 0.5f64.sqrt()));
         assert_eq!(COSINE.rate(110), 1e-5);
         assert_eq!(COSINE.rate(u32::MAX), 1e-5);
-        let linear = Schedule { kind: Kind::Linear, ..COSINE };
+        let linear = Schedule { decay: Decay::Linear, ..COSINE };
         near(linear.rate(35), 1e-3 - 0.99e-3 * 0.25);
         assert_eq!(linear.rate(500), 1e-5);
-        let step = Schedule { kind: Kind::Step, ..COSINE };
+        let step = Schedule { decay: Decay::Step, ..COSINE };
         assert_eq!(step.rate(34), 1e-3);
         assert_eq!(step.rate(35), 0.5e-3);
         near(step.rate(110), 1e-3 / 16.0);
         assert_eq!(step.rate(10_000), 1e-5);
-        let constant = Schedule { kind: Kind::Constant, ..COSINE };
+        let constant = Schedule { decay: Decay::Constant, ..COSINE };
         assert_eq!(constant.rate(10_000), 1e-3);
     }
 
@@ -159,19 +153,8 @@ mod tests {
         for step in [0, 50, 500] {
             assert_eq!(zero.rate(step), 1e-5);
         }
-        let none = Schedule { every: 0, kind: Kind::Step, ..COSINE };
+        let none = Schedule { every: 0, decay: Decay::Step, ..COSINE };
         assert!(none.rate(12).is_finite());
-        for (name, kind) in [
-            ("", Kind::Constant),
-            ("none", Kind::Constant),
-            ("linear", Kind::Linear),
-            ("step", Kind::Step),
-            ("cosine", Kind::Cosine),
-            ("Linear", Kind::Cosine),
-            ("what", Kind::Cosine),
-        ] {
-            assert_eq!(Kind::named(name.as_bytes()), kind);
-        }
     }
 
     #[test]
@@ -186,12 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn getters() {
-        near(step_decay(1.0, 10, &[5, 10, 11], 0.5), 0.25);
-        assert_eq!(step_decay(1.0, 10, &[], 0.5), 1.0);
-        near(exponential(2.0, 3, 0.5), 2.0 * (-1.5f64).exp());
-        near(polynomial(1.0, 0.2, 25, 100, 2.0), 0.2 + 0.8 * 0.5625);
-        near(polynomial(1.0, 0.2, 200, 100, 2.0), 0.2);
-        assert_eq!(polynomial(1.0, 0.2, 200, 0, 2.0), 1.0);
+    fn shorthands() {
+        assert_eq!(Schedule::constant(0.5).rate(1_000_000), 0.5);
+        let cosine = Schedule::cosine(1e-3, 10, 110);
+        assert_eq!(cosine.rate(9), 1e-3);
+        near(cosine.rate(60), 0.5005e-3);
+        assert_eq!(cosine.rate(110), 1e-6);
     }
 }

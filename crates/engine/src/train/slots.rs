@@ -1,14 +1,14 @@
 //! What training keeps for each tensor besides the public buffers.
 
 use crate::error::Result;
-use crate::nn::model::{Kind, Params};
+use crate::model::{Params, Part};
 use cllm_kernels::memory::floats::Floats;
 
 /// Private companions of one tensor; arrays that are not in use are empty.
 #[derive(Debug)]
 pub struct Slot {
     /// Which tensor.
-    pub kind: Kind,
+    pub part: Part,
     /// Of which layer.
     pub layer: usize,
     /// Its length.
@@ -24,10 +24,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    fn new(kind: Kind, layer: usize, len: usize) -> Self {
+    fn new(part: Part, layer: usize, len: usize) -> Self {
         let empty = Floats::default;
         Self {
-            kind,
+            part,
             layer,
             len,
             gradient: empty(),
@@ -54,20 +54,20 @@ impl Slots {
     /// model, or take them away, between calls; what stays keeps its state.
     pub fn sync<T>(&mut self, params: &Params<T>, len: impl Fn(&T) -> usize) {
         let same =
-            |slot: &Slot, kind, layer, len| (slot.kind, slot.layer, slot.len) == (kind, layer, len);
+            |slot: &Slot, part, layer, len| (slot.part, slot.layer, slot.len) == (part, layer, len);
         // Nearly always nothing has changed.
         let (mut slots, mut matching) = (self.0.iter(), true);
-        params.visit(|kind, layer, t| {
-            matching &= slots.next().is_some_and(|slot| same(slot, kind, layer, len(t)));
+        params.visit(|part, layer, t| {
+            matching &= slots.next().is_some_and(|slot| same(slot, part, layer, len(t)));
         });
         if matching && slots.next().is_none() {
             return;
         }
         let mut old = std::mem::take(&mut self.0);
-        params.visit(|kind, layer, t| {
-            let place = old.iter().position(|slot| same(slot, kind, layer, len(t)));
+        params.visit(|part, layer, t| {
+            let place = old.iter().position(|slot| same(slot, part, layer, len(t)));
             let kept = place.map(|i| old.swap_remove(i));
-            self.0.push(kept.unwrap_or_else(|| Slot::new(kind, layer, len(t))));
+            self.0.push(kept.unwrap_or_else(|| Slot::new(part, layer, len(t))));
         });
     }
 

@@ -13,6 +13,7 @@ mod avx512;
 mod portable;
 mod vector;
 
+use crate::{notice, settings};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::{Avx2, enable_avx2};
 #[cfg(target_arch = "x86_64")]
@@ -34,7 +35,7 @@ pub enum InstructionSet {
 
 impl InstructionSet {
     /// All of them, best first, with the names that `CLLM_SIMD` knows.
-    const ALL: [(Self, &str); 3] =
+    pub(crate) const ALL: [(Self, &str); 3] =
         [(Self::Avx512, "avx512"), (Self::Avx2, "avx2"), (Self::Portable, "portable")];
 
     /// Whether this processor has it.
@@ -54,10 +55,11 @@ impl InstructionSet {
     /// names.
     pub fn in_use() -> Self {
         static IN_USE: Lazy<InstructionSet> = Lazy::new(|| {
+            settings::misspelt().for_each(notice::leave);
             let all = InstructionSet::ALL;
-            let wanted = std::env::var("CLLM_SIMD").unwrap_or_default();
-            let first = all.iter().position(|(_, name)| *name == wanted).unwrap_or(0);
-            let found = all[first..].iter().find(|(set, _)| set.is_found());
+            let wanted = settings::instruction_set(std::env::var_os(settings::SIMD).as_deref());
+            let mut allowed = all.iter().skip_while(|(set, _)| *set != wanted);
+            let found = allowed.find(|(set, _)| set.is_found());
             found.map_or(InstructionSet::Portable, |(set, _)| *set)
         });
         *IN_USE

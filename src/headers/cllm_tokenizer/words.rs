@@ -1,18 +1,43 @@
 //! The words of a `CLLMTokenizer`, for its own functions and those of the data loader. Works from
 //! the public fields, which a program may have filled and may edit.
 
+use super::types::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
-use crate::headers::cllm_tokenizer::CLLMTokenizer;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::text::UNK;
 use cllm_engine::text::count::{Counter, Keep};
+use cllm_engine::text::encode::id_of;
 use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
-use cllm_engine::text::split::{count_words, is_blank, lower, words};
+use cllm_engine::text::special::spells_special;
+use cllm_engine::text::split::text_words;
+use cllm_engine::text::vocab::Entry;
+use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 
-/// The tokenizers that the library made, with the index of each.
-pub(crate) static TOKENIZERS: Registry<WordIndex> = Registry::new("tokenizer");
+/// What a tokenizer keeps besides its public fields.
+#[derive(Default)]
+pub(crate) struct TokenizerState {
+    index: WordIndex,
+    /// Words of texts keep their case: they are looked up as they are before they are lower-cased.
+    keep_case: bool,
+}
+
+/// The tokenizers that the library made.
+pub(crate) static TOKENIZERS: Registry<TokenizerState> = Registry::new("tokenizer");
+
+/// Whether words of texts keep their case in a tokenizer.
+fn keeps_case(tokenizer: *const CLLMTokenizer) -> Result<bool> {
+    Ok(TOKENIZERS.find(tokenizer)?.is_some_and(|state| lock(&state).keep_case))
+}
+
+/// From now on words of texts keep their case in a tokenizer of the library's.
+pub(crate) fn keep_case(tokenizer: *const CLLMTokenizer) -> Result<()> {
+    if let Some(state) = TOKENIZERS.find(tokenizer)? {
+        lock(&state).keep_case = true;
+    }
+    Ok(())
+}
 
 /// The strings of a tokenizer as they are now.
 pub(crate) struct Strings<'a> {
@@ -127,7 +152,7 @@ pub(crate) unsafe fn with_lookup<R>(
     // SAFETY: the caller's promise.
     let strings = unsafe { strings(tokenizer)? };
     match TOKENIZERS.find(tokenizer)? {
-        Some(index) => f(&mut Lookup::new(&mut lock(&index), &strings)?),
+        Some(state) => f(&mut Lookup::new(&mut lock(&state).index, &strings)?),
         None => f(&mut Lookup::new(&mut WordIndex::default(), &strings)?),
     }
 }
@@ -189,7 +214,63 @@ pub(crate) unsafe fn append<'w>(
     Ok(())
 }
 
-/// Counts the words of texts and adds those that are new, as far as there is room.
+/// [`merge`], and the tokenizer keeps case where the words do.
+///
+/// # Safety
+/// As [`append`].
+pub(crate) unsafe fn fill(
+    tokenizer: *mut CLLMTokenizer,
+    entries: &[Entry],
+    room: usize,
+) -> Result<usize> {
+    // SAFETY: the caller's promise.
+    let left_out = unsafe { merge(tokenizer, entries, room)? };
+    let has_case = |entry: &Entry| {
+        entry.word.iter().any(u8::is_ascii_uppercase) && !spells_special(entry.word)
+    };
+    if entries.iter().any(has_case) {
+        keep_case(tokenizer)?;
+    }
+    Ok(left_out)
+}
+
+/// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry
+/// whose word stood further up in the file gets a place of its own, so that ids stay line numbers.
+///
+/// # Safety
+/// As [`append`].
+unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
+    let mut seen = HashSet::new();
+    let (mut known, mut new) = (Vec::new(), Vec::new());
+    // SAFETY: the caller's promise, here and below.
+    unsafe {
+        with_lookup(tokenizer, |lookup| {
+            for entry in entries {
+                let first = seen.insert(entry.word);
+                match lookup.find(entry.word) {
+                    Some(id) if first => known.push((id, entry.count)),
+                    _ => new.push((entry.word, entry.count)),
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let taken = new.len().min(room);
+    // SAFETY: as above.
+    unsafe {
+        append(tokenizer, new.iter().take(taken).copied())?;
+        let counts = counts(tokenizer)?;
+        for (id, count) in known {
+            if let Some(place) = counts.get_mut(id as usize) {
+                *place = count;
+            }
+        }
+    }
+    Ok(new.len() - taken)
+}
+
+/// Counts the words of texts and adds those that are new, as far as there is room. They are
+/// lower-cased, unless `keep_case`.
 ///
 /// # Safety
 /// As [`append`].
@@ -197,11 +278,12 @@ pub(crate) unsafe fn learn<'t>(
     tokenizer: *mut CLLMTokenizer,
     texts: impl Iterator<Item = &'t [u8]>,
     keep: Keep,
+    keep_case: bool,
 ) -> Result<()> {
     // SAFETY: the caller's promise, for all three blocks.
     let room = room(&unsafe { fields(tokenizer)? });
     let count = |lookup: &mut Lookup<Strings>| {
-        let mut counter = Counter::new(lookup, room, keep)?;
+        let mut counter = Counter::new(lookup, room, keep, keep_case)?;
         for text in texts {
             counter.add(text)?;
         }
@@ -220,8 +302,9 @@ pub(crate) unsafe fn learn<'t>(
     Ok(())
 }
 
-/// The ids of the lower-cased words of texts, between `before` and `after`; a word that the
-/// vocabulary does not hold is [`UNK`]. The number of ids and the block of them.
+/// The ids of the words of texts, between `before` and `after`: lower-cased, or as they are first,
+/// where the vocabulary keeps the case or `cased` asks for it. A word that the vocabulary does not
+/// hold is [`UNK`]. The number of ids and the block of them.
 ///
 /// # Safety
 /// As [`strings`].
@@ -230,14 +313,17 @@ pub(crate) unsafe fn encode(
     before: &[u32],
     texts: &[&[u8]],
     after: &[u32],
+    cased: bool,
 ) -> Result<(usize, CArray<u32>)> {
-    let len = texts.iter().map(|text| count_words(text)).sum::<usize>();
+    let cased = cased || keeps_case(tokenizer)?;
+    let len = texts.iter().map(|text| text_words(text).count()).sum::<usize>();
     let len = len + before.len() + after.len();
     let mut ids = CArray::<u32>::zeroed("the ids of a text", len)?;
     let fill = |lookup: &mut Lookup<Strings>| {
         let mut buffer = Vec::new();
-        let all = texts.iter().flat_map(|text| words(text, is_blank));
-        let body = all.map(|word| lookup.find(lower(word, &mut buffer)).unwrap_or(UNK));
+        let find = |lookup: &mut Lookup<Strings>, word: &[u8]| lookup.find(word);
+        let all = texts.iter().flat_map(|text| text_words(text));
+        let body = all.map(|word| id_of(lookup, find, word, cased, &mut buffer).unwrap_or(UNK));
         let all = before.iter().copied().chain(body).chain(after.iter().copied());
         for (place, id) in ids.as_mut_slice().iter_mut().zip(all) {
             *place = id;

@@ -1,0 +1,480 @@
+//! Training checkpoints: all that a run needs to go on as if it had not been interrupted, bit for
+//! bit. `docs/FORMAT.md` has the bytes; the same files are written and read by the C library.
+
+use super::batch::Corpus;
+use super::trainer::Counters;
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use crate::file::container::{self, Container, Entries};
+use crate::file::{self, Problem};
+use crate::model::{ModelRef, Part};
+use crate::system::atomic;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What stands before the block: the counters that the original library wrote, in one of two
+/// forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// `<model>.state`, 16 bytes: epoch, step, loss, best loss.
+    State,
+    /// `<name>.ckpt`, 40 bytes: epoch, step, best loss, learning rate, Unix time, 16 zeros.
+    Ckpt,
+}
+
+impl Prefix {
+    fn len(self) -> usize {
+        match self {
+            Self::State => 16,
+            Self::Ckpt => 40,
+        }
+    }
+
+    fn bytes(self, c: &Counters) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len());
+        bytes.extend(narrow(c.epoch).to_le_bytes());
+        bytes.extend(narrow(c.step).to_le_bytes());
+        match self {
+            Self::State => {
+                bytes.extend(c.loss.to_le_bytes());
+                bytes.extend(c.best_loss.to_le_bytes());
+            }
+            Self::Ckpt => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+                bytes.extend(c.best_loss.to_le_bytes());
+                bytes.extend(c.learning_rate.to_le_bytes());
+                bytes.extend(now.to_le_bytes());
+                bytes.extend([0; 16]);
+            }
+        }
+        bytes
+    }
+
+    /// The counters that `bytes` state; the others are those of a new run.
+    fn counters(self, bytes: &[u8]) -> Option<Counters> {
+        let word = |i: usize| bytes.get(4 * i..4 * i + 4)?.try_into().ok();
+        let count = |i: usize| Some(u32::try_from(i32::from_le_bytes(word(i)?)).unwrap_or(0));
+        let real = |i: usize| Some(f32::from_le_bytes(word(i)?));
+        let mut c = Counters { epoch: count(0)?, step: count(1)?, ..Counters::default() };
+        match self {
+            Self::State => (c.loss, c.best_loss) = (real(2)?, real(3)?),
+            Self::Ckpt => (c.best_loss, c.learning_rate) = (real(2)?, real(3)?),
+        }
+        Some(c)
+    }
+}
+
+fn narrow(n: impl TryInto<i32>) -> i32 {
+    n.try_into().unwrap_or(i32::MAX)
+}
+
+/// Which training ids a run is over, and how they are cut: enough to notice others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataMark {
+    /// Number of ids.
+    pub ids: u64,
+    /// Their [`checksum`].
+    pub checksum: u32,
+    /// B.
+    pub sequences: u64,
+    /// S.
+    pub positions: u64,
+}
+
+impl DataMark {
+    /// That of a corpus.
+    pub fn of(corpus: &Corpus) -> Self {
+        Self::new(corpus, checksum(corpus.ids()))
+    }
+
+    /// That of a corpus whose ids have a known [`checksum`].
+    pub fn new(corpus: &Corpus, checksum: u32) -> Self {
+        Self {
+            ids: corpus.ids().len() as u64,
+            checksum,
+            sequences: corpus.sequences() as u64,
+            positions: (corpus.rows() / corpus.sequences()) as u64,
+        }
+    }
+
+    /// What a run over other data than `self` changes, in words; `None` where it is the same.
+    pub fn difference(&self, here: &Self) -> Option<String> {
+        if (self.ids, self.checksum) != (here.ids, here.checksum) {
+            let same = if self.ids == here.ids { " other ones" } else { "" };
+            let (then, now) = (self.ids, here.ids);
+            return Some(format!("it was trained on {then} ids, these are {now}{same}"));
+        }
+        let shape = |mark: &Self| (mark.sequences, mark.positions);
+        (shape(self) != shape(here)).then(|| {
+            let ((b, s), (b2, s2)) = (shape(self), shape(here));
+            format!("its batches are {b} sequences of {s} tokens, these are {b2} of {s2}")
+        })
+    }
+}
+
+/// CRC-32 of ids as little-endian words.
+pub fn checksum(ids: &[u32]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for chunk in ids.chunks(1024) {
+        let mut bytes = [0; 4096];
+        for (slot, id) in bytes.chunks_exact_mut(4).zip(chunk) {
+            slot.copy_from_slice(&id.to_le_bytes());
+        }
+        hasher.update(&bytes[..4 * chunk.len()]);
+    }
+    hasher.finalize()
+}
+
+/// What a checkpoint holds besides weights, optimizer state and [`Counters`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Notes {
+    /// The training data, where it is known.
+    pub data: Option<DataMark>,
+    /// Fields of C's training object that the library itself does not use: they come back as they
+    /// were.
+    pub total_batches: i32,
+    /// Likewise.
+    pub loss_scale: f32,
+    /// Likewise.
+    pub loss_scale_steps: i32,
+}
+
+impl Default for Notes {
+    fn default() -> Self {
+        Self { data: None, total_batches: 0, loss_scale: 1024.0, loss_scale_steps: 0 }
+    }
+}
+
+/// Writes a checkpoint in the form of `<model>.state`: to a temporary file in the same folder,
+/// flushed to the disk, renamed. `corpus` is what the run is over, so that a run that goes on over
+/// other data can be told.
+///
+/// # Errors
+/// The file can't be written: one that stood there is still the old one. Memory, and those of the
+/// weights.
+pub fn save(
+    path: &Path,
+    counters: &Counters,
+    weights: &mut dyn Weights,
+    corpus: Option<&Corpus>,
+) -> Result<()> {
+    let data = corpus.map(DataMark::of);
+    write(path, Prefix::State, counters, &Notes { data, ..Notes::default() }, weights)
+}
+
+/// [`save`], in any form and with any notes.
+///
+/// # Errors
+/// As [`save`].
+pub fn write(
+    path: &Path,
+    prefix: Prefix,
+    counters: &Counters,
+    notes: &Notes,
+    weights: &mut dyn Weights,
+) -> Result<()> {
+    let mut inner = None;
+    let content = |entries: &mut Entries| entries_of(entries, counters, notes, weights);
+    let written = atomic::write(path, |out| {
+        container::write(out, &prefix.bytes(counters), content).map_err(|problem| match problem {
+            Problem::Io(error) => error,
+            other => {
+                let text = other.to_string();
+                inner = Some(Problem::at(path)(other));
+                io::Error::other(text)
+            }
+        })
+    });
+    inner.map_or(written, Err)
+}
+
+fn key(what: &str, part: Part, layer: usize) -> String {
+    format!("{what}/{}/{layer}", part.name())
+}
+
+fn entries_of(
+    e: &mut Entries,
+    c: &Counters,
+    notes: &Notes,
+    weights: &mut dyn Weights,
+) -> Result<(), Problem> {
+    let (model, _) = weights.pass()?;
+    e.u64("vocab", model.vocab as u64)?;
+    e.u64("dim", model.dim as u64)?;
+    e.u64("layers", model.params.layers.len() as u64)?;
+    e.u64("max_length", model.max_length as u64)?;
+    e.u64("updates", c.updates)?;
+    e.u64("skipped", c.skipped)?;
+    e.f64("gradient_norm", c.gradient_norm)?;
+    e.i32("accumulation_step", narrow(c.accumulated))?;
+    e.i32("current_batch_offset", narrow(c.offset))?;
+    e.i32("total_batches", notes.total_batches)?;
+    e.f32("current_loss", c.loss)?;
+    e.f32("learning_rate", c.learning_rate)?;
+    e.f32("loss_scale", notes.loss_scale)?;
+    e.i32("loss_scale_steps", notes.loss_scale_steps)?;
+    e.bytes("heads", &heads(&model))?;
+    if i32::try_from(c.offset).is_err() {
+        e.u64("offset", c.offset as u64)?;
+    }
+    if let Some(data) = &notes.data {
+        e.u64("ids", data.ids)?;
+        e.u64("ids_crc32", u64::from(data.checksum))?;
+        e.u64("batch_size", data.sequences)?;
+        e.u64("sequence_length", data.positions)?;
+    }
+    e.floats("spiral", model.spiral)?;
+    drop(model);
+    let mut failed = Ok(());
+    weights.visit(&mut |t| {
+        if failed.is_ok() {
+            let open = Some(&t.accumulated[..]).filter(|a| !a.is_empty() && c.accumulated > 0);
+            let arrays = [
+                ("w", Some(&*t.weights)),
+                ("m1", Some(&*t.moment1)),
+                ("m2", Some(&*t.moment2)),
+                ("acc", open),
+            ];
+            failed = arrays
+                .into_iter()
+                .try_for_each(|(what, values)| e.floats(&key(what, t.part, t.layer), values));
+        }
+        Ok(())
+    })?;
+    failed
+}
+
+/// Heads of each layer, 0 without attention, as little-endian words.
+fn heads(model: &ModelRef) -> Vec<u8> {
+    let heads = |attention: Option<u32>| attention.unwrap_or(0).to_le_bytes();
+    let layers = model.params.layers.iter();
+    layers.flat_map(|l| heads(l.attention.as_ref().map(|a| a.heads as u32))).collect()
+}
+
+/// A checkpoint of this library's, read through once: its checksum holds.
+pub struct Checkpoint {
+    path: PathBuf,
+    saved: Container<BufReader<File>>,
+    counters: Counters,
+    notes: Notes,
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut f = f.debug_struct("Checkpoint");
+        f.field("path", &self.path).field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+/// What a checkpoint file is.
+#[derive(Debug)]
+pub enum Opened {
+    /// One of this library's.
+    Checkpoint(Checkpoint),
+    /// One that the original library wrote, or no checkpoint at all: the counters of its prefix,
+    /// and what follows that.
+    Original(Counters, Vec<u8>),
+}
+
+/// Opens a checkpoint file of any of its forms.
+///
+/// # Errors
+/// A file that can't be read, is shorter than its prefix, or has a block that is damaged.
+pub fn open(path: &Path, prefix: Prefix) -> Result<Opened> {
+    let (file, len) = file::open(path)?;
+    let mut file = BufReader::new(file);
+    let mut bytes = [0; 40];
+    let bytes = &mut bytes[..prefix.len()];
+    let counters = file.read_exact(bytes).ok().and_then(|()| prefix.counters(bytes));
+    let Some(counters) = counters else {
+        let n = prefix.len();
+        let problem = format!("shorter than the {n} bytes of its counters");
+        return Err(Error::file(path, problem));
+    };
+    if !container::begins_here(&mut file).map_err(Error::io(path))? {
+        let mut rest = Vec::new();
+        let left = usize::try_from(len).unwrap_or(usize::MAX) - prefix.len();
+        cllm_kernels::memory::reserve("a checkpoint", &mut rest, left)?;
+        file.take(left as u64).read_to_end(&mut rest).map_err(Error::io(path))?;
+        return Ok(Opened::Original(counters, rest));
+    }
+    let read = || -> Result<Checkpoint, Problem> {
+        let mut saved = Container::open(file, prefix.len(), len)?;
+        let counters = counters_of(&mut saved, counters)?;
+        let notes = notes_of(&mut saved)?;
+        Ok(Checkpoint { path: path.to_path_buf(), saved, counters, notes })
+    };
+    read().map(Opened::Checkpoint).map_err(Problem::at(path))
+}
+
+fn counters_of<R: Read + Seek>(
+    saved: &mut Container<R>,
+    prefix: Counters,
+) -> Result<Counters, Problem> {
+    let count = |n: i32| u32::try_from(n).unwrap_or(0);
+    let offset = if saved.contains("offset") {
+        let offset = saved.u64("offset")?;
+        usize::try_from(offset).map_err(|_| Problem::content("its offset is no array size"))?
+    } else {
+        count(saved.i32("current_batch_offset")?) as usize
+    };
+    Ok(Counters {
+        offset,
+        accumulated: count(saved.i32("accumulation_step")?),
+        updates: saved.u64("updates")?,
+        skipped: saved.u64("skipped")?,
+        gradient_norm: saved.f64("gradient_norm")?,
+        learning_rate: saved.f32("learning_rate")?,
+        loss: saved.f32("current_loss")?,
+        ..prefix
+    })
+}
+
+fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> {
+    // Checkpoints of older versions say nothing of the data.
+    let data = match saved.contains("ids") {
+        false => None,
+        true => Some(DataMark {
+            ids: saved.u64("ids")?,
+            checksum: saved.u64("ids_crc32")? as u32,
+            sequences: saved.u64("batch_size")?,
+            positions: saved.u64("sequence_length")?,
+        }),
+    };
+    Ok(Notes {
+        data,
+        total_batches: saved.i32("total_batches")?,
+        loss_scale: saved.f32("loss_scale")?,
+        loss_scale_steps: saved.i32("loss_scale_steps")?,
+    })
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint that [`save`] or the C library's `cllm_save_checkpoint` wrote.
+    ///
+    /// # Errors
+    /// A file that can't be read, is damaged, or was written by the original library.
+    pub fn open(path: &Path) -> Result<Self> {
+        match open(path, Prefix::State)? {
+            Opened::Checkpoint(checkpoint) => Ok(checkpoint),
+            Opened::Original(..) => Err(Error::file(path, "is not a checkpoint of this library")),
+        }
+    }
+
+    /// How far the run was.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What else it holds.
+    pub fn notes(&self) -> Notes {
+        self.notes
+    }
+
+    /// Puts weights, moments and open sums where they belong; the counters to go on with. The
+    /// arrays go one by one from the file to their places: no second copy of them is made.
+    ///
+    /// # Errors
+    /// A model of other sizes, heads or parts than that of the checkpoint, or no memory: nothing
+    /// has changed then. An error of the file system while the arrays are read leaves the weights
+    /// unusable until a checkpoint is restored.
+    pub fn restore(&mut self, weights: &mut dyn Weights) -> Result<Counters> {
+        let restored = self.check(weights).and_then(|()| self.fill(weights));
+        restored.map_err(Problem::at(&self.path))?;
+        Ok(self.counters)
+    }
+
+    /// Whether it has exactly the arrays of this model, and the memory for them is there.
+    fn check(&mut self, weights: &mut dyn Weights) -> Result<(), Problem> {
+        let saved = &mut self.saved;
+        let (model, _) = weights.pass()?;
+        for (name, here) in [
+            ("vocab", model.vocab),
+            ("dim", model.dim),
+            ("layers", model.params.layers.len()),
+            ("max_length", model.max_length),
+        ] {
+            let there = saved.u64(name)?;
+            if there != here as u64 {
+                return Err(Problem::content(format!("{name} is {there}, the model's is {here}")));
+            }
+        }
+        if saved.contains("heads") {
+            let (there, here) = (saved.bytes("heads")?, heads(&model));
+            let differs = |(a, b): (&[u8; 4], &[u8; 4])| (a != b).then_some((*a, *b));
+            let mut pairs = there.as_chunks::<4>().0.iter().zip(here.as_chunks::<4>().0);
+            if let Some((a, b)) = pairs.find_map(differs) {
+                let (there, here) = (u32::from_le_bytes(a), u32::from_le_bytes(b));
+                return Err(Problem::content(format!(
+                    "it was trained with {there} heads, the model has {here}"
+                )));
+            }
+        }
+        let spiral = model.spiral.map_or(0, <[f32]>::len);
+        if saved.has_floats("spiral", spiral)? != model.spiral.is_some() {
+            return Err(Problem::content("spiral positions are in one of file and model only"));
+        }
+        drop(model);
+        let (mut count, mut fits) = (0, Ok(()));
+        weights.visit(&mut |t| {
+            count += 1;
+            t.accumulated.grow("the accumulated gradients", t.weights.len())?;
+            if fits.is_ok() {
+                fits = fitting(saved, t.part, t.layer, t.weights.len());
+            }
+            Ok(())
+        })?;
+        fits?;
+        let there = saved.keys().filter(|key| key.starts_with("w/")).count();
+        if there != count {
+            return Err(Problem::content(format!("{there} weight arrays, the model has {count}")));
+        }
+        Ok(())
+    }
+
+    /// Fills every array; one that the checkpoint has not becomes zero.
+    fn fill(&mut self, weights: &mut dyn Weights) -> Result<(), Problem> {
+        let saved = &mut self.saved;
+        if let Some(spiral) = weights.spiral_mut()? {
+            saved.read_floats("spiral", spiral)?;
+        }
+        let mut filled = Ok(());
+        weights.visit(&mut |t| {
+            let (part, layer) = (t.part, t.layer);
+            let arrays =
+                [("w", t.weights), ("m1", t.moment1), ("m2", t.moment2), ("acc", t.accumulated)];
+            for (what, out) in arrays {
+                if filled.is_ok() {
+                    filled = saved.read_floats(&key(what, part, layer), out).map(|there| {
+                        if !there {
+                            out.fill(0.0);
+                        }
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        filled
+    }
+}
+
+/// Whether the arrays of one tensor are there in its length.
+fn fitting<R: Read + Seek>(
+    saved: &Container<R>,
+    part: Part,
+    layer: usize,
+    len: usize,
+) -> Result<(), Problem> {
+    let weights = key("w", part, layer);
+    if !saved.has_floats(&weights, len)? {
+        return Err(Problem::content(format!(
+            "the checkpoint was made without the array {weights}"
+        )));
+    }
+    ["m1", "m2", "acc"]
+        .into_iter()
+        .try_for_each(|what| saved.has_floats(&key(what, part, layer), len).map(drop))
+}

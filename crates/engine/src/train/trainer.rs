@@ -1,0 +1,372 @@
+//! Training: what a step is, in one sequence. Batch, forward pass, loss, backward pass, learning
+//! rate, accumulation, clipping, update.
+
+use super::batch::{Batch, Corpus};
+use super::optimizer::{self, Optimizer, Update};
+use super::run::{self, Position, Progress, Run};
+use super::schedule::Schedule;
+use super::weights::Weights;
+use super::workspace::Workspace;
+use crate::error::{Error, Result};
+use cllm_kernels::Pool;
+use std::ops::ControlFlow;
+
+/// How to train.
+///
+/// ```
+/// use cllm_engine::train::{Schedule, TrainerConfig};
+///
+/// let config = TrainerConfig {
+///     schedule: Schedule::cosine(3e-3, 20, 500),
+///     window: 4,
+///     ..TrainerConfig::default()
+/// };
+/// assert_eq!(config.clip, 1.0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrainerConfig {
+    /// How weights move.
+    pub optimizer: Optimizer,
+    /// Learning rates by step.
+    pub schedule: Schedule,
+    /// λ of decoupled decay, for matrices; 0 or less: none.
+    pub weight_decay: f32,
+    /// Largest global norm of the gradient; 0 or less: no limit.
+    pub clip: f32,
+    /// Batches whose mean gradient makes one update; 0 counts as 1.
+    pub window: u32,
+}
+
+impl Default for TrainerConfig {
+    /// AdamW at a constant 1e-3, decay 0.01, clipping at 1, an update for every batch.
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::AdamW,
+            schedule: Schedule::default(),
+            weight_decay: 0.01,
+            clip: 1.0,
+            window: 1,
+        }
+    }
+}
+
+/// How far training is: the numbers that a checkpoint keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counters {
+    /// Epochs completed.
+    pub epoch: u32,
+    /// Batches trained.
+    pub step: u32,
+    /// Where the next batch begins in the training ids.
+    pub offset: usize,
+    /// Batches in the open accumulation window.
+    pub accumulated: u32,
+    /// Updates applied: t of Adam's bias corrections.
+    pub updates: u64,
+    /// Updates left out because a gradient was not finite.
+    pub skipped: u64,
+    /// Norm of the latest update's gradient, before clipping; also that of an update that was
+    /// left out.
+    pub gradient_norm: f64,
+    /// Learning rate of the latest step.
+    pub learning_rate: f32,
+    /// Loss of the latest batch, in nats per token.
+    pub loss: f32,
+    /// Smallest loss of any batch; 1e9 before the first.
+    pub best_loss: f32,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            step: 0,
+            offset: 0,
+            accumulated: 0,
+            updates: 0,
+            skipped: 0,
+            gradient_norm: 0.0,
+            learning_rate: 0.0,
+            loss: 0.0,
+            best_loss: 1e9,
+        }
+    }
+}
+
+impl Counters {
+    /// The epoch counts as completed; the next one begins at the first batch.
+    pub fn end_epoch(&mut self) {
+        self.offset = 0;
+        self.epoch = self.epoch.saturating_add(1);
+    }
+}
+
+/// What became of a step's gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The weights were updated.
+    Updated,
+    /// It was added to an open window; the weights are as before.
+    Accumulated,
+    /// It was not finite: the weights and moments are as before, and a window begins anew.
+    Skipped,
+}
+
+/// The record of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Its number, the first one being 1.
+    pub number: u32,
+    /// Mean loss of the batch in nats per token, before the update.
+    pub loss: f32,
+    /// Learning rate.
+    pub learning_rate: f32,
+    /// Norm of the latest update's gradient, before clipping: this step's own unless its gradient
+    /// was accumulated.
+    pub gradient_norm: f64,
+    /// What became of the gradient.
+    pub outcome: Outcome,
+}
+
+/// Trains weights, step by step. It holds what steps need beside them: the memory of a pass, and
+/// counters. Every result is a function of weights, batches and settings alone: the same bits for
+/// any number of threads.
+///
+/// `Send` and `Sync`; a step takes the trainer and the weights for itself.
+///
+/// ```
+/// use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+/// use cllm_engine::{Model, ModelConfig, Pool};
+/// use std::ops::ControlFlow;
+///
+/// let config =
+///     ModelConfig { vocab: 4, dim: 8, layers: 1, heads: 2, hidden: 16, context: 8 };
+/// let mut model = Model::new(&config, 1)?;
+/// let mut weights = TrainingWeights::new(&mut model);
+/// let mut trainer = Trainer::new(TrainerConfig::default());
+/// let ids: Vec<u32> = (0..65).map(|i| i % 4).collect();
+/// let corpus = Corpus::new(&ids, 2, 8)?;
+/// let mut losses = Vec::new();
+/// for _ in 0..5 {
+///     let epoch = trainer.epoch(&Pool::serial(), &mut weights, &corpus, |progress| {
+///         assert_eq!(progress.position.batches, 4);
+///         ControlFlow::Continue(())
+///     })?;
+///     losses.push(epoch.mean_loss());
+/// }
+/// assert!(losses[4] < losses[0]);
+/// assert_eq!(trainer.counters.step, 20);
+/// # Ok::<(), cllm_engine::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Trainer {
+    /// How to train; may be changed between steps.
+    pub config: TrainerConfig,
+    /// How far training is; a program that goes on elsewhere may set it.
+    pub counters: Counters,
+    /// Memory of passes. After a step it holds what the forward pass computed.
+    pub workspace: Workspace,
+    partials: Vec<f64>,
+}
+
+impl Trainer {
+    /// At the beginning of a run.
+    pub fn new(config: TrainerConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// The rate of the next step by the schedule.
+    pub fn scheduled_rate(&self) -> f32 {
+        self.config.schedule.rate(self.counters.step)
+    }
+
+    /// One step: forward pass, loss, backward pass, accumulation, and, when the window is full,
+    /// the update at `learning_rate`. A gradient that is not finite costs its update, not the
+    /// run: [`Outcome::Skipped`].
+    ///
+    /// # Errors
+    /// A batch of no tokens or with other numbers of targets; memory; those of the weights. The
+    /// step does not count then, and the weights are as before.
+    pub fn step(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        batch: &Batch,
+        learning_rate: f32,
+    ) -> Result<Step> {
+        let loss = self.gradients(pool, weights, batch)?;
+        let outcome = self.accumulate(pool, weights, learning_rate)?;
+        let c = &mut self.counters;
+        c.step = c.step.saturating_add(1);
+        c.learning_rate = learning_rate;
+        c.loss = loss;
+        if loss < c.best_loss {
+            c.best_loss = loss;
+        }
+        let (number, gradient_norm) = (c.step, c.gradient_norm);
+        Ok(Step { number, loss, learning_rate, gradient_norm, outcome })
+    }
+
+    /// Mean loss of a batch and its exact gradients, which overwrite those that were there.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn gradients(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        batch: &Batch,
+    ) -> Result<f32> {
+        let Batch { tokens, targets, sequences } = *batch;
+        if targets.ids.len() != tokens.len() {
+            let (n, m) = (tokens.len(), targets.ids.len());
+            return Err(Error::shape(format!("{m} targets for {n} tokens")));
+        }
+        let (model, mut gradients) = weights.pass()?;
+        self.workspace.forward(pool, &model, tokens, sequences)?;
+        let loss =
+            self.workspace.backward(pool, &model, tokens, targets, sequences, &mut gradients)?;
+        Ok(loss as f32)
+    }
+
+    /// Adds the gradients to the open window; when it is full, leaves their mean in their place
+    /// and applies the update from it.
+    ///
+    /// # Errors
+    /// Memory, or those of the weights, which are as before then.
+    pub fn accumulate(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        learning_rate: f32,
+    ) -> Result<Outcome> {
+        let window = self.config.window.max(1);
+        if window > 1 || self.counters.accumulated > 0 {
+            if self.counters.accumulated == 0 {
+                weights.visit(&mut |t| {
+                    Ok(t.accumulated.grow("the accumulated gradients", t.gradient.len())?)
+                })?;
+            }
+            let batches = self.counters.accumulated.saturating_add(1);
+            let full = batches >= window;
+            let mean = 1.0 / window as f32;
+            weights.visit(&mut |t| {
+                t.accumulated.grow("the accumulated gradients", t.gradient.len())?;
+                for (sum, g) in t.accumulated.iter_mut().zip(t.gradient) {
+                    *sum += *g;
+                    if full {
+                        *g = *sum * mean;
+                        *sum = 0.0;
+                    }
+                }
+                Ok(())
+            })?;
+            self.counters.accumulated = if full { 0 } else { batches };
+            if !full {
+                return Ok(Outcome::Accumulated);
+            }
+        }
+        self.update(pool, weights, self.config.optimizer, learning_rate)
+    }
+
+    /// One update now, from the gradients as they are: clipping, then the step of `optimizer`.
+    /// Where they are not finite nothing changes but the count of those.
+    ///
+    /// # Errors
+    /// As [`accumulate`](Self::accumulate).
+    pub fn update(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        optimizer: Optimizer,
+        learning_rate: f32,
+    ) -> Result<Outcome> {
+        let TrainerConfig { weight_decay, clip, .. } = self.config;
+        let number = self.counters.updates + 1;
+        let update = Update { optimizer, number, learning_rate, weight_decay, clip };
+        let norm = optimizer::apply(pool, weights, &update, &mut self.partials)?;
+        self.counters.gradient_norm = norm;
+        if !norm.is_finite() {
+            self.counters.skipped += 1;
+            return Ok(Outcome::Skipped);
+        }
+        if optimizer == Optimizer::AdamW {
+            self.counters.updates = number;
+        }
+        Ok(Outcome::Updated)
+    }
+
+    /// Scales the gradients so that their norm is at most `limit`; the norm before.
+    ///
+    /// # Errors
+    /// Memory, or those of the weights.
+    pub fn clip(&mut self, pool: &Pool, weights: &mut dyn Weights, limit: f32) -> Result<f64> {
+        optimizer::clip(pool, weights, limit, &mut self.partials)
+    }
+
+    /// The next batch of `corpus` as a step, at the counters' offset; `None` at the end of the
+    /// epoch, which then counts as completed.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    pub fn next_step(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        corpus: &Corpus,
+        learning_rate: f32,
+    ) -> Result<Option<(Step, Position)>> {
+        let offset = self.counters.offset;
+        let Some(batch) = corpus.batch(offset) else {
+            self.counters.end_epoch();
+            return Ok(None);
+        };
+        let step = self.step(pool, weights, &batch, learning_rate)?;
+        self.counters.offset = offset + corpus.rows();
+        let position = Position {
+            epoch: self.counters.epoch,
+            batch: offset / corpus.rows() + 1,
+            batches: corpus.batches(),
+            tokens: corpus.rows(),
+        };
+        Ok(Some((step, position)))
+    }
+
+    /// Trains batches of `corpus` in order, from the counters' offset on, at the rates of the
+    /// schedule: to the end of the epoch, or `limit` of them, or until `watch` breaks. With a
+    /// limit the epoch ends only in a call that finds no batch left.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); the steps before are done.
+    pub fn run(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        corpus: &Corpus,
+        limit: Option<usize>,
+        watch: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Run> {
+        let next = |done: usize| {
+            if limit.is_some() && done > 0 && corpus.batch(self.counters.offset).is_none() {
+                return Ok(None);
+            }
+            self.next_step(pool, weights, corpus, self.scheduled_rate())
+        };
+        run::run(limit, next, watch)
+    }
+
+    /// A whole epoch: [`run`](Self::run) from offset 0 to the end.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn epoch(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        corpus: &Corpus,
+        watch: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Run> {
+        self.counters.offset = 0;
+        self.run(pool, weights, corpus, None, watch)
+    }
+}
