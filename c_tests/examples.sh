@@ -104,9 +104,9 @@ import cllm
 assert ctypes.sizeof(cllm.TrainingConfig) == 148, ctypes.sizeof(cllm.TrainingConfig)
 text = "red orange yellow green blue violet . " * 12
 words = cllm.Tokenizer(text)
-model = cllm.Model(config=cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1,
-                                      num_heads=2, ff_dim=64, max_seq_len=16))
-cllm.check(cllm.lib.cllm_model_set_vocab(model.pointer, words.pointer))
+config = cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1, num_heads=2, ff_dim=64,
+                     max_seq_len=16)
+model = cllm.Model(config=config, words=words)
 loss = cllm.train(model, words.encode(text), epochs=40)
 assert 0 < loss < 0.5, loss
 inference = cllm.Inference(model, greedy=True, max_tokens=3)
@@ -119,15 +119,69 @@ try:
     cllm.Model("$work/missing.cllm")
 except cllm.Error as error:
     print(error)
+
+# Ctrl-C ends an epoch that would take minutes.
+import os, signal, threading, time
+large = cllm.Model(config=cllm.Config(vocab_size=len(words), embedding_dim=64, num_layers=2, num_heads=2,
+                                      ff_dim=256, max_seq_len=64))
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.monotonic()
+try:
+    cllm.train(large, words.encode(text) * 20000, epochs=1, sequence_length=64)
+    print("trained to the end")
+except KeyboardInterrupt:
+    print("interrupted" if time.monotonic() - began < 20 else "interrupted late")
 PYTHON
     CLLM_LIBRARY=$tree/libcllm.so.1 PYTHONDONTWRITEBYTECODE=1 timeout 60 \
         python3 "$work/train.py" > "$work/stdout" 2> "$work/stderr"
     check "the Python module trains: $(tail -n 1 "$work/stderr")" says '^ yellow green blue$'
     check "exceptions of callbacks come back" says '^raised in a callback$'
+    check "Ctrl-C is answered soon" says '^interrupted$'
 else
     skip Python "python3 is not installed"
     ran+="python/cllm.py "
 fi
+
+if command -v cargo > /dev/null; then
+    # A package of its own, in a folder outside of the tree, with the versions that the tree uses.
+    mkdir "$work/rust"
+    cp Cargo.lock examples/rust/train_and_generate.rs "$work/rust"
+    sed "s|\.\./\.\./crates|$tree/crates|" examples/rust/Cargo.toml > "$work/rust/Cargo.toml"
+    for page in README docs/GUIDE; do
+        name=$(basename "$page" | tr '[:upper:]' '[:lower:]')
+        awk '/^```rust/ { on = 1; next } /^```/ { on = 0 } on' "$page.md" > "$work/rust/$name.rs"
+        printf '[[bin]]\nname = "%s"\npath = "%s.rs"\n' "$name" "$name" >> "$work/rust/Cargo.toml"
+    done
+    rust() { rust_program train_and_generate "$@"; }
+    rust_program() {
+        local name=$1
+        shift
+        (cd "$work/rust" && timeout 900 cargo run --quiet --offline --release --bin "$name" \
+            --target-dir "$tree/target/examples" -- "$@") > "$work/stdout" 2> "$work/stderr"
+    }
+    for _ in {1..40}; do echo "the cat sat on the mat . the dog sat on the log ."; done > "$work/pets.txt"
+    rust
+    check "rust/train_and_generate.rs without arguments" test $? -eq 2
+    rust "$work/pets.txt" "$work/pets.cllm" "the cat"
+    check "rust/train_and_generate.rs: $(tail -n 1 "$work/stderr")" test $? -eq 0
+    check "the loss falls" says '^epoch 40: loss 0\.[0-4]'
+    check "the model speaks" says '^the cat sat on the (mat|log) \. the (cat|dog) '
+    check "the C library reads the model" tools/cllm_info "$work/pets.cllm"
+    rust "$work/missing.txt" "$work/pets.cllm" "the cat"
+    check "a text that is not there" test $? -eq 1
+    check "an error says its reason" complains 'missing\.txt'
+    check "and the model is as it was" test -s "$work/pets.cllm"
+    mkdir -p "$work/rust/checkpoints" && cp "$work/pets.cllm" "$work/rust/checkpoints/final_model.cllm"
+    rust_program readme
+    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main [a-z.]+ [a-z.]+'
+    rust_program guide "$work/pets.cllm"
+    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library [a-z.]+ [a-z.]+'
+    check "in fewer than 60 lines" test "$(wc -l < examples/rust/train_and_generate.rs)" -lt 60
+    check "without unsafe" bash -c "! grep -q unsafe examples/rust/*"
+else
+    skip Rust "cargo is not installed"
+fi
+ran+="rust/Cargo.toml rust/train_and_generate.rs "
 
 # Nothing lies around that is not tried here, and the page names everything.
 for file in examples/*/*; do

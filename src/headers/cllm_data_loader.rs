@@ -3,7 +3,7 @@
 use super::cllm_tokenizer::CLLMTokenizer;
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
-use crate::border::tokenizer_words;
+use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use cllm_engine::error::Result;
 use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::count::Keep;

@@ -1,7 +1,11 @@
 //! `cllm_tokenizer.h`: words to ids and back.
 
-use crate::border::ffi::{self, CArray, zeroable};
-use crate::border::tokenizer_words::{self, TOKENIZERS};
+mod types;
+pub(crate) mod words;
+
+pub use types::CLLMTokenizer;
+
+use crate::border::ffi::{self, CArray};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
@@ -13,28 +17,7 @@ use cllm_macros::c_api;
 use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
-
-/// A vocabulary: words, how often each was met, and the id of each, which is its place in `vocab`.
-///
-/// Ids 0 to 4 are the special words `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`. A program may
-/// read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
-/// program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
-/// memory. One tokenizer is used by one thread at a time.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct CLLMTokenizer {
-    /// `max_vocab_size` places, of which the first `vocab_size` hold a word each: a
-    /// NUL-terminated block of `malloc`'s memory that the tokenizer owns, or NULL for none.
-    pub vocab: *mut *mut c_char,
-    /// How often each word was met; as many places, owned by the tokenizer.
-    pub token_counts: *mut u32,
-    /// Words in use.
-    pub vocab_size: u32,
-    /// Places: the most words that the tokenizer takes.
-    pub max_vocab_size: u32,
-}
-layout!(CLLMTokenizer, 24, vocab: 0, token_counts: 8, vocab_size: 16, max_vocab_size: 20);
-zeroable!(CLLMTokenizer);
+use words::TOKENIZERS;
 
 /// Makes a tokenizer that holds the five special words, each with count 0.
 ///
@@ -65,7 +48,7 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
     TOKENIZERS.insert(t, Default::default());
     let draft = Draft(t);
     // SAFETY: the tokenizer was just made, with room for at least five words.
-    unsafe { tokenizer_words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
+    unsafe { words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
     std::mem::forget(draft);
     Ok(t)
 }
@@ -101,7 +84,7 @@ pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
 /// # Safety
 /// As [`cllm_free_tokenizer`], not NULL.
 unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
-    let t = tokenizer_words::fields(tokenizer)?;
+    let t = words::fields(tokenizer)?;
     let ours = TOKENIZERS.remove(tokenizer).is_some();
     if !t.vocab.is_null() {
         for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
@@ -136,7 +119,7 @@ pub unsafe extern "C" fn cllm_find_token(
     tokenizer: *mut CLLMTokenizer,
     token: *const c_char,
 ) -> u32 {
-    let found = tokenizer_words::find(tokenizer, ffi::bytes(token, "token")?)?;
+    let found = words::find(tokenizer, ffi::bytes(token, "token")?)?;
     Ok(found.unwrap_or(UNK))
 }
 
@@ -156,14 +139,14 @@ pub unsafe extern "C" fn cllm_add_token(
     token: *const c_char,
 ) -> u32 {
     let word = ffi::bytes(token, "token")?;
-    if let Some(id) = tokenizer_words::find(tokenizer, word)? {
-        if let Some(count) = tokenizer_words::counts(tokenizer)?.get_mut(id as usize) {
+    if let Some(id) = words::find(tokenizer, word)? {
+        if let Some(count) = words::counts(tokenizer)?.get_mut(id as usize) {
             *count = count.saturating_add(1);
         }
         return Ok(id);
     }
-    let id = tokenizer_words::fields(tokenizer)?.vocab_size;
-    tokenizer_words::append(tokenizer, std::iter::once((word, 1)))?;
+    let id = words::fields(tokenizer)?.vocab_size;
+    words::append(tokenizer, std::iter::once((word, 1)))?;
     Ok(id)
 }
 
@@ -201,7 +184,7 @@ unsafe fn encode(
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
     let text = ffi::bytes(text, "text")?;
-    let (len, ids) = tokenizer_words::encode(tokenizer, before, &[text], after)?;
+    let (len, ids) = words::encode(tokenizer, before, &[text], after)?;
     *num_tokens = u32::try_from(len)
         .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
     Ok(ids.into_raw())
@@ -251,7 +234,7 @@ unsafe fn decode(
         return Err(Error::argument("num_tokens", count, "at most 2^28"));
     }
     let ids = ffi::slice(tokens, count as usize, "tokens")?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let shown = |&&id: &&u32| ![PAD, BOS, EOS, MASK].contains(&id);
     let word = |&id: &u32| match id {
         UNK => SPECIALS[UNK as usize],
@@ -289,7 +272,7 @@ unsafe fn decode(
 #[c_api]
 pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
     let text = ffi::bytes(text, "text")?;
-    tokenizer_words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
+    words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
 }
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
@@ -308,8 +291,8 @@ pub unsafe extern "C" fn cllm_save_vocab(
     filename: *const c_char,
 ) -> c_int {
     let path = ffi::path(filename, "filename")?;
-    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let counts: &[u32] = words::counts(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let line = |id: u32| {
         let count = counts.get(id as usize).copied().unwrap_or(0);
         (strings.get(id).unwrap_or(b""), u64::from(count))
@@ -336,7 +319,7 @@ pub unsafe extern "C" fn cllm_load_vocab(
     tokenizer: *mut CLLMTokenizer,
     filename: *const c_char,
 ) -> c_int {
-    let t = tokenizer_words::fields(tokenizer)?;
+    let t = words::fields(tokenizer)?;
     let path = ffi::path(filename, "filename")?;
     let text = files::read(path, MAX_TEXT_BYTES)?;
     let file = vocab::parse(path, &text)?;
@@ -344,7 +327,7 @@ pub unsafe extern "C" fn cllm_load_vocab(
         let (path, n) = (path.display(), file.skipped);
         log::warn(&format!("{path}: {n} lines without a TAB left out"));
     }
-    let left_out = merge(tokenizer, &file.entries, tokenizer_words::room(&t))?;
+    let left_out = merge(tokenizer, &file.entries, words::room(&t))?;
     if left_out > 0 {
         ffi::report(format_args!("the vocabulary is full: {left_out} words left out"));
     }
@@ -359,7 +342,7 @@ pub unsafe extern "C" fn cllm_load_vocab(
 unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
     let mut seen = HashSet::new();
     let (mut known, mut new) = (Vec::new(), Vec::new());
-    tokenizer_words::with_lookup(tokenizer, |lookup| {
+    words::with_lookup(tokenizer, |lookup| {
         for entry in entries {
             let first = seen.insert(entry.word);
             match lookup.find(entry.word) {
@@ -370,8 +353,8 @@ unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -
         Ok(())
     })?;
     let taken = new.len().min(room);
-    tokenizer_words::append(tokenizer, new.iter().take(taken).copied())?;
-    let counts = tokenizer_words::counts(tokenizer)?;
+    words::append(tokenizer, new.iter().take(taken).copied())?;
+    let counts = words::counts(tokenizer)?;
     for (id, count) in known {
         if let Some(place) = counts.get_mut(id as usize) {
             *place = count;
@@ -390,7 +373,7 @@ unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -
 #[unsafe(no_mangle)]
 #[c_api(0)]
 pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u32 {
-    Ok(tokenizer_words::fields(tokenizer)?.vocab_size)
+    Ok(words::fields(tokenizer)?.vocab_size)
 }
 
 /// The word of an id.
@@ -408,7 +391,7 @@ pub unsafe extern "C" fn cllm_get_token_string(
     tokenizer: *mut CLLMTokenizer,
     token_id: u32,
 ) -> *const c_char {
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     Ok(strings.slot(token_id).map_or(c"<UNK>".as_ptr(), <*mut c_char>::cast_const))
 }
 
@@ -422,9 +405,9 @@ pub unsafe extern "C" fn cllm_get_token_string(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
-    let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
-    let t = tokenizer_words::fields(tokenizer)?;
-    let strings = tokenizer_words::strings(tokenizer)?;
+    let counts: &[u32] = words::counts(tokenizer)?;
+    let t = words::fields(tokenizer)?;
+    let strings = words::strings(tokenizer)?;
     let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
     let largest = counts.iter().max().copied().unwrap_or(0);
     let mut text = format!(

@@ -42,32 +42,31 @@ struct Blocks {
 impl Blocks {
     fn zeroed(shape: &ModelShape) -> Result<Self> {
         let layers = shape.layers.len();
-        let table = shape.table_floats()?;
-        let mut tables = [const { None }; 4];
-        for ((slot, part), kind) in tables.iter_mut().zip(Part::TABLES).zip(shape.tables) {
-            *slot = match (kind, part) {
-                (Table::Absent, _) => None,
-                (_, Part::Learned) => Some(CArray::aligned("the learned positions", table)?),
-                _ => Some(CArray::zeroed("a position table", table)?),
-            };
-        }
-        let square = product("a transform", &[shape.dim, shape.dim])?;
-        let mut transforms = [const { None }; 2];
-        for (slot, present) in transforms.iter_mut().zip(shape.transforms) {
-            if present {
-                *slot = Some(CArray::zeroed("a transform", square)?);
-            }
-        }
-        Ok(Self {
+        // The largest first: what there is no memory for is not begun.
+        let mut blocks = Self {
+            weights: CArray::aligned("the weights", shape.num_weights()?)?,
             model: CArray::zeroed("the model", 1)?,
             tokens: CArray::zeroed("the tokens", shape.vocab)?,
-            weights: CArray::aligned("the weights", shape.num_weights()?)?,
             attention: CArray::zeroed("the attention layers", layers)?,
             feed_forward: CArray::zeroed("the feed-forward layers", layers)?,
             norms: CArray::zeroed("the layer norms", shape.norms.len())?,
-            tables,
-            transforms,
-        })
+            tables: [const { None }; 4],
+            transforms: [const { None }; 2],
+        };
+        let table = shape.table_floats()?;
+        let tables = blocks.tables.iter_mut().zip(Part::TABLES).zip(shape.tables);
+        for ((slot, part), _) in tables.filter(|(_, kind)| *kind != Table::Absent) {
+            *slot = Some(match part {
+                Part::Learned => CArray::aligned("the learned positions", table)?,
+                _ => CArray::zeroed("a position table", table)?,
+            });
+        }
+        let square = product("a transform", &[shape.dim, shape.dim])?;
+        let transforms = blocks.transforms.iter_mut().zip(shape.transforms);
+        for (slot, _) in transforms.filter(|(_, present)| *present) {
+            *slot = Some(CArray::zeroed("a transform", square)?);
+        }
+        Ok(blocks)
     }
 
     /// The numbers in the structs, and the strings of the tokens.

@@ -64,8 +64,11 @@ impl<'m> Structs<'m> {
     /// The names of all tensors that have a field, whether it is NULL or not.
     pub(crate) fn names(&self) -> impl Iterator<Item = TensorName> + use<> {
         let whole = Part::TABLES.into_iter().chain(Part::TRANSFORMS).chain([Part::Embeddings]);
-        let layers = 0..self.layers;
-        let in_layers = layers.flat_map(|layer| Part::LAYER.map(|part| TensorName { part, layer }));
+        // An assembled model may state any number of layers where it has no array of them.
+        let norms = self.norms.len().min(self.layers);
+        let layers = self.attention.len().max(self.feed_forward.len()).max(norms);
+        let in_layers =
+            (0..layers).flat_map(|layer| Part::LAYER.map(|part| TensorName { part, layer }));
         whole.map(|part| TensorName { part, layer: 0 }).chain(in_layers)
     }
 }

@@ -23,31 +23,31 @@ type LongStrings = HashMap<u32, Vec<u8>>;
 
 /// What is kept between calls for a model, whoever made it.
 #[derive(Default)]
-struct State {
+struct Kept {
     index: WordIndex,
     /// Of a model that has no `ModelRecord` to keep them.
     long_strings: Arc<LongStrings>,
 }
 
-static STATES: Registry<State> = Registry::new("model");
+static KEPT: Registry<Kept> = Registry::new("model");
 
-fn state(model: *const CLLMModel) -> Result<Arc<Mutex<State>>> {
-    Ok(match STATES.find(model)? {
-        Some(state) => state,
-        None => STATES.insert(model, State::default()),
+fn kept(model: *const CLLMModel) -> Result<Arc<Mutex<Kept>>> {
+    Ok(match KEPT.find(model)? {
+        Some(kept) => kept,
+        None => KEPT.insert(model, Kept::default()),
     })
 }
 
 /// Drops what is kept for a model; for its end.
 pub(crate) fn forget(model: *const CLLMModel) {
-    STATES.remove(model);
+    KEPT.remove(model);
 }
 
 fn long_strings(model: *const CLLMModel) -> Result<Arc<LongStrings>> {
     Ok(match MODELS.find(model)? {
         Some(record) => Arc::clone(&lock(&record).long_strings),
-        None => match STATES.find(model)? {
-            Some(state) => Arc::clone(&lock(&state).long_strings),
+        None => match KEPT.find(model)? {
+            Some(kept) => Arc::clone(&lock(&kept).long_strings),
             None => Arc::default(),
         },
     })
@@ -157,9 +157,9 @@ pub(crate) unsafe fn ids_of_text(
         }
         return byte_ids(text, rule, vocab, limit);
     };
-    let state = state(model)?;
-    let mut state = lock(&state);
-    let mut lookup = Lookup::new(&mut state.index, &strings)?;
+    let kept = kept(model)?;
+    let mut kept = lock(&kept);
+    let mut lookup = Lookup::new(&mut kept.index, &strings)?;
     word_ids(text, rule, vocab, &mut lookup, limit)
 }
 
@@ -313,8 +313,8 @@ pub(crate) unsafe fn set_words(
     match record {
         Some(record) => lock(&record).long_strings = Arc::new(long),
         None => {
-            let state = state(model)?;
-            lock(&state).long_strings = Arc::new(long);
+            let kept = kept(model)?;
+            lock(&kept).long_strings = Arc::new(long);
         }
     }
     let old = std::mem::replace(&mut m.tokens, tokens.into_raw());

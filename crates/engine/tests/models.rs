@@ -3,8 +3,8 @@
 use cllm_engine::file::{Integrity, describe};
 use cllm_engine::model::params::AttentionLayout;
 use cllm_engine::model::{NormShape, Part, Table};
-use cllm_engine::nn::activations::{Activations, Keep};
-use cllm_engine::nn::forward::{self, Beyond, Past};
+use cllm_engine::nn::activations::{Activations, Save};
+use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::{Dataset, Error, Model, ModelConfig, ModelRef, Pool, Vocabulary, evaluate};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,8 @@ const SMALL: ModelConfig =
 fn computed(model: &ModelRef) -> Vec<u32> {
     let tokens: Vec<u32> = (0..6).map(|i| i * 5 % model.vocab as u32).collect();
     let mut activations = Activations::default();
-    let (pool, keep) = (Pool::serial(), Keep::EveryLayer);
-    let (past, beyond) = (Past::None, Beyond::NoPosition);
-    forward::forward(&pool, model, &tokens, 2, &mut activations, keep, past, beyond).unwrap();
+    let (pool, save, beyond) = (Pool::serial(), Save::ForBackward, Beyond::NoPosition);
+    forward::forward(&pool, model, &tokens, 2, &mut activations, save, None, beyond).unwrap();
     activations.normed.iter().map(|x| x.to_bits()).collect()
 }
 
@@ -273,7 +272,7 @@ fn evaluation_is_the_same_for_any_number_of_threads() {
     assert_eq!(one.tokens, dataset.len() - 1);
     assert!((one.perplexity() - one.mean_loss.exp()).abs() < 1e-12);
     for threads in [2, 3] {
-        let pool = Pool::shared(threads).unwrap();
+        let pool = Pool::shared(threads);
         let more = evaluate(&pool, &model.view(), dataset.ids(), 7).unwrap();
         assert_eq!(more.mean_loss.to_bits(), one.mean_loss.to_bits());
     }

@@ -4,7 +4,7 @@ use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_utils::models;
 use crate::model::view;
-use cllm_engine::nn::model::Kind;
+use cllm_engine::model::Part;
 use cllm_engine::rng;
 use cllm_macros::c_api;
 use std::ffi::c_uint;
@@ -21,9 +21,9 @@ use std::ffi::c_uint;
 #[c_api]
 pub unsafe extern "C" fn cllm_reset_model(model: *mut CLLMModel) {
     let params = view::write(view::plan(model)?.params)?;
-    params.map(|kind, _, t| {
-        use Kind::{Embeddings, Key, Query, Value, W1, W2};
-        if matches!(kind, Embeddings | Query | Key | Value | W1 | W2) {
+    params.map(|part, _, t| {
+        use Part::{Embeddings, Key, Query, Value, W1, W2};
+        if matches!(part, Embeddings | Query | Key | Value | W1 | W2) {
             t.fill(0.0);
         }
     });

@@ -7,6 +7,7 @@ use crate::model::view;
 use cllm_compat::check;
 use cllm_compat::lattice;
 use cllm_engine::error::Result;
+use cllm_engine::model::TensorName;
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -49,9 +50,9 @@ fn memory_usage(m: &CLLMModel, parameters: u64) -> u64 {
 unsafe fn health(model: *const CLLMModel) -> Result<()> {
     let view = view::model(model)?;
     let mut outcome = Ok(());
-    view.params.visit(|kind, layer, t| {
+    view.params.visit(|part, layer, t| {
         if outcome.is_ok() {
-            outcome = check::finite(view::tensor_name(kind, layer), t);
+            outcome = check::finite(TensorName { part, layer }, t);
         }
     });
     outcome?;

@@ -2,9 +2,9 @@
 
 use super::training::threads_or_all;
 use crate::border::ffi;
-use crate::border::tokenizer_words;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
+use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use crate::model::file;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn cllm_evaluate(
     perplexity: *mut f64,
 ) -> c_int {
     let length = ffi::positive(seq_len, "seq_len")?;
-    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let pool = Pool::shared(threads_or_all(threads)?);
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     let result = evaluate(&pool, &view::model(model)?, tokens, length)?;
     for (out, value) in [(mean_loss, result.mean_loss), (perplexity, result.perplexity())] {

@@ -10,7 +10,7 @@ use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_EPSILON;
 use cllm_engine::log;
-use cllm_engine::nn::model::Kind;
+use cllm_engine::model::{Part, TensorName};
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_char;
@@ -63,11 +63,11 @@ unsafe fn weights(model: *const CLLMModel) -> Result<()> {
         check::finite("weights", ffi::slice(m.weights, len, "model->weights")?)?;
     }
     let mut outcome = Ok(());
-    params.visit(|kind, layer, t| {
-        use Kind::{Beta1, Beta2, Gamma1, Gamma2, Learned};
-        let elsewhere = matches!(kind, Gamma1 | Gamma2 | Beta1 | Beta2 | Learned);
+    params.visit(|part, layer, t| {
+        use Part::{Beta1, Beta2, Gamma1, Gamma2, Learned};
+        let elsewhere = matches!(part, Gamma1 | Gamma2 | Beta1 | Beta2 | Learned);
         if outcome.is_ok() && !elsewhere {
-            outcome = check::finite(view::tensor_name(kind, layer), t);
+            outcome = check::finite(TensorName { part, layer }, t);
         }
     });
     outcome

@@ -9,6 +9,5 @@ pub mod cache;
 pub mod forward;
 pub mod loss;
 pub mod rows;
-pub mod version;
 
 pub use crate::model::{init, params as model};

@@ -1,9 +1,9 @@
 //! The words of a `CLLMTokenizer`, for its own functions and those of the data loader. Works from
 //! the public fields, which a program may have filled and may edit.
 
+use super::types::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
-use crate::headers::cllm_tokenizer::CLLMTokenizer;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::text::UNK;
 use cllm_engine::text::count::{Counter, Keep};
