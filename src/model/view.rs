@@ -9,7 +9,7 @@ use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
 };
-use cllm_engine::model::{ModelRef, Network, Params, Part};
+use cllm_engine::model::{ModelRef, Network, Params};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -404,9 +404,4 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             params: read(plan.params.clone())?,
         })
     }
-}
-
-/// What a tensor is called in messages.
-pub(crate) fn tensor_name(part: Part, layer: usize) -> String {
-    TensorName { part, layer }.to_string()
 }
