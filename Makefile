@@ -13,7 +13,7 @@ TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -63,6 +63,9 @@ test-fuzz: ## twenty seconds of each fuzz target, where the toolchain can build 
 
 test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its library's source
 	c_tests/run.sh tsan
+
+test-loom: ## the hand-over of work between threads, in every order: a minute or two
+	c_tests/run.sh loom
 
 bench: all ## timings
 	$(CARGO) bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
-# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
+# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
 # docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
@@ -26,6 +26,7 @@ plain)
 reliability) parts=(survival resume faults replay fuzz) ;;
 fuzz) parts=(fuzz) ;;
 tsan) parts=(tsan) ;;
+loom) parts=(loom) ;;
 valgrind)
     parts=(harness hostile abi tools)
     # Its CPU knows no AVX-512.
@@ -38,7 +39,7 @@ asan)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
-    echo "usage: $0 [plain|valgrind|asan|reliability|fuzz|tsan] [part...]" >&2
+    echo "usage: $0 [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]" >&2
     exit 2
     ;;
 esac
@@ -435,6 +436,12 @@ part_tsan() {
         cargo_test "Rust tests, ThreadSanitizer" "+$toolchain" -Zbuild-std --target "$triple" \
         --target-dir target/tsan --no-fail-fast --lib --test threads --test pipeline --test gradients
     grep -c 'WARNING: ThreadSanitizer' "$out/cargo.log" | sed 's/^/    reports: /'
+}
+
+# The team of threads, in every order that its threads can take: crates/kernels/src/threads/loom.rs.
+part_loom() {
+    RUSTFLAGS="--cfg loom" cargo_test "team of threads, loom" --target-dir target/loom \
+        -p cllm-kernels --lib threads::loom
 }
 
 for part in "${parts[@]}"; do

@@ -8,9 +8,8 @@
 
 #![allow(unsafe_code)]
 
-pub mod arch;
-
 pub mod adam;
+pub mod arch;
 pub mod attention;
 pub mod cross_entropy;
 mod error;
@@ -20,7 +19,6 @@ pub mod layer_norm;
 mod math;
 pub mod matmul;
 pub mod memory;
-
 pub mod threads;
 mod tile;
 pub mod vector;

@@ -1,10 +1,10 @@
 //! Instruction sets: which one is in use, kernels that are compiled for each of them, and vector
 //! registers under one interface.
 //!
-//! A kernel is written once, over [`Vector`] or over whether fused multiply-add is an instruction,
-//! and [`run`] is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
-//! implements [`Vector`] and says whether the processor has it, and an arm each in
-//! [`InstructionSet::is_found`] and [`run`].
+//! A kernel is written once, over `Vector` or over whether fused multiply-add is an instruction, and
+//! `run` is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
+//! implements `Vector` and says whether the processor has it, and its lines in [`InstructionSet`] and
+//! `run`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
