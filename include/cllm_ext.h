@@ -323,7 +323,9 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
 CLLMModel *cllm_read_model_unchecked(const char *path);
 
 /**
- * Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+ * Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
+ * in a context that generated before. For that the keys and values of earlier calls are forgotten:
+ * computed one by one and in one pass they may differ in their last bits.
  *
  * @return 0, or -1.
  *
@@ -413,7 +415,8 @@ int cllm_kv_cache_clear(CLLMInference *inference);
  *
  * @param prompt    at least one word.
  * @param callback  gets each piece; returns false to stop.
- * @return new tokens, the hidden and the last one included; -1 on failure.
+ * @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+ *         has begun another generation in the context.
  *
  * ```c
  * static bool show(const char *piece, size_t length, uint32_t token, void *file) {
@@ -553,8 +556,8 @@ int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *
  * process: the model may have been written and read in between.
  *
  * @param state  `[size]` bytes, not kept.
- * @return 0; -1 where the bytes are damaged or were saved with other weights: nothing has changed
- *         then.
+ * @return 0; -1 where the bytes are damaged, or were saved with other weights or another number of
+ *         heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_set_state(inference, state, size) != 0)
@@ -581,8 +584,8 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
 /**
  * cllm_inference_set_state from a file of cllm_inference_save_state.
  *
- * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights:
- *         nothing has changed then.
+ * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights or another
+ *         number of heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_load_state(inference, "chat.state") == 0)
@@ -591,7 +594,8 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
  *
  * @pre `inference` is NULL or live; `path` is NULL or a C string.
  */
-int cllm_inference_load_state(CLLMInference *inference, const char *path);
+int cllm_inference_load_state(CLLMInference *inference,
+                              const char *path);
 
 /**
  * Has `callback` called after each batch of every training loop over this object.

@@ -12,7 +12,9 @@ use cllm_engine::error::{Error, Result};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 
-/// Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+/// Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
+/// in a context that generated before. For that the keys and values of earlier calls are forgotten:
+/// computed one by one and in one pass they may differ in their last bits.
 ///
 /// @return 0, or -1.
 ///
@@ -140,7 +142,8 @@ pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c
 ///
 /// @param prompt    at least one word.
 /// @param callback  gets each piece; returns false to stop.
-/// @return new tokens, the hidden and the last one included; -1 on failure.
+/// @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+///         has begun another generation in the context.
 ///
 /// ```c
 /// static bool show(const char *piece, size_t length, uint32_t token, void *file) {

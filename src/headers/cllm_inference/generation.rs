@@ -141,8 +141,9 @@ pub(crate) struct Generation {
     number: u64,
     made: usize,
     wanted: usize,
-    /// How many tokens the sequence has room for.
-    room: usize,
+    /// Tokens of the sequence at the beginning, and at most.
+    length: usize,
+    limit: usize,
 }
 
 impl Generation {
@@ -183,12 +184,13 @@ impl Generation {
         generator.config_mut().stop_tokens = ends;
         let length = generator.sequence().len();
         let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
-        let limit = positions.max(DEFAULT_CONTEXT);
-        // A prompt longer than the limit is not cut: generation has room for half a context
-        // behind it.
-        let fits = length + wanted.min(limit / 2) <= limit;
-        let room = if fits { limit - length } else { limit / 2 };
-        Ok(Self { inference, number: *generations, made: 0, wanted, room })
+        let mut limit = positions.max(DEFAULT_CONTEXT);
+        if length + wanted.min(limit / 2) > limit {
+            // A prompt longer than the limit is not cut: generation has room for half a context
+            // behind it.
+            limit = length + limit / 2;
+        }
+        Ok(Self { inference, number: *generations, made: 0, wanted, length, limit })
     }
 
     /// New tokens so far.
@@ -204,10 +206,10 @@ impl Generation {
         if self.made == self.wanted {
             return Ok(None);
         }
-        if self.made == self.room {
+        if self.length + self.made == self.limit {
             log::warn(&format!(
-                "generation ends after {} of {} tokens: the sequence has no room for more",
-                self.made, self.wanted
+                "generation ends after {} of {} tokens: the sequence has reached {}",
+                self.made, self.wanted, self.limit
             ));
             return Ok(None);
         }
