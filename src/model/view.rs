@@ -6,10 +6,10 @@ use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
-use cllm_engine::model::params::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
+use cllm_engine::model::{
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
+    Norm, Params, Part,
 };
-use cllm_engine::model::{ModelRef, Network, Params, Part};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -403,9 +403,4 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             params: read(plan.params.clone())?,
         })
     }
-}
-
-/// What a tensor is called in messages.
-pub(crate) fn tensor_name(part: Part, layer: usize) -> String {
-    TensorName { part, layer }.to_string()
 }

@@ -139,7 +139,7 @@ fn a_generator_notices_training() {
     for _ in 0..3 {
         train(&mut model, &dataset, 1, 1);
         let mut fresh = Generator::new(greedy.clone(), 1).unwrap();
-        let mut all = |generator: &mut Generator| -> Vec<u32> {
+        let all = |generator: &mut Generator| -> Vec<u32> {
             generator.prompt(&prompt).unwrap();
             generator.tokens(&model).map(Result::unwrap).collect()
         };

@@ -10,5 +10,3 @@ pub mod forward;
 pub mod loss;
 pub mod rows;
 pub mod version;
-
-pub use crate::model::{init, params as model};

@@ -1,8 +1,8 @@
 //! `vocab.txt`: one `word<TAB>count<LF>` line per id, in id order. No escaping, no header.
 
 use crate::error::{Error, Result};
-use crate::file::atomic;
 use crate::limits::MAX_TEXT_BYTES;
+use crate::system::atomic;
 use crate::text::files;
 use std::path::Path;
 
