@@ -8,7 +8,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
-    Norm, Params, Part,
+    Norm, Params,
 };
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
