@@ -2,6 +2,7 @@
 CARGO  ?= cargo
 CC     ?= cc
 CFLAGS ?= -O2 -g
+OBJCOPY ?= objcopy
 BUILT  := $(or $(CARGO_TARGET_DIR),target)/release
 
 TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
@@ -13,7 +14,7 @@ TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -24,8 +25,11 @@ $(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
 	$(CARGO) build --release
 
 # By a rename: programs that run keep the file that they have open.
-libcllm.so libcllm.a: libcllm.%: $(BUILT)/libcllm.%
+libcllm.so: $(BUILT)/libcllm.so
 	@cp $< $@.new && mv $@.new $@
+
+libcllm.a: $(BUILT)/libcllm.a libcllm.so packaging/archive.sh
+	@LD='$(LD)' AR='$(AR)' OBJCOPY='$(OBJCOPY)' packaging/archive.sh $< libcllm.so $@.new && mv $@.new $@
 
 libcllm.so.1: libcllm.so
 	@ln -sf $< $@
@@ -37,7 +41,7 @@ libcrystalline.so libalgorithms.so: Makefile
 tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
-tools/%: tools/%.c tools/common.c tools/common.h libcllm.so libcllm.so.1
+tools/%: tools/%.c tools/common.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference
@@ -63,6 +67,9 @@ test-fuzz: ## twenty seconds of each fuzz target, where the toolchain can build 
 
 test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its library's source
 	c_tests/run.sh tsan
+
+test-loom: ## the hand-over of work between threads, in every order: a minute or two
+	c_tests/run.sh loom
 
 bench: all ## timings
 	$(CARGO) bench

@@ -57,6 +57,12 @@ const EXT: &str = "
  * reason. What it was to set is then unchanged, but a loop of training or generation may have done
  * some of its steps. NULL where an object or a path belongs is such an error.
  *
+ * The program's world: signals reach the program's threads, for the library's block them. Rounding
+ * mode, treatment of denormal numbers and exception masks of the caller change no result and are as
+ * before on return, and so are the exceptions that were raised; callbacks have them as well. A small
+ * stack (32 KiB) suffices, on coroutines too. A thread may not be cancelled (pthread_cancel) inside
+ * the library. dlclose() leaves the library loaded.
+ *
  * Threads: every function may be called from any thread, and different objects from different
  * threads at once. One object is for one thread at a time. Any number of contexts and evaluations
  * may share a model while nobody changes it; what changes a model (cllm_model_set_vocab,
@@ -153,6 +159,8 @@ fn main() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
         }
         println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
+        // dlclose() leaves the library where it is: its threads and exit handlers run its code.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }
 

@@ -1,11 +1,12 @@
 # Sourced by test scripts: a scratch folder $work, and checks that are counted. A script ends with
-# `finish`, whose line is "N passed, N failed".
+# `finish`, whose line is "N passed, N failed", and ", N skipped" where something could not be tried.
 set -u
 export LC_ALL=C
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 passed=0
 failed=0
+skipped=0
 
 pass() { passed=$((passed + 1)); }
 
@@ -28,9 +29,14 @@ check() {
 }
 
 # skip WHAT WHY
-skip() { echo "$(basename "$0" .sh): $1 left out: $2" >&2; }
+skip() {
+    skipped=$((skipped + 1))
+    echo "$(basename "$0" .sh): $1 skipped: $2" >&2
+}
 
 finish() {
-    echo "$passed passed, $failed failed"
+    local note=
+    [ "$skipped" -eq 0 ] || note=", $skipped skipped"
+    echo "$passed passed, $failed failed$note"
     [ "$failed" -eq 0 ]
 }

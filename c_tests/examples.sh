@@ -104,9 +104,9 @@ import cllm
 assert ctypes.sizeof(cllm.TrainingConfig) == 148, ctypes.sizeof(cllm.TrainingConfig)
 text = "red orange yellow green blue violet . " * 12
 words = cllm.Tokenizer(text)
-model = cllm.Model(config=cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1,
-                                      num_heads=2, ff_dim=64, max_seq_len=16))
-cllm.check(cllm.lib.cllm_model_set_vocab(model.pointer, words.pointer))
+config = cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1, num_heads=2, ff_dim=64,
+                     max_seq_len=16)
+model = cllm.Model(config=config, words=words)
 loss = cllm.train(model, words.encode(text), epochs=40)
 assert 0 < loss < 0.5, loss
 inference = cllm.Inference(model, greedy=True, max_tokens=3)
@@ -119,11 +119,24 @@ try:
     cllm.Model("$work/missing.cllm")
 except cllm.Error as error:
     print(error)
+
+# Ctrl-C ends an epoch that would take minutes.
+import os, signal, threading, time
+large = cllm.Model(config=cllm.Config(vocab_size=len(words), embedding_dim=64, num_layers=2, num_heads=2,
+                                      ff_dim=256, max_seq_len=64))
+threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+began = time.monotonic()
+try:
+    cllm.train(large, words.encode(text) * 20000, epochs=1, sequence_length=64)
+    print("trained to the end")
+except KeyboardInterrupt:
+    print("interrupted" if time.monotonic() - began < 20 else "interrupted late")
 PYTHON
     CLLM_LIBRARY=$tree/libcllm.so.1 PYTHONDONTWRITEBYTECODE=1 timeout 60 \
         python3 "$work/train.py" > "$work/stdout" 2> "$work/stderr"
     check "the Python module trains: $(tail -n 1 "$work/stderr")" says '^ yellow green blue$'
     check "exceptions of callbacks come back" says '^raised in a callback$'
+    check "Ctrl-C is answered soon" says '^interrupted$'
 else
     skip Python "python3 is not installed"
     ran+="python/cllm.py "

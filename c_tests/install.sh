@@ -21,7 +21,10 @@ lib=$prefix/lib
 check "library" test -f "$lib/libcllm.so.$version"
 check "soname link" same "libcllm.so.$version" "$(readlink "$lib/libcllm.so.1")"
 check "link for linking" same libcllm.so.1 "$(readlink "$lib/libcllm.so")"
-check "static library" test -f "$lib/libcllm.a"
+check "static library" cmp libcllm.a "$lib/libcllm.a"
+check "the library without debug data is below 4 MB" test "$(stat -c %s "$lib/libcllm.so.$version")" -lt 4000000
+check "the static library is below 12 MB" test "$(stat -c %s "$lib/libcllm.a")" -lt 12000000
+check "it names its debug data" bash -c "readelf -p .gnu_debuglink '$lib/libcllm.so' | grep -qF cllm.debug"
 check "headers" same "$(cd include && ls)" "$(ls "$prefix/include")"
 for file in man/*.1; do
     check "page $file" test -f "$prefix/share/man/man1/$(basename "$file")"
@@ -85,6 +88,11 @@ if command -v pkg-config > /dev/null; then
         $(pkg-config --cflags --libs cllm-static) -o static
     check "pkg-config, static: run" continues ./static "$model" "the cat"
     check "pkg-config, static: is static" bash -c '! readelf -d static | grep -qF libcllm'
+    # shellcheck disable=SC2046
+    check "pkg-config, -static: compile" "$CC" -static -std=c11 -Wall -Werror examples/c/generate.c \
+        $(pkg-config --cflags --libs cllm-static) -o all_static
+    check "pkg-config, -static: run" continues ./all_static "$model" "the cat"
+    check "pkg-config, -static: nothing is shared" bash -c '! readelf -d all_static | grep -qF NEEDED'
     # --static of cllm.pc where only the static library is installed
     mkdir only_static && cp "$lib/libcllm.a" only_static
     # shellcheck disable=SC2046
@@ -98,6 +106,8 @@ if command -v pkg-config > /dev/null; then
     native=$(cd "$tree" && cargo rustc --quiet --lib --crate-type staticlib -- \
         --print native-static-libs -C opt-level=0 2>&1 | sed -n 's/^note: native-static-libs: //p')
     check "rustc names native libraries" test -n "$native"
+    # The C compiler adds the library for unwinding that suits: -lgcc_s, or -lgcc_eh for -static.
+    native=$(echo " $native " | sed 's/ -lgcc_s / /; s/^ //; s/ $//')
     check "Libs.private is what rustc says" same "$native" \
         "$(sed -n 's/^Libs.private: //p' "$lib/pkgconfig/cllm.pc")"
 else
@@ -141,6 +151,28 @@ CMAKE
     check "moved: CMake" cmake_works -DCMAKE_PREFIX_PATH="$(moved "$prefix")"
     check "moved: CMake uses the moved library" bash -c \
         "ldd cmake_build/shared | grep -qF '$work/moved/lib/libcllm.so.1'"
+    # only NAME OTHER: a package without the library of the target OTHER has the target NAME.
+    only() {
+        local root
+        root=$(moved "$prefix") || return
+        case $2 in
+        static) rm "$root/lib/libcllm.a" ;;
+        shared) rm "$root"/lib/libcllm.so* ;;
+        esac
+        rm -rf cmake_only && mkdir cmake_only && cp examples/c/generate.c cmake_only
+        printf '%s\n' 'cmake_minimum_required(VERSION 3.10)' 'project(example C)' \
+            "find_package(cllm 1.0 CONFIG REQUIRED COMPONENTS $1)" 'add_executable(program generate.c)' \
+            "target_link_libraries(program PRIVATE cllm::cllm${3:-})" > cmake_only/CMakeLists.txt
+        rm -rf cmake_build3
+        cmake -S cmake_only -B cmake_build3 -DCMAKE_PREFIX_PATH="$root" && cmake --build cmake_build3 &&
+            continues cmake_build3/program "$model" "the cat" || return
+        # What is not there is missed by name.
+        sed -i "s/COMPONENTS $1/COMPONENTS $2/" cmake_only/CMakeLists.txt
+        ! cmake -S cmake_only -B cmake_build3 -DCMAKE_PREFIX_PATH="$root" > only.log 2>&1 &&
+            grep -q "its component $2 is not installed" only.log || { cat only.log && return 1; }
+    }
+    check "CMake: the shared library alone" only shared static
+    check "CMake: the static library alone" only static shared -static
     # refused VERSION: it is asked for in vain, because of the version.
     refused() {
         sed "s/cllm 1.0/cllm $1/" cmake_project/CMakeLists.txt > cmake_refused/CMakeLists.txt
@@ -179,6 +211,9 @@ check "completion of cllm_vocab_build" completes cllm_vocab_build --m "--max-fre
 cd "$tree" || exit 1
 unset PKG_CONFIG_PATH
 touch "$prefix/lib/libother.so"
+cp "$prefix/lib/libcllm.so" "$prefix.so"
+check "make install-debug" make_install install-debug PREFIX="$prefix"
+check "debug data, where gdb looks" bash -c "readelf -SW '$prefix/lib/.debug/cllm.debug' | grep -qF .debug_line"
 check "make uninstall" make_install uninstall PREFIX="$prefix"
 check "uninstall leaves nothing but others' files" same ./lib/libother.so "$(files "$prefix")"
 stage=$work/stage
@@ -202,11 +237,59 @@ fi
 cd "$tree" || exit 1
 # As with sudo, which may not find cargo: what make built is installed.
 check "make install without cargo" make_install install PREFIX="$work/no_cargo" CARGO=no-such-cargo
-check "make install without cargo: library" cmp libcllm.so "$work/no_cargo/lib/libcllm.so"
+check "make install without cargo: library" cmp "$prefix.so" "$work/no_cargo/lib/libcllm.so"
 check "make uninstall with DESTDIR" make_install uninstall "${other[@]}"
 check "DESTDIR is empty again" same "" "$(files "$stage")"
 
+# ---- Folders with unusual names ----
+strange="$work/my dir/R&D"
+check "a prefix with spaces and &" make_install install "PREFIX=$strange"
+cd "$work" || exit 1
+if command -v pkg-config > /dev/null; then
+    # strange_pkg_config PACKAGE ROOT [OPTION...]: as a shell takes the flags, with their quotes.
+    strange_pkg_config() {
+        local flags
+        flags=$(PKG_CONFIG_PATH="$2/lib/pkgconfig" pkg-config "${@:3}" --cflags --libs "$1") || return
+        eval "\"\$CC\" -std=c11 examples/c/generate.c $flags -o strange_program" &&
+            continues env LD_LIBRARY_PATH="$2/lib" ./strange_program "$model" "the cat"
+    }
+    check "strange prefix: pkg-config, shared" strange_pkg_config cllm "$strange"
+    check "strange prefix: pkg-config, static" strange_pkg_config cllm-static "$strange"
+    mkdir -p "$work/else where" && cp -a "$strange" "$work/else where/a & b"
+    check "strange prefix, moved" strange_pkg_config cllm "$work/else where/a & b" \
+        --define-variable=prefix="$work/else where/a & b"
+fi
+if command -v cmake > /dev/null; then
+    check "strange prefix: CMake" cmake_works -DCMAKE_PREFIX_PATH="$strange"
+fi
+check "strange prefix: tools" "$strange/bin/cllm_tokenize" --help
+cd "$tree" || exit 1
+for name in 'quote"d' 'dol$$lar' 'back\slash'; do
+    check "a prefix like $name is refused" bash -c '! make -s install PREFIX="$1" > "$2" 2>&1 &&
+        grep -q "may not have any of" "$2" && ! test -e "$1"' - "$work/$name" "$work/refused.log"
+done
+check "strange prefix: uninstall" make_install uninstall "PREFIX=$strange"
+check "strange prefix: nothing is left" same "" "$(files "$strange")"
+
 # ---- cargo-c, which packagers of distributions use ----
+# What it needs, whether it is installed or not.
+cargo metadata --no-deps --offline --format-version 1 > "$work/metadata.json"
+manifest() {
+    python3 - "$work/metadata.json" <<'PYTHON'
+import json, os, sys
+package = json.load(open(sys.argv[1]))["packages"][0]
+library = next(t for t in package["targets"] if "cdylib" in t["kind"])
+capi = package["metadata"]["capi"]
+assert "staticlib" in library["kind"], library
+assert package["features"].get("capi") == [], "cargo-c builds with --features capi"
+assert capi["header"]["generation"] is False, capi
+assert capi["install"]["include"]["asset"][0]["from"] == "include/*.h*", capi
+assert os.path.exists("include/cllm.h")
+PYTHON
+}
+if command -v python3 > /dev/null; then
+    check "the manifest has what cargo-c needs" manifest
+fi
 if cargo cinstall --version > /dev/null 2>&1; then
     check "cargo cinstall" cargo cinstall --release --prefix="$work/c" --libdir="$work/c/lib"
     check "cargo cinstall: headers" same "$(cd include && ls)" "$(ls "$work/c/include")"

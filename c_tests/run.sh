@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
-# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan] [part...]
+# (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
 # Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
-# docs install survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal, info,
+# docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
 set -u
@@ -20,25 +20,25 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools terminal info examples docs install survival)
+    parts=(rust harness hostile abi headers symbols link readme tools terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
 fuzz) parts=(fuzz) ;;
 tsan) parts=(tsan) ;;
+loom) parts=(loom) ;;
 valgrind)
     parts=(harness hostile abi tools)
     # Its CPU knows no AVX-512.
     export CLLM_SIMD=avx2
-    wrapper=(valgrind --quiet --leak-check=full --show-leak-kinds=definite
-        --errors-for-leak-kinds=definite --error-exitcode=9)
+    wrapper=(valgrind --quiet --leak-check=full --error-exitcode=9)
     ;;
 asan)
     parts=(harness hostile abi tools terminal info examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
-    echo "usage: $0 [plain|valgrind|asan|reliability|fuzz|tsan] [part...]" >&2
+    echo "usage: $0 [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]" >&2
     exit 2
     ;;
 esac
@@ -46,26 +46,33 @@ esac
 
 passed=0
 failed=0
+skipped=0
 
-# count NAME PASSED FAILED: adds to the total and shows the line.
+# with_skipped NUMBER: ", N skipped" unless it is 0.
+with_skipped() { [ "$1" -eq 0 ] || echo ", $1 skipped"; }
+
+# count NAME PASSED FAILED [SKIPPED]: adds to the total and shows the line.
 count() {
     passed=$((passed + $2))
     failed=$((failed + $3))
-    printf '%-34s %6d passed, %d failed\n' "$1" "$2" "$3"
+    skipped=$((skipped + ${4:-0}))
+    printf '%-34s %6d passed, %d failed%s\n' "$1" "$2" "$3" "$(with_skipped "${4:-0}")"
 }
 
-# counts FILE: sets good and bad from its last line, "N passed, N failed"; zeros if it has no such line.
+# counts FILE: sets good, bad and left from its last line, "N passed, N failed" and perhaps
+# ", N skipped"; zeros if it has no such line.
 counts() {
-    good=0 bad=0
-    if [[ $(tail -n 1 "$1") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    good=0 bad=0 left=0
+    if [[ $(tail -n 1 "$1") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
         good=${BASH_REMATCH[1]}
         bad=${BASH_REMATCH[2]}
+        left=${BASH_REMATCH[4]:-0}
     fi
 }
 
 # run_program NAME PROGRAM [ARGUMENT...]: shows what it prints to stderr. A crash or a report of valgrind or a sanitizer is one failure more.
 run_program() {
-    local name=$1 status good bad
+    local name=$1 status good bad left
     timeout "${limit:-600}" "${wrapper[@]}" "${@:2}" > "$out/log" 2> "$out/errors"
     status=$?
     counts "$out/log"
@@ -227,6 +234,19 @@ part_symbols() {
         echo "libcllm.so has another SONAME than libcllm.so.1" >&2
         bad=$((bad + 1))
     fi
+    # The static library shows the same names; those without prefix give way to a program's own, and
+    # the library itself never calls by them.
+    nm -g --defined-only libcllm.a 2> "$out/errors" | awk 'NF == 3 { print $3 }' | sort > "$out/global.txt"
+    nm -g --defined-only libcllm.a 2> "$out/errors" | awk '$2 == "W" { print $3 }' | sort > "$out/weak.txt"
+    if diff -u "$out/declared.txt" "$out/global.txt" > "$out/diff" &&
+        diff -u <(grep -v "^cllm_" "$out/declared.txt") "$out/weak.txt" > "$out/diff" &&
+        ! readelf -rW libcllm.a | awk '{ print $5 }' | grep -xFf "$out/weak.txt" > "$out/diff"; then
+        good=$((good + 1))
+    else
+        echo "libcllm.a shows other names than it should:" >&2
+        head -n 60 "$out/diff" >&2
+        bad=$((bad + 1))
+    fi
     count "symbols" "$good" "$bad"
 }
 
@@ -253,6 +273,34 @@ part_link() {
     else
         bad=$((bad + 1))
     fi
+    # A program with functions of its own of the library's names.
+    if "$CC" -std=c11 "${strict[@]}" -Iinclude c_tests/link_own_names.c libcllm.a "${native[@]}" \
+        -o "$out/own_names" && "$out/own_names" &&
+        build_c "$out/own_names" c_tests/link_own_names.c -lcllm && "$out/own_names"; then
+        good=$((good + 1))
+    else
+        bad=$((bad + 1))
+    fi
+    # Beside a static library of another Rust compiler run, in both orders and modes. With LTO it
+    # brings all that the compiler's own library defines.
+    cat > "$out/other.rs" <<'RUST'
+#[unsafe(no_mangle)]
+pub extern "C" fn other_rust(x: i32) -> i32 {
+    std::panic::set_hook(Box::new(|_| ()));
+    std::panic::catch_unwind(|| if x < 0 { panic!("on purpose") } else { x + 1 }).unwrap_or(-7)
+}
+RUST
+    rustc --edition 2024 --crate-type staticlib -O -C lto=fat "$out/other.rs" -o "$out/libother.a" ||
+        bad=$((bad + 1))
+    for native in "$out/libother.a libcllm.a" "libcllm.a $out/libother.a"; do
+        # shellcheck disable=SC2086
+        if "$CC" -std=c11 "${strict[@]}" -DWITH_OTHER_RUST -Iinclude c_tests/link_own_names.c $native \
+            -lpthread -lm -ldl -o "$out/two_rust" && "$out/two_rust"; then
+            good=$((good + 1))
+        else
+            bad=$((bad + 1))
+        fi
+    done
     count "link lines" "$good" "$bad"
 }
 
@@ -308,7 +356,7 @@ find_tools() {
     programs=$out/tools
     mkdir -p "$programs"
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
-        sources=("tools/$tool.c" tools/common.c)
+        sources=("tools/$tool.c" tools/common.c tools/terminal.c)
         [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
         [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
         "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
@@ -332,11 +380,11 @@ part_terminal() {
 
 # part_script NAME SCRIPT [ARGUMENT...]
 part_script() {
-    local good bad
+    local good bad left
     timeout "${limit:-900}" "${@:2}" > "$out/$1.log"
     counts "$out/$1.log"
     [ $((good + bad)) -eq 0 ] && bad=1
-    count "$1" "$good" "$bad"
+    count "$1" "$good" "$bad" "$left"
 }
 
 part_info() {
@@ -348,6 +396,7 @@ part_info() {
 part_examples() { SANITIZE="${sanitize[*]}" part_script examples c_tests/examples.sh; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
 part_install() { part_script install c_tests/install.sh; }
+part_host() { part_script host c_tests/host.sh; }
 # Kills, hostile files, threads and misuse, resuming; a few kills in plain, 600 in reliability.
 part_survival() {
     local name arguments kills=30
@@ -437,6 +486,12 @@ part_tsan() {
     grep -c 'WARNING: ThreadSanitizer' "$out/cargo.log" | sed 's/^/    reports: /'
 }
 
+# The team of threads, in every order that its threads can take: crates/kernels/src/threads/loom.rs.
+part_loom() {
+    RUSTFLAGS="--cfg loom" cargo_test "team of threads, loom" --target-dir target/loom \
+        -p cllm-kernels --lib threads::loom
+}
+
 for part in "${parts[@]}"; do
     if ! declare -F "part_$part" > /dev/null; then
         echo "$0: there is no part '$part'" >&2
@@ -445,5 +500,5 @@ for part in "${parts[@]}"; do
     "part_$part"
 done
 [ "$mode" = reliability ] || printf 'total (%s): ' "$mode"
-printf '%d passed, %d failed\n' "$passed" "$failed"
+printf '%d passed, %d failed%s\n' "$passed" "$failed" "$(with_skipped "$skipped")"
 [ "$failed" -eq 0 ]

@@ -223,6 +223,54 @@ def interrupted_text():
     check("leaves as usual", there.end()[1] == 0)
 
 
+def orders_to_the_terminal():
+    """Words and names that would give a terminal orders: shown as '?' there, kept in pipes and files."""
+    harmless = "plain", "\u0645\u06cc\u200c\u062e", "caf\u00e9", "\U0001f468\u200d\U0001f469"
+    words = ["\x1b]0;title\x07x", "\u009b31mc1", *harmless, "\u202ertl", "\x1b[2j\x1b[31mred", "z\u200bw",
+             "t\U000e0041g", "\x1b]8;;https://a.example/\x1b\\click", "\u2066iso", "b\ufeffom", "\x7fdel",
+             "a\u200db"]
+    Path("orders").write_text((" ".join(words) + "\n") * 60)
+    sizes = ["--embed-dim", "8", "--num-layers", "1", "--num-heads", "1", "--seq-len", "8", "--epochs", "4"]
+    bad = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
+                     "\u2060-\u206f\ufeff\U000e0000-\U000e0fff]|[a-z]\u200d")
+
+    def shown(*command, status=0, contains=()):
+        text, ended = Terminal(*command, environment={"NO_COLOR": "1"}).end()
+        text = re.sub(r"\r\x1b\[K", "", text)  # the tools' own: the progress line
+        check(f"{command[0]} on a terminal: status {ended}", ended == status, text)
+        check(f"{command[0]} gives no orders", not bad.search(text), text)
+        check(f"{command[0]} shows {contains}", all(part in text for part in contains), text)
+        return text
+
+    # The history before a sample of the text, and the samples.
+    shown("train_model", "orders", *sizes, "--checkpoint-dir", "ord\x1b[31mers", contains=["ord?[31mers"])
+    model = "ord\x1b[31mers/final_model.cllm"
+    draw = ["-p", "plain " + words[0], "-n", "60", "-t", "2", "-k", "0", "--top-p", "1", "-s", "3"]
+    clean = shown("cllm_inference", model, *draw, contains=["?]0;title?x"])
+    raw = tool("cllm_inference", model, *draw)
+    check("a pipe gets the words as they are", words[0] in raw and not bad.search(clean), raw)
+    check("the same words", len(raw.split()) == len(clean.split()), (raw, clean))
+    check("what is harmless stays", any(word in raw and word in clean for word in harmless), clean)
+    shown("cllm_vocab_build", "orders", "-s", "-o", "v\x9b.txt", contains=harmless)
+    check("a file has the words as they are", "\u202ertl\t" in Path("v\x9b.txt").read_text())
+    shown("cllm_tokenize", "-s", "-f", "orders", contains=harmless)
+    shown("cllm_tokenize", "-s", "--json", "-f", "orders", contains=["\\u001b", "\\u202e", "\\udb40\\udc41"])
+    shown("cllm_info", model, contains=["?rtl", "?31mc1"])
+    shown("cllm_info", "--json", model, contains=["\\u009b31mc1"])
+    check("cllm_info, piped", not bad.search(tool("cllm_info", "ord\x1b[31mers/final_model.cllm").replace(model, "")))
+    shown("cllm_inference", "no\x1b[5m\u202efile", status=1, contains=["no?[5m?file"])
+    shown("cllm_info", "--no\x1bopt", status=2, contains=["--no?opt"])
+
+    there = Terminal("cllm_inference", model, "-n", "40", "-s", "3", environment={"NO_COLOR": "1"})
+    there.wait(MARK)
+    answer = there.ask("plain red") or ""
+    check("talking gives no orders", answer and not bad.search(answer), answer)
+    answer = there.ask("/bo\u009bgus") or ""
+    check("nor does an unknown command", "/bo?gus" in answer, answer)
+    there.send("/quit\n")
+    there.end()
+
+
 def training():
     small = ["--embed-dim", "16", "--num-layers", "2", "--num-heads", "2", "--seq-len", "8",
              "--batch-size", "4"]
@@ -276,6 +324,7 @@ def main():
         colours(model)
         pipes(model)
         interrupted_text()
+        orders_to_the_terminal()
         training()
         os.chdir(TREE)
     return finish()

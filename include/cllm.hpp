@@ -12,8 +12,9 @@
  *     std::cout << inference.generate("once upon a") << '\n';
  *
  * Objects can be moved; a Model can also be copied: copies are the same model, which is freed with
- * the last of them, so an Inference or a Training never outlives its model. get() is the C object,
- * for functions that have no wrapper here. One object, one thread at a time.
+ * the last of them, so an Inference or a Training never outlives its model. An object that was moved
+ * from can be assigned to and destroyed; everything else throws an Error. get() is the C object, for
+ * functions that have no wrapper here. One object, one thread at a time.
  */
 
 #include <cstdint>
@@ -60,6 +61,13 @@ inline void check(int result) {
 template <class T>
 T *check(T *object) {
     if (object == nullptr) fail();
+    return object;
+}
+
+/** The C object of a wrapper that still has it. */
+template <class T>
+T *live(T *object, const char *name) {
+    if (object == nullptr) throw Error(std::string("cllm::") + name + ": the object was moved from");
     return object;
 }
 
@@ -162,7 +170,7 @@ public:
 
     std::uint32_t size() const { return cllm_get_vocab_size(get()); }
     std::string word(std::uint32_t id) const { return cllm_get_token_string(get(), id); }
-    CLLMTokenizer *get() const { return tokenizer_.get(); }
+    CLLMTokenizer *get() const { return detail::live(tokenizer_.get(), "Tokenizer"); }
 
 private:
     std::unique_ptr<CLLMTokenizer, detail::Release<CLLMTokenizer, cllm_free_tokenizer>> tokenizer_;
@@ -203,7 +211,7 @@ public:
         return found;
     }
 
-    CLLMModel *get() const { return model_.get(); }
+    CLLMModel *get() const { return detail::live(model_.get(), "Model"); }
 
 private:
     std::shared_ptr<CLLMModel> model_;
@@ -264,7 +272,7 @@ public:
         detail::check(cllm_inference_set_state(get(), state.data(), state.size()));
     }
 
-    CLLMInference *get() const { return inference_.get(); }
+    CLLMInference *get() const { return detail::live(inference_.get(), "Inference"); }
 
 private:
     using Pieces = detail::Callback<std::function<bool(std::string_view)>>;
@@ -299,9 +307,10 @@ public:
 
     /** Called after each batch; returns false to stop. An empty function: nothing is called. */
     void on_progress(std::function<bool(const CLLMProgress &)> callback) {
+        CLLMTraining *training = get();
         watch_->function = std::move(callback);
         CLLMProgressCallback to = watch_->function ? &Training::progress : nullptr;
-        detail::check(cllm_set_progress_callback(get(), to, watch_.get()));
+        detail::check(cllm_set_progress_callback(training, to, watch_.get()));
     }
 
     /** One pass over the ids: the mean loss. Threads 0: all processors; same result for any. */
@@ -315,8 +324,9 @@ public:
 
     /** Up to `count` batches, to the end of the epoch at most; how many: 0 at the epoch's end. */
     int steps(int count, int threads = 0, float *mean_loss = nullptr) {
+        CLLMTraining *training = get();
         watch_->stopped = false;
-        int ran = cllm_train_steps(get(), count, threads, mean_loss);
+        int ran = cllm_train_steps(training, count, threads, mean_loss);
         watch_->rethrow();
         if (ran < 0) detail::fail();
         return ran;
@@ -329,7 +339,7 @@ public:
         detail::check(cllm_load_checkpoint(get(), path.c_str()));
     }
 
-    CLLMTraining *get() const { return training_.get(); }
+    CLLMTraining *get() const { return detail::live(training_.get(), "Training"); }
 
 private:
     using Watch = detail::Callback<std::function<bool(const CLLMProgress &)>>;

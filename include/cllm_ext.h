@@ -18,6 +18,12 @@
  * reason. What it was to set is then unchanged, but a loop of training or generation may have done
  * some of its steps. NULL where an object or a path belongs is such an error.
  *
+ * The program's world: signals reach the program's threads, for the library's block them. Rounding
+ * mode, treatment of denormal numbers and exception masks of the caller change no result and are as
+ * before on return, and so are the exceptions that were raised; callbacks have them as well. A small
+ * stack (32 KiB) suffices, on coroutines too. A thread may not be cancelled (pthread_cancel) inside
+ * the library. dlclose() leaves the library loaded.
+ *
  * Threads: every function may be called from any thread, and different objects from different
  * threads at once. One object is for one thread at a time. Any number of contexts and evaluations
  * may share a model while nobody changes it; what changes a model (cllm_model_set_vocab,
@@ -152,14 +158,17 @@ typedef void (*CLLMFileCallback)(const struct CLLMFileInfo *info, void *user_dat
 /**
  * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
  * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
- * UTF-8 characters wherever the vocabulary does. Returns false to stop.
+ * UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+ * exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+ * again after the call.
  */
 typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t token, void *user_data);
 
 /**
  * Receives a message of the library: its level (CLLM_LOG_…), its text (valid during the call),
  * and the pointer that was given with the callback. Called on the thread that the message comes
- * from, without any lock held; it may call the library.
+ * from, without any lock held; it may call the library. It may not throw a C++ exception, nor leave
+ * by longjmp: it returns.
  */
 typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
 
@@ -211,7 +220,9 @@ typedef struct CLLMProgress {
 
 /**
  * Called after each batch of the training loops, without any lock held: it may save a checkpoint
- * of the training object. Returns false to stop the loop at this clean point.
+ * of the training object. Returns false to stop the loop at this clean point. It may not throw a C++
+ * exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+ * again after the call.
  */
 typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *user_data);
 
@@ -473,6 +484,25 @@ const char *cllm_version(void);
  * ```
  */
 const char *cllm_last_error(void);
+
+/**
+ * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
+ * a return from main()) does so by itself; a program that wants to be alone before that, for
+ * fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
+ * the next call that takes a number of them, and what was set up with several is computed by the
+ * calling thread until then, with the same results.
+ *
+ * @return 0; -1 if threads were still at work when the second was over, or if one of them makes
+ *         this call, in the callback of the log.
+ *
+ * Threads: any, also while others are inside the library: those go on alone.
+ *
+ * ```c
+ * cllm_shutdown();
+ * if (fork() == 0) run_child();
+ * ```
+ */
+int cllm_shutdown(void);
 
 /**
  * Sends all messages of the library, from any thread, to `callback` instead of stderr. For the

@@ -21,7 +21,8 @@ int cllm_get_optimal_thread_count(void);
  * Starts the pool that `cllm_train_epoch_parallel` uses. A pool that is there already ends first.
  *
  * @param thread_count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
- * @return the number of threads; -1 if they can't be started: there is no pool then.
+ * @return the number of threads, fewer where the system refuses some (a warning says so); -1 after
+ *         an internal error.
  *
  * Threads: any. The results of training do not depend on the number.
  */
@@ -57,7 +58,8 @@ int cllm_get_thread_count(void);
  * The same as `cllm_init_thread_pool`.
  *
  * @param count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
- * @return the number of threads; -1 if they can't be started: there is no pool then.
+ * @return the number of threads, fewer where the system refuses some (a warning says so); -1 after
+ *         an internal error.
  */
 int cllm_set_thread_count(int count);
 

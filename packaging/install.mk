@@ -15,8 +15,9 @@ INSTALL    ?= install
 
 TOOLS += tools/cllm_info
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' Cargo.toml)
-# What a program needs besides libcllm.a; c_tests/install.sh compares it with what rustc says.
-NATIVE_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+# What a program needs besides libcllm.a; c_tests/install.sh compares it with what rustc says. The
+# library for unwinding is the C compiler's affair: there are two, and -static needs the other one.
+NATIVE_LIBS := -lutil -lrt -lpthread -lm -ldl -lc
 
 # Installed tools find the library in the usual places beside bin/; elsewhere ldconfig helps.
 TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_64-linux-gnu'
@@ -24,16 +25,15 @@ TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_6
 MAN_PAGES := $(wildcard man/*.1)
 LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE
 
-relative = $(shell realpath -m --relative-to='$(1)' '$(2)')
-# Paths below the prefix are written as ${prefix}/..., so that pkg-config can move the whole tree.
-pc_path = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
-fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call pc_path,$(LIBDIR))|g' \
-    -e 's|@INCLUDEDIR@|$(call pc_path,$(INCLUDEDIR))|g' -e 's|@VERSION@|$(VERSION)|g' \
-    -e 's|@NATIVE_LIBS@|$(NATIVE_LIBS)|g' \
-    -e 's|@RELATIVE_LIBDIR@|$(call relative,$(CMAKEDIR),$(LIBDIR))|g' \
-    -e 's|@RELATIVE_INCLUDEDIR@|$(call relative,$(CMAKEDIR),$(INCLUDEDIR))|g'
+fill = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' CMAKEDIR='$(CMAKEDIR)' \
+    VERSION='$(VERSION)' NATIVE_LIBS='$(NATIVE_LIBS)' packaging/fill.sh
 
-.PHONY: install install-compat uninstall built
+# The shared library goes without its debug data, five sixths of what cargo builds; install-debug puts
+# them where gdb looks for them.
+SO_NAME := libcllm.so.$(VERSION)
+STRIP_SO := $(OBJCOPY) --strip-unneeded --add-gnu-debuglink=cllm.debug
+
+.PHONY: install install-compat install-debug uninstall built
 
 # Under sudo there may be no cargo: then what `make` left is installed.
 built:
@@ -42,11 +42,15 @@ built:
 	done
 
 install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
+	@$(fill) packaging/cllm.pc.in > /dev/null
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
 	    '$(DESTDIR)$(BASHCOMPDIR)' '$(DESTDIR)$(DOCDIR)'
-	$(INSTALL) -m 755 libcllm.so '$(DESTDIR)$(LIBDIR)/libcllm.so.$(VERSION)'
-	ln -sf libcllm.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libcllm.so.1'
+	mkdir -p build
+	$(OBJCOPY) --only-keep-debug libcllm.so build/cllm.debug
+	cd build && $(STRIP_SO) ../libcllm.so libcllm.stripped.so
+	$(INSTALL) -m 755 build/libcllm.stripped.so '$(DESTDIR)$(LIBDIR)/$(SO_NAME)'
+	ln -sf $(SO_NAME) '$(DESTDIR)$(LIBDIR)/libcllm.so.1'
 	ln -sf libcllm.so.1 '$(DESTDIR)$(LIBDIR)/libcllm.so'
 	$(INSTALL) -m 644 libcllm.a '$(DESTDIR)$(LIBDIR)'
 	$(INSTALL) -m 644 include/*.h include/*.hpp '$(DESTDIR)$(INCLUDEDIR)'
@@ -65,12 +69,16 @@ install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, h
 	    chmod 644 '$(DESTDIR)$(CMAKEDIR)'/$$file; \
 	done
 
+install-debug: install ## install, and the debug data of the shared library, in LIBDIR/.debug
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/.debug'
+	$(INSTALL) -m 644 build/cllm.debug '$(DESTDIR)$(LIBDIR)/.debug'
+
 install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms)
 	$(INSTALL) -m 644 libcrystalline.so libalgorithms.so '$(DESTDIR)$(LIBDIR)'
 
-uninstall: ## removes what install and install-compat put there
-	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 libcllm.so.$(VERSION) \
-	    libcllm.a libcrystalline.so libalgorithms.so || true
+uninstall: ## removes what install, install-compat and install-debug put there
+	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 $(SO_NAME) \
+	    libcllm.a libcrystalline.so libalgorithms.so .debug/cllm.debug || true
 	rm -f $(foreach file,$(notdir $(wildcard include/*.h include/*.hpp)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
@@ -78,4 +86,4 @@ uninstall: ## removes what install and install-compat put there
 	rm -f $(foreach file,$(LICENCES),'$(DESTDIR)$(DOCDIR)/$(file)')
 	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
 	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
-	rmdir '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
+	rmdir '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true

@@ -71,7 +71,7 @@ const DECODED: usize = 300;
 /// its first loop late must not be counted.
 fn start_threads(threads: i32) {
     use cllm_kernels::Pool;
-    let pool = Pool::shared(threads as usize).unwrap();
+    let pool = Pool::shared(threads as usize);
     let here = std::sync::Barrier::new(pool.threads());
     pool.for_each(pool.threads(), |_| {
         here.wait();

@@ -15,6 +15,7 @@
 #include "cllm_format.h"
 #include "cllm_inference.h"
 #include "cllm_utils.h"
+#include "terminal.h"
 
 static const char help[] =
     "Usage: cllm_inference MODEL [VOCAB] [options]\n"
@@ -54,6 +55,7 @@ typedef struct Options {
 
 typedef struct Generation {
     Output output;
+    Shown shown;
     double first_token_at;
 } Generation;
 
@@ -132,9 +134,10 @@ static CLLMModel *load_model(const Options *options) {
         }
     }
     if (options->verbose) {
-        fprintf(stderr, "Model: %s\n", options->model);
+        fprintf(stderr, "Model: %s\n", visible(stderr, options->model));
         fprintf(stderr, "  %llu words (%s), %u layers, %u heads, width %llu, context %u\n",
-                (unsigned long long)model->vocab_size, words ? words : "none", model->num_layers,
+                (unsigned long long)model->vocab_size, visible(stderr, words ? words : "none"),
+                model->num_layers,
                 model->header.num_heads, (unsigned long long)model->embedding_dim,
                 model->pos_encoding.max_length);
         fprintf(stderr, "  %llu parameters\n", (unsigned long long)model->num_weights);
@@ -210,7 +213,7 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
     if (generation->first_token_at == 0) {
         generation->first_token_at = seconds_now();
     }
-    return output_write(&generation->output, piece, length);
+    return show_piece(&generation->shown, piece, length);
 }
 
 static void report_speed(int generated, double began, double first, double ended) {
@@ -231,12 +234,14 @@ static void continue_prompt(const Options *options, CLLMInference *inference) {
         fail("the prompt has no words");
     }
     Generation generation = {0};
+    generation.shown = show_on(&generation.output);
     int generated = 0;
     double began = seconds_now();
-    if (output_write(&generation.output, prompt, strlen(prompt))) {
+    if (show_piece(&generation.shown, prompt, strlen(prompt))) {
         generated = cllm_generate_stream(inference, prompt, on_token, &generation);
     }
     double ended = seconds_now();
+    show_end(&generation.shown);
     output_write(&generation.output, "\n", 1);
     if (generated < 0) {
         fail("can't generate: %s", library_error());

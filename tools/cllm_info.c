@@ -1,5 +1,6 @@
 /* cllm_info: what is in a model file, and where it is damaged. See --help. */
 #include "common.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -48,10 +49,13 @@ static const char *state_name(int integrity) {
 
 /* ---- Output ---- */
 
-/* A text of the file: control characters and bytes that are not ASCII or UTF-8 leads as they are. */
+/* A text of the file, without what a terminal would obey: a list is read by people, also from a
+ * pipe. */
 static void print_text(const char *text, size_t most) {
-    for (size_t i = 0; i < most && text[i]; i++)
-        putchar((unsigned char)text[i] < 32 || text[i] == 127 ? '?' : text[i]);
+    Text clean = {0};
+    text_append_clean(&clean, text, strnlen(text, most));
+    fputs(clean.bytes, stdout);
+    text_free(&clean);
 }
 
 static void print_field(const char *name, const char *text, size_t most) {
@@ -72,7 +76,7 @@ static void print_time(const char *name, uint64_t seconds) {
 
 static void print_plain(const Info *info) {
     const CLLMFileInfo *file = info->file;
-    printf("%s: %" PRIu64 " bytes, %s\n\n", info->path, file->size,
+    printf("%s: %" PRIu64 " bytes, %s\n\n", visible(stdout, info->path), file->size,
            file->extended ? "written by this library" : "a file of the original library");
     const CLLMHeader *header = file->header;
     if (header) {
@@ -108,7 +112,7 @@ static void print_plain(const Info *info) {
         printf("%s\n", file->words_read < file->num_words ? " ..." : "");
     }
     for (size_t i = 0; i < file->num_problems; i++)
-        printf("%s%s\n", i == 0 ? "\n" : "", file->problems[i]);
+        printf("%s%s\n", i == 0 ? "\n" : "", visible(stdout, file->problems[i]));
 }
 
 static void json_text(const char *name, const char *text, size_t most) {

@@ -1,5 +1,6 @@
 /* cllm_vocab_build: a vocabulary file from text files and folders. See --help. */
 #include "common.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -285,7 +286,7 @@ static void print_statistics(const CLLMDataLoader *loader, const CLLMTokenizer *
            total > 0 ? 100.0 * (double)covered / (double)total : 0.0);
     printf("Most frequent words:\n");
     for (size_t i = 0; i < count && i < TOP_WORDS; i++) {
-        printf("%10u  %s\n", words[i].count, all->vocab[words[i].id]);
+        printf("%10u  %s\n", words[i].count, visible(stdout, all->vocab[words[i].id]));
     }
 }
 
@@ -310,7 +311,7 @@ int main(int argc, char **argv) {
     if (options.statistics) {
         print_statistics(loader, all, words, count);
     }
-    printf("Wrote %s: %zu entries\n", options.output, count + FIRST_WORD);
+    printf("Wrote %s: %zu entries\n", visible(stdout, options.output), count + FIRST_WORD);
     check_stdout();
 
     free(words);

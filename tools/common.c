@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "cllm_ext.h"
+#include "cllm_simd_utils.h"
+#include "terminal.h"
 
 static const char *program = "cllm";
 static bool warnings = true;
@@ -31,6 +33,9 @@ void start_tool(const char *argv0) {
     const char *slash = strrchr(argv0, '/');
     program = slash ? slash + 1 : argv0;
     cllm_set_log_callback(on_library_message, NULL);
+    /* The first computation reads CLLM_SIMD: a value that is not known is said, --quiet or not. */
+    float one = 1;
+    dot_product(&one, &one, 1);
 }
 
 void silence_warnings(void) {
@@ -39,9 +44,16 @@ void silence_warnings(void) {
 
 static void complain_list(const char *format, va_list arguments) {
     fflush(stdout); /* keeps the order where both go to one terminal */
-    fprintf(stderr, "%s: ", program);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    char *message = length < 0 ? NULL : malloc((size_t)length + 1);
+    if (message) {
+        vsnprintf(message, (size_t)length + 1, format, arguments);
+    }
+    fprintf(stderr, "%s: %s\n", program, visible(stderr, message ? message : format));
+    free(message);
 }
 
 void complain(const char *format, ...) {
@@ -228,50 +240,28 @@ bool next_word(const char **cursor, const char **word, size_t *length) {
     return *length > 0;
 }
 
-/* Length of the UTF-8 sequence at the start of `s`, or 0 where there is none. */
-static size_t utf8_length(const unsigned char *s, size_t left) {
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    size_t length = 0;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF) {
-        length = 2;
-    } else if ((s[0] & 0xF0) == 0xE0) {
-        length = 3;
-    } else if (s[0] >= 0xF0 && s[0] <= 0xF4) {
-        length = 4;
-    }
-    if (length == 0 || length > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xF0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xED && s[1] >= 0xA0;
-    bool beyond = s[0] == 0xF4 && s[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : length;
-}
-
 void text_append_json(Text *text, const char *string, size_t length) {
     const unsigned char *s = (const unsigned char *)string;
     text_append(text, "\"", 1);
     for (size_t i = 0; i < length;) {
-        size_t n = utf8_length(s + i, length - i);
-        char escape[8];
-        if (n == 0) {
+        uint32_t code = 0;
+        size_t n = utf8_decode(s + i, length - i, &code);
+        char escape[16];
+        if (n == 0 || n > length - i) {
             text_append_string(text, "\\ufffd");
             n = 1;
-        } else if (s[i] == '"' || s[i] == '\\') {
+        } else if (code == '"' || code == '\\') {
             snprintf(escape, sizeof escape, "\\%c", s[i]);
             text_append_string(text, escape);
-        } else if (s[i] < 0x20 || s[i] == 0x7F) {
-            snprintf(escape, sizeof escape, "\\u%04x", s[i]);
+        } else if (may_be_shown(code, 0x300, false)) {
+            text_append(text, string + i, n);
+        } else if (code < 0x10000) {
+            snprintf(escape, sizeof escape, "\\u%04x", (unsigned)code);
             text_append_string(text, escape);
         } else {
-            text_append(text, string + i, n);
+            snprintf(escape, sizeof escape, "\\u%04x\\u%04x", (unsigned)(0xD7C0 + (code >> 10)),
+                     (unsigned)(0xDC00 + (code & 0x3FF)));
+            text_append_string(text, escape);
         }
         i += n;
     }
@@ -336,7 +326,15 @@ static void write_stream(FILE *stream, const char *name, const Text *text) {
 
 void write_output(const char *path, const Text *text) {
     if (!path || strcmp(path, "-") == 0) {
-        write_stream(stdout, "standard output", text);
+        Text clean = {0};
+        if (isatty(STDOUT_FILENO)) {
+            Cleaner cleaner = {0};
+            text_append(&clean, "", 0);
+            clean_piece(&cleaner, &clean, text->bytes, text->length, true);
+            clean_end(&cleaner, &clean);
+        }
+        write_stream(stdout, "standard output", clean.bytes ? &clean : text);
+        text_free(&clean);
         return;
     }
     if (is_special(path)) {

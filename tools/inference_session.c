@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cllm_ext.h"
+#include "terminal.h"
 
 typedef struct Session {
     CLLMInference *inference;
@@ -16,6 +17,7 @@ typedef struct Session {
     uint64_t seed;
     Text said; /* by both sides */
     Output output;
+    Shown shown;
     bool at_line_start, colours;
 } Session;
 
@@ -46,7 +48,7 @@ static void set_seed(Session *session, const char *value) {
     if (*value == '\0') {
         fprintf(stderr, "seed %llu\n", (unsigned long long)session->seed);
     } else if (!read_integer(value, &seed) || errno == ERANGE || seed < 0) {
-        fprintf(stderr, "/seed: '%s' is not a whole number from 0 to %lld\n", value, LLONG_MAX);
+        fprintf(stderr, "/seed: '%s' is not a whole number from 0 to %lld\n", visible(stderr, value), LLONG_MAX);
     } else if (cllm_set_seed(session->inference, (uint64_t)seed) != 0) {
         fail("can't set the seed: %s", library_error());
     } else {
@@ -61,7 +63,7 @@ static void set_temperature(Session *session, const char *value) {
         return;
     }
     if (!read_number(value, &temperature) || !temperature_is_valid(temperature)) {
-        fprintf(stderr, "/temp: '%s' is not 0 or a number between 0.1 and 2\n", value);
+        fprintf(stderr, "/temp: '%s' is not 0 or a number between 0.1 and 2\n", visible(stderr, value));
         return;
     }
     session->temperature = temperature;
@@ -79,13 +81,14 @@ static bool obey(Session *session, char *line) {
     const char *more = strtok(NULL, "");
     value = value ? value : "";
     if (more) {
-        fprintf(stderr, "%s: one value at most\n", name);
+        fprintf(stderr, "%s: one value at most\n", visible(stderr, name));
     } else if (strcmp(name, "/seed") == 0) {
         set_seed(session, value);
     } else if (strcmp(name, "/temp") == 0) {
         set_temperature(session, value);
     } else if (*value) {
-        fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n", name);
+        fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n",
+                visible(stderr, name));
     } else if (strcmp(name, "/reset") == 0) {
         text_free(&session->said);
     } else if (strcmp(name, "/help") == 0) {
@@ -93,7 +96,7 @@ static bool obey(Session *session, char *line) {
     } else if (strcmp(name, "/quit") == 0) {
         return false;
     } else {
-        fprintf(stderr, "unknown command '%s'; /help lists them\n", name);
+        fprintf(stderr, "unknown command '%s'; /help lists them\n", visible(stderr, name));
     }
     return true;
 }
@@ -134,7 +137,7 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
         length--;
     }
     session->at_line_start = false;
-    return output_write(&session->output, piece, length) && !stopped;
+    return show_piece(&session->shown, piece, length) && !stopped;
 }
 
 static void reply(Session *session) {
@@ -149,7 +152,9 @@ static void reply(Session *session) {
     if (session->colours) {
         output_write(&session->output, cyan, sizeof cyan - 1);
     }
+    session->shown = show_on(&session->output);
     int generated = cllm_generate_stream(session->inference, prompt, on_token, session);
+    show_end(&session->shown);
     if (session->colours) {
         output_write(&session->output, plain, sizeof plain - 1);
     }

@@ -6,6 +6,7 @@
 #include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_utils.h"
+#include "terminal.h"
 
 static CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer) {
     CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
@@ -113,7 +114,7 @@ static size_t count_unknown(const uint32_t *tokens, size_t count) {
 void describe_data(const Options *options, const Data *data) {
     size_t tokens = data->training->num_tokens;
     printf("Step 1: Loading training data\n");
-    printf("  %s: %zu document%s, %zu characters, %zu words\n", options->data, data->documents,
+    printf("  %s: %zu document%s, %zu characters, %zu words\n", visible(stdout, options->data), data->documents,
            data->documents == 1 ? "" : "s", data->characters, data->words);
     printf("Step 2: Building vocabulary\n");
     printf("  %u entries, five of them special; %.2f%% of the words are unknown to it\n",

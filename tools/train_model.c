@@ -13,6 +13,7 @@
 #include "cllm_inference.h"
 #include "cllm_training.h"
 #include "cllm_utils.h"
+#include "terminal.h"
 
 enum { EXIT_INTERRUPTED = 130 };
 
@@ -284,15 +285,17 @@ static void train(Run *run) {
 
 static bool print_piece(const char *piece, size_t length, uint32_t token, void *user_data) {
     (void)token;
-    (void)user_data;
-    fwrite(piece, 1, length, stdout);
-    fflush(stdout);
-    return true;
+    return show_piece(user_data, piece, length);
 }
 
 static void print_sample(CLLMInference *inference, const char *prompt) {
-    printf("  %s", prompt);
-    if (cllm_generate_stream(inference, prompt, print_piece, NULL) < 0) {
+    Output output = {0};
+    Shown shown = show_on(&output);
+    printf("  %s", visible(stdout, prompt));
+    fflush(stdout);
+    int generated = cllm_generate_stream(inference, prompt, print_piece, &shown);
+    show_end(&shown);
+    if (generated < 0) {
         printf("\n");
         fail("can't generate from '%s': %s", prompt, library_error());
     }
@@ -339,7 +342,7 @@ static void describe_training(const Run *run) {
            options->batch_size, options->seq_len, run->batches_per_epoch, options->epochs,
            options->threads > 0 ? options->threads : processors(), options->seed);
     if (options->resume) {
-        printf("  resumed from %s: epoch %d, step %d\n", options->resume,
+        printf("  resumed from %s: epoch %d, step %d\n", visible(stdout, options->resume),
                run->training->current_epoch + 1, run->training->current_step);
     }
     printf("Step 6: Training\n");
@@ -355,14 +358,16 @@ static void finish(Run *run) {
         fail("can't write '%s': %s", final, library_error());
     }
     if (!options->quiet) {
-        printf("Saved %s and %s\n", checkpoint, final);
-        printf("Drew %s from %s\n", run->metrics.svg, run->metrics.csv);
+        printf("Saved %s and %s\n", visible(stdout, checkpoint), visible(stdout, final));
+        printf("Drew %s from %s\n", visible(stdout, run->metrics.svg),
+               visible(stdout, run->metrics.csv));
         print_samples(run);
     }
     int steps = run->training->current_step - run->first_step;
     double words = (double)steps * options->batch_size * options->seq_len;
     printf("Trained %d steps in %.2f s (%.0f tokens/s, peak memory %.1f MiB): %s\n", steps,
-           run->seconds, run->seconds > 0 ? words / run->seconds : 0.0, peak_memory_mib(), final);
+           run->seconds, run->seconds > 0 ? words / run->seconds : 0.0, peak_memory_mib(),
+           visible(stdout, final));
     check_stdout();
     free(checkpoint);
     free(final);

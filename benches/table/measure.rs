@@ -117,7 +117,7 @@ pub fn plain_product(threads: i32) -> f64 {
     thread_local! {
         static MATRICES: RefCell<Option<[Array2<f32>; 3]>> = const { RefCell::new(None) };
     }
-    let pool = Pool::shared(threads as usize).expect("threads");
+    let pool = Pool::shared(threads as usize);
     MATRICES.with_borrow_mut(|matrices| {
         let make = |i: usize| Array2::from_shape_fn((N, N), |(r, c)| ((r * 7 + c * i) % 13) as f32);
         let [a, b, c] = matrices.get_or_insert_with(|| [make(3), make(5), make(0)]);

@@ -10,6 +10,7 @@ in $CLLM_LIBRARY, then where the system looks (libcllm.so.1).
 import ctypes as c
 import os
 import sys
+import time
 
 lib = c.CDLL(os.environ.get("CLLM_LIBRARY", "libcllm.so.1"))
 
@@ -106,9 +107,20 @@ class Tokenizer:
 
 
 class Model:
-    def __init__(self, path=None, config=None):
+    """The model of a file, or a new one of a Config with random weights.
+
+    A new one speaks in words once it is given them: Model(config=..., words=tokenizer). They
+    travel with its file.
+    """
+
+    def __init__(self, path=None, config=None, words=None):
         pointer = lib.cllm_read_model(os.fsencode(path)) if path else lib.cllm_create_model(config)
         self.pointer = check(pointer)
+        if words is not None:
+            self.set_words(words)
+
+    def set_words(self, tokenizer):
+        check(lib.cllm_model_set_vocab(self.pointer, tokenizer.pointer))
 
     def write(self, path):
         check(lib.cllm_write_model(self.pointer, os.fsencode(path)))
@@ -154,21 +166,30 @@ class Inference:
 
 
 def train(model, ids, epochs, batch_size=2, sequence_length=8, learning_rate=0.01, threads=0):
-    """Trains and returns the mean loss of the last epoch."""
+    """Trains and returns the mean loss of the last epoch. Ctrl-C ends it after the current step
+    or some that take a moment: KeyboardInterrupt, with a model that is as far as it came."""
     config = TrainingConfig(learning_rate=learning_rate, batch_size=batch_size, gradient_clip=1.0,
                             sequence_length=sequence_length, optimizer=b"adamw")
     training = check(lib.cllm_training_init(model.pointer, c.byref(config)))
     tokens = (c.c_uint32 * len(ids))(*ids)  # lent: must live as long as the training
     training.contents.tokens = tokens
     training.contents.num_tokens = len(ids)
-    loss = c.c_float()
+    loss, mean, count = c.c_float(), 0.0, 1
     try:
         for _ in range(epochs):
-            check(lib.cllm_train_steps(training, 0, threads, c.byref(loss)))
-            check(lib.cllm_train_steps(training, 0, threads, None))  # no batch left: epoch ends
+            steps = total = 0
+            while True:
+                began = time.monotonic()
+                # Python sees Ctrl-C between calls, so that they are kept short.
+                ran = check(lib.cllm_train_steps(training, count, threads, c.byref(loss)))
+                if ran == 0:  # no batch left: the epoch has ended
+                    break
+                steps, total = steps + ran, total + ran * loss.value
+                count = 2 * count if time.monotonic() - began < 0.1 else max(1, count // 2)
+            mean = total / steps if steps else 0.0
     finally:
         lib.cllm_training_free(training)
-    return loss.value
+    return mean
 
 
 def main():

@@ -2,7 +2,7 @@
 
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
-use cllm_engine::{Dataset, Error, Model, ModelConfig, Pool, Result, Vocabulary};
+use cllm_engine::{Dataset, Model, ModelConfig, Pool, Result, Vocabulary};
 use std::ops::ControlFlow;
 
 /// Sequences of a batch, and their length.
@@ -36,13 +36,13 @@ fn train(text: &str) -> Result<Model> {
 }
 
 fn speak(model: &Model, prompt: &str) -> Result<()> {
-    let words = model.vocabulary().ok_or(Error::State("the model has no words".into()))?;
-    let config = GeneratorConfig { temperature: 0.5, max_tokens: 12, ..Default::default() };
+    let words = GeneratorConfig::for_words(model); // <EOS> ends; special words are not drawn.
+    let config = GeneratorConfig { temperature: 0.5, max_tokens: 12, ..words };
     let mut generator = Generator::new(config, 1)?;
-    generator.prompt(&words.encode(prompt.as_bytes())?)?;
+    generator.prompt_text(model, prompt.as_bytes())?;
     print!("{prompt}");
-    for token in generator.tokens(model) {
-        print!(" {}", String::from_utf8_lossy(words.word(token?).unwrap_or_default()));
+    for piece in generator.text(model)? {
+        print!("{}", String::from_utf8_lossy(&piece?));
     }
     println!();
     Ok(())

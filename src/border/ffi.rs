@@ -1,10 +1,12 @@
 //! The border: entering a C function, turning pointers into references, memory that C may free.
 
+use crate::border::host;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log::{self, Level};
 use cllm_engine::text::split::cut;
 use cllm_kernels::fault;
 use cllm_kernels::memory::floats::ask_for_huge_pages;
+use cllm_kernels::notice;
 use cllm_kernels::threads::pool;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -33,7 +35,10 @@ pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() 
         fault::point("the call")?;
         body()
     });
-    let outcome = panic::catch_unwind(body);
+    let outcome = host::enter(|| panic::catch_unwind(body)).unwrap_or_else(|error| Ok(Err(error)));
+    if notice::waiting() {
+        notice::take().iter().for_each(|note| log::warn(note));
+    }
     let value = match outcome {
         Ok(Ok(value)) => value,
         Ok(Err(error)) => {
@@ -74,9 +79,7 @@ fn quiet_panics() {
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            let thread = std::thread::current();
-            let ours = thread.name().is_some_and(|name| name.starts_with(pool::THREAD_NAME));
-            if RUNNING.get().is_empty() && !ours {
+            if !host::inside() && !pool::is_member() {
                 previous(info);
             }
         }));

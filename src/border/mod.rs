@@ -3,6 +3,7 @@
 
 pub mod ctypes;
 pub(crate) mod ffi;
+pub(crate) mod host;
 pub(crate) mod registry;
 
 pub(crate) use ffi::guard;

@@ -4,7 +4,7 @@
 use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_KEPT_BACK;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The live objects of one kind.
@@ -14,7 +14,9 @@ pub(crate) struct Registry<T> {
 }
 
 struct Inner<T> {
-    live: Option<HashMap<usize, Arc<Mutex<T>>>>,
+    /// By address. Its memory stays when the process ends, and begins where a pointer points to, so
+    /// that checkers of leaks find it: the blocks of a HashMap don't.
+    live: BTreeMap<usize, Arc<Mutex<T>>>,
     /// Freed structs, blocks of malloc, oldest first: their addresses can't return as other
     /// objects.
     retired: VecDeque<usize>,
@@ -23,7 +25,7 @@ struct Inner<T> {
 impl<T> Registry<T> {
     /// An empty registry; `kind` stands in messages, as in "training".
     pub(crate) const fn new(kind: &'static str) -> Self {
-        let inner = Inner { live: None, retired: VecDeque::new() };
+        let inner = Inner { live: BTreeMap::new(), retired: VecDeque::new() };
         Self { kind, inner: Mutex::new(inner) }
     }
 
@@ -35,7 +37,7 @@ impl<T> Registry<T> {
     pub(crate) fn insert<P>(&self, address: *const P, state: T) -> Arc<Mutex<T>> {
         let state = Arc::new(Mutex::new(state));
         let mut inner = self.inner();
-        inner.live.get_or_insert_default().insert(address.addr(), Arc::clone(&state));
+        inner.live.insert(address.addr(), Arc::clone(&state));
         state
     }
 
@@ -46,7 +48,7 @@ impl<T> Registry<T> {
             return Err(Error::Null(self.kind));
         }
         let inner = self.inner();
-        let state = inner.live.as_ref().and_then(|live| live.get(&address.addr())).cloned();
+        let state = inner.live.get(&address.addr()).cloned();
         if state.is_none() && inner.retired.contains(&address.addr()) {
             return Err(Error::Stale(self.kind));
         }
@@ -61,12 +63,12 @@ impl<T> Registry<T> {
     /// The first state for which `f` finds something.
     pub(crate) fn search<R>(&self, mut f: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
         let inner = self.inner();
-        inner.live.as_ref()?.values().find_map(|state| f(&mut lock(state)))
+        inner.live.values().find_map(|state| f(&mut lock(state)))
     }
 
     /// Forgets an object; its state, if it had one.
     pub(crate) fn remove<P>(&self, address: *const P) -> Option<Arc<Mutex<T>>> {
-        self.inner().live.as_mut()?.remove(&address.addr())
+        self.inner().live.remove(&address.addr())
     }
 
     /// Keeps the freed struct at `address` back; the oldest one is given to the heap for it.

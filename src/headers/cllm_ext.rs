@@ -19,13 +19,16 @@ pub const CLLM_LOG_INFO: c_int = 2;
 
 /// Receives a message of the library: its level (CLLM_LOG_…), its text (valid during the call),
 /// and the pointer that was given with the callback. Called on the thread that the message comes
-/// from, without any lock held; it may call the library.
+/// from, without any lock held; it may call the library. It may not throw a C++ exception, nor leave
+/// by longjmp: it returns.
 pub type CLLMLogCallback =
     Option<unsafe extern "C" fn(level: c_int, message: *const c_char, user_data: *mut c_void)>;
 
 /// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
 /// the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
-/// UTF-8 characters wherever the vocabulary does. Returns false to stop.
+/// UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+/// exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+/// again after the call.
 pub type CLLMTokenCallback = Option<
     unsafe extern "C" fn(
         piece: *const c_char,
@@ -62,6 +65,8 @@ pub struct CLLMProgress {
 }
 
 /// Called after each batch of the training loops, without any lock held: it may save a checkpoint
-/// of the training object. Returns false to stop the loop at this clean point.
+/// of the training object. Returns false to stop the loop at this clean point. It may not throw a C++
+/// exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
+/// again after the call.
 pub type CLLMProgressCallback =
     Option<unsafe extern "C" fn(progress: *const CLLMProgress, user_data: *mut c_void) -> bool>;

@@ -22,6 +22,6 @@ pub unsafe extern "C" fn cllm_train_epoch_mt(
     training: *mut CLLMTraining,
     num_threads: c_int,
 ) -> f32 {
-    let pool = Pool::shared(threads_or_all(num_threads)?)?;
+    let pool = Pool::shared(threads_or_all(num_threads)?);
     loops::epoch(training, &pool).map(|run| run.mean_loss())
 }

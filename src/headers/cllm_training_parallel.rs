@@ -1,7 +1,6 @@
 //! `cllm_training_parallel.h`: a thread pool for training.
 
 use super::cllm_training::{CLLMTraining, loops, state};
-use cllm_engine::error::Result;
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -21,18 +20,18 @@ pub(crate) fn optimal() -> usize {
 }
 
 /// Puts a new pool in the place of the old one; `count` of 0 or less means [`optimal`].
-fn replace(slot: &mut Option<Arc<Pool>>, count: c_int) -> Result<Arc<Pool>> {
+fn replace(slot: &mut Option<Arc<Pool>>, count: c_int) -> Arc<Pool> {
     // First the old threads end, so that there are never twice as many.
     *slot = None;
     let threads = usize::try_from(count).ok().filter(|&n| n > 0).unwrap_or_else(optimal);
-    let pool = Arc::new(Pool::start(threads)?);
+    let pool = Arc::new(Pool::start(threads));
     *slot = Some(Arc::clone(&pool));
-    Ok(pool)
+    pool
 }
 
-fn init(count: c_int) -> Result<c_int> {
+fn init(count: c_int) -> c_int {
     // At most MAX_THREADS.
-    Ok(replace(&mut pool(), count)?.threads() as c_int)
+    replace(&mut pool(), count).threads() as c_int
 }
 
 /// How many threads training should use: the processors that are online, less one; at least 1.
@@ -45,13 +44,14 @@ pub extern "C" fn cllm_get_optimal_thread_count() -> c_int {
 /// Starts the pool that `cllm_train_epoch_parallel` uses. A pool that is there already ends first.
 ///
 /// @param thread_count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
-/// @return the number of threads; -1 if they can't be started: there is no pool then.
+/// @return the number of threads, fewer where the system refuses some (a warning says so); -1 after
+///         an internal error.
 ///
 /// Threads: any. The results of training do not depend on the number.
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub extern "C" fn cllm_init_thread_pool(thread_count: c_int) -> c_int {
-    init(thread_count)
+    Ok(init(thread_count))
 }
 
 /// Ends the pool and waits for its threads. An epoch that is running on it finishes first, on its
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn cllm_train_epoch_parallel(training: *mut CLLMTraining) 
         // A forked child can't use its parent's threads.
         match slot.as_ref().filter(|pool| pool.is_ours()) {
             Some(pool) => Arc::clone(pool),
-            None => replace(&mut slot, 0)?,
+            None => replace(&mut slot, 0),
         }
     };
     loops::epoch(training, &pool).map(|run| run.mean_loss())
@@ -104,9 +104,10 @@ pub extern "C" fn cllm_get_thread_count() -> c_int {
 /// The same as `cllm_init_thread_pool`.
 ///
 /// @param count 0 or less: cllm_get_optimal_thread_count(). At most 256 are started.
-/// @return the number of threads; -1 if they can't be started: there is no pool then.
+/// @return the number of threads, fewer where the system refuses some (a warning says so); -1 after
+///         an internal error.
 #[unsafe(no_mangle)]
 #[c_api(-1)]
 pub extern "C" fn cllm_set_thread_count(count: c_int) -> c_int {
-    init(count)
+    Ok(init(count))
 }

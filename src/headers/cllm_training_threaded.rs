@@ -110,7 +110,7 @@ pub unsafe extern "C" fn threaded_training_create(
         training: Borrowed(training),
         iterator: Borrowed(batch_iterator),
         workers,
-        pool: Pool::shared(workers as usize)?,
+        pool: Pool::shared(workers as usize),
         spheres: Vec::new(),
         gradient_norm: 0.0,
     };

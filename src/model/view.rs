@@ -224,6 +224,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let table = |pointer: *mut f32| some(pointer, table).filter(|_| max_length > 0);
     let len = product("the embedding matrix", &[vocab, dim])?;
     Ok(Plan {
+        // Another one for each model.
         version: version ^ (model.addr() as u64).rotate_left(32),
         vocab,
         dim,

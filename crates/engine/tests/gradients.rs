@@ -204,7 +204,7 @@ fn threads_do_not_change_a_bit() {
     let target = tokens(6 * 96, 300, 19);
     let run = |threads: usize| {
         // Not the shared pool: that has no more threads than there are processors.
-        let pool = Pool::start(threads).unwrap();
+        let pool = Pool::start(threads);
         gradients(&pool, &model, &input, loss::Targets::all(&target), 6)
     };
     let (loss, grads) = run(1);
@@ -282,7 +282,7 @@ fn threads_do_not_change_a_bit_of_decoding() {
     let model = reference::random(&spec, 24);
     let input = tokens(200, 500, 25);
     let run = |threads: usize| {
-        let logits = incremental(&Pool::start(threads).unwrap(), &model, &input, &[1; 200]);
+        let logits = incremental(&Pool::start(threads), &model, &input, &[1; 200]);
         logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
     };
     let alone = run(1);

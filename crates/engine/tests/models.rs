@@ -271,7 +271,7 @@ fn evaluation_is_the_same_for_any_number_of_threads() {
     assert_eq!(one.tokens, dataset.len() - 1);
     assert!((one.perplexity() - one.mean_loss.exp()).abs() < 1e-12);
     for threads in [2, 3] {
-        let pool = Pool::shared(threads).unwrap();
+        let pool = Pool::shared(threads);
         let more = evaluate(&pool, &model.view(), dataset.ids(), 7).unwrap();
         assert_eq!(more.mean_loss.to_bits(), one.mean_loss.to_bits());
     }

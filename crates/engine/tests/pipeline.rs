@@ -29,7 +29,7 @@ fn start(seed: u64) -> (Model, Dataset) {
 
 /// Trains for some epochs; the mean loss of each.
 fn train(model: &mut Model, dataset: &Dataset, epochs: usize, threads: usize) -> Vec<f32> {
-    let pool = Pool::shared(threads).unwrap();
+    let pool = Pool::shared(threads);
     let corpus = Corpus::new(dataset.ids(), 3, CONTEXT).unwrap();
     let mut weights = TrainingWeights::new(model);
     let mut trainer = Trainer::new(TrainerConfig::default());

@@ -219,7 +219,7 @@ fn threads_change_no_bit() {
     };
     let serial = trained(&Pool::serial());
     assert!(serial.0[11] < serial.0[0], "it learns: {:?}", serial.0);
-    assert_eq!(serial, trained(&Pool::start(3).unwrap()));
+    assert_eq!(serial, trained(&Pool::start(3)));
 }
 
 #[test]

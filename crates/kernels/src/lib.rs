@@ -8,19 +8,20 @@
 
 #![allow(unsafe_code)]
 
-pub mod arch;
-
 pub mod adam;
+pub mod arch;
 pub mod attention;
 pub mod cross_entropy;
 mod error;
 pub mod fault;
 pub mod gelu;
+pub mod host;
 pub mod layer_norm;
 mod math;
 pub mod matmul;
 pub mod memory;
-
+pub mod notice;
+mod settings;
 pub mod threads;
 mod tile;
 pub mod vector;

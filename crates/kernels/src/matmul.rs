@@ -415,7 +415,7 @@ mod tests {
     /// Sizes around those of tiles, panels and depths, in each way a matrix can lie.
     #[test]
     fn agrees_with_the_definition() {
-        let pool = Pool::start(2).unwrap();
+        let pool = Pool::start(2);
         for (case, m) in [1, 2, 5, 6, 7, 9, 13, 64, 150].into_iter().enumerate() {
             for (other, n) in [1, 3, 16, 17, 63, 64, 65, 130].into_iter().enumerate() {
                 let k = [0, 1, 2, 31, 127, 128, 129, 300][(case + other) % 8];
@@ -457,7 +457,7 @@ mod tests {
             let mut results = Vec::new();
             for threads in [1, 2, 3, 7] {
                 let mut out = Array2::zeros((m, n));
-                let pool = Pool::start(threads).unwrap();
+                let pool = Pool::start(threads);
                 matmul(&pool, out.view_mut(), a.view(), b.t(), Accumulate::Replace);
                 results.push(out);
             }
@@ -495,7 +495,7 @@ mod tests {
             let (a, b) = (random(m, k, 5), random(n, k, 6));
             let mut out = Array2::zeros((m, n));
             let mut also = Array2::zeros((m, n));
-            let pool = Pool::start(2).unwrap();
+            let pool = Pool::start(2);
             matmul_then(
                 &pool,
                 out.view_mut(),

@@ -1,4 +1,6 @@
-//! Sines and cosines of multiples of a coordinate, as the lattice embedding adds them up.
+//! Sines and cosines of multiples of a coordinate, as the lattice embedding adds them up. Nothing
+//! but that embedding uses them, which only the old headers ask for (`cllm-compat`, `lattice`); they
+//! stand here because they are compiled for each instruction set.
 
 use crate::arch::simd;
 

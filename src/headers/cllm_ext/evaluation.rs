@@ -45,7 +45,7 @@ pub unsafe extern "C" fn cllm_evaluate(
     perplexity: *mut f64,
 ) -> c_int {
     let length = ffi::positive(seq_len, "seq_len")?;
-    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let pool = Pool::shared(threads_or_all(threads)?);
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     let result = evaluate(&pool, &view::model(model)?, tokens, length)?;
     for (out, value) in [(mean_loss, result.mean_loss), (perplexity, result.perplexity())] {

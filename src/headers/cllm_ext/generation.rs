@@ -3,6 +3,7 @@
 use super::CLLMTokenCallback;
 use super::training::threads_or_all;
 use crate::border::ffi;
+use crate::border::host;
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context;
@@ -211,7 +212,8 @@ unsafe fn stream(
             continue;
         }
         let piece = [b" ", &word[..]].concat();
-        if !callback(piece.as_ptr().cast(), piece.len(), token, user_data) {
+        let (text, length) = (piece.as_ptr().cast(), piece.len());
+        if !host::outside(|| callback(text, length, token, user_data)) {
             break;
         }
     }

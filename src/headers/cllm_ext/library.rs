@@ -2,11 +2,15 @@
 
 use super::CLLMLogCallback;
 use crate::border::ffi;
+use crate::border::host;
 use crate::headers::cllm_training::state::UserData;
+use cllm_engine::error::Error;
 use cllm_engine::log;
+use cllm_kernels::threads::pool;
 use cllm_macros::c_api;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The library's version, as in "1.0.0". Static.
 ///
@@ -29,6 +33,30 @@ pub extern "C" fn cllm_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_last_error() -> *const c_char {
     ffi::last_error()
+}
+
+/// Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
+/// a return from main()) does so by itself; a program that wants to be alone before that, for
+/// fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
+/// the next call that takes a number of them, and what was set up with several is computed by the
+/// calling thread until then, with the same results.
+///
+/// @return 0; -1 if threads were still at work when the second was over, or if one of them makes
+///         this call, in the callback of the log.
+///
+/// Threads: any, also while others are inside the library: those go on alone.
+///
+/// ```c
+/// cllm_shutdown();
+/// if (fork() == 0) run_child();
+/// ```
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub extern "C" fn cllm_shutdown() -> c_int {
+    if pool::end_all(Duration::from_secs(1)) {
+        return Ok(0);
+    }
+    Err(Error::State("threads of the library are still at work".into()))
 }
 
 /// Sends all messages of the library, from any thread, to `callback` instead of stderr. For the
@@ -57,7 +85,9 @@ pub unsafe extern "C" fn cllm_set_log_callback(callback: CLLMLogCallback, user_d
                 let user_data = user_data;
                 let text = CString::new(text.replace('\0', "\\0")).unwrap_or_default();
                 // SAFETY: the program set the callback and its pointer for this call.
-                unsafe { callback(level as c_int, text.as_ptr(), user_data.0) };
+                host::outside(|| unsafe {
+                    callback(level as c_int, text.as_ptr(), user_data.0);
+                });
             })
         }
     });

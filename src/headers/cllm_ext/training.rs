@@ -65,7 +65,7 @@ pub unsafe extern "C" fn cllm_train_steps(
     threads: c_int,
     mean_loss: *mut f32,
 ) -> c_int {
-    let pool = Pool::shared(threads_or_all(threads)?)?;
+    let pool = Pool::shared(threads_or_all(threads)?);
     let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
     let run = loops::run(training, &pool, Some(limit))?;
     if !mean_loss.is_null() {

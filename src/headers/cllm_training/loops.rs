@@ -5,6 +5,7 @@ use super::state::{
 };
 use super::{CLLMTraining, updates};
 use crate::border::ffi::{self, report};
+use crate::border::host;
 use crate::border::registry::lock;
 use crate::headers::cllm_ext::CLLMProgress;
 use crate::model::file::write_model;
@@ -226,7 +227,7 @@ pub(crate) unsafe fn tell(training: *mut CLLMTraining, progress: &Progress) -> C
         seconds_left,
     };
     // The program set the callback and its pointer for this call.
-    match call(&progress, user_data.0) {
+    match host::outside(|| call(&progress, user_data.0)) {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),
     }

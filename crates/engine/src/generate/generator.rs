@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// change in between, which [`ModelRef::weights_version`] tells.
 ///
 /// Equal seed, settings, model, prompt give equal tokens, whatever the number of threads. `Send` and
-/// `Sync`; many generators may use one model at once.
+/// `Sync`; many generators may use one model at once. For texts instead of tokens see [`Generator::text`].
 ///
 /// ```
 /// # use cllm_engine::model::{Layers, ModelRef, Params};
@@ -68,7 +68,7 @@ impl Generator {
             made: 0,
             ended: false,
             session: Session::default(),
-            pool: Pool::shared(1)?,
+            pool: Pool::shared(1),
             hidden: Vec::new(),
             logits: Vec::new(),
         })
@@ -99,7 +99,7 @@ impl Generator {
     /// # Errors
     /// The system starts no threads.
     pub fn set_threads(&mut self, threads: usize) -> Result<()> {
-        self.pool = Pool::shared(threads)?;
+        self.pool = Pool::shared(threads);
         Ok(())
     }
 

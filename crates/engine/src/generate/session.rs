@@ -2,11 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::model::ModelRef;
+use crate::model::{ModelRef, WeightsVersion};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond};
-use crate::nn::version::WeightsVersion;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 

@@ -8,6 +8,7 @@ mod params;
 mod part;
 mod record;
 mod shape;
+mod version;
 
 pub use config::ModelConfig;
 pub use owned::Model;
@@ -18,3 +19,4 @@ pub use params::{
 pub use part::{Extent, Part, TensorName};
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
 pub use shape::{LayerShape, ModelShape, NormShape, Table};
+pub use version::WeightsVersion;

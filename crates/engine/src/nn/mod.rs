@@ -9,4 +9,3 @@ pub mod cache;
 pub mod forward;
 pub mod loss;
 pub mod rows;
-pub mod version;

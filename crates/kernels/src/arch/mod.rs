@@ -1,10 +1,10 @@
 //! Instruction sets: which one is in use, kernels that are compiled for each of them, and vector
 //! registers under one interface.
 //!
-//! A kernel is written once, over [`Vector`] or over whether fused multiply-add is an instruction,
-//! and [`run`] is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
-//! implements [`Vector`] and says whether the processor has it, and an arm each in
-//! [`InstructionSet::is_found`] and [`run`].
+//! A kernel is written once, over `Vector` or over whether fused multiply-add is an instruction, and
+//! `run` is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
+//! implements `Vector` and says whether the processor has it, and its lines in [`InstructionSet`] and
+//! `run`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,6 +13,7 @@ mod avx512;
 mod portable;
 mod vector;
 
+use crate::{notice, settings};
 use once_cell::sync::Lazy;
 pub(crate) use vector::{Vector, product_sum};
 
@@ -29,7 +30,7 @@ pub enum InstructionSet {
 
 impl InstructionSet {
     /// All of them, best first, with the names that `CLLM_SIMD` knows.
-    const ALL: [(Self, &str); 3] =
+    pub(crate) const ALL: [(Self, &str); 3] =
         [(Self::Avx512, "avx512"), (Self::Avx2, "avx2"), (Self::Portable, "portable")];
 
     /// Whether this processor has it.
@@ -49,10 +50,11 @@ impl InstructionSet {
     /// names.
     pub fn in_use() -> Self {
         static IN_USE: Lazy<InstructionSet> = Lazy::new(|| {
+            settings::misspelt().for_each(notice::leave);
             let all = InstructionSet::ALL;
-            let wanted = std::env::var("CLLM_SIMD").unwrap_or_default();
-            let first = all.iter().position(|(_, name)| *name == wanted).unwrap_or(0);
-            let found = all[first..].iter().find(|(set, _)| set.is_found());
+            let wanted = settings::instruction_set(std::env::var_os(settings::SIMD).as_deref());
+            let mut allowed = all.iter().skip_while(|(set, _)| *set != wanted);
+            let found = allowed.find(|(set, _)| set.is_found());
             found.map_or(InstructionSet::Portable, |(set, _)| *set)
         });
         *IN_USE

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn arrays_go_in_step_as_long_as_all_last() {
-        for pool in [Pool::serial(), Pool::start(3).unwrap()] {
+        for pool in [Pool::serial(), Pool::start(3)] {
             let (mut a, mut b, mut c) = ([0u32; 10], [0u64; 7], [0u8; 50]);
             pool.chunks3((&mut a, 3), (&mut b, 3), (&mut c, 10), |i, a, b, c| {
                 assert_eq!((a.len(), b.len(), c.len()), (3, [3, 3, 1][i], 10));

@@ -8,7 +8,7 @@ pub mod pool;
 mod sync;
 mod team;
 
-pub use pool::{Pool, THREAD_NAME};
+pub use pool::Pool;
 
 /// Threads in one pool: more than any machine that this library was tried on, and few enough
 /// that a wild argument can't exhaust the process's thread limit.

@@ -177,6 +177,17 @@ impl Team {
         self.shared.wake.notify_all();
     }
 
+    /// [`Team::stop`], unless a thread holds the lock; whether it was done.
+    pub fn try_stop(&self) -> bool {
+        self.shared.stop.store(true, SeqCst);
+        let lock = self.shared.lock.try_lock();
+        if matches!(lock, Err(std::sync::TryLockError::WouldBlock)) {
+            return false;
+        }
+        self.shared.wake.notify_all();
+        true
+    }
+
     /// Makes the calling thread the owner, unless another thread is or this one is already.
     fn own(&self) -> Option<Step<'_>> {
         let owner = match self.shared.owner.try_lock() {

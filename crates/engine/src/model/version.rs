@@ -1,6 +1,6 @@
 //! Which weights something was computed from: what the key/value cache and saved states compare.
 
-use crate::model::ModelRef;
+use super::params::ModelRef;
 
 /// Equal for the same weights in the same state. Two versions that differ are of weights that
 /// differ; the other way there is a gap: where the owner of the weights does not count

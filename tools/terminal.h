@@ -1,0 +1,44 @@
+/* Text of others on a terminal: words of a model, names of files. What a terminal obeys instead of
+ * showing it is replaced by '?': control characters (C0, C1), marks that turn the direction of
+ * writing, characters that nobody sees, bytes that are not UTF-8. Files and pipes get it as it is. */
+#ifndef CLLM_TOOLS_TERMINAL_H
+#define CLLM_TOOLS_TERMINAL_H
+
+#include "common.h"
+
+/* The character at the start of `s`: its length; 0 where there is none; more than `left` where more
+ * bytes could make one. */
+size_t utf8_decode(const unsigned char *s, size_t left, uint32_t *code);
+/* Whether a terminal shows the character, where it stands; `previous` is the one before it. */
+bool may_be_shown(uint32_t code, uint32_t previous, bool lines);
+
+/* A text that comes in pieces, which may end inside of a character. All zero at its beginning. */
+typedef struct Cleaner {
+    unsigned char pending[4];
+    size_t length;
+    uint32_t previous;
+} Cleaner;
+
+/* Appends what may be shown of a piece; line ends and tabs stay if `lines`. */
+void clean_piece(Cleaner *cleaner, Text *out, const char *piece, size_t length, bool lines);
+/* Appends what is left at the end of the text. */
+void clean_end(Cleaner *cleaner, Text *out);
+/* Appends what may be shown of a whole text in one line. */
+void text_append_clean(Text *out, const char *text, size_t length);
+
+/* `text` for printing it to `stream`, as a part of a line: cleaned for a terminal. Valid for the
+ * next eight calls. */
+const char *visible(FILE *stream, const char *text);
+
+/* Text that a model generates, piece by piece, to standard output; see Output. */
+typedef struct Shown {
+    Output *output;
+    bool terminal;
+    Cleaner cleaner;
+} Shown;
+
+Shown show_on(Output *output);
+bool show_piece(Shown *shown, const char *piece, size_t length);
+bool show_end(Shown *shown);
+
+#endif
