@@ -9,7 +9,7 @@ TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
 # The tools find the library beside them; LD_LIBRARY_PATH goes first.
 TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
 TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
-               tools/cllm_tokenize tools/cllm_vocab_build
+               tools/cllm_tokenize tools/cllm_vocab_build tools/cllm_info
 
 # install and uninstall
 include packaging/install.mk
@@ -39,6 +39,7 @@ libcrystalline.so libalgorithms.so: Makefile
 	@echo 'INPUT(-lcllm)' > $@
 
 tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
+tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
 tools/%: tools/%.c tools/common.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1

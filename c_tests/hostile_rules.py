@@ -12,7 +12,7 @@ NUMBERS = {
     "threads": 1, "size": 16, "n": 4, "m": 4, "p": 4, "shuffle": 0, "drop_last": 0,
     "num_gradients": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
-    "learning_rate": 0.01,
+    "learning_rate": 0.01, "length": 4,
 }
 NUMBERS_OF = {
     ("cllm_embedding_backward", "batch_size"): 4,
@@ -31,6 +31,7 @@ NUMBERS_OF = {
 SIZES = {
     "dim", "seq_len", "num_tokens", "size", "n", "m", "p", "vocab_size", "batch_size",
     "num_points", "num_gradients", "embedding_dim", "seq_length", "num_decay_steps",
+    "length",
 }
 # ... except where the function does not read or write that much.
 NOT_SIZES = {
@@ -75,7 +76,7 @@ EMPTY_IS_FINE = {
     ("simd_matrix_multiply", "n"), ("simd_matrix_multiply_transposed", "n"),
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
-    ("cllm_tokenizer_decode", "num_tokens"),
+    ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
 }
 
 # Numbers with which a function does nothing, without an error.
@@ -124,7 +125,8 @@ FILES = {
     "cllm_describe_file": "model.cllm",
     "cllm_write_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
     "cllm_save_vocab": "out.txt", "cllm_load_vocab": "vocab.txt",
-    "cllm_model_load_vocab": "vocab.txt", "cllm_data_loader_load_file": "text.txt",
+    "cllm_model_load_vocab": "vocab.txt", "cllm_read_vocab": "vocab.txt",
+    "cllm_data_loader_load_file": "text.txt",
     "cllm_data_loader_load_directory": "texts", "cllm_token_dataset_save": "out.bin",
     "cllm_token_dataset_load": "dataset.bin", "cllm_load_training_data": "text.txt",
     "cllm_save_checkpoint": "out.ckpt", "cllm_load_checkpoint": "training.ckpt",

@@ -358,7 +358,7 @@ find_tools() {
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
         sources=("tools/$tool.c" tools/common.c tools/terminal.c)
         [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
-        [ "$tool" = cllm_inference ] && sources+=(tools/inference_session.c)
+        if [ "$tool" = cllm_inference ]; then sources+=(tools/inference_session.c); else sources+=(tools/vocabulary.c); fi
         "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
             -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || return
     done

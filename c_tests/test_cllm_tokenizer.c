@@ -239,10 +239,16 @@ static void odd_slots_round_trip(void) {
     cllm_free_tokenizer(t);
 }
 
-static void load_takes_any_file(void) {
+static void load_takes_any_word(void) {
     CLLMTokenizer *t = cllm_create_tokenizer(8);
-    /* The last TAB separates; counts that are no count are 0 or the largest. */
-    const char text[] = "a\tb\t3\nno tab\n\nneg\t-4\r\nbig\t99999999999\nfull\t1\n";
+    /* DEFECT: lines without a TAB were left out, and all ids behind them moved. */
+    const char *const bad[] = {"a\t3\nno tab\nb\t1\n", "a\t3\n\nb\t1\n", "a\tx\n"};
+    for (int i = 0; i < 3; i++) {
+        put(bad[i], strlen(bad[i]));
+        CHECK(cllm_load_vocab(t, path) == 0 && t->vocab_size == 5);
+    }
+    /* The last TAB separates; counts out of range are 0 or the largest. */
+    const char text[] = "a\tb\t3\nneg\t-4\r\nbig\t99999999999\nfull\t1\n";
     put(text, sizeof text - 1);
     CHECK(cllm_load_vocab(t, path) == 1); /* Full: recorded, still 1. */
     CHECK(t->vocab_size == 8);
@@ -395,7 +401,7 @@ int main(void) {
     RUN(build_takes_words_as_they_come);
     RUN(save_and_load_keep_ids);
     RUN(odd_slots_round_trip);
-    RUN(load_takes_any_file);
+    RUN(load_takes_any_word);
     RUN(files_that_do_not_work);
     RUN(edits_of_the_program_are_noticed);
     RUN(tokenizer_of_the_program);

@@ -62,7 +62,7 @@ small=(--embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4)
 
 # ---- train_model: what is refused ----
 run "help" 0 train_model --help
-for option in vocab-size embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
+for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
     threads checkpoint-dir warmup schedule weight-decay clip seed val-fraction resume max-steps \
     save-every sample quiet help; do
     name="help names --$option"
@@ -194,6 +194,52 @@ if [ -w /dev/full ]; then
     check complains "standard output"
 fi
 
+# ---- train_model: texts and vocabularies ----
+tiny=(--epochs 1 --max-steps 2 "${small[@]}")
+sixty='BEGIN { for (i = 0; i < 60; i++) printf "The cat sat on the mat%s", i % 2 ? "\r\n" : " " }'
+awk "$sixty" > dress_bytes
+{ printf '\xef\xbb\xbf'; cat dress_bytes; } > dress_mark
+if command -v iconv > /dev/null; then
+    { printf '\xff\xfe'; iconv -f UTF-8 -t UTF-16LE dress_bytes; } > dress_16
+    iconv -f UTF-8 -t UTF-16BE dress_bytes > dress_16_bare
+    iconv -f UTF-8 -t UTF-32LE dress_bytes > dress_32_bare
+fi
+for dress in dress_bytes dress_mark dress_16 dress_16_bare dress_32_bare; do
+    [ -e "$dress" ] || continue
+    run "$dress" 0 train_model "$dress" "${tiny[@]}" --checkpoint-dir "in_$dress" --quiet
+    check cmp -s in_dress_bytes/vocab.txt "in_$dress/vocab.txt"
+    check cmp -s in_dress_bytes/dataset.bin "in_$dress/dataset.bin"
+    run "$dress in a prompt" 0 cllm_tokenize -v in_dress_bytes/vocab.txt -f "$dress"
+    check test "$(cut -d ' ' -f 1-6 stdout)" = "5 6 7 8 5 9"
+    run "$dress in a vocabulary" 0 cllm_vocab_build "$dress" -o v
+    check cmp -s in_dress_bytes/vocab.txt v
+done
+head -c 3000 /dev/zero > dress_none
+run "no text" 1 train_model dress_none "${tiny[@]}" --checkpoint-dir never --quiet
+check complains "is no text"
+check absent never
+
+{ cat text; echo "once never rarely"; } > rare
+run "words seen once" 0 train_model rare "${tiny[@]}" --val-fraction 0.02 --checkpoint-dir rare_all
+held=$(sed -n 's/.*of the held-out ones \([0-9.]*\)%$/\1/p' stdout)
+check test "$held" = 10.00
+run "words seen once in the text" 0 train_model rare "${tiny[@]}" --checkpoint-dir rare_all
+check says "^  3 entries were seen once; --min-freq 2"
+run "--min-freq" 0 train_model rare "${tiny[@]}" --min-freq 2 --checkpoint-dir rare_less
+check test "$(grep -c -E '^(once|never|rarely)\b' rare_less/vocab.txt)" -eq 0
+check test "$(wc -l < rare_less/vocab.txt)" -eq $(($(wc -l < rare_all/vocab.txt) - 3))
+run "nothing left" 1 train_model rare "${tiny[@]}" --min-freq 10000 --checkpoint-dir never
+check absent never
+run "--vocab" 0 train_model rare "${tiny[@]}" --vocab rare_less/vocab.txt --checkpoint-dir given --quiet
+check cmp -s rare_less/vocab.txt given/vocab.txt
+check same_model rare_less/final_model.cllm given/final_model.cllm
+name="--vocab from a pipe"
+"${wrapper[@]}" "$tools/train_model" rare "${tiny[@]}" --vocab - --checkpoint-dir piped --quiet \
+    < <(cat rare_less/vocab.txt) > stdout 2> stderr
+check same_model rare_less/final_model.cllm piped/final_model.cllm
+run "--vocab and --vocab-size" 2 train_model rare --vocab v --vocab-size 9
+check complains "--vocab"
+
 # ---- train_model: going on where a run stood ----
 long=("${small[@]}" --epochs 3 --learning-rate 0.01 --threads 2 --quiet)
 run "whole run" 0 train_model text "${long[@]}" --checkpoint-dir whole
@@ -299,11 +345,17 @@ model=a/b/final_model.cllm
 run "generation" 0 cllm_inference $model -p "w1 w4" -n 12 -s 3
 cp stdout first
 check says "^w1 w4 w[0-9]+"
-check test "$(words stdout)" -le 14
-check test "$(words stdout)" -ge 3
+check test "$(words stdout)" -eq 14 # special words are not drawn
 check quiet_errors
 name="every word is one of the vocabulary's"
 check test -z "$(tr -s ' \n' '\n\n' < stdout | sed '/^$/d' | sort -u | comm -23 - <(cut -f 1 a/b/vocab.txt | sort))"
+run "a thousand words" 0 cllm_inference $model -p "w1 w4" -n 1000 -s 3
+check test "$(words stdout)" -eq 1002
+check quiet_errors
+run "unknown words" 0 cllm_inference $model -p "w1 Zeitgeist W4 <EOS>" -n 3 -s 3
+check complains "does not know 2 of 4 words: Zeitgeist, <EOS>"
+run "many unknown words" 0 cllm_inference $model -p "a b c d e f w1" -n 3 -s 3
+check complains "does not know 6 of 7 words: a, b, c, d, e, ..."
 run "same seed" 0 cllm_inference $model -p "w1 w4" -n 12 -s 3 --threads 2
 check cmp -s stdout first
 run "long options" 0 cllm_inference $model a/b/vocab.txt --prompt "w1 w4" --tokens 12 --seed 3 \
@@ -379,6 +431,11 @@ check complains "a/b/vocab.txt"
 run "v1 model alone" 0 cllm_inference v1.cllm -p "w1 w4" -n 8 -s 3
 check complains "warning"
 check says "^w1 w4 token_[0-9]+"
+name="VOCAB from standard input"
+"${wrapper[@]}" "$tools/cllm_inference" v1.cllm - -p "w1 w4" -n 8 -s 3 < a/b/vocab.txt > stdout 2> stderr
+check says "^w1 w4 w[0-9]+"
+run "VOCAB and prompt from standard input" 2 cllm_inference v1.cllm -
+check complains "standard input"
 run "VOCAB of another size" 1 cllm_inference v1.cllm <(awk 'BEGIN { for (i = 0; i < 999; i++) print "x" i "\t1" }') -p x1
 
 # ---- cllm_tokenize ----
@@ -396,6 +453,35 @@ check test "$(tr -s ' \n' '  ' < stdout)" = "$(tr -s ' \n' '  ' < text)"
 name="stdin"
 printf 'one two one' | "${wrapper[@]}" "$tools/cllm_tokenize" > stdout 2> stderr
 check test "$(cat stdout)" = "5 6 5"
+run "the vocabulary is a pipe" 0 cllm_tokenize -v <(cat $vocab) w1 w4
+check test "$(cat stdout)" = "$(id w1) $(id w4)"
+name="the vocabulary is standard input"
+"${wrapper[@]}" "$tools/cllm_tokenize" -v - w1 w4 < <(cat $vocab) > stdout 2> stderr
+check test "$(cat stdout)" = "$(id w1) $(id w4)"
+run "both are standard input" 2 cllm_tokenize -v -
+check complains "standard input"
+{ printf '\xef\xbb\xbf'; sed 's/$/\r/' $vocab; } > edited
+run "a vocabulary of a Windows editor" 0 cllm_tokenize -v edited w1 w4
+check test "$(cat stdout)" = "$(id w1) $(id w4)"
+sed '9s/\t.*//' $vocab > edited
+run "a line without a TAB" 1 cllm_tokenize -v edited w1
+check complains "line 9 has no TAB"
+sed '9s/.*//' $vocab > edited
+run "an empty line" 1 cllm_tokenize -v edited w1
+check complains "line 9 is empty"
+sed '9p' $vocab > edited
+run "a line twice" 1 cllm_tokenize -v edited w1
+check complains "line 10 repeats"
+sed '2d' $vocab > edited
+run "a special word is missing" 1 cllm_tokenize -v edited w1
+check complains "<UNK>"
+name="white space of all kinds"
+printf 'page\fchapter\vtwo\r\npage' | "${wrapper[@]}" "$tools/cllm_tokenize" > stdout 2> stderr
+check test "$(cat stdout)" = "5 6 7 5"
+if $native; then # under valgrind a gigabyte takes minutes
+    run "a text that never ends" 1 cllm_tokenize -f /dev/zero
+    check complains "more than"
+fi
 run "statistics" 0 cllm_tokenize -s "a b a c a"
 check says "^Words +5$"
 check says "^Distinct known words +3$"
@@ -459,6 +545,15 @@ run "files" 0 cllm_vocab_build tree/sub/2.md tree/1.txt -r -o v
 check test "$(tail -n +6 v | cut -f 1 | tr '\n' ' ')" = "pear apple fig plum "
 run "the same as the tokenizer's" 0 cllm_tokenize -v v fig
 check test "$(cat stdout)" = "7"
+name="standard input"
+printf 'pear apple pear' | "${wrapper[@]}" "$tools/cllm_vocab_build" - -o v > stdout 2> stderr
+check test "$(tail -n +6 v | tr '\t\n' '= ')" = "pear=2 apple=1 "
+if $native; then # more words than a vocabulary has room for at first: counting begins again
+    awk 'BEGIN { for (i = 0; i < 1100000; i++) printf "%x\n", i; print "ff" }' > many
+    run "a million words" 0 cllm_vocab_build many -o v
+    check test "$(wc -l < v)" -eq 1100005
+    check test "$(awk -F '\t' '$1 == "ff" { print $2 }' v)" -eq 2
+fi
 run "no path" 2 cllm_vocab_build
 check complains "PATH"
 run "missing path" 1 cllm_vocab_build nowhere -o never

@@ -229,6 +229,8 @@ public:
     void top_k(int value) { cllm_set_top_k(get(), value); }
     void top_p(float value) { cllm_set_top_p(get(), value); }
     void min_p(float value) { detail::check(cllm_set_min_p(get(), value)); }
+    /** Whether special words and slots without a word may be drawn; they may not by default. */
+    void allow_special(bool on = true) { detail::check(cllm_set_allow_special(get(), on)); }
     void repetition_penalty(float value) {
         detail::check(cllm_set_repetition_penalty(get(), value));
     }

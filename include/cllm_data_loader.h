@@ -53,8 +53,9 @@ typedef struct CLLMDataLoader {
      */
     int max_token_length;
     /**
-     * Not 0: ASCII letters of documents become lower-case. 1 in a new loader. This and the next
-     * two fields may be set by the program before documents are added.
+     * Not 0: ASCII letters of documents become lower-case, others (É, Ж) stay as they are. 1 in a
+     * new loader. 0: words keep their case, in the documents, the vocabulary and the dataset. This
+     * and the next two fields may be set by the program before documents are added.
      */
     int lowercase;
     /**
@@ -72,7 +73,7 @@ typedef struct CLLMDataLoader {
  */
 typedef struct TokenDataset {
     /**
-     * The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+     * The ids: a block of `malloc`'s memory, not NULL where the library made the dataset. A program
      * may lend it to a training, or take it away and set it NULL.
      */
     uint32_t *tokens;
@@ -107,42 +108,45 @@ struct CLLMDataLoader *cllm_data_loader_create(CLLMTokenizer *tokenizer);
  * @param loader  the loader; NULL is fine. A second call for the same one does nothing but record
  *                an error.
  *
- * @pre The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+ * @pre The loader was made by the library or is as CLLMDataLoader says, and is not used any more.
  */
 void cllm_data_loader_free(struct CLLMDataLoader *loader);
 
 /**
  * Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
- * space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay.
+ * space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay, but
+ * for a byte order mark at the beginning, which is dropped.
  *
  * @param loader  the loader.
  * @param text    the text; not kept.
  * @return 1; 0 if an argument is NULL or there is no memory.
  *
- * @pre The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+ * @pre The loader was made by the library or is as CLLMDataLoader says; `text` is a C string.
  */
 int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *text);
 
 /**
  * Adds a whole file as one document, whatever it contains; NUL bytes count as spaces. An empty
- * file is an empty document.
+ * file is an empty document. UTF-16 and UTF-32 become UTF-8: with a byte order mark, and without one
+ * where the file is clearly such a text.
  *
  * @param loader    the loader.
  * @param filename  the file, of at most 104857600 bytes (100 MiB).
- * @return 1; 0 if an argument is NULL, the file can't be read or is too long, or there is no
- *         memory.
+ * @return 1; 0 if an argument is NULL, the file can't be read or is too long, it is damaged UTF-16
+ *         or UTF-32 or a quarter of it are NUL bytes, or there is no memory.
  *
  * @pre As cllm_data_loader_add_document(), for `filename`.
  */
-int cllm_data_loader_load_file(struct CLLMDataLoader *loader, const char *filename);
+int cllm_data_loader_load_file(struct CLLMDataLoader *loader,
+                               const char *filename);
 
 /**
  * Adds every text file of a directory and of all directories below it, hidden ones included, one
  * document per file, in byte order of their paths.
  *
  * Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
- * dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes. A
- * file that has several names or is reached over symbolic links is loaded once.
+ * dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes, unless
+ * they are UTF-16 or UTF-32. A file that has several names or is reached over symbolic links is loaded once.
  *
  * @param loader   the loader.
  * @param dirname  the directory.
@@ -152,15 +156,20 @@ int cllm_data_loader_load_file(struct CLLMDataLoader *loader, const char *filena
  *
  * @pre As cllm_data_loader_add_document(), for `dirname`.
  */
-int cllm_data_loader_load_directory(struct CLLMDataLoader *loader, const char *dirname);
+int cllm_data_loader_load_directory(struct CLLMDataLoader *loader,
+                                    const char *dirname);
 
 /**
- * Builds the vocabulary from all documents: counts every lower-cased word and adds the new ones to
- * the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
+ * Builds the vocabulary from all documents: counts every word, lower-cased (ASCII letters only) unless
+ * `lowercase` is 0, and adds the new ones to the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
  * ones are added (of equally frequent words those that come first). Sets `total_tokens` to the
  * sum of all counts of the tokenizer.
  *
  * @param loader  the loader. After a failure (NULL, no memory) the vocabulary is as before.
+ *
+ * With `lowercase` 0 the tokenizer keeps case from now on: cllm_tokenizer_encode() then looks a word
+ * up as it is before it lower-cases it. A word that spells a special word (`<EOS>`, `<eos>`) is the
+ * ordinary word `<eos>` in any case, with an id of its own.
  *
  * Takes time in proportion to the text: milliseconds for a megabyte.
  *
@@ -169,8 +178,9 @@ int cllm_data_loader_load_directory(struct CLLMDataLoader *loader, const char *d
 void cllm_data_loader_build_vocab(struct CLLMDataLoader *loader);
 
 /**
- * The ids of all documents in order, one after the other with nothing between them. A word that
- * the tokenizer does not hold is 1 (`<UNK>`).
+ * The ids of all documents in order, one after the other with nothing between them. A word is looked
+ * up in lower case; with `lowercase` 0 as it is, then in lower case. One that the tokenizer does not
+ * hold is 1 (`<UNK>`).
  *
  * @param loader  the loader; not changed.
  * @return the dataset, to be released with cllm_token_dataset_free(), without ids if there are no

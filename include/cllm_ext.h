@@ -30,6 +30,8 @@
  * cllm_model_load_vocab, training) needs it for itself. Callbacks run on the thread of the call
  * that they belong to; that of the log, on any.
  *
+ * Preconditions (@pre): "live" is explained in cllm.h.
+ *
  * Units: losses are in nats per token, times in seconds, sizes in bytes. V is the vocabulary size
  * of the model, L its layers, d its width. Token ids are below V. Arrays are written [elements].
  */
@@ -270,7 +272,8 @@ int cllm_describe_file(const char *path,
  * @param threads     0: one for each processor.
  * @param mean_loss   nats per token; may be NULL.
  * @param perplexity  e^mean_loss; may be NULL.
- * @return 0; -1 on failure, with the outputs unchanged.
+ * @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
+ *         are left out with a warning; where there are no others, that is a failure.
  *
  * ```c
  * double perplexity;
@@ -304,9 +307,11 @@ int cllm_evaluate(CLLMModel *model,
 int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
 
 /**
- * The same from a vocab.txt (lines `token<TAB>count` in id order).
+ * The same from a vocab.txt (lines `token<TAB>count` in id order), read as by cllm_read_vocab but
+ * with or without special words.
  *
- * @return 0; -1 if the file can't be read or does not fit (nothing changed).
+ * @return 0; -1 if the file can't be read, a line is not of that form or repeats a word (the error
+ *         names it), or there are more than the model has (nothing changed).
  *
  * ```c
  * if (cllm_model_load_vocab(model, "vocab.txt") != 0)
@@ -334,7 +339,9 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
 CLLMModel *cllm_read_model_unchecked(const char *path);
 
 /**
- * Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+ * Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
+ * in a context that generated before. For that the keys and values of earlier calls are forgotten:
+ * computed one by one and in one pass they may differ in their last bits.
  *
  * @return 0, or -1.
  *
@@ -388,6 +395,25 @@ int cllm_set_min_p(CLLMInference *inference, float min_p);
 int cllm_set_greedy(CLLMInference *inference, bool greedy);
 
 /**
+ * Lets a generation draw what is no word of a text: `<PAD>`, `<UNK>`, `<BOS>`, `<MASK>`, an `<EOS>`
+ * that training never met, and slots without a word. By default it does not, in a model with words:
+ * they would not be shown, and texts would be shorter than was asked for. An `<EOS>` that training
+ * met ends a generation either way; cllm_sample_token draws from all that it is given.
+ *
+ * Whether training met it is what the model's counts say: those of the vocabulary that it got, and
+ * the training loops count the `<EOS>` of their ids. Without any counts it may have been met.
+ *
+ * @return 0, or -1.
+ *
+ * ```c
+ * cllm_set_allow_special(inference, true);   // the model's plain distribution
+ * ```
+ *
+ * @pre `inference` is NULL or live.
+ */
+int cllm_set_allow_special(CLLMInference *inference, bool allow);
+
+/**
  * Threads for this context's forward passes; a new context uses one. The text does not depend on
  * their number.
  *
@@ -419,12 +445,14 @@ int cllm_kv_cache_clear(CLLMInference *inference);
 
 /**
  * Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
- * cllm_generate. Only the continuation is handed over, special tokens are not, and no lock is
- * held meanwhile.
+ * cllm_generate, but without its bound: `max_tokens` is all that limits the text, unless it ends
+ * itself. Only the continuation is handed over, special tokens are not, and no lock is held
+ * meanwhile.
  *
  * @param prompt    at least one word.
  * @param callback  gets each piece; returns false to stop.
- * @return new tokens, the hidden and the last one included; -1 on failure.
+ * @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+ *         has begun another generation in the context.
  *
  * ```c
  * static bool show(const char *piece, size_t length, uint32_t token, void *file) {
@@ -476,7 +504,12 @@ const char *cllm_version(void);
 
 /**
  * Why the latest failed call of this thread failed: "function: what is wrong". An empty string if
- * none has failed. Valid until the thread's next failure; a call that succeeds leaves it.
+ * none has failed. Valid until the thread's next failure or cllm_clear_error.
+ *
+ * A call that succeeds leaves the text as it is, as C's `errno`. Most functions say by what they
+ * return whether they failed; for one that can't (cllm_forward returns nothing) or that may go on
+ * after an error (a vocabulary that got full), call cllm_clear_error before it: an empty string
+ * afterwards means that all went well.
  *
  * ```c
  * CLLMModel *model = cllm_read_model("missing.cllm");
@@ -484,6 +517,18 @@ const char *cllm_version(void);
  * ```
  */
 const char *cllm_last_error(void);
+
+/**
+ * Forgets the text of this thread's latest failure: cllm_last_error then gives an empty string,
+ * until a call fails.
+ *
+ * ```c
+ * cllm_clear_error();
+ * cllm_forward(inference, ids, (int)count);
+ * if (*cllm_last_error()) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ */
+void cllm_clear_error(void);
 
 /**
  * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
@@ -558,8 +603,8 @@ int cllm_plot_metrics(const char *csv_path, const char *svg_path);
 /**
  * Saves where a context stands, in memory: settings, generator, the sequence of the latest
  * generation, and the cached keys and values. A context of the same model that gets it goes on
- * exactly as this one would. Not part of it: threads, the fields `logits` and `hidden_states`,
- * and a cache that the program installed.
+ * exactly as this one would. Not part of it: threads, what cllm_set_allow_special says, the fields
+ * `logits` and `hidden_states`, and a cache that the program installed.
  *
  * @param state  receives a block of `*size` bytes, the caller's to free().
  * @param size   receives its size: about 8 L d bytes for each cached token.
@@ -583,8 +628,8 @@ int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *
  * process: the model may have been written and read in between.
  *
  * @param state  `[size]` bytes, not kept.
- * @return 0; -1 where the bytes are damaged or were saved with other weights: nothing has changed
- *         then.
+ * @return 0; -1 where the bytes are damaged, or were saved with other weights or another number of
+ *         heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_set_state(inference, state, size) != 0)
@@ -611,8 +656,8 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
 /**
  * cllm_inference_set_state from a file of cllm_inference_save_state.
  *
- * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights:
- *         nothing has changed then.
+ * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights or another
+ *         number of heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_load_state(inference, "chat.state") == 0)
@@ -621,7 +666,51 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
  *
  * @pre `inference` is NULL or live; `path` is NULL or a C string.
  */
-int cllm_inference_load_state(CLLMInference *inference, const char *path);
+int cllm_inference_load_state(CLLMInference *inference,
+                              const char *path);
+
+/**
+ * The text of some bytes that came from a file or a pipe, as the library's own functions read
+ * files: UTF-16 and UTF-32 become UTF-8 (with a byte order mark, and without one where the bytes are
+ * clearly such a text), a byte order mark is dropped, NUL bytes become spaces. Everything else stays
+ * as it is, bytes that are not UTF-8 too.
+ *
+ * @param bytes   `[length]`, at most 1 GiB.
+ * @param length  0 gives an empty text.
+ * @return a string for the caller to free(); NULL if `bytes` is NULL, they are damaged UTF-16 or
+ *         UTF-32 or a quarter of them are NUL (no text), or there is no memory.
+ *
+ * ```c
+ * char bytes[4096];
+ * char *text = cllm_decode_text(bytes, fread(bytes, 1, sizeof bytes, stdin));
+ * if (text) cllm_build_vocab(tokenizer, text);
+ * free(text);
+ * ```
+ *
+ * @pre `bytes` is NULL or holds `length` bytes.
+ */
+char *cllm_decode_text(const char *bytes,
+                       size_t length);
+
+/**
+ * Makes a tokenizer of a vocab.txt, with room for its words and no more. Ids are line numbers,
+ * counted from 0. The file is read once, so it may be a pipe. What editors leave is no part of
+ * the words, as in cllm_load_vocab.
+ *
+ * @param path  the file, of at most 1 GiB.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the file can't be read,
+ *         does not begin with the five special words, has a line that is empty, without a TAB or
+ *         count, or repeats a word, or there is no memory. The error names the line.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_read_vocab("checkpoints/vocab.txt");
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `path` is NULL or a C string.
+ */
+CLLMTokenizer *cllm_read_vocab(const char *path);
 
 /**
  * Has `callback` called after each batch of every training loop over this object.
@@ -653,7 +742,8 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * @param threads    0: one for each processor. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
  * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
- *         offset 0); -1 on failure. Stops early when the progress callback says so.
+ *         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
+ *         below the vocabulary size are left out as by cllm_train_epoch.
  *
  * ```c
  * float loss;
@@ -663,7 +753,28 @@ int cllm_set_progress_callback(CLLMTraining *training,
  *
  * @pre As cllm_train_epoch; `mean_loss` is NULL or writable.
  */
-int cllm_train_steps(CLLMTraining *training, int steps, int threads, float *mean_loss);
+int cllm_train_steps(CLLMTraining *training,
+                     int steps,
+                     int threads,
+                     float *mean_loss);
+
+/**
+ * Whether this object trains on what its checkpoint was trained on: the same tokens in the same
+ * order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+ * the first call that trains warns of it.
+ *
+ * @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
+ * @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one
+ *         that does not say it, or there are no tokens.
+ *
+ * ```c
+ * if (cllm_checkpoint_same_data(training) == 0)
+ *     fputs("this is another text than that of the checkpoint\n", stderr);
+ * ```
+ *
+ * @pre `training` is NULL or live, its `tokens` hold `num_tokens` ids.
+ */
+int cllm_checkpoint_same_data(CLLMTraining *training);
 
 /**
  * How many updates were left out because a gradient was NaN or infinite. Such an update changes

@@ -436,8 +436,9 @@ void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tok
 
 /**
  * Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
- * min-p leave, and draws a token from them. With temperature <= 0 or top_k 1 the likeliest token
- * (the lowest id of equals) is taken and the array becomes one-hot. Logits that give no distribution
+ * min-p leave, and draws a token from them: any of them, special words too (see
+ * cllm_set_allow_special). With temperature <= 0 or top_k 1 the likeliest token (the lowest id of
+ * equals) is taken and the array becomes one-hot. Logits that give no distribution
  * (a NaN among them): all tokens are alike.
  *
  * @param logits `[V]`.
@@ -445,8 +446,7 @@ void cllm_forward(struct CLLMInference *inference, uint32_t *tokens, int num_tok
  *
  * @pre `inference` is NULL or live; `logits` is NULL or holds V floats.
  */
-int cllm_sample_token(struct CLLMInference *inference,
-                      float *logits);
+int cllm_sample_token(struct CLLMInference *inference, float *logits);
 
 /**
  * One draw among the k most probable tokens (ties: the lower id first).
@@ -486,10 +486,12 @@ uint32_t cllm_sample_top_p(float *probs, int vocab_size, float p);
  *         that says so), or a failing forward pass.
  *
  * Adds up to `max_tokens` tokens, chosen as in cllm_sample_token with the temperature clamped to
- * [0.1, 2.0] and the repetition penalty applied to all tokens of the sequence. Ends early at an
- * `<EOS>` token of a model with words (it is not counted), or when the sequence has reached the
- * larger of 512 and the model's context (with a warning). A sequence beyond the model's positions
- * goes on over its last part.
+ * [0.1, 2.0] and the repetition penalty applied to all tokens of the sequence. Of a model with words
+ * the special words are left out, unless cllm_set_allow_special lets them in; so is an `<EOS>` that
+ * training never met (as the model's counts say, if it has any). Ends early at any other `<EOS>` (it
+ * is not counted), or when the sequence has reached the larger of 512 and the model's context (with
+ * a warning; cllm_generate_stream has no such bound). A sequence beyond the model's positions goes on
+ * over its last part.
  *
  * @pre `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
  * `max_output_length` bytes.
@@ -873,10 +875,13 @@ void cllm_generate_symmetry_attention_mask(int *symmetry_groups,
                                            float *mask);
 
 /**
- * The ids of a text's words, one id per word. Words are separated by space, tab and line feed.
+ * The ids of a text's words, one id per word. Words are separated by white space: space, tab, line
+ * feed, vertical tab, form feed, carriage return. A byte order mark at the beginning is dropped.
  *
- * A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). One
- * that the model does not hold is the id of the slot that spells `<UNK>` (in any letter case).
+ * A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). A text is
+ * text: one that spells a special word (`<EOS>`, `<eos>`) is looked up in lower case only, and is
+ * never the special word, but an ordinary one that happens to be spelled so. A word that the model
+ * does not hold is the id of the slot that spells `<UNK>` (in any letter case).
  * Without such a slot it is h mod vocab_size, where h starts at 0 and becomes 31 h + byte for each
  * (signed) byte, modulo 2^32. Words over 63 bytes also match their cut form. A model without
  * `tokens` gives one id per byte, the (signed) byte as a 64-bit number mod vocab_size, and a
@@ -901,9 +906,9 @@ int cllm_tokenize(struct CLLMInference *inference,
                   int max_tokens);
 
 /**
- * The words of ids, joined by single spaces. Left out are ids out of range, and the words `<PAD>`,
- * `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>` and `<UNK_digits>` in any letter case; other words in angle
- * brackets are shown. The text ends before the first word that does not fit (recorded as an
+ * The words of ids, joined by single spaces. Left out are ids out of range, the special words (the
+ * first entry that spells `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>` or `<MASK>`, in any letter case) and
+ * `<UNK_digits>`; other words in angle brackets are shown. The text ends before the first word that does not fit (recorded as an
  * error). A model without `tokens` gives one character, id mod 128, per id, and a warning.
  *
  * @param inference   the context.

@@ -181,17 +181,19 @@ void step_lr_scheduler(struct LRScheduler *scheduler, CLLMTraining *training);
 /**
  * Reads a text file for evaluation. Its words become ids when it is evaluated, by the rule of
  * cllm_load_training_data for the model in use, so that one set serves models of different
- * vocabularies.
+ * vocabularies. They are the ids that the data loader gives the words of the same file.
  *
  * @param filepath   a text file, at most 100 MiB.
  * @param batch_size sequences of a batch, 1 or more.
  * @param seq_len    tokens of a sequence, 1 or more.
- * @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
- *         directory, a size is not positive, or there is no memory.
+ * @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable, no text
+ *         or a directory, a size is not positive, or there is no memory.
  *
  * @pre `filepath` is NULL or a C string.
  */
-struct ValidationSet *create_validation_set(const char *filepath, int batch_size, int seq_len);
+struct ValidationSet *create_validation_set(const char *filepath,
+                                            int batch_size,
+                                            int seq_len);
 
 /**
  * Frees a validation set.

@@ -57,7 +57,7 @@ struct CLLMTokenizer *cllm_create_tokenizer(uint32_t max_vocab_size);
  * @param tokenizer  the tokenizer; NULL is fine. A second call for the same one does nothing but
  *                   record an error.
  *
- * @pre The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+ * @pre The tokenizer was made by the library or is as CLLMTokenizer says, and is not used any more.
  */
 void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
 
@@ -72,7 +72,7 @@ void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
  * Costs the same for any size of the vocabulary; a word that it does not hold is searched for
  * among all words, since the program may have put it there.
  *
- * @pre The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+ * @pre The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
  */
 uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
 
@@ -89,15 +89,18 @@ uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
 uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer, const char *token);
 
 /**
- * The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
- * and lower-cased (ASCII letters only) before they are looked up.
+ * The ids of a text's words. Words are separated by white space (space, tab, line feed, vertical
+ * tab, form feed, carriage return) and lower-cased (ASCII letters only) before they are looked up;
+ * in a vocabulary that keeps case (see cllm_data_loader_build_vocab() and cllm_load_vocab()) they are
+ * looked up as they are first. A byte order mark at the beginning of the text is dropped.
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        the text.
  * @param num_tokens  receives the number of ids; 0 after a failure.
  * @return the ids, a block for the caller to free(), not NULL even for a text without words;
  *         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
- *         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
+ *         hold is 1 (`<UNK>`). A text is text: `<EOS>` in it is the ordinary word `<eos>`, never the
+ *         special word of id 3.
  *
  * @pre As cllm_find_token(), for `text`; `num_tokens` points to a number.
  */
@@ -123,8 +126,8 @@ char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer,
 
 /**
  * Adds the words of a text: each occurrence is counted, new words get ids in order of appearance
- * until the vocabulary is full. Words are separated by space, tab, line feed and carriage
- * return, and lower-cased (ASCII letters only).
+ * until the vocabulary is full. Words are separated as by cllm_tokenizer_encode() and lower-cased
+ * (ASCII letters only).
  *
  * @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
  * @param text       the text.
@@ -149,18 +152,26 @@ int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
 
 /**
  * Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
- * their counts. Into a new tokenizer this reproduces the saved ids exactly, also where a word
- * occurs twice. The last TAB of a line separates; lines without one are left out with a warning.
+ * their counts. Into a new tokenizer this reproduces the saved ids exactly: ids are line numbers,
+ * counted from 0. The last TAB of a line separates. A byte order mark, UTF-16, CR LF and empty lines
+ * at the end, which editors leave, are no part of the words.
  *
  * @param tokenizer  the vocabulary; what it holds stays, with new counts for the words that the
- *                   file has as well.
+ *                   file has as well. It keeps case from now on if a word of the file has capitals
+ *                   (ASCII) that is none of the special words.
  * @param filename   the file, of at most 1 GiB; lines may have any length.
  * @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
- *         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
+ *         an error); 0 with nothing changed if an argument is NULL, the file can't be read, or a line
+ *         would move the ids of others: one that is empty or without a TAB or count, or holds a NUL
+ *         byte or a special word at another place than its own. The error names the line.
+ *
+ * A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a
+ * file without the special words follow those of the tokenizer (a warning where it is new).
  *
  * @pre As cllm_find_token(), for `filename`.
  */
-int cllm_load_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
+int cllm_load_vocab(struct CLLMTokenizer *tokenizer,
+                    const char *filename);
 
 /**
  * The number of words.

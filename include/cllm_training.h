@@ -403,12 +403,12 @@ int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
 /**
  * Appends the tokens of a text file to `training->tokens`.
  *
- * With a vocabulary (`model->tokens`): words between spaces, newlines, tabs and carriage returns;
- * a word's id is that of the first token with this string, otherwise a hash of its bytes modulo
- * the vocabulary size. Without one: a token per byte except line ends, byte modulo V.
+ * With a vocabulary (`model->tokens`): the ids of its words as by cllm_tokenize, except that in a
+ * vocabulary without `<UNK>` the hash takes bytes as unsigned. Without one: a token per byte except
+ * line ends, byte modulo V. The encoding is found as by cllm_data_loader_load_file.
  *
- * @return tokens appended, 0 or more; -1 for NULL, an unreadable file, one above 100 MiB, or no
- *         memory (nothing changed).
+ * @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one
+ *         above 100 MiB, or no memory (nothing changed).
  *
  * Afterwards `total_batches` = num_tokens/(B*S), rounded down (0 where B*S is not positive).
  * `tokens` may move; a block that the program set is copied, not freed. The block that the
@@ -672,7 +672,11 @@ int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32
  * same result bit for bit.
  *
  * @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
- *         batch fits or on failure.
+ *         batch fits or on failure, which it is if no id could be learnt.
+ *
+ * Ids that are not below the vocabulary size are left out: as targets they do not count, as input
+ * they are positions without a token. A warning says how many there are and names the first; where
+ * there are no others, nothing is trained and that is an error.
  *
  * Afterwards `current_step` has grown by the number of batches and `current_epoch` by 1,
  * `current_loss` is that of the last batch, `best_loss` the smallest so far,

@@ -21,7 +21,8 @@ static const char help[] =
     "Usage: cllm_inference MODEL [VOCAB] [options]\n"
     "Continues a text with a trained model, word by word. Without a prompt, on a\n"
     "terminal, it continues each line that you type; /help lists the commands there.\n"
-    "VOCAB (vocab.txt) gives the words to a MODEL file that carries none.\n"
+    "VOCAB (vocab.txt, - is standard input) gives the words to a MODEL file that\n"
+    "carries none.\n"
     "\n"
     "Text:\n"
     "  -p, --prompt TEXT       text to continue, - reads it from standard input (what\n"
@@ -107,6 +108,10 @@ static Options parse_options(int argc, char **argv) {
     if (optind < argc) {
         fail_usage("only MODEL and VOCAB, but also '%s'", argv[optind]);
     }
+    if (o.vocabulary && strcmp(o.vocabulary, "-") == 0 &&
+        (!o.prompt || strcmp(o.prompt, "-") == 0)) {
+        fail_usage("standard input can't be both the vocabulary and the prompt");
+    }
     if (!temperature_is_valid(o.temperature)) {
         fail_usage("--temperature: %g is not 0 or between 0.1 and 2", o.temperature);
     }
@@ -117,7 +122,7 @@ static Options parse_options(int argc, char **argv) {
 static CLLMModel *load_model(const Options *options) {
     require_readable(options->model);
     if (options->vocabulary) {
-        require_readable(options->vocabulary);
+        require_readable(input_name(options->vocabulary));
     }
     CLLMModel *model = cllm_read_model(options->model);
     if (!model) {
@@ -126,7 +131,7 @@ static CLLMModel *load_model(const Options *options) {
     const char *words = "carried by the model";
     if (!has_token_strings(model)) {
         words = options->vocabulary;
-        if (words && cllm_model_load_vocab(model, words) != 0) {
+        if (words && cllm_model_load_vocab(model, input_name(words)) != 0) {
             fail("can't use the vocabulary '%s': %s", words, library_error());
         }
         if (!words) {
@@ -178,7 +183,7 @@ static char *find_prompt(const Options *options, const CLLMModel *model) {
         return most_frequent_word(model);
     }
     Text text = read_input("-");
-    while (text.length > 0 && strchr(" \t\r\n", text.bytes[text.length - 1])) {
+    while (text.length > 0 && strchr(" \t\n\v\f\r", text.bytes[text.length - 1])) {
         text.bytes[--text.length] = '\0';
     }
     if (text.length == 0 && !options->prompt) {
@@ -233,6 +238,7 @@ static void continue_prompt(const Options *options, CLLMInference *inference) {
     if (!next_word(&cursor, &word, &length)) {
         fail("the prompt has no words");
     }
+    warn_of_unknown_words(inference, prompt);
     Generation generation = {0};
     generation.shown = show_on(&generation.output);
     int generated = 0;

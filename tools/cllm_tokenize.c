@@ -1,5 +1,5 @@
 /* cllm_tokenize: words to ids, ids to words, statistics. See --help. */
-#include "common.h"
+#include "vocabulary.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -8,7 +8,7 @@
 
 #include "cllm_ext.h"
 
-enum { TOP_WORDS = 10, UNKNOWN = 1, FIRST_WORD = 5 };
+enum { TOP_WORDS = 10 };
 
 static const char help[] =
     "Usage: cllm_tokenize [options] [TEXT...]\n"
@@ -18,7 +18,8 @@ static const char help[] =
     "Input and output:\n"
     "  -f, --file FILE    read FILE, - is standard input (standard input)\n"
     "  -o, --output FILE  write to FILE, - is standard output (standard output)\n"
-    "  -v, --vocab VOCAB  vocabulary file (made from the text itself)\n"
+    "  -v, --vocab VOCAB  vocabulary file, - is standard input (made from the text\n"
+    "                     itself)\n"
     "What to do:\n"
     "  -d, --decode       the input is ids, the output words; needs -v\n"
     "  -s, --statistics   print statistics of the text instead of its ids\n"
@@ -70,6 +71,10 @@ static Options parse_options(int argc, char **argv) {
     if (o.decode && o.statistics) {
         fail_usage("-d and -s exclude each other");
     }
+    const char *input = o.input ? o.input : optind < argc ? "" : "-";
+    if (o.vocabulary && strcmp(o.vocabulary, "-") == 0 && strcmp(input, "-") == 0) {
+        fail_usage("standard input can't be both the vocabulary and the text");
+    }
     if (o.input && optind < argc) {
         fail_usage("either -f or TEXT, but there is '%s'", argv[optind]);
     }
@@ -86,20 +91,6 @@ static Text find_text(const Options *options, int argc, char **argv) {
         text_append_string(&text, argv[i]);
     }
     return text;
-}
-
-/* With room for every word of the text. */
-static CLLMTokenizer *vocabulary_of(const Text *text) {
-    size_t most = text->length / 2 + 1 + FIRST_WORD;
-    if (most > UINT32_MAX) {
-        fail("the text is too long to make a vocabulary of it");
-    }
-    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)most);
-    if (!tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
-    cllm_build_vocab(tokenizer, text->bytes);
-    return tokenizer;
 }
 
 static Ids encode(CLLMTokenizer *tokenizer, const Text *text) {
@@ -217,21 +208,9 @@ static Statistics measure(const CLLMTokenizer *tokenizer, const Text *text, cons
     }
     s.unknown = s.counts[UNKNOWN];
     for (uint32_t id = FIRST_WORD; id < tokenizer->vocab_size; id++) {
-        if (s.counts[id] == 0) {
-            continue;
-        }
-        s.distinct++;
-        int place = s.num_top;
-        while (place > 0 && s.counts[id] > s.counts[s.top[place - 1]]) {
-            place--;
-        }
-        if (place < TOP_WORDS) {
-            s.num_top += s.num_top < TOP_WORDS;
-            memmove(s.top + place + 1, s.top + place,
-                    sizeof *s.top * (size_t)(s.num_top - place - 1));
-            s.top[place] = id;
-        }
+        s.distinct += s.counts[id] > 0;
     }
+    s.num_top = top_words(s.counts, tokenizer->vocab_size, s.top, TOP_WORDS);
     return s;
 }
 
@@ -282,7 +261,7 @@ int main(int argc, char **argv) {
     Text out = {0};
     Ids ids;
     if (!tokenizer) {
-        tokenizer = vocabulary_of(&text);
+        tokenizer = all_words(&text.bytes, 1);
     }
     if (options.decode) {
         ids = parse_ids(&text, tokenizer);

@@ -1,6 +1,6 @@
 /* cllm_vocab_build: a vocabulary file from text files and folders. See --help. */
-#include "common.h"
 #include "terminal.h"
+#include "vocabulary.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -13,13 +13,13 @@
 #include "cllm_data_loader.h"
 #include "cllm_ext.h"
 
-enum { FIRST_WORD = 5, TOP_WORDS = 10 };
+enum { TOP_WORDS = 10 };
 
 static const char help[] =
     "Usage: cllm_vocab_build [options] PATH...\n"
     "Makes a vocabulary of the words of text files. A folder is read with its\n"
-    "subfolders, without hidden and binary files. Ids follow the order in which words\n"
-    "appear.\n"
+    "subfolders, without hidden and binary files; - is standard input. Ids follow the\n"
+    "order in which words appear.\n"
     "\n"
     "Files:\n"
     "  -o, --output FILE   vocabulary file to write (vocab.txt)\n"
@@ -50,11 +50,6 @@ typedef struct Paths {
     char **values;
     size_t count, capacity;
 } Paths;
-
-/* One word of the text; `id` is its place in the order of appearance. */
-typedef struct Word {
-    uint32_t id, count;
-} Word;
 
 /* nftw() hands its callback no context. */
 static Paths found;
@@ -147,7 +142,9 @@ static bool looks_binary(const char *path) {
     }
     size_t got = fread(start, 1, sizeof start, file);
     fclose(file);
-    return memchr(start, '\0', got) != NULL;
+    bool utf16 = got > 1 && (memcmp(start, "\xFF\xFE", 2) == 0 || memcmp(start, "\xFE\xFF", 2) == 0);
+    bool utf32 = got > 3 && memcmp(start, "\0\0\xFE\xFF", 4) == 0;
+    return memchr(start, '\0', got) != NULL && !utf16 && !utf32;
 }
 
 static int visit(const char *path, const struct stat *status, int kind, struct FTW *place) {
@@ -172,6 +169,10 @@ static int compare_paths(const void *a, const void *b) {
 }
 
 static void find_files(const char *path) {
+    if (strcmp(path, "-") == 0) {
+        add_path(path);
+        return;
+    }
     require_readable(path);
     if (!is_directory(path)) {
         add_path(path);
@@ -194,8 +195,15 @@ static CLLMDataLoader *load_files(CLLMTokenizer *tokenizer) {
         fail("can't create a data loader: %s", library_error());
     }
     for (size_t i = 0; i < found.count; i++) {
-        if (!cllm_data_loader_load_file(loader, found.values[i])) {
-            fail("can't read '%s': %s", found.values[i], library_error());
+        const char *path = found.values[i];
+        if (strcmp(path, "-") == 0) {
+            Text text = read_input(path);
+            if (!cllm_data_loader_add_document(loader, text.bytes)) {
+                fail("can't take standard input: %s", library_error());
+            }
+            text_free(&text);
+        } else if (!cllm_data_loader_load_file(loader, path)) {
+            fail("can't read '%s': %s", path, library_error());
         }
     }
     return loader;
@@ -203,90 +211,28 @@ static CLLMDataLoader *load_files(CLLMTokenizer *tokenizer) {
 
 /* ---- Words ---- */
 
-static CLLMTokenizer *create_tokenizer(size_t entries) {
-    CLLMTokenizer *tokenizer =
-        entries <= UINT32_MAX ? cllm_create_tokenizer((uint32_t)entries) : NULL;
-    if (!tokenizer) {
-        fail("can't create a vocabulary of %zu entries: %s", entries, library_error());
-    }
-    return tokenizer;
-}
-
-/* Every word of the documents. */
-static CLLMTokenizer *count_all_words(const CLLMDataLoader *loader) {
-    size_t most = loader->total_chars / 2 + loader->num_documents; /* one letter, one space each */
-    CLLMTokenizer *all = create_tokenizer(most + FIRST_WORD);
-    for (size_t i = 0; i < loader->num_documents; i++) {
-        cllm_build_vocab(all, loader->documents[i]);
-    }
-    return all;
-}
-
-static int by_frequency(const void *a, const void *b) {
-    const Word *x = a, *y = b;
-    if (x->count != y->count) {
-        return x->count < y->count ? 1 : -1;
-    }
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int by_id(const void *a, const void *b) {
-    const Word *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* The words within the limits, most frequent first. */
-static Word *select_words(const CLLMTokenizer *all, size_t *count) {
-    Word *words = checked_alloc(all->vocab_size, sizeof *words);
-    *count = 0;
-    for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
-        uint32_t frequency = all->token_counts[id];
-        if (frequency >= options.min_frequency && frequency <= options.max_frequency) {
-            words[(*count)++] = (Word){id, frequency};
-        }
-    }
-    qsort(words, *count, sizeof *words, by_frequency);
-    if (*count > options.max_size - FIRST_WORD) {
-        *count = options.max_size - FIRST_WORD;
-    }
-    return words;
-}
-
-static CLLMTokenizer *make_vocabulary(const CLLMTokenizer *all, const Word *words, size_t count) {
-    Word *ordered = checked_alloc(count, sizeof *ordered);
-    memcpy(ordered, words, count * sizeof *words);
-    qsort(ordered, count, sizeof *ordered, by_id);
-    CLLMTokenizer *tokenizer = create_tokenizer(count + FIRST_WORD);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t id = cllm_add_token(tokenizer, all->vocab[ordered[i].id]);
-        if (id != FIRST_WORD + i) {
-            fail("can't add '%s' to the vocabulary", all->vocab[ordered[i].id]);
-        }
-        tokenizer->token_counts[id] = ordered[i].count;
-    }
-    free(ordered);
-    return tokenizer;
-}
-
 static void print_statistics(const CLLMDataLoader *loader, const CLLMTokenizer *all,
-                             const Word *words, size_t count) {
+                             const CLLMTokenizer *vocabulary) {
     unsigned long long total = 0, covered = 0;
+    uint32_t top[TOP_WORDS];
     for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
         total += all->token_counts[id];
     }
-    for (size_t i = 0; i < count; i++) {
-        covered += words[i].count;
+    for (uint32_t id = FIRST_WORD; id < vocabulary->vocab_size; id++) {
+        covered += vocabulary->token_counts[id];
     }
     printf("Files:           %zu\n", loader->num_documents);
     printf("Characters:      %zu\n", loader->total_chars);
     printf("Words:           %llu\n", total);
     printf("Distinct words:  %u\n", all->vocab_size - FIRST_WORD);
-    printf("Vocabulary size: %zu\n", count + FIRST_WORD);
+    printf("Vocabulary size: %u\n", vocabulary->vocab_size);
     printf("Coverage:        %.2f%% of the words\n",
            total > 0 ? 100.0 * (double)covered / (double)total : 0.0);
     printf("Most frequent words:\n");
-    for (size_t i = 0; i < count && i < TOP_WORDS; i++) {
-        printf("%10u  %s\n", words[i].count, visible(stdout, all->vocab[words[i].id]));
+    int count = top_words(vocabulary->token_counts, vocabulary->vocab_size, top, TOP_WORDS);
+    for (int i = 0; i < count; i++) {
+        printf("%10u  %s\n", vocabulary->token_counts[top[i]],
+               visible(stdout, vocabulary->vocab[top[i]]));
     }
 }
 
@@ -296,25 +242,24 @@ int main(int argc, char **argv) {
     for (int i = optind; i < argc; i++) {
         find_files(argv[i]);
     }
-    CLLMTokenizer *unused = create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
+    CLLMTokenizer *unused = cllm_create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
     CLLMDataLoader *loader = load_files(unused);
-    CLLMTokenizer *all = count_all_words(loader);
-    size_t count;
-    Word *words = select_words(all, &count);
-    if (count == 0) {
+    CLLMTokenizer *all = all_words(loader->documents, loader->num_documents);
+    CLLMTokenizer *vocabulary =
+        choose_words(all, options.max_size, options.min_frequency, options.max_frequency);
+    uint32_t entries = cllm_get_vocab_size(vocabulary);
+    if (entries == FIRST_WORD) {
         fail("no words left for a vocabulary");
     }
-    CLLMTokenizer *vocabulary = make_vocabulary(all, words, count);
     if (!cllm_save_vocab(vocabulary, options.output)) {
         fail("can't write '%s': %s", options.output, library_error());
     }
     if (options.statistics) {
-        print_statistics(loader, all, words, count);
+        print_statistics(loader, all, vocabulary);
     }
-    printf("Wrote %s: %zu entries\n", visible(stdout, options.output), count + FIRST_WORD);
+    printf("Wrote %s: %u entries\n", visible(stdout, options.output), entries);
     check_stdout();
 
-    free(words);
     cllm_free_tokenizer(vocabulary);
     cllm_free_tokenizer(all);
     cllm_data_loader_free(loader);

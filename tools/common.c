@@ -195,26 +195,29 @@ void text_free(Text *text) {
     *text = (Text){0};
 }
 
+/* A stream that never ends must not take all memory. */
+enum { MOST_BYTES = 1 << 30 };
+
 Text read_stream(FILE *stream, const char *name) {
-    Text text = {0};
-    text_append(&text, "", 0);
-    for (;;) {
-        text_reserve(&text, 65536);
-        size_t got = fread(text.bytes + text.length, 1, 65536, stream);
-        for (size_t i = text.length; i < text.length + got; i++) {
-            if (text.bytes[i] == '\0') {
-                text.bytes[i] = ' ';
-            }
-        }
-        text.length += got;
-        text.bytes[text.length] = '\0';
-        if (got == 0) {
-            break;
+    Text bytes = {0};
+    for (size_t got = 1; got > 0;) {
+        text_reserve(&bytes, 65536);
+        got = fread(bytes.bytes + bytes.length, 1, 65536, stream);
+        bytes.length += got;
+        if (bytes.length > MOST_BYTES) {
+            fail("can't read '%s': more than %d bytes", name, MOST_BYTES);
         }
     }
     if (ferror(stream)) {
         fail("can't read '%s': %s", name, strerror(errno));
     }
+    Text text = {.bytes = cllm_decode_text(bytes.bytes, bytes.length)};
+    if (!text.bytes) {
+        fail("can't read '%s': %s", name, library_error());
+    }
+    text_free(&bytes);
+    text.length = strlen(text.bytes);
+    text.capacity = text.length + 1;
     return text;
 }
 
@@ -232,8 +235,12 @@ Text read_input(const char *path) {
     return text;
 }
 
+const char *input_name(const char *path) {
+    return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
 bool next_word(const char **cursor, const char **word, size_t *length) {
-    static const char separators[] = " \t\n\r";
+    static const char separators[] = " \t\n\v\f\r"; /* those of the library */
     *word = *cursor + strspn(*cursor, separators);
     *length = strcspn(*word, separators);
     *cursor = *word + *length;
@@ -377,30 +384,15 @@ void write_output(const char *path, const Text *text) {
 
 /* ---- Vocabulary ---- */
 
-static size_t count_lines(const Text *text) {
-    size_t lines = 1;
-    for (size_t i = 0; i < text->length; i++) {
-        lines += text->bytes[i] == '\n';
-    }
-    return lines;
-}
-
 CLLMTokenizer *load_vocabulary(const char *path) {
-    Text file = read_input(path); /* one entry per line: the lines bound the size */
-    size_t lines = count_lines(&file);
-    text_free(&file);
-    if (lines > UINT32_MAX - 5) {
-        fail("'%s' has too many entries", path);
-    }
-    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)lines + 5);
+    const char *name = input_name(path);
+    require_readable(name);
+    CLLMTokenizer *tokenizer = cllm_read_vocab(name);
     if (!tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
-    if (!cllm_load_vocab(tokenizer, path)) {
         fail("can't read the vocabulary '%s': %s", path, library_error());
     }
     if (cllm_get_vocab_size(tokenizer) <= 5) {
-        fail("'%s' is not a vocabulary: no lines of the form word<TAB>count", path);
+        fail("'%s' is not a vocabulary: it has no words", path);
     }
     return tokenizer;
 }

@@ -68,10 +68,13 @@ void text_append(Text *text, const char *bytes, size_t length);
 void text_append_string(Text *text, const char *string);
 void text_free(Text *text);
 
-/* Everything in a stream; NUL bytes become spaces, as in the library. fail() with `name` on errors. */
+/* Everything in a stream, at most 1 GiB, as text in UTF-8 (cllm_decode_text). fail() with `name` on
+ * errors. */
 Text read_stream(FILE *stream, const char *name);
 /* The same for a file, or stdin for "-". */
 Text read_input(const char *path);
+/* What the library's functions, which take names of files, are to open for `path`: stdin for "-". */
+const char *input_name(const char *path);
 
 /* The next whitespace-separated word from *cursor on: true and [*word, *word + *length), or false. */
 bool next_word(const char **cursor, const char **word, size_t *length);
@@ -92,7 +95,8 @@ void write_output(const char *path, const Text *text);
 
 /* ---- Vocabulary ---- */
 
-/* Loads a vocabulary file; fail() if there is none or it has no entries beyond the special tokens. */
+/* Loads a vocabulary file, or stdin for "-"; fail() if there is none or it has no entries beyond the
+ * special tokens. */
 CLLMTokenizer *load_vocabulary(const char *path);
 /* True when the model carries token strings of its own, not only "token_<id>". */
 bool has_token_strings(const CLLMModel *model);

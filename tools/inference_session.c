@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
@@ -38,6 +39,45 @@ static void on_interrupt(int signal_number) {
 
 bool temperature_is_valid(double temperature) {
     return temperature == 0 || (temperature >= 0.1 && temperature <= 2);
+}
+
+/* ---- Words ---- */
+
+/* Whether the id that the model gives a word spells it, in whatever letter case. */
+static bool is_known(CLLMInference *inference, const char *word) {
+    const CLLMModel *model = inference->model;
+    uint32_t id;
+    if (cllm_tokenize(inference, word, &id, 1) != 1 || !model->tokens || id >= model->vocab_size) {
+        return false;
+    }
+    const char *string = model->tokens[id].token_str; /* longer words are cut there */
+    size_t length = strlen(string);
+    return strncasecmp(word, string, length) == 0 &&
+           (word[length] == '\0' || length > sizeof model->tokens[id].token_str - 5);
+}
+
+void warn_of_unknown_words(CLLMInference *inference, const char *prompt) {
+    enum { NAMED = 5 };
+    if (!has_token_strings(inference->model)) {
+        return;
+    }
+    Text names = {0};
+    const char *cursor = prompt, *start;
+    size_t length, words = 0, unknown = 0;
+    while (next_word(&cursor, &start, &length)) {
+        char *word = copy_text(start, length);
+        words++;
+        if (!is_known(inference, word) && ++unknown <= NAMED) {
+            text_append_string(&names, unknown > 1 ? ", " : "");
+            text_append(&names, word, length);
+        }
+        free(word);
+    }
+    if (unknown > 0) {
+        complain("warning: the model does not know %zu of %zu words: %s%s", unknown, words,
+                 names.bytes, unknown > NAMED ? ", ..." : "");
+    }
+    text_free(&names);
 }
 
 /* ---- Commands ---- */
@@ -119,13 +159,10 @@ static void keep_last_words(Text *text, size_t most) {
     text->length -= dropped;
 }
 
-/* Words that a prompt may have: the model looks back no further than its positions, and a
- * sequence ends at 512 tokens or at the model's positions, whichever is more. */
+/* Words that a prompt may have: the model looks back no further than its positions. */
 static size_t words_of_history(const CLLMInference *inference) {
     size_t positions = inference->model->pos_encoding.max_length;
-    size_t longest = positions > 512 ? positions : 512, more = (size_t)inference->max_tokens;
-    size_t room = more < longest / 2 ? longest - more : longest / 2;
-    return positions > 0 && positions < room ? positions : room;
+    return positions > 0 ? positions : 512;
 }
 
 static bool on_token(const char *piece, size_t length, uint32_t token, void *user_data) {
@@ -213,6 +250,7 @@ void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
                 text_append(&session.said, " ", 1);
             }
             text_append_string(&session.said, text);
+            warn_of_unknown_words(inference, text);
         }
         const char *cursor = session.said.bytes, *word;
         size_t length;

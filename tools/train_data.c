@@ -7,12 +7,24 @@
 #include "cllm_format.h"
 #include "cllm_utils.h"
 #include "terminal.h"
+#include "vocabulary.h"
+
+/* Whether words other than the special ones have capitals: such a vocabulary tells them apart. */
+static bool keeps_case(const CLLMTokenizer *tokenizer) {
+    for (uint32_t id = FIRST_WORD; id < tokenizer->vocab_size; id++) {
+        if (strpbrk(tokenizer->vocab[id], "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer) {
     CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
     if (!loader) {
         fail("can't create a data loader: %s", library_error());
     }
+    loader->lowercase = !keeps_case(tokenizer);
     return loader;
 }
 
@@ -53,13 +65,39 @@ static void split_words(const CLLMDataLoader *loader, size_t cut, Text *before, 
     }
 }
 
+/* The vocabulary of --vocab, or an empty one to be filled. */
+static CLLMTokenizer *begin_vocabulary(const Options *options) {
+    if (options->vocabulary) {
+        return load_vocabulary(options->vocabulary);
+    }
+    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)options->vocab_size);
+    if (!tokenizer) {
+        fail("can't create a vocabulary: %s", library_error());
+    }
+    return tokenizer;
+}
+
+/* The words of the text that --vocab-size and --min-freq let in. */
+static void fill_vocabulary(const Options *options, CLLMDataLoader *loader, Data *data) {
+    if (options->min_freq <= 1) {
+        cllm_data_loader_build_vocab(loader);
+        return;
+    }
+    CLLMTokenizer *all = all_words(loader->documents, loader->num_documents);
+    cllm_free_tokenizer(data->tokenizer);
+    data->tokenizer = choose_words(all, (uint32_t)options->vocab_size, (uint32_t)options->min_freq,
+                                   UINT32_MAX);
+    cllm_free_tokenizer(all);
+    loader->tokenizer = data->tokenizer;
+    if (cllm_get_vocab_size(data->tokenizer) == FIRST_WORD) {
+        fail("--min-freq %d leaves no words", options->min_freq);
+    }
+}
+
 /* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
 Data load_data(const Options *options) {
     Data data = {0};
-    data.tokenizer = cllm_create_tokenizer((uint32_t)options->vocab_size);
-    if (!data.tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
+    data.tokenizer = begin_vocabulary(options);
     CLLMDataLoader *source = load_documents(data.tokenizer, options->data);
     data.documents = source->num_documents;
     data.characters = source->total_chars;
@@ -79,7 +117,9 @@ Data load_data(const Options *options) {
     if (!cllm_data_loader_add_document(loader, training.bytes)) {
         fail("can't load the text: %s", library_error());
     }
-    cllm_data_loader_build_vocab(loader);
+    if (!options->vocabulary) {
+        fill_vocabulary(options, loader, &data);
+    }
     data.training = cllm_data_loader_create_dataset(loader);
     if (!data.training) {
         fail("can't make a dataset: %s", library_error());
@@ -103,24 +143,40 @@ void free_data(Data *data) {
     free(data->validation);
 }
 
-static size_t count_unknown(const uint32_t *tokens, size_t count) {
+static double percent_unknown(const uint32_t *tokens, size_t count) {
     size_t unknown = 0;
     for (size_t i = 0; i < count; i++) {
-        unknown += tokens[i] == 1;
+        unknown += tokens[i] == UNKNOWN;
     }
-    return unknown;
+    return 100.0 * (double)unknown / (double)(count ? count : 1);
+}
+
+static void describe_vocabulary(const Options *options, const Data *data) {
+    const CLLMTokenizer *tokenizer = data->tokenizer;
+    uint32_t once = 0;
+    for (uint32_t id = FIRST_WORD; id < tokenizer->vocab_size; id++) {
+        once += tokenizer->token_counts[id] == 1;
+    }
+    printf("  %u entries, five of them special; %.2f%% of the words are unknown to it",
+           tokenizer->vocab_size,
+           percent_unknown(data->training->tokens, data->training->num_tokens));
+    if (data->validation) {
+        printf(", of the held-out ones %.2f%%",
+               percent_unknown(data->validation, data->num_validation));
+    }
+    printf("\n");
+    if (once > 0 && !options->vocabulary) {
+        printf("  %u entries were seen once; --min-freq 2 leaves such words out\n", once);
+    }
 }
 
 void describe_data(const Options *options, const Data *data) {
     size_t tokens = data->training->num_tokens;
     printf("Step 1: Loading training data\n");
-    printf("  %s: %zu document%s, %zu characters, %zu words\n", visible(stdout, options->data), data->documents,
-           data->documents == 1 ? "" : "s", data->characters, data->words);
+    printf("  %s: %zu document%s, %zu characters, %zu words\n", visible(stdout, options->data),
+           data->documents, data->documents == 1 ? "" : "s", data->characters, data->words);
     printf("Step 2: Building vocabulary\n");
-    printf("  %u entries, five of them special; %.2f%% of the words are unknown to it\n",
-           cllm_get_vocab_size(data->tokenizer),
-           100.0 * (double)count_unknown(data->training->tokens, tokens) /
-               (double)(tokens ? tokens : 1));
+    describe_vocabulary(options, data);
     printf("Step 3: Creating dataset\n");
     printf("  %zu words to train on, %u held out\n", tokens, data->num_validation);
 }

@@ -13,11 +13,11 @@
 /* The command line, checked. */
 typedef struct Options {
     const char *data;
-    int vocab_size, embed_dim, num_layers, num_heads, seq_len;
+    int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
     int epochs, batch_size, warmup, max_steps, threads, save_every;
     double learning_rate, weight_decay, clip, val_fraction;
     uint32_t seed;
-    const char *schedule, *checkpoint_dir, *resume, *sample;
+    const char *vocabulary, *schedule, *checkpoint_dir, *resume, *sample;
     bool quiet;
 } Options;
 

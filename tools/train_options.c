@@ -11,6 +11,9 @@ static const char help[] =
     "\n"
     "Model:\n"
     "  --vocab-size N        entries of the vocabulary, frequent words first (10000)\n"
+    "  --min-freq N          leave out words that appear less often (1)\n"
+    "  --vocab FILE          take the words of a vocab.txt instead, - reads it from\n"
+    "                        standard input\n"
     "  --embed-dim N         width of the model (128)\n"
     "  --num-layers N        transformer layers (4)\n"
     "  --num-heads N         attention heads per layer; must divide the width (4)\n"
@@ -55,11 +58,13 @@ static const char *one_of(const char *option, const char *text, const char *cons
 
 Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
-        VOCAB = 256, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
+        VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, SAMPLE, QUIET
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
+        {"min-freq", required_argument, NULL, MIN_FREQ},
+        {"vocab", required_argument, NULL, WORDS},
         {"embed-dim", required_argument, NULL, EMBED},
         {"num-layers", required_argument, NULL, LAYERS},
         {"num-heads", required_argument, NULL, HEADS},
@@ -85,7 +90,7 @@ Options parse_options(int argc, char **argv) {
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
     Options o = {
-        .vocab_size = 10000, .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
+        .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
         .epochs = 5, .batch_size = 16, .warmup = -1, .learning_rate = 0.001, .weight_decay = 0.01,
         .clip = 1.0, .seed = 42, .schedule = "none", .checkpoint_dir = "checkpoints",
     };
@@ -94,6 +99,8 @@ Options parse_options(int argc, char **argv) {
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (c) {
         case VOCAB: o.vocab_size = (int)parse_integer("--vocab-size", optarg, 6, 1000000); break;
+        case MIN_FREQ: o.min_freq = (int)parse_integer("--min-freq", optarg, 1, most); break;
+        case WORDS: o.vocabulary = optarg; break;
         case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
         case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
@@ -128,6 +135,10 @@ Options parse_options(int argc, char **argv) {
         fail_usage("one DATA only, but also '%s'", argv[optind + 1]);
     }
     o.data = argv[optind];
+    if (o.vocabulary && (o.vocab_size > 0 || o.min_freq > 0)) {
+        fail_usage("--vocab excludes --vocab-size and --min-freq: its file says which words there are");
+    }
+    o.vocab_size = o.vocab_size > 0 ? o.vocab_size : 10000;
     if (*o.checkpoint_dir == '\0') {
         fail_usage("--checkpoint-dir: the name is empty");
     }

@@ -1,9 +1,8 @@
 //! `cllm_data_loader.h`: text files to documents to id arrays.
 
-use super::cllm_tokenizer::CLLMTokenizer;
+use super::cllm_tokenizer::{CLLMTokenizer, words};
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
-use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use cllm_engine::error::Result;
 use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::count::Keep;
@@ -42,8 +41,9 @@ pub struct CLLMDataLoader {
     pub min_token_length: c_int,
     /// 50 in a new loader; not used.
     pub max_token_length: c_int,
-    /// Not 0: ASCII letters of documents become lower-case. 1 in a new loader. This and the next
-    /// two fields may be set by the program before documents are added.
+    /// Not 0: ASCII letters of documents become lower-case, others (É, Ж) stay as they are. 1 in a
+    /// new loader. 0: words keep their case, in the documents, the vocabulary and the dataset. This
+    /// and the next two fields may be set by the program before documents are added.
     pub lowercase: c_int,
     /// Not 0: ASCII punctuation is dropped from documents. 0 in a new loader.
     pub remove_punctuation: c_int,
@@ -56,7 +56,7 @@ layout!(CLLMDataLoader, 80, tokenizer: 0, documents: 8, num_documents: 16, capac
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TokenDataset {
-    /// The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+    /// The ids: a block of `malloc`'s memory, not NULL where the library made the dataset. A program
     /// may lend it to a training, or take it away and set it NULL.
     pub tokens: *mut u32,
     /// How many ids there are.
@@ -83,7 +83,7 @@ static DATASETS: Registry<()> = Registry::new("dataset");
 pub unsafe extern "C" fn cllm_data_loader_create(
     tokenizer: *mut CLLMTokenizer,
 ) -> *mut CLLMDataLoader {
-    tokenizer_words::fields(tokenizer)?;
+    words::fields(tokenizer)?;
     let documents = CArray::<*mut c_char>::zeroed("the documents", FIRST_CAPACITY)?;
     let mut loader = CArray::<CLLMDataLoader>::zeroed("the data loader", 1)?;
     let fields = &mut loader.as_mut_slice()[0];
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn cllm_data_loader_create(
 ///                an error.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+/// The loader was made by the library or is as CLLMDataLoader says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
@@ -118,19 +118,8 @@ pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
         }
     }
     ffi::free(l.documents);
-    release(&LOADERS, loader);
+    LOADERS.free_struct(loader);
     Ok(())
-}
-
-/// Frees a struct; one that the library made is kept back for a while.
-///
-/// # Safety
-/// `address` is a live block of malloc's family that nothing uses any more.
-unsafe fn release<P>(registry: &Registry<()>, address: *mut P) {
-    match registry.remove(address) {
-        Some(_) => registry.retire(address),
-        None => ffi::free(address),
-    }
 }
 
 /// # Safety
@@ -145,10 +134,7 @@ unsafe fn fields<'a>(loader: *mut CLLMDataLoader) -> Result<&'a mut CLLMDataLoad
 /// # Safety
 /// The loader is as CLLMDataLoader says; nothing writes the documents during `'a`.
 unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
-    if l.num_documents == 0 {
-        return Ok(Vec::new());
-    }
-    let slots = ffi::slice(l.documents.cast_const(), l.num_documents, "documents")?;
+    let slots = ffi::slice_or_empty(l.documents, l.num_documents, "documents")?;
     let texts = slots.iter().filter(|text| !text.is_null());
     texts.map(|&text| ffi::bytes(text, "a document")).collect()
 }
@@ -165,13 +151,11 @@ unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
         remove_numbers: l.remove_numbers != 0,
     };
     let cleaned = document::clean(text, cleaning)?;
-    let mut copy = CArray::<u8>::zeroed("a document", cleaned.len() + 1)?;
-    copy.as_mut_slice()[..cleaned.len()].copy_from_slice(&cleaned);
+    let copy = CArray::string("a document", &cleaned)?;
     if l.num_documents >= l.capacity || l.documents.is_null() {
         grow(l)?;
     }
-    // SAFETY: there is room for one more document.
-    let slots = unsafe { ffi::slice_mut(l.documents, l.num_documents + 1, "documents")? };
+    let slots = ffi::slice_mut(l.documents, l.num_documents + 1, "documents")?;
     slots[l.num_documents] = copy.into_raw().cast();
     l.num_documents += 1;
     l.total_chars = l.total_chars.saturating_add(cleaned.len());
@@ -200,14 +184,15 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
 }
 
 /// Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
-/// space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay.
+/// space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay, but
+/// for a byte order mark at the beginning, which is dropped.
 ///
 /// @param loader  the loader.
 /// @param text    the text; not kept.
 /// @return 1; 0 if an argument is NULL or there is no memory.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+/// The loader was made by the library or is as CLLMDataLoader says; `text` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_add_document(
@@ -219,12 +204,13 @@ pub unsafe extern "C" fn cllm_data_loader_add_document(
 }
 
 /// Adds a whole file as one document, whatever it contains; NUL bytes count as spaces. An empty
-/// file is an empty document.
+/// file is an empty document. UTF-16 and UTF-32 become UTF-8: with a byte order mark, and without one
+/// where the file is clearly such a text.
 ///
 /// @param loader    the loader.
 /// @param filename  the file, of at most 104857600 bytes (100 MiB).
-/// @return 1; 0 if an argument is NULL, the file can't be read or is too long, or there is no
-///         memory.
+/// @return 1; 0 if an argument is NULL, the file can't be read or is too long, it is damaged UTF-16
+///         or UTF-32 or a quarter of it are NUL bytes, or there is no memory.
 ///
 /// # Safety
 /// As cllm_data_loader_add_document(), for `filename`.
@@ -244,8 +230,8 @@ pub unsafe extern "C" fn cllm_data_loader_load_file(
 /// document per file, in byte order of their paths.
 ///
 /// Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
-/// dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes. A
-/// file that has several names or is reached over symbolic links is loaded once.
+/// dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes, unless
+/// they are UTF-16 or UTF-32. A file that has several names or is reached over symbolic links is loaded once.
 ///
 /// @param loader   the loader.
 /// @param dirname  the directory.
@@ -274,12 +260,16 @@ pub unsafe extern "C" fn cllm_data_loader_load_directory(
     Ok(loaded)
 }
 
-/// Builds the vocabulary from all documents: counts every lower-cased word and adds the new ones to
-/// the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
+/// Builds the vocabulary from all documents: counts every word, lower-cased (ASCII letters only) unless
+/// `lowercase` is 0, and adds the new ones to the loader's tokenizer, ids in order of first appearance. Where not all fit, the most frequent
 /// ones are added (of equally frequent words those that come first). Sets `total_tokens` to the
 /// sum of all counts of the tokenizer.
 ///
 /// @param loader  the loader. After a failure (NULL, no memory) the vocabulary is as before.
+///
+/// With `lowercase` 0 the tokenizer keeps case from now on: cllm_tokenizer_encode() then looks a word
+/// up as it is before it lower-cases it. A word that spells a special word (`<EOS>`, `<eos>`) is the
+/// ordinary word `<eos>` in any case, with an id of its own.
 ///
 /// Takes time in proportion to the text: milliseconds for a megabyte.
 ///
@@ -290,14 +280,19 @@ pub unsafe extern "C" fn cllm_data_loader_load_directory(
 pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoader) {
     let l = fields(loader)?;
     let texts = documents(l)?;
-    tokenizer_words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent)?;
-    let counts = tokenizer_words::counts(l.tokenizer)?;
+    let keep_case = l.lowercase == 0;
+    words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent, keep_case)?;
+    if keep_case {
+        words::keep_case(l.tokenizer)?;
+    }
+    let counts = words::counts(l.tokenizer)?;
     l.total_tokens = counts.iter().map(|&count| count as usize).sum();
     Ok(())
 }
 
-/// The ids of all documents in order, one after the other with nothing between them. A word that
-/// the tokenizer does not hold is 1 (`<UNK>`).
+/// The ids of all documents in order, one after the other with nothing between them. A word is looked
+/// up in lower case; with `lowercase` 0 as it is, then in lower case. One that the tokenizer does not
+/// hold is 1 (`<UNK>`).
 ///
 /// @param loader  the loader; not changed.
 /// @return the dataset, to be released with cllm_token_dataset_free(), without ids if there are no
@@ -311,7 +306,7 @@ pub unsafe extern "C" fn cllm_data_loader_create_dataset(
     loader: *mut CLLMDataLoader,
 ) -> *mut TokenDataset {
     let l = fields(loader)?;
-    let (len, ids) = tokenizer_words::encode(l.tokenizer, &[], &documents(l)?, &[])?;
+    let (len, ids) = words::encode(l.tokenizer, &[], &documents(l)?, &[], l.lowercase == 0)?;
     new_dataset(len, ids)
 }
 
@@ -339,7 +334,7 @@ pub unsafe extern "C" fn cllm_token_dataset_free(dataset: *mut TokenDataset) {
     }
     DATASETS.find(dataset)?;
     ffi::free(ffi::get(dataset, "dataset")?.tokens);
-    release(&DATASETS, dataset);
+    DATASETS.free_struct(dataset);
     Ok(())
 }
 
@@ -359,10 +354,7 @@ pub unsafe extern "C" fn cllm_token_dataset_save(
 ) -> c_int {
     DATASETS.find(dataset)?;
     let d = ffi::get(dataset, "dataset")?;
-    let ids = match d.num_tokens {
-        0 => &[],
-        n => ffi::slice(d.tokens.cast_const(), n, "dataset->tokens")?,
-    };
+    let ids = ffi::slice_or_empty(d.tokens, d.num_tokens, "dataset->tokens")?;
     let path = ffi::path(filename, "filename")?;
     dataset::write(path, ids)?;
     Ok(1)
@@ -406,7 +398,7 @@ pub unsafe extern "C" fn cllm_data_loader_print_stats(loader: *mut CLLMDataLoade
         text += &format!("Characters per document: {mean:.1}\n");
     }
     if !l.tokenizer.is_null() {
-        let vocab = tokenizer_words::fields(l.tokenizer)?.vocab_size;
+        let vocab = words::fields(l.tokenizer)?.vocab_size;
         text += &format!("Vocabulary: {vocab} words\n");
     }
     ffi::print(&text);

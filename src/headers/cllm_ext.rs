@@ -8,6 +8,7 @@ pub mod generation;
 pub mod library;
 pub mod report;
 pub mod state;
+pub mod text;
 pub mod training;
 
 /// Level of a message: a call failed.

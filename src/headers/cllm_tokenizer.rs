@@ -5,16 +5,15 @@ pub(crate) mod words;
 
 pub use types::CLLMTokenizer;
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi::{self, CArray, Draft};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
+use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::index::Words;
 use cllm_engine::text::vocab::{self, Entry};
-use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK, files};
+use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK};
 use cllm_macros::c_api;
-use std::collections::HashSet;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
 use words::TOKENIZERS;
@@ -34,6 +33,11 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
     if max_vocab_size > MAX_TOKENIZER_WORDS {
         return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
     }
+    Ok(create(max_vocab_size)?.keep())
+}
+
+/// A tokenizer that holds the five special words.
+fn create(max_vocab_size: u32) -> Result<Draft<CLLMTokenizer>> {
     let max = max_vocab_size.max(SPECIALS.len() as u32);
     let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
     let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
@@ -44,25 +48,21 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
         vocab_size: 0,
         max_vocab_size: max,
     };
-    let t = t.into_raw();
-    TOKENIZERS.insert(t, Default::default());
-    let draft = Draft(t);
     // SAFETY: the tokenizer was just made, with room for at least five words.
-    unsafe { words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
-    std::mem::forget(draft);
-    Ok(t)
+    unsafe {
+        let draft = Draft::new(t.into_raw(), release);
+        TOKENIZERS.insert(draft.get(), Default::default());
+        words::append(draft.get(), SPECIALS.iter().map(|&s| (s, 0)))?;
+        Ok(draft)
+    }
 }
 
-/// A tokenizer in the making, that goes if it is not finished.
-struct Draft(*mut CLLMTokenizer);
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // SAFETY: it was just made, and nobody else has seen it.
-        if let Err(error) = unsafe { release(self.0) } {
-            ffi::report(error);
-        }
-    }
+/// A new tokenizer with the words of a file, the special ones included.
+pub(crate) fn with_entries(room: u32, entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
+    let draft = create(room)?;
+    // SAFETY: it was just made, with room for all entries.
+    unsafe { words::fill(draft.get(), entries, entries.len())? };
+    Ok(draft.keep())
 }
 
 /// Releases a tokenizer with its words and arrays.
@@ -71,7 +71,7 @@ impl Drop for Draft {
 ///                   record an error.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+/// The tokenizer was made by the library or is as CLLMTokenizer says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
@@ -85,7 +85,6 @@ pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
 /// As [`cllm_free_tokenizer`], not NULL.
 unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
     let t = words::fields(tokenizer)?;
-    let ours = TOKENIZERS.remove(tokenizer).is_some();
     if !t.vocab.is_null() {
         for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
             ffi::free(word);
@@ -93,11 +92,7 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
     }
     ffi::free(t.vocab);
     ffi::free(t.token_counts);
-    if ours {
-        TOKENIZERS.retire(tokenizer);
-    } else {
-        ffi::free(tokenizer);
-    }
+    TOKENIZERS.free_struct(tokenizer);
     Ok(())
 }
 
@@ -112,7 +107,7 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
 /// among all words, since the program may have put it there.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+/// The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(UNK)]
 pub unsafe extern "C" fn cllm_find_token(
@@ -150,15 +145,18 @@ pub unsafe extern "C" fn cllm_add_token(
     Ok(id)
 }
 
-/// The ids of a text's words. Words are separated by space, tab, line feed and carriage return,
-/// and lower-cased (ASCII letters only) before they are looked up.
+/// The ids of a text's words. Words are separated by white space (space, tab, line feed, vertical
+/// tab, form feed, carriage return) and lower-cased (ASCII letters only) before they are looked up;
+/// in a vocabulary that keeps case (see cllm_data_loader_build_vocab() and cllm_load_vocab()) they are
+/// looked up as they are first. A byte order mark at the beginning of the text is dropped.
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param text        the text.
 /// @param num_tokens  receives the number of ids; 0 after a failure.
 /// @return the ids, a block for the caller to free(), not NULL even for a text without words;
 ///         NULL if an argument is NULL or there is no memory. A word that the vocabulary does not
-///         hold is 1 (`<UNK>`); so are the special words, whose spelling has capitals.
+///         hold is 1 (`<UNK>`). A text is text: `<EOS>` in it is the ordinary word `<eos>`, never the
+///         special word of id 3.
 ///
 /// # Safety
 /// As cllm_find_token(), for `text`; `num_tokens` points to a number.
@@ -184,7 +182,7 @@ unsafe fn encode(
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
     let text = ffi::bytes(text, "text")?;
-    let (len, ids) = words::encode(tokenizer, before, &[text], after)?;
+    let (len, ids) = words::encode(tokenizer, before, &[text], after, false)?;
     *num_tokens = u32::try_from(len)
         .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
     Ok(ids.into_raw())
@@ -258,8 +256,8 @@ unsafe fn decode(
 }
 
 /// Adds the words of a text: each occurrence is counted, new words get ids in order of appearance
-/// until the vocabulary is full. Words are separated by space, tab, line feed and carriage
-/// return, and lower-cased (ASCII letters only).
+/// until the vocabulary is full. Words are separated as by cllm_tokenizer_encode() and lower-cased
+/// (ASCII letters only).
 ///
 /// @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
 /// @param text       the text.
@@ -272,7 +270,7 @@ unsafe fn decode(
 #[c_api]
 pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
     let text = ffi::bytes(text, "text")?;
-    words::learn(tokenizer, std::iter::once(text), Keep::FirstCome)
+    words::learn(tokenizer, std::iter::once(text), Keep::FirstCome, false)
 }
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
@@ -302,14 +300,21 @@ pub unsafe extern "C" fn cllm_save_vocab(
 }
 
 /// Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
-/// their counts. Into a new tokenizer this reproduces the saved ids exactly, also where a word
-/// occurs twice. The last TAB of a line separates; lines without one are left out with a warning.
+/// their counts. Into a new tokenizer this reproduces the saved ids exactly: ids are line numbers,
+/// counted from 0. The last TAB of a line separates. A byte order mark, UTF-16, CR LF and empty lines
+/// at the end, which editors leave, are no part of the words.
 ///
 /// @param tokenizer  the vocabulary; what it holds stays, with new counts for the words that the
-///                   file has as well.
+///                   file has as well. It keeps case from now on if a word of the file has capitals
+///                   (ASCII) that is none of the special words.
 /// @param filename   the file, of at most 1 GiB; lines may have any length.
 /// @return 1, also if the vocabulary got full and the rest of the file was left out (recorded as
-///         an error); 0 if an argument is NULL or the file can't be read or holds a NUL byte.
+///         an error); 0 with nothing changed if an argument is NULL, the file can't be read, or a line
+///         would move the ids of others: one that is empty or without a TAB or count, or holds a NUL
+///         byte or a special word at another place than its own. The error names the line.
+///
+/// A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a
+/// file without the special words follow those of the tokenizer (a warning where it is new).
 ///
 /// # Safety
 /// As cllm_find_token(), for `filename`.
@@ -321,46 +326,23 @@ pub unsafe extern "C" fn cllm_load_vocab(
 ) -> c_int {
     let t = words::fields(tokenizer)?;
     let path = ffi::path(filename, "filename")?;
-    let text = files::read(path, MAX_TEXT_BYTES)?;
-    let file = vocab::parse(path, &text)?;
-    if file.skipped > 0 {
-        let (path, n) = (path.display(), file.skipped);
-        log::warn(&format!("{path}: {n} lines without a TAB left out"));
+    let text = vocab::read(path)?;
+    let entries = vocab::parse(path, &text)?;
+    vocab::check_specials(path, &entries)?;
+    let name = path.display();
+    if let Some((first, second)) = vocab::repeated(&entries)? {
+        let (first, second) = (first + 1, second + 1);
+        log::warn(&format!("{name}: line {second} repeats the word of line {first}"));
     }
-    let left_out = merge(tokenizer, &file.entries, words::room(&t))?;
+    let new = t.vocab_size as usize == SPECIALS.len();
+    if new && entries.first().is_some_and(|entry| entry.word != SPECIALS[0]) {
+        log::warn(&format!("{name}: without the special words: the word of line 1 has id 5"));
+    }
+    let left_out = words::fill(tokenizer, &entries, words::room(&t))?;
     if left_out > 0 {
         ffi::report(format_args!("the vocabulary is full: {left_out} words left out"));
     }
     Ok(1)
-}
-
-/// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry
-/// whose word stood further up in the file gets a place of its own, so that ids stay line numbers.
-///
-/// # Safety
-/// As [`cllm_load_vocab`].
-unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
-    let mut seen = HashSet::new();
-    let (mut known, mut new) = (Vec::new(), Vec::new());
-    words::with_lookup(tokenizer, |lookup| {
-        for entry in entries {
-            let first = seen.insert(entry.word);
-            match lookup.find(entry.word) {
-                Some(id) if first => known.push((id, entry.count)),
-                _ => new.push((entry.word, entry.count)),
-            }
-        }
-        Ok(())
-    })?;
-    let taken = new.len().min(room);
-    words::append(tokenizer, new.iter().take(taken).copied())?;
-    let counts = words::counts(tokenizer)?;
-    for (id, count) in known {
-        if let Some(place) = counts.get_mut(id as usize) {
-            *place = count;
-        }
-    }
-    Ok(new.len() - taken)
 }
 
 /// The number of words.

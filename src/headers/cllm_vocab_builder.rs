@@ -13,7 +13,8 @@ use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
 /// Gives a model the words of a text file: `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>`, then the
-/// lower-cased words between white space in order of appearance, until the model has no more ids.
+/// lower-cased words (ASCII letters only) between white space in order of appearance, until the
+/// model has no more ids. The encoding is found as by cllm_data_loader_load_file.
 /// `model->tokens` is replaced by a new block and the old one freed; `frequency` is how often a
 /// word was met; slots left over hold `<UNK_<id>>`. Strings over 63 bytes are cut between two
 /// characters in `token_str` (recorded as an error), but the library goes on knowing them whole.
@@ -55,7 +56,7 @@ unsafe fn set_vocabulary(
     let mut index = WordIndex::default();
     let mut lookup = Lookup::new(&mut index, &SPECIALS[..])?;
     let room = slots.saturating_sub(SPECIALS.len());
-    let mut counter = Counter::new(&mut lookup, room, Keep::FirstCome)?;
+    let mut counter = Counter::new(&mut lookup, room, Keep::FirstCome, false)?;
     counter.add(text)?;
     let (known, new) = counter.finish()?;
     let specials = SPECIALS.iter().copied().zip(known);
@@ -64,8 +65,8 @@ unsafe fn set_vocabulary(
     Ok((words.len(), cut))
 }
 
-/// The ids of a text by the model's words. The text is split at space, tab and line feed; a
-/// lower-cased word that the model holds as it stands is one id. Otherwise it is split at
+/// The ids of a text by the model's words. The text is split at white space; a lower-cased word that
+/// the model holds as it stands is one id. Otherwise it is split at
 /// `.` `,` `!` `?`, which are dropped, and each part is looked up.
 ///
 /// A part that the model does not hold is the id of the slot that spells `<UNK>` (in any letter

@@ -10,13 +10,13 @@ use cllm_engine::limits::{MAX_DECODED_IDS, TOKEN_STR_LEN};
 use cllm_engine::log;
 use cllm_engine::text::encode::{byte_ids, word_ids};
 use cllm_engine::text::index::{Lookup, WordIndex, Words};
+use cllm_engine::text::special;
 use cllm_engine::text::split::{cut, is_placeholder};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
 use std::sync::{Arc, Mutex};
 
 pub(crate) use cllm_engine::text::encode::Rule;
-pub(crate) use cllm_engine::text::split::is_special;
 
 /// Strings too long for `token_str`, whole, by id.
 type LongStrings = HashMap<u32, Vec<u8>>;
@@ -106,17 +106,6 @@ pub(crate) unsafe fn strings<'a>(model: *const CLLMModel) -> Result<Option<Strin
     Ok(Some(Strings { tokens, long }))
 }
 
-/// The whole string of one id, also where `token_str` holds only its beginning.
-///
-/// # Safety
-/// As [`strings`].
-pub(crate) unsafe fn word_of(model: *const CLLMModel, id: u32) -> Result<Vec<u8>> {
-    // SAFETY: the caller's promise.
-    let strings = unsafe { strings(model)? }.ok_or(Error::Null("model->tokens"))?;
-    let word = strings.get(id).map(<[u8]>::to_vec);
-    word.ok_or_else(|| Error::argument("token id", id, "below the model's vocab_size"))
-}
-
 /// Whether some string is more than the `token_<id>` of a new model.
 ///
 /// # Safety
@@ -131,6 +120,61 @@ pub(crate) unsafe fn has_real_strings(model: *const CLLMModel) -> Result<bool> {
         !word.is_empty() && !is_placeholder(word, id)
     };
     Ok(strings.tokens.iter().enumerate().any(real))
+}
+
+/// The ids that a generation leaves out; none in a model without `tokens`.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn never_drawn(model: *const CLLMModel) -> Result<Vec<u32>> {
+    // SAFETY: the caller's promise.
+    Ok(unsafe { strings(model)? }.map_or_else(Vec::new, |strings| {
+        let met = |id: u32| strings.tokens.get(id as usize).map_or(0.0, |token| token.frequency);
+        special::never_drawn(&strings, met)
+    }))
+}
+
+/// Counts the `<EOS>` of training ids, where the model's words say that it was never met: a program
+/// that puts it between its texts trains it, and generation then ends at it.
+///
+/// # Safety
+/// As [`strings`], and nothing else uses the model.
+pub(crate) unsafe fn count_end(model: *mut CLLMModel, ids: &[u32]) -> Result<()> {
+    // SAFETY: the caller's promise.
+    let Some(end) = (unsafe { strings(model)? }).and_then(|strings| special::end(&strings)) else {
+        return Ok(());
+    };
+    let count = ids.iter().filter(|&&id| id == end).count();
+    // SAFETY: likewise.
+    let token =
+        unsafe { ffi::get_mut(ffi::get(model, "model")?.tokens.add(end as usize), "tokens")? };
+    if count > 0 && token.frequency <= 0.0 {
+        token.frequency = count as f32;
+    }
+    Ok(())
+}
+
+/// The ids that end a generation.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn end_tokens(model: *const CLLMModel) -> Result<Vec<u32>> {
+    // SAFETY: the caller's promise.
+    let end = unsafe { strings(model)? }.and_then(|strings| special::end(&strings));
+    Ok(end.into_iter().collect())
+}
+
+/// The word of a token, or `None` where it is not shown.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn shown_word(model: *const CLLMModel, id: u32) -> Result<Option<Vec<u8>>> {
+    // SAFETY: the caller's promise.
+    let strings = unsafe { strings(model)? }.ok_or(Error::Null("model->tokens"))?;
+    let word = strings.get(id);
+    let word =
+        word.ok_or_else(|| Error::argument("token id", id, "below the model's vocab_size"))?;
+    Ok((!special::is_special(&strings, id)).then(|| word.to_vec()))
 }
 
 /// The ids of `text` by a rule, at most `limit`. For a model without `tokens` the rule's form for
@@ -185,10 +229,12 @@ pub(crate) unsafe fn text_of_ids(
     };
     let mut text = Vec::new();
     for &id in ids {
-        let shown = |word: &&[u8]| !(word.is_empty() || hide_specials && is_special(word));
-        let Some(word) = strings.get(id).filter(shown) else {
+        let Some(word) = strings.get(id).filter(|word| !word.is_empty()) else {
             continue;
         };
+        if hide_specials && special::is_special(&strings, id) {
+            continue;
+        }
         let space = usize::from(!text.is_empty());
         // The bound of the original, which leaves room for a space after the word as well.
         if text.len() + space + word.len() >= room.saturating_sub(1) {
@@ -202,7 +248,7 @@ pub(crate) unsafe fn text_of_ids(
     Ok((text, true))
 }
 
-/// [`ids_of_text`] into an array of C's with room for `max_ids`; the number of ids.
+/// [`ids_of_text`] into a C array with room for `max_ids`; the number of ids.
 ///
 /// # Safety
 /// As [`strings`]; `text` is NULL or a C string; `ids` is NULL or has room for `max_ids`.
@@ -224,7 +270,7 @@ pub(crate) unsafe fn write_ids(
     }
 }
 
-/// [`text_of_ids`] into a buffer of C's; an error after writing what fits.
+/// [`text_of_ids`] into a C buffer; an error after writing what fits.
 ///
 /// # Safety
 /// As [`strings`]; `ids` and `output` are NULL or have the sizes given.

@@ -9,7 +9,9 @@ use crate::model::file;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::evaluate;
+use cllm_engine::log;
 use cllm_engine::text::vocab;
+use cllm_engine::train::tokens;
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -23,7 +25,8 @@ use std::ffi::{c_char, c_int};
 /// @param threads     0: one for each processor.
 /// @param mean_loss   nats per token; may be NULL.
 /// @param perplexity  e^mean_loss; may be NULL.
-/// @return 0; -1 on failure, with the outputs unchanged.
+/// @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
+///         are left out with a warning; where there are no others, that is a failure.
 ///
 /// ```c
 /// double perplexity;
@@ -47,7 +50,12 @@ pub unsafe extern "C" fn cllm_evaluate(
     let length = ffi::positive(seq_len, "seq_len")?;
     let pool = Pool::shared(threads_or_all(threads)?);
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let result = evaluate(&pool, &view::model(model)?, tokens, length)?;
+    let model = view::model(model)?;
+    if let Some(found) = tokens::foreign(tokens, model.vocab)? {
+        let what = found.describe(tokens.len(), model.vocab);
+        log::warn(&format!("cllm_evaluate leaves ids out: {what}"));
+    }
+    let result = evaluate(&pool, &model, tokens, length)?;
     for (out, value) in [(mean_loss, result.mean_loss), (perplexity, result.perplexity())] {
         if !out.is_null() {
             *ffi::get_mut(out, "mean_loss or perplexity")? = value;
@@ -79,9 +87,11 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
     Ok(0)
 }
 
-/// The same from a vocab.txt (lines `token<TAB>count` in id order).
+/// The same from a vocab.txt (lines `token<TAB>count` in id order), read as by cllm_read_vocab but
+/// with or without special words.
 ///
-/// @return 0; -1 if the file can't be read or does not fit (nothing changed).
+/// @return 0; -1 if the file can't be read, a line is not of that form or repeats a word (the error
+///         names it), or there are more than the model has (nothing changed).
 ///
 /// ```c
 /// if (cllm_model_load_vocab(model, "vocab.txt") != 0)
@@ -96,8 +106,10 @@ pub unsafe extern "C" fn cllm_model_load_vocab(
     model: *mut CLLMModel,
     path: *const c_char,
 ) -> c_int {
-    let entries = vocab::read_file(ffi::path(path, "path")?)?;
-    let words: Vec<_> = entries.iter().map(|(w, n)| (&w[..], u64::from(*n))).collect();
+    let path = ffi::path(path, "path")?;
+    let text = vocab::read(path)?;
+    let entries = vocab::parse_unique(path, &text)?;
+    let words: Vec<_> = entries.iter().map(|e| (e.word, u64::from(e.count))).collect();
     set_words(model, &words)?;
     Ok(0)
 }

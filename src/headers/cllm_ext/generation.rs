@@ -13,7 +13,9 @@ use cllm_engine::error::{Error, Result};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 
-/// Seeds the context's generator: the same seed, model, prompt and settings give the same text.
+/// Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
+/// in a context that generated before. For that the keys and values of earlier calls are forgotten:
+/// computed one by one and in one pass they may differ in their last bits.
 ///
 /// @return 0, or -1.
 ///
@@ -93,6 +95,32 @@ pub unsafe extern "C" fn cllm_set_greedy(inference: *mut CLLMInference, greedy: 
     Ok(0)
 }
 
+/// Lets a generation draw what is no word of a text: `<PAD>`, `<UNK>`, `<BOS>`, `<MASK>`, an `<EOS>`
+/// that training never met, and slots without a word. By default it does not, in a model with words:
+/// they would not be shown, and texts would be shorter than was asked for. An `<EOS>` that training
+/// met ends a generation either way; cllm_sample_token draws from all that it is given.
+///
+/// Whether training met it is what the model's counts say: those of the vocabulary that it got, and
+/// the training loops count the `<EOS>` of their ids. Without any counts it may have been met.
+///
+/// @return 0, or -1.
+///
+/// ```c
+/// cllm_set_allow_special(inference, true);   // the model's plain distribution
+/// ```
+///
+/// # Safety
+/// `inference` is NULL or live.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_set_allow_special(
+    inference: *mut CLLMInference,
+    allow: bool,
+) -> c_int {
+    lock(&*context::state(inference)?).allow_special = allow;
+    Ok(0)
+}
+
 /// Threads for this context's forward passes; a new context uses one. The text does not depend on
 /// their number.
 ///
@@ -136,12 +164,14 @@ pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c
 }
 
 /// Continues a prompt and hands each new word to `callback` as soon as it is there; otherwise as
-/// cllm_generate. Only the continuation is handed over, special tokens are not, and no lock is
-/// held meanwhile.
+/// cllm_generate, but without its bound: `max_tokens` is all that limits the text, unless it ends
+/// itself. Only the continuation is handed over, special tokens are not, and no lock is held
+/// meanwhile.
 ///
 /// @param prompt    at least one word.
 /// @param callback  gets each piece; returns false to stop.
-/// @return new tokens, the hidden and the last one included; -1 on failure.
+/// @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+///         has begun another generation in the context.
 ///
 /// ```c
 /// static bool show(const char *piece, size_t length, uint32_t token, void *file) {
@@ -207,10 +237,7 @@ unsafe fn stream(
     let callback = callback.ok_or(Error::Null("callback"))?;
     while let Some(token) = generation.next()? {
         let model = context::live(inference)?.model;
-        let word = words::word_of(model, token)?;
-        if words::is_special(&word) {
-            continue;
-        }
+        let Some(word) = words::shown_word(model, token)? else { continue };
         let piece = [b" ", &word[..]].concat();
         let (text, length) = (piece.as_ptr().cast(), piece.len());
         if !host::outside(|| callback(text, length, token, user_data)) {

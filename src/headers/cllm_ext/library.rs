@@ -24,7 +24,12 @@ pub extern "C" fn cllm_version() -> *const c_char {
 }
 
 /// Why the latest failed call of this thread failed: "function: what is wrong". An empty string if
-/// none has failed. Valid until the thread's next failure; a call that succeeds leaves it.
+/// none has failed. Valid until the thread's next failure or cllm_clear_error.
+///
+/// A call that succeeds leaves the text as it is, as C's `errno`. Most functions say by what they
+/// return whether they failed; for one that can't (cllm_forward returns nothing) or that may go on
+/// after an error (a vocabulary that got full), call cllm_clear_error before it: an empty string
+/// afterwards means that all went well.
 ///
 /// ```c
 /// CLLMModel *model = cllm_read_model("missing.cllm");
@@ -33,6 +38,19 @@ pub extern "C" fn cllm_version() -> *const c_char {
 #[unsafe(no_mangle)]
 pub extern "C" fn cllm_last_error() -> *const c_char {
     ffi::last_error()
+}
+
+/// Forgets the text of this thread's latest failure: cllm_last_error then gives an empty string,
+/// until a call fails.
+///
+/// ```c
+/// cllm_clear_error();
+/// cllm_forward(inference, ids, (int)count);
+/// if (*cllm_last_error()) fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+#[unsafe(no_mangle)]
+pub extern "C" fn cllm_clear_error() {
+    ffi::clear_error();
 }
 
 /// Ends the library's threads and waits for them, a second at most. The end of the process (exit(),

@@ -47,7 +47,8 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
 /// @param threads    0: one for each processor. The result is the same for any number.
 /// @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
 /// @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
-///         offset 0); -1 on failure. Stops early when the progress callback says so.
+///         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
+///         below the vocabulary size are left out as by cllm_train_epoch.
 ///
 /// ```c
 /// float loss;
@@ -72,6 +73,30 @@ pub unsafe extern "C" fn cllm_train_steps(
         *ffi::get_mut(mean_loss, "mean_loss")? = run.mean_loss();
     }
     Ok(c_int::try_from(run.steps).unwrap_or(c_int::MAX))
+}
+
+/// Whether this object trains on what its checkpoint was trained on: the same tokens in the same
+/// order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+/// the first call that trains warns of it.
+///
+/// @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
+/// @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one
+///         that does not say it, or there are no tokens.
+///
+/// ```c
+/// if (cllm_checkpoint_same_data(training) == 0)
+///     fputs("this is another text than that of the checkpoint\n", stderr);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or live, its `tokens` hold `num_tokens` ids.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_checkpoint_same_data(training: *mut CLLMTraining) -> c_int {
+    with_training(training, |t, state| {
+        let compared = state.data.compare(&loops::corpus(t)?);
+        Ok(compared.map_or(-1, |same| c_int::from(same.is_ok())))
+    })
 }
 
 /// How many updates were left out because a gradient was NaN or infinite. Such an update changes

@@ -18,6 +18,8 @@ pub(crate) struct ContextState {
     /// Generations that were begun, continued or restored: a loop that calls the program in between
     /// sees whether the sequence is still its own.
     pub generations: u64,
+    /// Special words may be drawn in a generation.
+    pub allow_special: bool,
     /// V and d that the context's own buffers were made for; `None` in a context that the program
     /// made itself.
     pub made_for: Option<(usize, usize)>,
@@ -27,7 +29,7 @@ static CONTEXTS: Registry<ContextState> = Registry::new("inference");
 
 fn new_state(made_for: Option<(usize, usize)>) -> Result<ContextState> {
     let generator = Generator::new(GeneratorConfig::default(), ffi::libc_seed())?;
-    Ok(ContextState { generator, generations: 0, made_for })
+    Ok(ContextState { generator, generations: 0, allow_special: false, made_for })
 }
 
 /// The state of a context; one that the program made itself gets it when it is first needed.

@@ -11,7 +11,6 @@ use cllm_engine::generate::{Generator, Sampler};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
 use cllm_engine::model::ModelRef;
-use cllm_engine::text::index::{Words, ids};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
@@ -72,8 +71,9 @@ unsafe fn buffers<'a>(
 }
 
 /// Turns `logits` in place into the probabilities that the context's temperature, top_k, top_p and
-/// min-p leave, and draws a token from them. With temperature <= 0 or top_k 1 the likeliest token
-/// (the lowest id of equals) is taken and the array becomes one-hot. Logits that give no distribution
+/// min-p leave, and draws a token from them: any of them, special words too (see
+/// cllm_set_allow_special). With temperature <= 0 or top_k 1 the likeliest token (the lowest id of
+/// equals) is taken and the array becomes one-hot. Logits that give no distribution
 /// (a NaN among them): all tokens are alike.
 ///
 /// @param logits `[V]`.
@@ -141,8 +141,9 @@ pub(crate) struct Generation {
     number: u64,
     made: usize,
     wanted: usize,
-    /// How many tokens the sequence has room for.
-    room: usize,
+    /// Tokens of the sequence at the beginning, and at most.
+    length: usize,
+    limit: usize,
 }
 
 impl Generation {
@@ -174,21 +175,37 @@ impl Generation {
         start: impl FnOnce(&mut Generator) -> Result<()>,
     ) -> Result<Self> {
         let context = context::live(inference)?;
-        let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
-        let ends = end_tokens(context)?;
+        let has_words = words::has_real_strings(context.model)?;
         let state = context::state(inference)?;
-        let ContextState { generator, generations, .. } = &mut *lock(&state);
+        let ContextState { generator, generations, allow_special, .. } = &mut *lock(&state);
+        let (ends, never) = match has_words {
+            true if *allow_special => (words::end_tokens(context.model)?, Vec::new()),
+            true => (words::end_tokens(context.model)?, words::never_drawn(context.model)?),
+            false => Default::default(),
+        };
         start(generator)?;
         *generations += 1;
-        generator.config_mut().stop_tokens = ends;
-        let length = generator.sequence().len();
+        let config = generator.config_mut();
+        (config.stop_tokens, config.suppress_tokens) = (ends, never);
         let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
-        let limit = positions.max(DEFAULT_CONTEXT);
-        // A prompt longer than the limit is not cut: generation has room for half a context
-        // behind it.
-        let fits = length + wanted.min(limit / 2) <= limit;
-        let room = if fits { limit - length } else { limit / 2 };
-        Ok(Self { inference, number: *generations, made: 0, wanted, room })
+        let length = generator.sequence().len();
+        Ok(Self { inference, number: *generations, made: 0, wanted, length, limit: usize::MAX })
+    }
+
+    /// Lets the sequence grow to 512 tokens or the model's context, whichever is more.
+    ///
+    /// # Safety
+    /// As [`Generation::begin`].
+    unsafe fn limited(mut self) -> Result<Self> {
+        let context = context::live(self.inference)?;
+        let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
+        self.limit = positions.max(DEFAULT_CONTEXT);
+        if self.length + self.wanted.min(self.limit / 2) > self.limit {
+            // A prompt longer than the limit is not cut: generation has room for half a context
+            // behind it.
+            self.limit = self.length + self.limit / 2;
+        }
+        Ok(self)
     }
 
     /// New tokens so far.
@@ -204,15 +221,15 @@ impl Generation {
         if self.made == self.wanted {
             return Ok(None);
         }
-        if self.made == self.room {
+        if self.length + self.made == self.limit {
             log::warn(&format!(
-                "generation ends after {} of {} tokens: the sequence has no room for more",
-                self.made, self.wanted
+                "generation ends after {} of {} tokens: the sequence has reached {}",
+                self.made, self.wanted, self.limit
             ));
             return Ok(None);
         }
         let state = context::state(self.inference)?;
-        let ContextState { generator, generations, made_for } = &mut *lock(&state);
+        let ContextState { generator, generations, made_for, .. } = &mut *lock(&state);
         if *generations != self.number {
             return Err(Error::State("another generation of the context began meanwhile".into()));
         }
@@ -231,19 +248,6 @@ impl Generation {
     }
 }
 
-/// The ids that mean the end: what spells `<EOS>` in a model whose strings are words.
-///
-/// # Safety
-/// The context's model is NULL or live.
-unsafe fn end_tokens(context: &CLLMInference) -> Result<Vec<u32>> {
-    if !words::has_real_strings(context.model)? {
-        return Ok(Vec::new());
-    }
-    let Some(strings) = words::strings(context.model)? else { return Ok(Vec::new()) };
-    let ends = |id: &u32| strings.get(*id).is_some_and(|w| w.eq_ignore_ascii_case(b"<EOS>"));
-    Ok(ids(&strings).filter(ends).collect())
-}
-
 /// Continues a prompt: `output` receives the prompt's words and the generated ones, joined by
 /// spaces.
 ///
@@ -255,10 +259,12 @@ unsafe fn end_tokens(context: &CLLMInference) -> Result<Vec<u32>> {
 ///         that says so), or a failing forward pass.
 ///
 /// Adds up to `max_tokens` tokens, chosen as in cllm_sample_token with the temperature clamped to
-/// [0.1, 2.0] and the repetition penalty applied to all tokens of the sequence. Ends early at an
-/// `<EOS>` token of a model with words (it is not counted), or when the sequence has reached the
-/// larger of 512 and the model's context (with a warning). A sequence beyond the model's positions
-/// goes on over its last part.
+/// [0.1, 2.0] and the repetition penalty applied to all tokens of the sequence. Of a model with words
+/// the special words are left out, unless cllm_set_allow_special lets them in; so is an `<EOS>` that
+/// training never met (as the model's counts say, if it has any). Ends early at any other `<EOS>` (it
+/// is not counted), or when the sequence has reached the larger of 512 and the model's context (with
+/// a warning; cllm_generate_stream has no such bound). A sequence beyond the model's positions goes on
+/// over its last part.
 ///
 /// # Safety
 /// `inference` is NULL or live; `prompt` is NULL or a C string; `output` is NULL or has room for
@@ -274,7 +280,8 @@ pub unsafe extern "C" fn cllm_generate(
     let room = ffi::positive(max_output_length, "max_output_length")?;
     let output = ffi::slice_mut(output.cast::<u8>(), room, "output")?;
     let prompt = ffi::bytes(prompt, "prompt")?;
-    let mut generation = match Generation::begin(inference, prompt) {
+    let begun = Generation::begin(inference, prompt);
+    let mut generation = match begun.and_then(|generation| generation.limited()) {
         Ok(generation) => generation,
         Err(error) => {
             put(output, format!("Error: {error}").as_bytes());

@@ -5,10 +5,13 @@ use crate::model::words::{self, Rule};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
-/// The ids of a text's words, one id per word. Words are separated by space, tab and line feed.
+/// The ids of a text's words, one id per word. Words are separated by white space: space, tab, line
+/// feed, vertical tab, form feed, carriage return. A byte order mark at the beginning is dropped.
 ///
-/// A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). One
-/// that the model does not hold is the id of the slot that spells `<UNK>` (in any letter case).
+/// A word is looked up in `model->tokens` as it is, then in lower case (ASCII letters only). A text is
+/// text: one that spells a special word (`<EOS>`, `<eos>`) is looked up in lower case only, and is
+/// never the special word, but an ordinary one that happens to be spelled so. A word that the model
+/// does not hold is the id of the slot that spells `<UNK>` (in any letter case).
 /// Without such a slot it is h mod vocab_size, where h starts at 0 and becomes 31 h + byte for each
 /// (signed) byte, modulo 2^32. Words over 63 bytes also match their cut form. A model without
 /// `tokens` gives one id per byte, the (signed) byte as a 64-bit number mod vocab_size, and a
@@ -39,9 +42,9 @@ pub unsafe extern "C" fn cllm_tokenize(
     words::write_ids(model, text, Rule::Inference, tokens, max_tokens)
 }
 
-/// The words of ids, joined by single spaces. Left out are ids out of range, and the words `<PAD>`,
-/// `<UNK>`, `<BOS>`, `<EOS>`, `<MASK>` and `<UNK_digits>` in any letter case; other words in angle
-/// brackets are shown. The text ends before the first word that does not fit (recorded as an
+/// The words of ids, joined by single spaces. Left out are ids out of range, the special words (the
+/// first entry that spells `<PAD>`, `<UNK>`, `<BOS>`, `<EOS>` or `<MASK>`, in any letter case) and
+/// `<UNK_digits>`; other words in angle brackets are shown. The text ends before the first word that does not fit (recorded as an
 /// error). A model without `tokens` gives one character, id mod 128, per id, and a warning.
 ///
 /// @param inference   the context.

@@ -13,12 +13,12 @@ use std::ffi::{c_char, c_int};
 
 /// Appends the tokens of a text file to `training->tokens`.
 ///
-/// With a vocabulary (`model->tokens`): words between spaces, newlines, tabs and carriage returns;
-/// a word's id is that of the first token with this string, otherwise a hash of its bytes modulo
-/// the vocabulary size. Without one: a token per byte except line ends, byte modulo V.
+/// With a vocabulary (`model->tokens`): the ids of its words as by cllm_tokenize, except that in a
+/// vocabulary without `<UNK>` the hash takes bytes as unsigned. Without one: a token per byte except
+/// line ends, byte modulo V. The encoding is found as by cllm_data_loader_load_file.
 ///
-/// @return tokens appended, 0 or more; -1 for NULL, an unreadable file, one above 100 MiB, or no
-///         memory (nothing changed).
+/// @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one
+///         above 100 MiB, or no memory (nothing changed).
 ///
 /// Afterwards `total_batches` = num_tokens/(B*S), rounded down (0 where B*S is not positive).
 /// `tokens` may move; a block that the program set is copied, not freed. The block that the

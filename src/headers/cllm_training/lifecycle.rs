@@ -73,6 +73,8 @@ pub(crate) unsafe fn init(
         positions: 0,
         input: Vec::new(),
         own_tokens: 0,
+        checked_tokens: None,
+        foreign_tokens: None,
         progress: None,
         data: Data::default(),
     };

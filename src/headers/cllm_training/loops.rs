@@ -7,10 +7,14 @@ use super::{CLLMTraining, updates};
 use crate::border::ffi::{self, report};
 use crate::border::host;
 use crate::border::registry::lock;
+use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_ext::CLLMProgress;
 use crate::model::file::write_model;
+use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
+use cllm_engine::log;
 use cllm_engine::train::run::{self, Run};
+use cllm_engine::train::tokens;
 use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
@@ -19,11 +23,32 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Looks at all ids of an epoch before it begins: says which the model doesn't have, if it was not
+/// said before, and counts the `<EOS>` that the model's words don't know of. An error where nothing
+/// could be learnt.
+///
+/// # Safety
+/// `model` is NULL or live.
+pub(crate) unsafe fn check_ids(
+    model: *mut CLLMModel,
+    state: &mut TrainingState,
+    ids: &[u32],
+) -> Result<()> {
+    let vocab = view::vocab_size(view::live(model)?)?;
+    let foreign = tokens::foreign(ids, vocab)?;
+    if let Some(found) = foreign.filter(|_| foreign != state.foreign_tokens) {
+        let what = found.describe(ids.len(), vocab);
+        log::warn(&format!("training leaves ids out: {what}"));
+    }
+    state.foreign_tokens = foreign;
+    words::count_end(model, ids)
+}
+
 /// The training ids, cut into batches.
 ///
 /// # Safety
 /// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
-pub(super) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
+pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }
@@ -193,8 +218,12 @@ pub(crate) unsafe fn run_at(
 ) -> Result<Run> {
     with_training(training, |t, state| {
         // Where there are none the first step says so.
-        if let Ok(corpus) = corpus(t) {
-            state.data.note(&corpus);
+        let Ok(corpus) = corpus(t) else { return Ok(()) };
+        state.data.note(&corpus);
+        let place = (t.tokens.addr(), t.num_tokens);
+        if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
+            check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;
+            state.checked_tokens = Some(place);
         }
         Ok(())
     })?;
@@ -250,7 +279,11 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 /// same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
-///         batch fits or on failure.
+///         batch fits or on failure, which it is if no id could be learnt.
+///
+/// Ids that are not below the vocabulary size are left out: as targets they do not count, as input
+/// they are positions without a token. A warning says how many there are and names the first; where
+/// there are no others, nothing is trained and that is an error.
 ///
 /// Afterwards `current_step` has grown by the number of batches and `current_epoch` by 1,
 /// `current_loss` is that of the last batch, `best_loss` the smallest so far,

@@ -1,7 +1,7 @@
 //! Models through files and back: what they compute, what they are called.
 
 use super::*;
-use crate::model::words::{Unused, set_words, word_of};
+use crate::model::words::{Unused, set_words, shown_word};
 use cllm_engine::model::{AttentionLayout, ModelConfig};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
@@ -140,8 +140,8 @@ fn words_of_any_length_survive() {
     for (id, (word, count)) in words.iter().enumerate() {
         // SAFETY: likewise.
         unsafe {
-            let read = word_of(loaded, id as u32).unwrap();
-            assert_eq!(read, *word);
+            let read = shown_word(loaded, id as u32).unwrap();
+            assert_eq!(read.as_deref(), Some(*word));
             let m = ffi::get(loaded, "model").unwrap();
             let tokens = ffi::slice(m.tokens, 3, "tokens").unwrap();
             assert_eq!(tokens[id].frequency, *count as f32);

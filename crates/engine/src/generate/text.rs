@@ -3,28 +3,21 @@
 use super::{Generator, GeneratorConfig, Tokens};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::text::{SPECIALS, Vocabulary, split};
+use crate::text::{Vocabulary, special};
 
 impl GeneratorConfig {
     /// The default for texts of a model: `<EOS>` ends them, and what is no word of a text is never
-    /// drawn: the other special words, slots without a word. Of a model without vocabulary the
-    /// default.
+    /// drawn: the other special words, an `<EOS>` that training never met (as the vocabulary's counts
+    /// say, if it has any), slots without a word. Of a model without vocabulary the default.
     pub fn for_words(model: &Model) -> Self {
-        let mut config = Self::default();
-        let Some(vocabulary) = model.vocabulary() else { return config };
-        for id in 0..model.config().vocab as u32 {
-            let word = vocabulary.word(id).unwrap_or_default();
-            if word.eq_ignore_ascii_case(SPECIALS[crate::text::EOS as usize]) {
-                config.stop_tokens.push(id);
-            } else if !is_shown(word) {
-                config.suppress_tokens.push(id);
-            }
+        let Some(vocabulary) = model.vocabulary() else { return Self::default() };
+        let met = |id: u32| vocabulary.count(id).unwrap_or(0) as f32;
+        let mut suppress_tokens = special::never_drawn(vocabulary.words(), met);
+        if !suppress_tokens.is_empty() {
+            suppress_tokens.extend(vocabulary.len() as u32..model.config().vocab as u32);
         }
-        if config.suppress_tokens.len() + config.stop_tokens.len() >= model.config().vocab {
-            // Nothing else would be left.
-            config.suppress_tokens.clear();
-        }
-        config
+        let stop_tokens = special::end(vocabulary.words()).into_iter().collect();
+        Self { stop_tokens, suppress_tokens, ..Self::default() }
     }
 }
 
@@ -76,10 +69,6 @@ fn vocabulary(model: &Model) -> Result<&Vocabulary> {
     model.vocabulary().ok_or_else(|| Error::State("the model has no vocabulary".into()))
 }
 
-fn is_shown(word: &[u8]) -> bool {
-    !word.is_empty() && !split::is_special(word)
-}
-
 /// The text to come: [`Generator::text`].
 pub struct Text<'g, 'm> {
     tokens: Tokens<'g, 'm>,
@@ -96,7 +85,7 @@ impl Iterator for Text<'_, '_> {
                 Err(error) => return Some(Err(error)),
             };
             let word = self.vocabulary.word(id).unwrap_or_default();
-            if is_shown(word) {
+            if !word.is_empty() && !special::is_special(self.vocabulary.words(), id) {
                 return Some(Ok([b" ", word].concat()));
             }
         }

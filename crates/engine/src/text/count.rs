@@ -1,7 +1,8 @@
 //! Counting the words of texts: what a vocabulary is built from.
 
 use super::index::{Lookup, Words};
-use super::split::{is_blank, lower, words};
+use super::special::{is_special, spells_special};
+use super::split::{lower, text_words};
 use crate::error::{Error, Result};
 use cllm_kernels::memory::filled;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -61,11 +62,12 @@ impl WordCounts {
     }
 }
 
-/// Counts lower-cased words against a vocabulary that exists already and has room for some more.
+/// Counts words against a vocabulary that exists already and has room for some more.
 pub struct Counter<'e, 'a, W: Words + ?Sized> {
     lookup: &'e mut Lookup<'a, W>,
     room: usize,
     keep: Keep,
+    keep_case: bool,
     known: Vec<u64>,
     new: WordCounts,
     hasher: DefaultHashBuilder,
@@ -75,13 +77,20 @@ pub struct Counter<'e, 'a, W: Words + ?Sized> {
 }
 
 impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
-    /// `room`: how many new words the vocabulary can take.
-    pub fn new(lookup: &'e mut Lookup<'a, W>, room: usize, keep: Keep) -> Result<Self> {
+    /// `room`: how many new words the vocabulary can take. ASCII letters become lower-case, unless
+    /// `keep_case`; those of a word that spells a special word do in any case.
+    pub fn new(
+        lookup: &'e mut Lookup<'a, W>,
+        room: usize,
+        keep: Keep,
+        keep_case: bool,
+    ) -> Result<Self> {
         Ok(Self {
             known: filled("the counts", lookup.words().count())?,
             lookup,
             room,
             keep,
+            keep_case,
             new: WordCounts::default(),
             hasher: DefaultHashBuilder::default(),
             table: HashTable::new(),
@@ -92,15 +101,20 @@ impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
     /// Counts the words of one text.
     pub fn add(&mut self, text: &[u8]) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.lowered);
-        for word in words(text, is_blank) {
-            self.add_word(lower(word, &mut buffer))?;
+        for word in text_words(text) {
+            let special = spells_special(word);
+            let as_it_is = self.keep_case && !special;
+            self.add_word(if as_it_is { word } else { lower(word, &mut buffer) }, special)?;
         }
         self.lowered = buffer;
         Ok(())
     }
 
-    fn add_word(&mut self, word: &[u8]) -> Result<()> {
+    fn add_word(&mut self, word: &[u8], spells_special: bool) -> Result<()> {
         if let Some(id) = self.lookup.find(word) {
+            if spells_special && is_special(self.lookup.words(), id) {
+                return Ok(()); // a vocabulary that spells its special words in lower case
+            }
             if let Some(count) = self.known.get_mut(id as usize) {
                 *count += 1;
             }
@@ -161,7 +175,7 @@ mod tests {
     ) -> (Vec<u64>, Vec<(String, u64)>) {
         let mut index = WordIndex::default();
         let mut lookup = Lookup::new(&mut index, vocab).unwrap();
-        let mut counter = Counter::new(&mut lookup, room, keep).unwrap();
+        let mut counter = Counter::new(&mut lookup, room, keep, false).unwrap();
         // In two texts, so that counting goes on over texts.
         let (one, two) = text.split_once('|').unwrap_or((text, ""));
         counter.add(one.as_bytes()).unwrap();
@@ -182,6 +196,27 @@ mod tests {
             assert_eq!(known, [2, 0]);
             assert_eq!(new, pairs(&[("cat", 2), ("sat", 1)]));
         }
+    }
+
+    #[test]
+    fn case_is_kept_where_it_is_asked_for() {
+        let mut index = WordIndex::default();
+        let words = ["<EOS>", "Cat"];
+        let mut lookup = Lookup::new(&mut index, &words[..]).unwrap();
+        let mut counter = Counter::new(&mut lookup, 9, Keep::FirstCome, true).unwrap();
+        counter.add(b"Cat cat The the <EOS> <Eos> <HTML>").unwrap();
+        let (known, new) = counter.finish().unwrap();
+        assert_eq!(known, [0, 1]);
+        let new: Vec<_> = new.iter().collect();
+        let expected: [(&[u8], u64); 5] =
+            [(b"cat", 1), (b"The", 1), (b"the", 1), (b"<eos>", 2), (b"<HTML>", 1)];
+        assert_eq!(new, expected);
+    }
+
+    #[test]
+    fn texts_spell_no_special_words() {
+        let (known, new) = count(&["<PAD>", "<eos>"], "<EOS> <pad> <eos>", 9, Keep::FirstCome);
+        assert_eq!((known, new), (vec![0, 0], pairs(&[("<pad>", 1)])));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Documents: texts as the data loader keeps them.
 
+use super::decode::without_mark;
+use super::split::is_blank;
 use crate::error::{Error, Result};
 
 /// What is changed in a document besides its white space.
@@ -13,14 +15,15 @@ pub struct Cleaning {
     pub remove_numbers: bool,
 }
 
-/// White space of C's locale "C"; NUL, which a C string can't hold, counts as such.
+/// White space; NUL, which a C string can't hold, counts as such.
 fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r' | 0)
+    is_blank(byte) || byte == 0
 }
 
-/// A cleaned copy: every run of white space is one space, also at the beginning and at the end.
-/// Bytes above 127 stay as they are.
+/// A cleaned copy: every run of white space is one space, also at the beginning and at the end; a
+/// byte order mark at the beginning is dropped. Other bytes above 127 stay as they are.
 pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
+    let text = without_mark(text);
     let mut out = Vec::new();
     out.try_reserve_exact(text.len())
         .map_err(|_| Error::Memory { what: "a document", bytes: text.len() })?;
@@ -65,6 +68,7 @@ mod tests {
         assert_eq!(cleaned(text, false, false, true), b" It's PM, ok \xC9\xE9. ");
         assert_eq!(cleaned(b"", true, true, true), b"");
         assert_eq!(cleaned(b"a - b", false, true, false), b"a b");
+        assert_eq!(cleaned(b"\xEF\xBB\xBFa", false, false, false), b"a");
     }
 
     #[test]

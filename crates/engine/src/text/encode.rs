@@ -1,18 +1,20 @@
 //! Text to the ids of a model's words: the three rules of the C interface.
 
 use super::index::{Lookup, Words, ids};
-use super::split::{cut, is_blank, is_mark, is_prompt_blank, lower, words};
+use super::special::{is_special, spells_special};
+use super::split::{cut, is_mark, lower, text_words, words};
 use crate::error::{Error, Result};
 use crate::limits::TOKEN_STR_LEN;
 
-/// How a text becomes ids.
+/// How a text becomes ids. All rules separate words at the same white space, and none takes a word
+/// of a text for a special word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `cllm_tokenize`: a word as it is, then in lower case, then `<UNK>`, then the hash.
     Inference,
     /// `cllm_tokenize_with_vocab`: a lower-cased word whole, then its parts between `.,!?`.
     WithVocab,
-    /// `cllm_load_training_data`: a word as it is, then the hash with unsigned bytes.
+    /// `cllm_load_training_data`: as [`Rule::Inference`], but the hash takes bytes as unsigned.
     Training,
 }
 
@@ -59,18 +61,14 @@ pub fn word_ids<W: Words + ?Sized>(
 ) -> Result<Vec<u32>> {
     let mut encoder =
         Encoder { lookup, vocab, unknown: None, lowered: Vec::new(), out: Vec::new() };
-    let separates = match rule {
-        Rule::Inference | Rule::WithVocab => is_prompt_blank,
-        Rule::Training => is_blank,
-    };
-    for word in words(text, separates) {
+    for word in text_words(text) {
         if encoder.out.len() >= limit {
             break;
         }
         match rule {
-            Rule::Inference => encoder.prompt_word(word)?,
+            Rule::Inference => encoder.word(word, true)?,
             Rule::WithVocab => encoder.marked_word(word)?,
-            Rule::Training => encoder.training_word(word)?,
+            Rule::Training => encoder.word(word, false)?,
         }
     }
     encoder.out.truncate(limit);
@@ -87,41 +85,66 @@ struct Encoder<'e, 'a, W: Words + ?Sized> {
 }
 
 impl<W: Words + ?Sized> Encoder<'_, '_, W> {
-    fn prompt_word(&mut self, word: &[u8]) -> Result<()> {
-        let id = find(self.lookup, word)
-            .or_else(|| find(self.lookup, lower(word, &mut self.lowered)))
-            .unwrap_or_else(|| self.unknown_id(word));
+    fn word(&mut self, word: &[u8], signed: bool) -> Result<()> {
+        let id = id_of(self.lookup, find, word, true, &mut self.lowered)
+            .unwrap_or_else(|| self.unknown_id(word, signed));
         push(&mut self.out, id)
     }
 
     fn marked_word(&mut self, word: &[u8]) -> Result<()> {
+        if let Some(id) = id_of(self.lookup, find, word, false, &mut self.lowered) {
+            return push(&mut self.out, id);
+        }
         let mut whole = std::mem::take(&mut self.lowered);
-        let whole_word = lower(word, &mut whole);
-        if let Some(id) = find(self.lookup, whole_word) {
+        for part in words(lower(word, &mut whole), is_mark) {
+            let id = id_of(self.lookup, find, part, false, &mut self.lowered)
+                .unwrap_or_else(|| self.unknown_id(part, true));
             push(&mut self.out, id)?;
-        } else {
-            for part in words(whole_word, is_mark) {
-                let id = find(self.lookup, part).unwrap_or_else(|| self.unknown_id(part));
-                push(&mut self.out, id)?;
-            }
         }
         self.lowered = whole;
         Ok(())
     }
 
-    fn training_word(&mut self, word: &[u8]) -> Result<()> {
-        let id = find(self.lookup, word).unwrap_or_else(|| hash_id(word, false, self.vocab));
-        push(&mut self.out, id)
-    }
-
     /// `<UNK>`, in whatever letter case a slot spells it; without such a slot the hash.
-    fn unknown_id(&mut self, word: &[u8]) -> u32 {
+    fn unknown_id(&mut self, word: &[u8], signed: bool) -> u32 {
         let strings = self.lookup.words();
         let spells_unk =
             |&id: &u32| strings.get(id).is_some_and(|s| s.eq_ignore_ascii_case(b"<UNK>"));
         self.unknown
             .get_or_insert_with(|| ids(strings).find(spells_unk))
-            .unwrap_or_else(|| hash_id(word, true, self.vocab))
+            .unwrap_or_else(|| hash_id(word, signed, self.vocab))
+    }
+}
+
+/// The id of a word of a text, by `find`: as it is where `cased`, then in lower case (ASCII only).
+/// A word that spells a special word is looked up in lower case, and is never the special word.
+pub fn id_of<D: Dictionary>(
+    dictionary: &mut D,
+    find: impl Fn(&mut D, &[u8]) -> Option<u32>,
+    word: &[u8],
+    cased: bool,
+    buffer: &mut Vec<u8>,
+) -> Option<u32> {
+    let special = spells_special(word);
+    if cased && !special {
+        let as_it_is = find(dictionary, word);
+        if as_it_is.is_some() || !word.iter().any(u8::is_ascii_uppercase) {
+            return as_it_is;
+        }
+    }
+    let id = find(dictionary, lower(word, buffer))?;
+    (!special || !dictionary.is_special(id)).then_some(id)
+}
+
+/// Words that can be looked up, and which of them are special.
+pub trait Dictionary {
+    /// Whether the slot is that of a special word, or of none.
+    fn is_special(&self, id: u32) -> bool;
+}
+
+impl<W: Words + ?Sized> Dictionary for Lookup<'_, W> {
+    fn is_special(&self, id: u32) -> bool {
+        is_special(self.words(), id)
     }
 }
 
@@ -169,8 +192,9 @@ mod tests {
 
     #[test]
     fn prompt_words() {
-        let vocab = ["<pad>", "<unk>", "the", "The", "a\r"];
-        assert_eq!(ids_of("The the THE a\r", Rule::Inference, &vocab), [3, 2, 2, 4]);
+        let vocab = ["<pad>", "<unk>", "the", "The", "a"];
+        assert_eq!(ids_of("The the THE a\r\n", Rule::Inference, &vocab), [3, 2, 2, 4]);
+        assert_eq!(ids_of("\u{FEFF}the\x0Ca\x0Bthe", Rule::Inference, &vocab), [2, 4, 2]);
         assert_eq!(ids_of("zebra", Rule::Inference, &vocab), [1]);
         let plain = ["the", "a", "b"];
         assert_eq!(ids_of("é", Rule::Inference, &plain), [hash_id("é".as_bytes(), true, 3)]);
@@ -184,10 +208,26 @@ mod tests {
     }
 
     #[test]
-    fn training_words_are_exact() {
-        let vocab = ["<UNK>", "the", "b"];
-        let the = hash_id(b"The", false, 3);
-        assert_eq!(ids_of("the\r\nThe b", Rule::Training, &vocab), [1, the, 2]);
+    fn training_words_are_those_of_prompts() {
+        let vocab = ["<UNK>", "the", "b", "The"];
+        for text in ["the\r\nThe b", "THE x", "\u{FEFF}the <UNK> <unk>"] {
+            let training = ids_of(text, Rule::Training, &vocab);
+            assert_eq!(training, ids_of(text, Rule::Inference, &vocab), "{text}");
+        }
+        // Only the hash differs, in a vocabulary without <UNK>.
+        let plain = ["the", "a", "b"];
+        assert_eq!(ids_of("é", Rule::Training, &plain), [hash_id("é".as_bytes(), false, 3)]);
+    }
+
+    #[test]
+    fn no_text_spells_a_special_word() {
+        let vocab = ["<PAD>", "<UNK>", "<BOS>", "<EOS>", "<MASK>", "the", "<eos>", "<UNK_7>"];
+        for rule in [Rule::Inference, Rule::Training, Rule::WithVocab] {
+            assert_eq!(ids_of("<EOS> <eos> <Eos> the", rule, &vocab), [6, 6, 6, 5]);
+            assert_eq!(ids_of("<PAD> <bos> <MASK> <UNK_7>", rule, &vocab), [1, 1, 1, 1]);
+            // A vocabulary that spells them in lower case.
+            assert_eq!(ids_of("<EOS> <eos> x", rule, &["<unk>", "<eos>", "x"]), [0, 0, 2]);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Finding and reading text files.
 
+use super::decode::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::log;
@@ -40,9 +41,14 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The whole file as text: NUL bytes, which no C string can hold, become spaces.
+/// [`read`] for text: UTF-16 and UTF-32 become UTF-8, a byte order mark is dropped.
+pub fn read_decoded(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    decode::decode(read(path, limit)?).map_err(|problem| Error::file(path, problem))
+}
+
+/// [`read_decoded`], in which NUL bytes, which no C string can hold, become spaces.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = read(path, limit)?;
+    let mut bytes = read_decoded(path, limit)?;
     bytes.iter_mut().filter(|b| **b == 0).for_each(|b| *b = b' ');
     Ok(bytes)
 }
@@ -102,12 +108,13 @@ fn has_binary_extension(path: &Path) -> bool {
         .is_some_and(|dot| BINARY_EXTENSIONS.contains(&&name[dot + 1..]))
 }
 
-/// Whether the file begins as no text does. One that can't be read is left to its reader.
+/// Whether the file begins as no text does: with a NUL byte that is not half of a UTF-16 character.
+/// One that can't be read is left to its reader.
 fn begins_binary(path: &Path) -> bool {
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(BINARY_PROBE).read_to_end(&mut head))
-        .is_ok_and(|_| head.contains(&0))
+        .is_ok_and(|_| head.contains(&0) && decode::encoding(&head) == Encoding::Bytes)
 }
 
 #[cfg(test)]
@@ -143,6 +150,21 @@ mod tests {
             names(root),
             [".hidden/x", "UP.O", "a-b", "a.txt", "a/z.txt", "b.txt", "empty", "noext", "x.o.txt"]
         );
+    }
+
+    #[test]
+    fn texts_of_windows_editors() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(root, "a.txt", b"\xEF\xBB\xBFthe cat");
+        put(root, "b.txt", b"\xFF\xFEt\0h\0e\0\r\0\n\0");
+        put(root, "c.txt", b"t\0h\0e\0 \0c\0a\0t\0");
+        assert_eq!(names(root), ["a.txt", "b.txt", "c.txt"]);
+        let text = |name| String::from_utf8(read_text(&root.join(name), 99).unwrap()).unwrap();
+        assert_eq!(["a.txt", "b.txt", "c.txt"].map(text), ["the cat", "the\r\n", "the cat"]);
+        put(root, "d.txt", &[0; 40]);
+        let error = read_text(&root.join("d.txt"), 99).unwrap_err().to_string();
+        assert!(error.contains("d.txt: is no text: 40 of 40 bytes are NUL"), "{error}");
     }
 
     #[test]

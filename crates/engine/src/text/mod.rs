@@ -3,10 +3,12 @@
 
 pub mod count;
 pub mod dataset;
+pub mod decode;
 pub mod document;
 pub mod encode;
 pub mod files;
 pub mod index;
+pub mod special;
 pub mod split;
 pub mod vocab;
 mod vocabulary;

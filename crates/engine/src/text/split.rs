@@ -1,16 +1,11 @@
-//! Where words begin and end, and which of them are not text.
+//! Where words begin and end: the same in texts, vocabularies and prompts.
 
-use super::SPECIALS;
+use super::decode::without_mark;
 
-/// Space, tab, line feed, carriage return: what separates words in vocabularies and training text.
+/// White space of C's locale "C", which separates words: space, tab, line feed, vertical tab, form
+/// feed, carriage return.
 pub fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-/// Space, tab, line feed: what separates the words of a prompt. A carriage return belongs to its
-/// word there, as in the original.
-pub fn is_prompt_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n')
+    matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
 /// The marks that `cllm_tokenize_with_vocab` drops.
@@ -23,9 +18,9 @@ pub fn words(text: &[u8], separates: fn(u8) -> bool) -> impl Iterator<Item = &[u
     text.split(move |&byte| separates(byte)).filter(|word| !word.is_empty())
 }
 
-/// Words in `text`.
-pub fn count_words(text: &[u8]) -> usize {
-    words(text, is_blank).count()
+/// The words of a text. A byte order mark at its beginning is no part of the first.
+pub fn text_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    words(without_mark(text), is_blank)
 }
 
 /// `word` in lower case (ASCII only), in a buffer that is used again and again.
@@ -49,19 +44,6 @@ pub fn cut(text: &[u8], room: usize) -> &[u8] {
     &text[..boundary.unwrap_or(room)]
 }
 
-/// Whether `word` is one of the five special words, in any letter case, or the `<UNK_digits>` of
-/// an unused slot.
-pub fn is_special(word: &[u8]) -> bool {
-    if SPECIALS.iter().any(|s| s.eq_ignore_ascii_case(word)) {
-        return true;
-    }
-    let digits = word
-        .split_at_checked(5)
-        .filter(|(start, _)| start.eq_ignore_ascii_case(b"<UNK_"))
-        .and_then(|(_, rest)| rest.strip_suffix(b">"));
-    digits.is_some_and(|d| !d.is_empty() && d.iter().all(u8::is_ascii_digit))
-}
-
 /// Whether `word` is `token_<id>` in decimal: what stands in a slot without a string of its own.
 pub fn is_placeholder(word: &[u8], id: usize) -> bool {
     let Some(digits) = word.strip_prefix(b"token_") else {
@@ -81,11 +63,12 @@ mod tests {
 
     #[test]
     fn words_are_runs_between_separators() {
-        let split = |f| words(b" a\tb\r\nc.d  ", f).collect::<Vec<_>>();
-        assert_eq!(split(is_blank), [&b"a"[..], b"b", b"c.d"]);
-        assert_eq!(split(is_prompt_blank), [&b"a"[..], b"b\r", b"c.d"]);
+        let split = |text| text_words(text).collect::<Vec<_>>();
+        assert_eq!(split(b" a\tb\r\nc.d  "), [&b"a"[..], b"b", b"c.d"]);
+        assert_eq!(split(b"page\x0Cchapter\x0Btwo"), [&b"page"[..], b"chapter", b"two"]);
+        assert_eq!(split(b"\xEF\xBB\xBFa \xEF\xBB\xBFb"), [&b"a"[..], b"\xEF\xBB\xBFb"]);
         assert_eq!(words(b"a.,b!?", is_mark).collect::<Vec<_>>(), [&b"a"[..], b"b"]);
-        assert_eq!(count_words(b""), 0);
+        assert_eq!(text_words(b"").count(), 0);
     }
 
     #[test]
@@ -98,16 +81,6 @@ mod tests {
         assert_eq!(cut(&[0x80; 9], 7), [0x80; 7]);
         assert_eq!(cut("é".as_bytes(), 0), b"");
         assert_eq!(cut(&[0x80; 9], 2), [0x80; 2]);
-    }
-
-    #[test]
-    fn special_words() {
-        for word in ["<PAD>", "<unk>", "<Bos>", "<EOS>", "<mask>", "<UNK_0>", "<unk_12>"] {
-            assert!(is_special(word.as_bytes()), "{word}");
-        }
-        for word in ["<html>", "PAD", "<UNK_>", "<UNK_1x>", "<UNK_1", "", "<UNK", "<PAD> "] {
-            assert!(!is_special(word.as_bytes()), "{word}");
-        }
     }
 
     #[test]

@@ -1,9 +1,12 @@
-//! `vocab.txt`: one `word<TAB>count<LF>` line per id, in id order. No escaping, no header.
+//! `vocab.txt`: one `word<TAB>count<LF>` line per id, in id order. No escaping, no header. What an
+//! editor may have added is taken (a byte order mark, UTF-16, CR LF, empty lines at the end); what
+//! would move an id is an error that names the line.
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::system::atomic;
-use crate::text::files;
+use crate::text::{SPECIALS, files};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// One line.
@@ -11,64 +14,113 @@ use std::path::Path;
 pub struct Entry<'a> {
     /// The word's bytes.
     pub word: &'a [u8],
-    /// How often the text held it; larger counts than fit are the largest.
+    /// How often the text held it; larger counts than fit are the largest, negative ones 0.
     pub count: u32,
 }
 
-/// A file's entries.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct VocabFile<'a> {
-    /// In the order of the file: the ids.
-    pub entries: Vec<Entry<'a>>,
-    /// Lines without a TAB, which are no entries. Empty lines are not counted.
-    pub skipped: usize,
+/// Reads a file, to be taken apart by [`parse`].
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    files::read_decoded(path, MAX_TEXT_BYTES)
 }
 
-/// Takes a file apart. The last TAB of a line separates, so that any word without a line feed can
-/// be read. A NUL byte can't stand in a C string: such a file is refused.
-pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<VocabFile<'a>> {
-    let mut file = VocabFile::default();
-    for (number, line) in text.split(|&b| b == b'\n').enumerate() {
-        if line.contains(&0) {
-            let problem = format!("line {} holds a NUL byte: not a vocabulary", number + 1);
+/// Takes a file apart: entry i stands on line i + 1. The last TAB of a line separates, so that any
+/// word without a line feed can be read. A NUL byte can't stand in a C string: such a file is
+/// refused.
+pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
+    let mut entries = Vec::new();
+    let mut empty = None;
+    for (number, line) in (1..).zip(text.split(|&b| b == b'\n')) {
+        let fail = |problem| Err(Error::file(path, format!("line {number} {problem}")));
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            empty = empty.or(Some(number));
+            continue;
+        }
+        if let Some(empty) = empty {
+            let problem = format!("line {empty} is empty: every line of a vocabulary is an id");
             return Err(Error::file(path, problem));
         }
+        if line.contains(&0) {
+            return fail("holds a NUL byte: not a vocabulary".to_string());
+        }
         let Some(tab) = line.iter().rposition(|&b| b == b'\t') else {
-            file.skipped += usize::from(!line.is_empty());
-            continue;
+            return fail("has no TAB: not of the form word<TAB>count".to_string());
         };
-        file.entries
+        let Some(count) = parse_count(&line[tab + 1..]) else {
+            let count: String =
+                String::from_utf8_lossy(&line[tab + 1..]).chars().take(40).collect();
+            return fail(format!("has '{count}' for a count: not of the form word<TAB>count"));
+        };
+        entries
             .try_reserve(1)
             .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
-        file.entries.push(Entry { word: &line[..tab], count: parse_count(&line[tab + 1..]) });
+        entries.push(Entry { word: &line[..tab], count });
     }
-    Ok(file)
+    Ok(entries)
 }
 
-/// The words and counts of a file, in id order. A line without a TAB would shift every id after it:
-/// such a file is refused.
-pub fn read_file(path: &Path) -> Result<Vec<(Vec<u8>, u32)>> {
-    let text = files::read(path, MAX_TEXT_BYTES)?;
-    let file = parse(path, &text)?;
-    if file.skipped > 0 {
-        let problem = format!("{} lines without a TAB: not a vocabulary", file.skipped);
+/// The first entry whose word stands further up, and its place there. Empty words, which are slots
+/// without a word, may repeat.
+pub fn repeated(entries: &[Entry]) -> Result<Option<(usize, usize)>> {
+    let mut places: HashMap<&[u8], usize> = HashMap::new();
+    places
+        .try_reserve(entries.len())
+        .map_err(|_| Error::Memory { what: "the vocabulary", bytes: size_of_val(entries) })?;
+    for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.word.is_empty()) {
+        if let Some(first) = places.insert(entry.word, place) {
+            return Ok(Some((first, place)));
+        }
+    }
+    Ok(None)
+}
+
+/// The first special word that does not stand at its place: the word and its entry, `None` where
+/// it is missing. `None` for a list that has no special words at all.
+pub fn misplaced_special(entries: &[Entry]) -> Option<(&'static [u8], Option<usize>)> {
+    let place = |special: &[u8]| entries.iter().position(|entry| entry.word == special);
+    let places = SPECIALS.map(place);
+    if places.iter().all(Option::is_none) {
+        return None;
+    }
+    (0..)
+        .zip(places)
+        .find(|&(id, place)| place != Some(id))
+        .map(|(id, place)| (SPECIALS[id], place))
+}
+
+/// The error of [`misplaced_special`], if there is one.
+pub fn check_specials(path: &Path, entries: &[Entry]) -> Result<()> {
+    let Some((special, place)) = misplaced_special(entries) else { return Ok(()) };
+    let special = String::from_utf8_lossy(special);
+    let problem = match place {
+        Some(place) => format!("line {} holds {special}, which is no place of it", place + 1),
+        None => format!("lacks {special}"),
+    };
+    Err(Error::file(path, format!("{problem}: the special words stand on lines 1 to 5")))
+}
+
+/// The words and counts of a file that was read, in id order. A word that occurs twice would have
+/// one id only: such a file is refused.
+pub fn parse_unique<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
+    let entries = parse(path, text)?;
+    if let Some((first, second)) = repeated(&entries)? {
+        let word: String = String::from_utf8_lossy(entries[second].word).chars().take(40).collect();
+        let (first, second) = (first + 1, second + 1);
+        let problem = format!("line {second} repeats '{word}' of line {first}");
         return Err(Error::file(path, problem));
     }
-    let mut words = Vec::new();
-    let count = file.entries.len();
-    words
-        .try_reserve_exact(count)
-        .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
-    words.extend(file.entries.iter().map(|e| (e.word.to_vec(), e.count)));
-    Ok(words)
+    Ok(entries)
 }
 
-/// The number at the beginning of `text`: 0 where there is none or it is negative.
-fn parse_count(text: &[u8]) -> u32 {
-    text.trim_ascii_start()
-        .iter()
-        .map_while(|b| b.is_ascii_digit().then(|| u32::from(b - b'0')))
-        .fold(0u32, |n, digit| n.saturating_mul(10).saturating_add(digit))
+/// A decimal number between blanks; larger ones than fit are the largest, negative ones 0.
+fn parse_count(text: &[u8]) -> Option<u32> {
+    let text = text.trim_ascii();
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let add = |n: u32, b: &u8| n.saturating_mul(10).saturating_add(u32::from(b - b'0'));
+    Some(if digits.len() < text.len() { 0 } else { digits.iter().fold(0, add) })
 }
 
 /// Writes a file, whole or not at all.
@@ -97,32 +149,55 @@ where
 mod tests {
     use super::*;
 
-    fn parsed(text: &[u8]) -> (Vec<(&[u8], u32)>, usize) {
-        let file = parse(Path::new("v"), text).unwrap();
-        let entries = file.entries.iter().map(|e| (e.word, e.count)).collect();
-        (entries, file.skipped)
+    fn parsed(text: &[u8]) -> Vec<(&[u8], u32)> {
+        let entries = parse(Path::new("v"), text).unwrap();
+        entries.iter().map(|e| (e.word, e.count)).collect()
+    }
+
+    fn refused(text: &str) -> String {
+        parse_unique(Path::new("v"), text.as_bytes()).unwrap_err().to_string()
     }
 
     #[test]
     fn lines() {
-        assert_eq!(parsed(b"").0, []);
-        assert_eq!(parsed(b"<PAD>\t0\nint\t7").0, [(&b"<PAD>"[..], 0), (b"int", 7)]);
-        assert_eq!(parsed(b"a\tb\t3\n\t4\n").0, [(&b"a\tb"[..], 3), (b"", 4)]);
-        assert_eq!(parsed(b"a\t3\r\n").0, [(&b"a"[..], 3)]);
-        assert_eq!(parsed(b"no tab\n\nx\t1\n"), (vec![(&b"x"[..], 1)], 1));
+        assert_eq!(parsed(b""), []);
+        assert_eq!(parsed(b"<PAD>\t0\nint\t7"), [(&b"<PAD>"[..], 0), (b"int", 7)]);
+        assert_eq!(parsed(b"a\tb\t3\n\t4\n"), [(&b"a\tb"[..], 3), (b"", 4)]);
+        assert_eq!(parsed(b"a\t3\r\nb\t4\r\n\r\n\n"), [(&b"a"[..], 3), (b"b", 4)]);
+    }
+
+    #[test]
+    fn lines_that_would_move_ids_are_named() {
+        assert!(refused("a\t1\nno tab\nx\t1\n").starts_with("v: line 2 has no TAB"));
+        assert!(refused("a\t1\n\nx\t1\n").starts_with("v: line 2 is empty"));
+        assert!(refused("a\t1\r\n\r\nx\t1\r\n").starts_with("v: line 2 is empty"));
+        assert!(refused("a\tb\n").starts_with("v: line 1 has 'b' for a count"));
+        assert!(refused("a\t\n").starts_with("v: line 1 has '' for a count"));
+        assert_eq!(refused("a\t1\nb\t1\na\t2\n"), "v: line 3 repeats 'a' of line 1");
+        assert!(parse_unique(Path::new("v"), b"\t0\n\t0\n").is_ok());
+    }
+
+    #[test]
+    fn special_words_have_their_places() {
+        let check = |text: &str| {
+            let entries = parse(Path::new("v"), text.as_bytes()).unwrap();
+            check_specials(Path::new("v"), &entries).map_err(|e| e.to_string())
+        };
+        let all = "<PAD>\t0\n<UNK>\t0\n<BOS>\t0\n<EOS>\t0\n<MASK>\t0\n";
+        assert_eq!(check(all), Ok(()));
+        assert_eq!(check("a\t1\nb\t1\n"), Ok(()));
+        let lost = check(&all.replace("<BOS>\t0\n", "")).unwrap_err();
+        assert!(lost.starts_with("v: lacks <BOS>"), "{lost}");
+        let moved = check(&format!("a\t1\n{all}")).unwrap_err();
+        assert!(moved.starts_with("v: line 2 holds <PAD>"), "{moved}");
     }
 
     #[test]
     fn counts() {
-        for (text, count) in [
-            ("12", 12),
-            (" 12", 12),
-            ("-3", 0),
-            ("", 0),
-            ("x", 0),
-            ("99999999999999999999", u32::MAX),
-        ] {
-            assert_eq!(parsed(format!("w\t{text}\n").as_bytes()).0[0].1, count, "{text:?}");
+        for (text, count) in
+            [("12", 12), (" 12 ", 12), ("-3", 0), ("99999999999999999999", u32::MAX)]
+        {
+            assert_eq!(parsed(format!("w\t{text}\n").as_bytes())[0].1, count, "{text:?}");
         }
     }
 
@@ -137,10 +212,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vocab.txt");
         write(&path, [(&b"a"[..], 3), (b"", u64::from(u32::MAX))].into_iter()).unwrap();
-        let words = read_file(&path).unwrap();
-        assert_eq!(words, [(b"a".to_vec(), 3), (Vec::new(), u32::MAX)]);
-        std::fs::write(&path, "a\t3\nno tab\n").unwrap();
-        assert!(read_file(&path).is_err());
+        let text = read(&path).unwrap();
+        let words = [Entry { word: b"a", count: 3 }, Entry { word: b"", count: u32::MAX }];
+        assert_eq!(parse_unique(&path, &text).unwrap(), words);
+        // As an editor of Windows writes it.
+        let wide = String::from_utf8(text).unwrap().replace('\n', "\r\n");
+        let wide: Vec<u8> = "\u{FEFF}"
+            .encode_utf16()
+            .chain(wide.encode_utf16())
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        std::fs::write(&path, wide).unwrap();
+        assert_eq!(parse_unique(&path, &read(&path).unwrap()).unwrap(), words);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A vocabulary of whole words that a program owns.
 
 use super::count::{Counter, Keep};
-use super::encode::hash_id;
+use super::encode::{Dictionary, hash_id, id_of};
 use super::index::{Lookup, WordIndex, Words};
-use super::split::{is_blank, lower, words};
+use super::special;
+use super::split::text_words;
 use super::{SPECIALS, WordList, files, vocab};
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
@@ -12,7 +13,7 @@ use std::fmt;
 use std::path::Path;
 
 /// Whole words and their ids, with how often each was met. Text is bytes; words are its longest
-/// runs without space, tab, line feed and carriage return.
+/// runs without white space. A text is text: no word of it stands for a special word.
 ///
 /// A vocabulary is not changed once it is made, so threads may share it.
 ///
@@ -65,7 +66,7 @@ impl Vocabulary {
         };
         let mut index = WordIndex::default();
         let mut lookup = Lookup::new(&mut index, &SPECIALS[..])?;
-        let mut counter = Counter::new(&mut lookup, room, Keep::MostFrequent)?;
+        let mut counter = Counter::new(&mut lookup, room, Keep::MostFrequent, false)?;
         for text in texts {
             counter.add(text)?;
         }
@@ -119,10 +120,13 @@ impl Vocabulary {
     /// Reads a vocab.txt: a line `word<TAB>count` for each id.
     ///
     /// # Errors
-    /// The file can't be read, is longer than 1 GiB, or is no vocabulary.
+    /// The file can't be read or is longer than 1 GiB; a line that is no `word<TAB>count`, or repeats
+    /// a word. The error names the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let entries = vocab::read_file(path.as_ref())?;
-        Self::from_words(entries.iter().map(|(word, count)| (&word[..], u64::from(*count))))
+        let path = path.as_ref();
+        let text = vocab::read(path)?;
+        let entries = vocab::parse_unique(path, &text)?;
+        Self::from_words(entries.iter().map(|entry| (entry.word, u64::from(entry.count))))
     }
 
     /// Writes a vocab.txt, whole or not at all.
@@ -161,6 +165,11 @@ impl Vocabulary {
         self.counts.get(id as usize).copied()
     }
 
+    /// The words by id, for what looks at all of them.
+    pub(crate) fn words(&self) -> &WordList {
+        &self.words
+    }
+
     /// The id of a word as it stands.
     pub fn id(&self, word: &[u8]) -> Option<u32> {
         self.index.probe(&self.words, word)
@@ -187,10 +196,9 @@ impl Vocabulary {
             return Err(Error::State("the vocabulary has no words".into()));
         }
         let mut buffer = Vec::new();
-        for word in words(text, is_blank) {
-            let id = self
-                .id(word)
-                .or_else(|| self.id(lower(word, &mut buffer)))
+        let mut dictionary = self;
+        for word in text_words(text) {
+            let id = id_of(&mut dictionary, |words, word| words.id(word), word, true, &mut buffer)
                 .or(self.unknown)
                 .unwrap_or_else(|| hash_id(word, true, self.len()));
             ids.try_reserve(1).map_err(|_| Error::Memory {
@@ -220,6 +228,12 @@ impl Vocabulary {
             text.extend_from_slice(word);
         }
         Ok(text)
+    }
+}
+
+impl Dictionary for &Vocabulary {
+    fn is_special(&self, id: u32) -> bool {
+        special::is_special(&self.words, id)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod run;
 pub mod schedule;
 pub mod slots;
 pub mod stopping;
+pub mod tokens;
 pub mod trainer;
 pub mod weights;
 pub mod workspace;

@@ -1,11 +1,11 @@
 //! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
 
-use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
-use super::cllm_training::state::{TRAININGS, with_training};
-use super::cllm_training::{CLLMTraining, loops};
-use super::cllm_training_parallel::optimal;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
+use crate::headers::cllm_batch::{CLLMBatchIterator, ITERATORS};
+use crate::headers::cllm_training::state::{TRAININGS, with_training};
+use crate::headers::cllm_training::{CLLMTraining, loops};
+use crate::headers::cllm_training_parallel::optimal;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};
@@ -47,7 +47,7 @@ struct SystemState {
     gradient_norm: f64,
 }
 
-/// The address of an object of the program's.
+/// The address of an object that the program has.
 struct Borrowed<T>(*mut T);
 
 impl<T> Clone for Borrowed<T> {
@@ -154,6 +154,8 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
         let (b, s) = it.shape();
         (b, batch::positions(b, s)?, it.count())
     };
+    let ids = lock(&iterator).tokens()?;
+    with_training(training, |t, state| loops::check_ids(t.model, state, ids))?;
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;

@@ -1,7 +1,7 @@
 //! Loss on text that is not trained on.
 
 use super::{VALIDATION_SETS, Validation, ValidationSet};
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::state::TRAININGS;
@@ -55,13 +55,13 @@ impl Validation {
 
 /// Reads a text file for evaluation. Its words become ids when it is evaluated, by the rule of
 /// cllm_load_training_data for the model in use, so that one set serves models of different
-/// vocabularies.
+/// vocabularies. They are the ids that the data loader gives the words of the same file.
 ///
 /// @param filepath   a text file, at most 100 MiB.
 /// @param batch_size sequences of a batch, 1 or more.
 /// @param seq_len    tokens of a sequence, 1 or more.
-/// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable or a
-///         directory, a size is not positive, or there is no memory.
+/// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable, no text
+///         or a directory, a size is not positive, or there is no memory.
 ///
 /// # Safety
 /// `filepath` is NULL or a C string.
@@ -73,12 +73,7 @@ pub unsafe extern "C" fn create_validation_set(
     seq_len: c_int,
 ) -> *mut ValidationSet {
     let path = ffi::path(filepath, "filepath")?;
-    let set = Validation::read(path, batch_size, seq_len)?;
-    // The block is only an address of its own; the set is found by it.
-    let handle = CArray::<u64>::zeroed("a validation set", 1)?;
-    let handle = handle.into_raw().cast::<ValidationSet>();
-    VALIDATION_SETS.insert(handle, set);
-    Ok(handle)
+    VALIDATION_SETS.new_handle("a validation set", Validation::read(path, batch_size, seq_len)?)
 }
 
 /// Frees a validation set.
@@ -90,13 +85,7 @@ pub unsafe extern "C" fn create_validation_set(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn free_validation_set(val_set: *mut ValidationSet) {
-    if val_set.is_null() {
-        return Ok(());
-    }
-    VALIDATION_SETS.get(val_set)?;
-    VALIDATION_SETS.remove(val_set);
-    VALIDATION_SETS.retire(val_set);
-    Ok(())
+    VALIDATION_SETS.free_handle(val_set)
 }
 
 /// Mean loss of the training object's model on a validation set, in nats per token: over batches
