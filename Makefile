@@ -9,7 +9,7 @@ TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
 # The tools find the library beside them; LD_LIBRARY_PATH goes first.
 TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
 TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
-               tools/cllm_tokenize tools/cllm_vocab_build
+               tools/cllm_tokenize tools/cllm_vocab_build tools/cllm_info
 
 # install and uninstall
 include packaging/install.mk

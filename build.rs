@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` and, where that
-/// file is split, from the files in the folder of the same name.
+/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` (or, for a header
+/// of the original library alone, `src/headers/compat/<name>.rs`) and, where that file is split,
+/// from the files in the folder of the same name.
 struct Header {
     name: &'static str,
     /// System headers it needs.
@@ -49,6 +50,18 @@ const PRIME_TYPES: &str = "
 #define M_LN10 2.30258509299404568402
 #endif";
 
+const WORDS: &str = "
+/*
+ * A word of these headers: an object (a model, a context, a training, ...) is live from the call
+ * that made it, or from when the program has put it together as the comment of its struct says,
+ * until it is freed. While it is live each of its pointers is NULL or leads to as many elements
+ * as its sizes say, and during a call nothing but that call uses it, except where the function's
+ * comment allows more. Of a freed object that the library made the address is remembered for a
+ * while: a call with it fails and says so.
+ *
+ * @pre states what a function relies on and can't check.
+ */";
+
 const EXT: &str = "
 /*
  * What this library adds to the interface of the original one.
@@ -69,13 +82,15 @@ const EXT: &str = "
  * cllm_model_load_vocab, training) needs it for itself. Callbacks run on the thread of the call
  * that they belong to; that of the log, on any.
  *
+ * Preconditions (@pre): \"live\" is explained in cllm.h.
+ *
  * Units: losses are in nats per token, times in seconds, sizes in bytes. V is the vocabulary size
  * of the model, L its layers, d its width. Token ids are below V. Arrays are written [elements].
  */";
 
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
-    Header { name: "cllm", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm", system: STD, local: &[], after_includes: WORDS },
     Header { name: "cllm_inference", system: STD, local: &["cllm.h"], after_includes: "" },
     Header { name: "cllm_format", system: STD, local: &["cllm.h"], after_includes: "" },
     Header { name: "cllm_tokenizer", system: STD, local: &[], after_includes: "" },
@@ -192,16 +207,21 @@ fn generate(root: &Path, header: &Header) -> String {
     text.replace(" * # Safety\n * ", " * @pre ")
 }
 
-/// `src/headers/<name>.rs`, then `src/headers/<name>/*.rs` in the order of its `mod` lines.
-fn sources(capi: &Path, name: &str) -> Vec<PathBuf> {
-    let main = capi.join(format!("{name}.rs"));
+/// The file of a header, then its rooms in the order in which that file names them: `mod room;`
+/// stands for `<name>/room.rs`, `use compat::room;` for `<name>/compat/room.rs`.
+fn sources(headers: &Path, name: &str) -> Vec<PathBuf> {
+    let file = format!("{name}.rs");
+    let folder = if headers.join(&file).exists() { headers } else { &headers.join("compat") };
+    let main = folder.join(file);
     let text = fs::read_to_string(&main).unwrap_or_else(|e| panic!("{}: {e}", main.display()));
-    let parts = text.lines().filter_map(|line| {
-        let line = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "))?;
-        Some(capi.join(name).join(format!("{}.rs", line.strip_suffix(';')?)))
+    let rooms = text.lines().filter_map(|line| {
+        let line = line.strip_suffix(';')?.trim_start_matches("pub(crate) ");
+        let line = line.trim_start_matches("pub ");
+        let old = line.strip_prefix("use compat::").map(|room| format!("compat/{room}.rs"));
+        old.or_else(|| line.strip_prefix("mod ").map(|room| format!("{room}.rs")))
     });
-    let parts: Vec<_> = parts.collect();
-    std::iter::once(main).chain(parts).collect()
+    let rooms: Vec<_> = rooms.map(|room| folder.join(name).join(room)).collect();
+    std::iter::once(main).chain(rooms).collect()
 }
 
 fn public_items(source: &str) -> Vec<String> {

@@ -7,6 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * A word of these headers: an object (a model, a context, a training, ...) is live from the call
+ * that made it, or from when the program has put it together as the comment of its struct says,
+ * until it is freed. While it is live each of its pointers is NULL or leads to as many elements
+ * as its sizes say, and during a call nothing but that call uses it, except where the function's
+ * comment allows more. Of a freed object that the library made the address is remembered for a
+ * while: a call with it fails and says so.
+ *
+ * @pre states what a function relies on and can't check.
+ */
+
 /**
  * The bytes `CLLM` as one big-endian number.
  */
@@ -115,7 +126,8 @@ typedef struct CLLMHeader {
      */
     uint32_t symmetry_order;
     /**
-     * 1: L layer norms; 2: 2L of them. For information: the library keeps its own record.
+     * 2: two norms in each layer; anything else: one, or not stated. For information: the library
+     * keeps its own record.
      */
     uint32_t architecture;
     /**

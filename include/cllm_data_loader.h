@@ -73,7 +73,7 @@ typedef struct CLLMDataLoader {
  */
 typedef struct TokenDataset {
     /**
-     * The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+     * The ids: a block of `malloc`'s memory, not NULL where the library made the dataset. A program
      * may lend it to a training, or take it away and set it NULL.
      */
     uint32_t *tokens;
@@ -108,7 +108,7 @@ struct CLLMDataLoader *cllm_data_loader_create(CLLMTokenizer *tokenizer);
  * @param loader  the loader; NULL is fine. A second call for the same one does nothing but record
  *                an error.
  *
- * @pre The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+ * @pre The loader was made by the library or is as CLLMDataLoader says, and is not used any more.
  */
 void cllm_data_loader_free(struct CLLMDataLoader *loader);
 
@@ -121,7 +121,7 @@ void cllm_data_loader_free(struct CLLMDataLoader *loader);
  * @param text    the text; not kept.
  * @return 1; 0 if an argument is NULL or there is no memory.
  *
- * @pre The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+ * @pre The loader was made by the library or is as CLLMDataLoader says; `text` is a C string.
  */
 int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *text);
 

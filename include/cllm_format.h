@@ -113,7 +113,7 @@ bool cllm_validate(const char *filename);
  *               belong to the program.
  *
  * Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
- * one private block of the program's can't be freed by the library.
+ * one private block of the program can't be freed by the library.
  *
  * @pre `model` is as above, and nothing uses it any more.
  */

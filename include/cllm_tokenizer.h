@@ -57,7 +57,7 @@ struct CLLMTokenizer *cllm_create_tokenizer(uint32_t max_vocab_size);
  * @param tokenizer  the tokenizer; NULL is fine. A second call for the same one does nothing but
  *                   record an error.
  *
- * @pre The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+ * @pre The tokenizer was made by the library or is as CLLMTokenizer says, and is not used any more.
  */
 void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
 
@@ -72,7 +72,7 @@ void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
  * Costs the same for any size of the vocabulary; a word that it does not hold is searched for
  * among all words, since the program may have put it there.
  *
- * @pre The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+ * @pre The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
  */
 uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
 

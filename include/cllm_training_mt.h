@@ -19,7 +19,7 @@ extern "C" {
  * @param num_threads  0: one for each processor that is online; at most 256 are used.
  * @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
  *
- * The threads belong to a pool of the library's, sleep between calls and end with the process.
+ * The library keeps the threads: they sleep between calls and end with the process.
  *
  * @pre As cllm_train_epoch.
  */

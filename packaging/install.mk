@@ -13,7 +13,6 @@ BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 DOCDIR     ?= $(PREFIX)/share/doc/cllm
 INSTALL    ?= install
 
-TOOLS += tools/cllm_info
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p;/^version/q' Cargo.toml)
 # What a program needs besides libcllm.a; c_tests/install.sh compares it with what rustc says. The
 # library for unwinding is the C compiler's affair: there are two, and -static needs the other one.

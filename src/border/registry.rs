@@ -1,7 +1,7 @@
 //! Private state of the objects that C sees, found by address: a C program may have made the
 //! struct itself, so nothing may be assumed to lie behind it.
 
-use crate::border::ffi;
+use crate::border::memory::free;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_KEPT_BACK;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +27,11 @@ impl<T> Registry<T> {
     pub(crate) const fn new(kind: &'static str) -> Self {
         let inner = Inner { live: BTreeMap::new(), retired: VecDeque::new() };
         Self { kind, inner: Mutex::new(inner) }
+    }
+
+    /// What messages call an object of the registry.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<T>> {
@@ -83,7 +88,7 @@ impl<T> Registry<T> {
         };
         if let Some(oldest) = oldest {
             // SAFETY: it was retired by the same promise, and is in no list any more.
-            unsafe { ffi::free(std::ptr::with_exposed_provenance_mut::<u8>(oldest)) };
+            unsafe { free(std::ptr::with_exposed_provenance_mut::<u8>(oldest)) };
         }
     }
 }

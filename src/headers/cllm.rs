@@ -40,7 +40,8 @@ pub struct CLLMHeader {
     pub modified_timestamp: u64,
     /// 12 in files; 0 in files of the original library.
     pub symmetry_order: u32,
-    /// 1: L layer norms; 2: 2L of them. For information: the library keeps its own record.
+    /// 2: two norms in each layer; anything else: one, or not stated. For information: the library
+    /// keeps its own record.
     pub architecture: u32,
     /// Attention heads of every layer.
     pub num_heads: u32,

@@ -1,9 +1,8 @@
 //! `cllm_data_loader.h`: text files to documents to id arrays.
 
-use super::cllm_tokenizer::CLLMTokenizer;
+use super::cllm_tokenizer::{CLLMTokenizer, words};
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
-use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use cllm_engine::error::Result;
 use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::count::Keep;
@@ -57,7 +56,7 @@ layout!(CLLMDataLoader, 80, tokenizer: 0, documents: 8, num_documents: 16, capac
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TokenDataset {
-    /// The ids: a block of `malloc`'s memory, not NULL in a dataset of the library's. A program
+    /// The ids: a block of `malloc`'s memory, not NULL where the library made the dataset. A program
     /// may lend it to a training, or take it away and set it NULL.
     pub tokens: *mut u32,
     /// How many ids there are.
@@ -84,7 +83,7 @@ static DATASETS: Registry<()> = Registry::new("dataset");
 pub unsafe extern "C" fn cllm_data_loader_create(
     tokenizer: *mut CLLMTokenizer,
 ) -> *mut CLLMDataLoader {
-    tokenizer_words::fields(tokenizer)?;
+    words::fields(tokenizer)?;
     let documents = CArray::<*mut c_char>::zeroed("the documents", FIRST_CAPACITY)?;
     let mut loader = CArray::<CLLMDataLoader>::zeroed("the data loader", 1)?;
     let fields = &mut loader.as_mut_slice()[0];
@@ -105,7 +104,7 @@ pub unsafe extern "C" fn cllm_data_loader_create(
 ///                an error.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says, and is not used any more.
+/// The loader was made by the library or is as CLLMDataLoader says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
@@ -119,19 +118,8 @@ pub unsafe extern "C" fn cllm_data_loader_free(loader: *mut CLLMDataLoader) {
         }
     }
     ffi::free(l.documents);
-    release(&LOADERS, loader);
+    LOADERS.free_struct(loader);
     Ok(())
-}
-
-/// Frees a struct; one that the library made is kept back for a while.
-///
-/// # Safety
-/// `address` is a live block of malloc's family that nothing uses any more.
-unsafe fn release<P>(registry: &Registry<()>, address: *mut P) {
-    match registry.remove(address) {
-        Some(_) => registry.retire(address),
-        None => ffi::free(address),
-    }
 }
 
 /// # Safety
@@ -146,10 +134,7 @@ unsafe fn fields<'a>(loader: *mut CLLMDataLoader) -> Result<&'a mut CLLMDataLoad
 /// # Safety
 /// The loader is as CLLMDataLoader says; nothing writes the documents during `'a`.
 unsafe fn documents<'a>(l: &CLLMDataLoader) -> Result<Vec<&'a [u8]>> {
-    if l.num_documents == 0 {
-        return Ok(Vec::new());
-    }
-    let slots = ffi::slice(l.documents.cast_const(), l.num_documents, "documents")?;
+    let slots = ffi::slice_or_empty(l.documents, l.num_documents, "documents")?;
     let texts = slots.iter().filter(|text| !text.is_null());
     texts.map(|&text| ffi::bytes(text, "a document")).collect()
 }
@@ -166,13 +151,11 @@ unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
         remove_numbers: l.remove_numbers != 0,
     };
     let cleaned = document::clean(text, cleaning)?;
-    let mut copy = CArray::<u8>::zeroed("a document", cleaned.len() + 1)?;
-    copy.as_mut_slice()[..cleaned.len()].copy_from_slice(&cleaned);
+    let copy = CArray::string("a document", &cleaned)?;
     if l.num_documents >= l.capacity || l.documents.is_null() {
         grow(l)?;
     }
-    // SAFETY: there is room for one more document.
-    let slots = unsafe { ffi::slice_mut(l.documents, l.num_documents + 1, "documents")? };
+    let slots = ffi::slice_mut(l.documents, l.num_documents + 1, "documents")?;
     slots[l.num_documents] = copy.into_raw().cast();
     l.num_documents += 1;
     l.total_chars = l.total_chars.saturating_add(cleaned.len());
@@ -209,7 +192,7 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
 /// @return 1; 0 if an argument is NULL or there is no memory.
 ///
 /// # Safety
-/// The loader is one of the library's or as CLLMDataLoader says; `text` is a C string.
+/// The loader was made by the library or is as CLLMDataLoader says; `text` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(0)]
 pub unsafe extern "C" fn cllm_data_loader_add_document(
@@ -298,11 +281,11 @@ pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoade
     let l = fields(loader)?;
     let texts = documents(l)?;
     let keep_case = l.lowercase == 0;
-    tokenizer_words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent, keep_case)?;
+    words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent, keep_case)?;
     if keep_case {
-        tokenizer_words::keep_case(l.tokenizer)?;
+        words::keep_case(l.tokenizer)?;
     }
-    let counts = tokenizer_words::counts(l.tokenizer)?;
+    let counts = words::counts(l.tokenizer)?;
     l.total_tokens = counts.iter().map(|&count| count as usize).sum();
     Ok(())
 }
@@ -323,8 +306,7 @@ pub unsafe extern "C" fn cllm_data_loader_create_dataset(
     loader: *mut CLLMDataLoader,
 ) -> *mut TokenDataset {
     let l = fields(loader)?;
-    let (len, ids) =
-        tokenizer_words::encode(l.tokenizer, &[], &documents(l)?, &[], l.lowercase == 0)?;
+    let (len, ids) = words::encode(l.tokenizer, &[], &documents(l)?, &[], l.lowercase == 0)?;
     new_dataset(len, ids)
 }
 
@@ -352,7 +334,7 @@ pub unsafe extern "C" fn cllm_token_dataset_free(dataset: *mut TokenDataset) {
     }
     DATASETS.find(dataset)?;
     ffi::free(ffi::get(dataset, "dataset")?.tokens);
-    release(&DATASETS, dataset);
+    DATASETS.free_struct(dataset);
     Ok(())
 }
 
@@ -372,10 +354,7 @@ pub unsafe extern "C" fn cllm_token_dataset_save(
 ) -> c_int {
     DATASETS.find(dataset)?;
     let d = ffi::get(dataset, "dataset")?;
-    let ids = match d.num_tokens {
-        0 => &[],
-        n => ffi::slice(d.tokens.cast_const(), n, "dataset->tokens")?,
-    };
+    let ids = ffi::slice_or_empty(d.tokens, d.num_tokens, "dataset->tokens")?;
     let path = ffi::path(filename, "filename")?;
     dataset::write(path, ids)?;
     Ok(1)
@@ -419,7 +398,7 @@ pub unsafe extern "C" fn cllm_data_loader_print_stats(loader: *mut CLLMDataLoade
         text += &format!("Characters per document: {mean:.1}\n");
     }
     if !l.tokenizer.is_null() {
-        let vocab = tokenizer_words::fields(l.tokenizer)?.vocab_size;
+        let vocab = words::fields(l.tokenizer)?.vocab_size;
         text += &format!("Vocabulary: {vocab} words\n");
     }
     ffi::print(&text);

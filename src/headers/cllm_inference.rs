@@ -1,15 +1,28 @@
 //! `cllm_inference.h`: contexts, the layers one by one, generation.
 
-pub mod activations;
-pub mod attention;
+/// The rooms of `cllm_inference.h` that only programs written for the original library ask for:
+/// single layers, lattice geometry.
+mod compat {
+    pub mod activations;
+    pub mod attention;
+    pub mod embedding;
+    pub mod feed_forward;
+    pub mod lattice;
+    pub mod layer_norm;
+    pub mod positions;
+    pub mod symmetry;
+}
+
+pub use compat::activations;
+pub use compat::attention;
 pub mod context;
-pub mod embedding;
-pub mod feed_forward;
+pub use compat::embedding;
+pub use compat::feed_forward;
 pub mod generation;
-pub mod lattice;
-pub mod layer_norm;
-pub mod positions;
-pub mod symmetry;
+pub use compat::lattice;
+pub use compat::layer_norm;
+pub use compat::positions;
+pub use compat::symmetry;
 pub mod text;
 
 use super::cllm::*;

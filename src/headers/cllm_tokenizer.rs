@@ -5,7 +5,7 @@ pub(crate) mod words;
 
 pub use types::CLLMTokenizer;
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi::{self, CArray, Draft};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
@@ -33,11 +33,11 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
     if max_vocab_size > MAX_TOKENIZER_WORDS {
         return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
     }
-    Ok(create(max_vocab_size)?.finish())
+    Ok(create(max_vocab_size)?.keep())
 }
 
 /// A tokenizer that holds the five special words.
-fn create(max_vocab_size: u32) -> Result<Draft> {
+fn create(max_vocab_size: u32) -> Result<Draft<CLLMTokenizer>> {
     let max = max_vocab_size.max(SPECIALS.len() as u32);
     let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
     let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
@@ -48,40 +48,21 @@ fn create(max_vocab_size: u32) -> Result<Draft> {
         vocab_size: 0,
         max_vocab_size: max,
     };
-    let t = t.into_raw();
-    TOKENIZERS.insert(t, Default::default());
-    let draft = Draft(t);
     // SAFETY: the tokenizer was just made, with room for at least five words.
-    unsafe { words::append(t, SPECIALS.iter().map(|&s| (s, 0)))? };
-    Ok(draft)
+    unsafe {
+        let draft = Draft::new(t.into_raw(), release);
+        TOKENIZERS.insert(draft.get(), Default::default());
+        words::append(draft.get(), SPECIALS.iter().map(|&s| (s, 0)))?;
+        Ok(draft)
+    }
 }
 
 /// A new tokenizer with the words of a file, the special ones included.
 pub(crate) fn with_entries(room: u32, entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
     let draft = create(room)?;
     // SAFETY: it was just made, with room for all entries.
-    unsafe { words::fill(draft.0, entries, entries.len())? };
-    Ok(draft.finish())
-}
-
-/// A tokenizer in the making, that goes if it is not finished.
-struct Draft(*mut CLLMTokenizer);
-
-impl Draft {
-    fn finish(self) -> *mut CLLMTokenizer {
-        let tokenizer = self.0;
-        std::mem::forget(self);
-        tokenizer
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // SAFETY: it was just made, and nobody else has seen it.
-        if let Err(error) = unsafe { release(self.0) } {
-            ffi::report(error);
-        }
-    }
+    unsafe { words::fill(draft.get(), entries, entries.len())? };
+    Ok(draft.keep())
 }
 
 /// Releases a tokenizer with its words and arrays.
@@ -90,7 +71,7 @@ impl Drop for Draft {
 ///                   record an error.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says, and is not used any more.
+/// The tokenizer was made by the library or is as CLLMTokenizer says, and is not used any more.
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
@@ -104,7 +85,6 @@ pub unsafe extern "C" fn cllm_free_tokenizer(tokenizer: *mut CLLMTokenizer) {
 /// As [`cllm_free_tokenizer`], not NULL.
 unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
     let t = words::fields(tokenizer)?;
-    let ours = TOKENIZERS.remove(tokenizer).is_some();
     if !t.vocab.is_null() {
         for &word in ffi::slice(t.vocab.cast_const(), t.vocab_size as usize, "vocab")? {
             ffi::free(word);
@@ -112,11 +92,7 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
     }
     ffi::free(t.vocab);
     ffi::free(t.token_counts);
-    if ours {
-        TOKENIZERS.retire(tokenizer);
-    } else {
-        ffi::free(tokenizer);
-    }
+    TOKENIZERS.free_struct(tokenizer);
     Ok(())
 }
 
@@ -131,7 +107,7 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
 /// among all words, since the program may have put it there.
 ///
 /// # Safety
-/// The tokenizer is one of the library's or as CLLMTokenizer says; `token` is a C string.
+/// The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
 #[unsafe(no_mangle)]
 #[c_api(UNK)]
 pub unsafe extern "C" fn cllm_find_token(

@@ -1,13 +1,21 @@
 //! `cllm_training.h`: losses, gradients, optimizers, training loops, checkpoints.
 
+/// The rooms of `cllm_training.h` that only programs written for the original library ask for:
+/// losses, gradients and layers one at a time.
+mod compat {
+    pub mod gradients;
+    pub mod layers;
+    pub mod losses;
+}
+
 pub(crate) mod buffers;
 pub mod checkpoints;
 pub mod data;
-pub mod gradients;
-pub mod layers;
+pub use compat::gradients;
+pub use compat::layers;
 pub mod lifecycle;
 pub mod loops;
-pub mod losses;
+pub use compat::losses;
 pub mod passes;
 pub mod schedule;
 pub(crate) mod state;

@@ -26,8 +26,16 @@ pub struct BenchmarkResults {
 layout!(BenchmarkResults, 56, inference_time_ms: 0, tokens_per_second: 8, memory_mb: 16, throughput_tokens_per_sec: 24, total_tokens: 32, batch_size: 40, seq_length: 48);
 zeroable!(BenchmarkResults);
 
-pub mod benchmarks;
-pub mod memory;
+/// The rooms of `cllm_utils.h` that only programs written for the original library ask for.
+mod compat {
+    pub mod benchmarks;
+    pub mod memory;
+    pub mod reports;
+    pub mod validation;
+}
+
+pub use compat::benchmarks;
+pub use compat::memory;
 pub mod models;
-pub mod reports;
-pub mod validation;
+pub use compat::reports;
+pub use compat::validation;

@@ -23,24 +23,17 @@ macro_rules! layout {
 pub mod fault_points;
 
 pub mod cllm;
-pub mod cllm_batch;
 pub mod cllm_data_loader;
 pub mod cllm_ext;
 pub mod cllm_format;
-pub mod cllm_fp16;
 pub mod cllm_inference;
-pub mod cllm_production;
-pub mod cllm_simd_utils;
 pub mod cllm_tokenizer;
-pub mod cllm_train_complete;
 pub mod cllm_training;
-pub mod cllm_training_mt;
-pub mod cllm_training_parallel;
-pub mod cllm_training_threaded;
 pub mod cllm_utils;
 pub mod cllm_vocab_builder;
-pub mod prime_float_math;
-pub mod prime_types;
+mod compat;
+
+pub use compat::*;
 
 /// Blocks that the library gave to C and that are not freed, for the test of injected faults.
 #[cfg(feature = "fault-injection")]

@@ -239,7 +239,7 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
 /// Frees and clears pointers, if none lies inside the weight block of a model.
 ///
 /// # Safety
-/// Each is NULL, a block of malloc, or part of a weight block of a live model of the library's.
+/// Each is NULL, a block of malloc, or part of a weight block of a live model that the library made.
 pub(crate) unsafe fn free_blocks<const N: usize>(pointers: [&mut *mut f32; N]) -> Result<()> {
     if pointers.iter().any(|p| inside_weights(**p)) {
         return Err(Error::State("the layer belongs to a model: free the model".into()));

@@ -5,7 +5,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi::{self, CArray, Draft};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::build;
@@ -25,9 +25,10 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     let mut reader = Reader::open(file, len).map_err(Problem::at(path))?;
     let values = if allow_non_finite { Values::Any } else { Values::Finite };
     let shape = reader.model_shape();
-    let draft = Draft(build::build(&shape)?);
-    // SAFETY: the model was just made with arrays of these lengths, and nothing else knows it.
-    let structs = unsafe { Structs::of(draft.0, shape.layers.len(), shape.norms.len())? };
+    // SAFETY: the model was just made, and nothing else knows it.
+    let draft = unsafe { Draft::new(build::build(&shape)?, build::free) };
+    // SAFETY: likewise, with arrays of these lengths.
+    let structs = unsafe { Structs::of(draft.get(), shape.layers.len(), shape.norms.len())? };
     let (m, header) = (&mut *structs.model, reader.header());
     set_header(&mut m.header, header);
     m.header.num_heads = shape.heads() as u32;
@@ -37,11 +38,11 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     m.training_meta.timestamp = header.training_timestamp;
     let extras = reader.read(&mut Slots(structs), values).map_err(Problem::at(path))?;
     // SAFETY: likewise; the borrow of the slots is over.
-    unsafe { set_extras(draft.0, &extras)? };
+    unsafe { set_extras(draft.get(), &extras)? };
     Ok(draft.keep())
 }
 
-/// Whether the file at `path` is a model file of this library, not of the original's.
+/// Whether the file at `path` is a model file of this library, not of the original one.
 pub(crate) fn has_extension(path: &Path) -> Result<bool> {
     let (file, len) = file::open(path)?;
     Ok(Reader::open(file, len).map_err(Problem::at(path))?.has_extension())
@@ -64,25 +65,6 @@ pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result
     let snapshot = unsafe { Snapshot::of(model)? };
     let file = file::prepare(&snapshot.header, &snapshot.shape, &snapshot, &snapshot.extras)?;
     file::atomic::write(path, |out| file.write(out))
-}
-
-/// A model that is freed unless it is kept.
-struct Draft(*mut CLLMModel);
-
-impl Draft {
-    fn keep(self) -> *mut CLLMModel {
-        let model = self.0;
-        std::mem::forget(self);
-        model
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // SAFETY: the library made the model, and nothing else knows it yet.
-        // Freeing a model of the library's own has no way to fail.
-        let _ = unsafe { build::free(self.0) };
-    }
 }
 
 /// The arrays of a model that was made for the file.

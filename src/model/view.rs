@@ -112,7 +112,7 @@ pub(crate) fn embedding_dim(model: &CLLMModel) -> Result<usize> {
     usize::try_from(dim).map_err(|_| Error::argument("model->embedding_dim", dim, "an array size"))
 }
 
-/// Refuses a model of the library's whose size fields promise more than its arrays hold. Arrays
+/// Refuses a model made by the library whose size fields promise more than its arrays hold. Arrays
 /// that the program put in their places are the program's to know.
 ///
 /// # Safety
@@ -147,7 +147,7 @@ pub(crate) unsafe fn check_sizes(model: *const CLLMModel) -> Result<()> {
     Ok(())
 }
 
-/// The layout of one layer's matrices: full where the layer belongs to a model of the library's,
+/// The layout of one layer's matrices: full where the layer belongs to a model that the library made,
 /// per head elsewhere.
 pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout {
     let address = layer.addr();
@@ -250,7 +250,7 @@ struct Origin {
 }
 
 impl Origin {
-    /// The rules for a model of the library's.
+    /// The rules for a model that the library made.
     fn of(m: &CLLMModel, record: &ModelRecord) -> Self {
         let bytes = (m.num_weights as usize).saturating_mul(size_of::<f32>());
         let ours = m.attention_layers.addr() == record.attention;

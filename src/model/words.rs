@@ -248,7 +248,7 @@ pub(crate) unsafe fn text_of_ids(
     Ok((text, true))
 }
 
-/// [`ids_of_text`] into an array of C's with room for `max_ids`; the number of ids.
+/// [`ids_of_text`] into a C array with room for `max_ids`; the number of ids.
 ///
 /// # Safety
 /// As [`strings`]; `text` is NULL or a C string; `ids` is NULL or has room for `max_ids`.
@@ -270,7 +270,7 @@ pub(crate) unsafe fn write_ids(
     }
 }
 
-/// [`text_of_ids`] into a buffer of C's; an error after writing what fits.
+/// [`text_of_ids`] into a C buffer; an error after writing what fits.
 ///
 /// # Safety
 /// As [`strings`]; `ids` and `output` are NULL or have the sizes given.

@@ -10,11 +10,12 @@
 //! | [`check`] | `cllm_utils.h`, `cllm.h`: reports on the numbers in a model |
 //! | [`rates`] | `cllm_production.h`, `cllm_training.h`: learning rates beside those of the training loops |
 //! | [`metrics`] | `cllm_production.h`, `cllm_train_complete.h`: records of epochs |
-//! | [`benchmark`] | `cllm_utils.h`: timings of passes and steps |
+//! | [`benchmark`], [`bench`] | `cllm_utils.h`: timings of passes and steps |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bench;
 pub mod benchmark;
 pub mod check;
 pub mod elementwise;

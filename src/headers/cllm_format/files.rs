@@ -173,7 +173,7 @@ pub unsafe extern "C" fn cllm_validate(filename: *const c_char) -> bool {
 ///               belong to the program.
 ///
 /// Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
-/// one private block of the program's can't be freed by the library.
+/// one private block of the program can't be freed by the library.
 ///
 /// # Safety
 /// `model` is as above, and nothing uses it any more.

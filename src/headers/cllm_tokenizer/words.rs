@@ -12,6 +12,7 @@ use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
 use cllm_engine::text::special::spells_special;
 use cllm_engine::text::split::text_words;
 use cllm_engine::text::vocab::Entry;
+use cllm_kernels::memory::reserve;
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
 
@@ -80,8 +81,7 @@ impl Words for Strings<'_> {
 /// `tokenizer` is NULL or points to a tokenizer.
 pub(crate) unsafe fn fields(tokenizer: *const CLLMTokenizer) -> Result<CLLMTokenizer> {
     TOKENIZERS.find(tokenizer)?;
-    // SAFETY: the caller's promise.
-    Ok(*unsafe { ffi::get(tokenizer, "tokenizer")? })
+    Ok(*(ffi::get(tokenizer, "tokenizer")?))
 }
 
 /// The strings of a tokenizer.
@@ -90,13 +90,8 @@ pub(crate) unsafe fn fields(tokenizer: *const CLLMTokenizer) -> Result<CLLMToken
 /// `tokenizer` is NULL or a tokenizer with `vocab_size` slots, each NULL or a C string that
 /// nothing writes during `'a`.
 pub(crate) unsafe fn strings<'a>(tokenizer: *const CLLMTokenizer) -> Result<Strings<'a>> {
-    // SAFETY: the caller's promise.
-    let t = unsafe { fields(tokenizer)? };
-    let slots = match t.vocab_size {
-        0 => &[],
-        // SAFETY: likewise.
-        n => unsafe { ffi::slice(t.vocab.cast_const(), n as usize, "tokenizer->vocab")? },
-    };
+    let t = fields(tokenizer)?;
+    let slots = ffi::slice_or_empty(t.vocab, t.vocab_size as usize, "tokenizer->vocab")?;
     Ok(Strings { slots })
 }
 
@@ -105,13 +100,11 @@ pub(crate) unsafe fn strings<'a>(tokenizer: *const CLLMTokenizer) -> Result<Stri
 /// # Safety
 /// As [`strings`], for the array `token_counts`; nothing else uses it during `'a`.
 pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a mut [u32]> {
-    // SAFETY: the caller's promise.
-    let t = unsafe { fields(tokenizer)? };
+    let t = fields(tokenizer)?;
     if t.token_counts.is_null() || t.vocab_size == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: likewise.
-    unsafe { ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts") }
+    ffi::slice_mut(t.token_counts, t.vocab_size as usize, "tokenizer->token_counts")
 }
 
 /// The words and counts of a tokenizer in id order; an empty slot is an empty word.
@@ -121,24 +114,18 @@ pub(crate) unsafe fn counts<'a>(tokenizer: *const CLLMTokenizer) -> Result<&'a m
 pub(crate) unsafe fn words_and_counts<'a>(
     tokenizer: *const CLLMTokenizer,
 ) -> Result<Vec<(&'a [u8], u64)>> {
-    // SAFETY: the caller's promise, for the whole body.
-    unsafe {
-        let slots = strings(tokenizer)?.slots;
-        let counts = counts(tokenizer)?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(slots.len()).map_err(|_| Error::Memory {
-            what: "the words",
-            bytes: slots.len().saturating_mul(size_of::<(&[u8], u64)>()),
-        })?;
-        for (id, &slot) in slots.iter().enumerate() {
-            let word = match slot.is_null() {
-                true => &[],
-                false => ffi::bytes(slot, "a word")?,
-            };
-            words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
-        }
-        Ok(words)
+    let slots = strings(tokenizer)?.slots;
+    let counts = counts(tokenizer)?;
+    let mut words = Vec::new();
+    reserve("the words", &mut words, slots.len())?;
+    for (id, &slot) in slots.iter().enumerate() {
+        let word = match slot.is_null() {
+            true => &[],
+            false => ffi::bytes(slot, "a word")?,
+        };
+        words.push((word, counts.get(id).map_or(0, |&count| u64::from(count))));
     }
+    Ok(words)
 }
 
 /// Runs `f` with a lookup of the tokenizer's words; nothing may change them meanwhile.
@@ -149,8 +136,7 @@ pub(crate) unsafe fn with_lookup<R>(
     tokenizer: *const CLLMTokenizer,
     f: impl FnOnce(&mut Lookup<Strings>) -> Result<R>,
 ) -> Result<R> {
-    // SAFETY: the caller's promise.
-    let strings = unsafe { strings(tokenizer)? };
+    let strings = strings(tokenizer)?;
     match TOKENIZERS.find(tokenizer)? {
         Some(state) => f(&mut Lookup::new(&mut lock(&state).index, &strings)?),
         None => f(&mut Lookup::new(&mut WordIndex::default(), &strings)?),
@@ -164,11 +150,9 @@ pub(crate) unsafe fn with_lookup<R>(
 pub(crate) unsafe fn find(tokenizer: *const CLLMTokenizer, word: &[u8]) -> Result<Option<u32>> {
     if TOKENIZERS.find(tokenizer)?.is_none() {
         // Without a kept index, making one costs more than looking through the words once.
-        // SAFETY: the caller's promise.
-        return Ok(scan(&unsafe { strings(tokenizer)? }, word));
+        return Ok(scan(&strings(tokenizer)?, word));
     }
-    // SAFETY: likewise.
-    unsafe { with_lookup(tokenizer, |lookup| Ok(lookup.find(word))) }
+    with_lookup(tokenizer, |lookup| Ok(lookup.find(word)))
 }
 
 /// How many words can be added.
@@ -185,32 +169,25 @@ pub(crate) unsafe fn append<'w>(
     new: impl Iterator<Item = (&'w [u8], u32)>,
 ) -> Result<()> {
     let new = new
-        .map(|(word, count)| {
-            let mut copy = CArray::<u8>::zeroed("a word", word.len() + 1)?;
-            copy.as_mut_slice()[..word.len()].copy_from_slice(word);
-            Ok((copy, count))
-        })
+        .map(|(word, count)| Ok((CArray::string("a word", word)?, count)))
         .collect::<Result<Vec<_>>>()?;
-    // SAFETY: the caller's promise, for all that follows.
-    unsafe {
-        let t = fields(tokenizer)?;
-        let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
-        if new.len() > room(&t) {
-            return Err(Error::State("the vocabulary is full".into()));
-        }
-        let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
-        let counts = match t.token_counts.is_null() {
-            true => &mut [],
-            false => ffi::slice_mut(t.token_counts, end, "tokenizer->token_counts")?,
-        };
-        for (id, (word, count)) in (start..).zip(new) {
-            slots[id] = word.into_raw().cast();
-            if let Some(place) = counts.get_mut(id) {
-                *place = count;
-            }
-        }
-        ffi::get_mut(tokenizer, "tokenizer")?.vocab_size = end as u32;
+    let t = fields(tokenizer)?;
+    let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
+    if new.len() > room(&t) {
+        return Err(Error::State("the vocabulary is full".into()));
     }
+    let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
+    let counts = match t.token_counts.is_null() {
+        true => &mut [],
+        false => ffi::slice_mut(t.token_counts, end, "tokenizer->token_counts")?,
+    };
+    for (id, (word, count)) in (start..).zip(new) {
+        slots[id] = word.into_raw().cast();
+        if let Some(place) = counts.get_mut(id) {
+            *place = count;
+        }
+    }
+    ffi::get_mut(tokenizer, "tokenizer")?.vocab_size = end as u32;
     Ok(())
 }
 
@@ -223,8 +200,7 @@ pub(crate) unsafe fn fill(
     entries: &[Entry],
     room: usize,
 ) -> Result<usize> {
-    // SAFETY: the caller's promise.
-    let left_out = unsafe { merge(tokenizer, entries, room)? };
+    let left_out = merge(tokenizer, entries, room)?;
     let has_case = |entry: &Entry| {
         entry.word.iter().any(u8::is_ascii_uppercase) && !spells_special(entry.word)
     };
@@ -242,28 +218,22 @@ pub(crate) unsafe fn fill(
 unsafe fn merge(tokenizer: *mut CLLMTokenizer, entries: &[Entry], room: usize) -> Result<usize> {
     let mut seen = HashSet::new();
     let (mut known, mut new) = (Vec::new(), Vec::new());
-    // SAFETY: the caller's promise, here and below.
-    unsafe {
-        with_lookup(tokenizer, |lookup| {
-            for entry in entries {
-                let first = seen.insert(entry.word);
-                match lookup.find(entry.word) {
-                    Some(id) if first => known.push((id, entry.count)),
-                    _ => new.push((entry.word, entry.count)),
-                }
+    with_lookup(tokenizer, |lookup| {
+        for entry in entries {
+            let first = seen.insert(entry.word);
+            match lookup.find(entry.word) {
+                Some(id) if first => known.push((id, entry.count)),
+                _ => new.push((entry.word, entry.count)),
             }
-            Ok(())
-        })?;
-    }
+        }
+        Ok(())
+    })?;
     let taken = new.len().min(room);
-    // SAFETY: as above.
-    unsafe {
-        append(tokenizer, new.iter().take(taken).copied())?;
-        let counts = counts(tokenizer)?;
-        for (id, count) in known {
-            if let Some(place) = counts.get_mut(id as usize) {
-                *place = count;
-            }
+    append(tokenizer, new.iter().take(taken).copied())?;
+    let counts = counts(tokenizer)?;
+    for (id, count) in known {
+        if let Some(place) = counts.get_mut(id as usize) {
+            *place = count;
         }
     }
     Ok(new.len() - taken)
@@ -280,8 +250,7 @@ pub(crate) unsafe fn learn<'t>(
     keep: Keep,
     keep_case: bool,
 ) -> Result<()> {
-    // SAFETY: the caller's promise, for all three blocks.
-    let room = room(&unsafe { fields(tokenizer)? });
+    let room = room(&fields(tokenizer)?);
     let count = |lookup: &mut Lookup<Strings>| {
         let mut counter = Counter::new(lookup, room, keep, keep_case)?;
         for text in texts {
@@ -289,15 +258,11 @@ pub(crate) unsafe fn learn<'t>(
         }
         counter.finish()
     };
-    // SAFETY: likewise.
-    let (known, new) = unsafe { with_lookup(tokenizer, count)? };
+    let (known, new) = with_lookup(tokenizer, count)?;
     let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    // SAFETY: likewise.
-    unsafe {
-        append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
-        for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
-            *place = place.saturating_add(narrow(more));
-        }
+    append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
+    for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
+        *place = place.saturating_add(narrow(more));
     }
     Ok(())
 }
@@ -330,7 +295,6 @@ pub(crate) unsafe fn encode(
         }
         Ok(())
     };
-    // SAFETY: the caller's promise.
-    unsafe { with_lookup(tokenizer, fill)? };
+    with_lookup(tokenizer, fill)?;
     Ok((len, ids))
 }

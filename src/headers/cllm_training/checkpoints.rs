@@ -4,9 +4,8 @@ use super::CLLMTraining;
 use super::buffers::copy_master_weights;
 use super::loops::note_in_model;
 use super::state::{Data, TrainingState, narrow, with_training, write_counters};
-use crate::border::ffi;
+use crate::border::ffi::{self, Draft};
 use crate::border::registry::lock;
-use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, Raw, weights_changed};
 use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
@@ -89,20 +88,13 @@ pub(crate) unsafe fn weights_from_file(
     state: &mut TrainingState,
     path: &Path,
 ) -> Result<()> {
-    struct Draft(*mut CLLMModel);
-    impl Drop for Draft {
-        fn drop(&mut self) {
-            // SAFETY: read_model made it, and nothing else knows it.
-            let _ = unsafe { build::free(self.0) };
-        }
-    }
-    let draft = Draft(file::read_model(path, false)?);
-    if let Some(record) = view::MODELS.find(draft.0)? {
+    let draft = Draft::new(file::read_model(path, false)?, build::free);
+    if let Some(record) = view::MODELS.find(draft.get())? {
         // Such a file holds d×d floats of each attention matrix, whatever its layout uses of them.
         lock(&record).layout = AttentionLayout::Full;
     }
     // The draft is a model that the library made, with room for that.
-    let file = view::plan(draft.0)?;
+    let file = view::plan(draft.get())?;
     let from = view::read(file.params.clone())?;
     let plan = state.buffers.plan(t)?;
     let pairs = matching(&from, &plan.params)

@@ -119,10 +119,8 @@ pub unsafe extern "C" fn cllm_get_learning_rate_step_decay(
     decay_factor: f32,
 ) -> f32 {
     let training = live(training)?;
-    let steps: &[c_int] = match ffi::len(num_decay_steps, "num_decay_steps")? {
-        0 => &[],
-        n => ffi::slice(decay_steps, n, "decay_steps")?,
-    };
+    let count = ffi::len(num_decay_steps, "num_decay_steps")?;
+    let steps = ffi::slice_or_empty(decay_steps, count, "decay_steps")?;
     let base = training.config.initial_learning_rate;
     let rate = rates::step_decay(base, training.current_step, steps, decay_factor);
     Ok(rate)

@@ -169,10 +169,7 @@ impl Weights for TrainingView<'_> {
 ///
 /// # Safety
 /// `state` is NULL or the block of both, which nothing else uses during `'a`.
-unsafe fn embeddings_moments<'a>(
-    state: &'a mut *mut f32,
-    len: usize,
-) -> Result<(&'a mut [f32], &'a mut [f32])> {
+unsafe fn embeddings_moments(state: &mut *mut f32, len: usize) -> Result<(&mut [f32], &mut [f32])> {
     const WHAT: &str = "the optimizer's state";
     let both = product(WHAT, &[2, len])?;
     if state.is_null() {

@@ -1,6 +1,6 @@
 //! Making and freeing models.
 
-use crate::border::ffi;
+use crate::border::ffi::{self, Draft};
 use crate::headers::cllm::*;
 use crate::model::build;
 use crate::model::view;
@@ -54,15 +54,12 @@ pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<
 
 fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
     let model = build::build(&sizes(config).shape()?)?;
-    let mut rng = rng::seeded(ffi::libc_seed());
     // SAFETY: `build` made the model just now, and nobody else knows it.
-    let done = unsafe { initialize(model, &mut rng) };
-    if let Err(error) = done {
-        // SAFETY: likewise.
-        unsafe { build::free(model)? };
-        return Err(error);
+    unsafe {
+        let draft = Draft::new(model, build::free);
+        initialize(model, &mut rng::seeded(ffi::libc_seed()))?;
+        Ok(draft.keep())
     }
-    Ok(model)
 }
 
 /// Makes a model of the given sizes, ready to be trained.

@@ -98,7 +98,7 @@ impl Source for Snapshot<'_> {
     }
 }
 
-/// Per-head matrices in the block of a model of the library's have room for d×d floats, as they
+/// Per-head matrices in the block of a model that the library made have room for d×d floats, as they
 /// were read; what the layout does not use is written back too.
 fn widen(m: &CLLMModel, plan: &mut Plan) {
     let bytes = (m.num_weights as usize).saturating_mul(4);
@@ -117,7 +117,7 @@ fn widen(m: &CLLMModel, plan: &mut Plan) {
     }
 }
 
-/// Which layers of a model of the library's have a feed-forward part of width 0, as
+/// Which layers of a model that the library made have a feed-forward part of width 0, as
 /// `cllm_create_model` makes them: there, but without effect.
 ///
 /// # Safety

@@ -2,6 +2,7 @@
 
 use super::{GOLDEN_RATIO, f32_of, primes, squared_distance};
 use cllm_engine::error::{Error, Result};
+use cllm_kernels::memory::{filled, reserve};
 use std::f64::consts::TAU;
 
 /// The golden angle 2π/φ² in single precision, 2.3999631.
@@ -97,8 +98,7 @@ pub fn nearest_tokens(
 ) -> Result<Vec<u32>> {
     let from = map_token(id, prime)?;
     let mut found: Vec<(f64, usize, u32)> = Vec::new();
-    let memory = |bytes| Error::Memory { what: "the distances", bytes };
-    found.try_reserve_exact(ids.len()).map_err(|_| memory(ids.len()))?;
+    reserve("the distances", &mut found, ids.len())?;
     for (index, (&other, &other_prime)) in ids.iter().zip(primes).enumerate() {
         if other != id {
             let to = map_token(other, other_prime)?;
@@ -114,7 +114,7 @@ pub fn nearest_tokens(
         found.truncate(wanted);
     }
     found.sort_unstable_by(nearer);
-    let mut nearest = cllm_kernels::memory::filled("the neighbours", wanted)?;
+    let mut nearest = filled("the neighbours", wanted)?;
     nearest.fill(id);
     for (slot, (_, _, other)) in nearest.iter_mut().zip(found) {
         *slot = other;

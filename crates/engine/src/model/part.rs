@@ -150,7 +150,7 @@ impl Part {
 /// `query of layer 2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TensorName {
-    /// Which.
+    /// The part.
     pub part: Part,
     /// Its layer.
     pub layer: usize,

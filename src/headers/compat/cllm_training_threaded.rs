@@ -1,11 +1,11 @@
 //! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
 
-use super::cllm_batch::{CLLMBatchIterator, ITERATORS};
-use super::cllm_training::state::{TRAININGS, with_training};
-use super::cllm_training::{CLLMTraining, loops};
-use super::cllm_training_parallel::optimal;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
+use crate::headers::cllm_batch::{CLLMBatchIterator, ITERATORS};
+use crate::headers::cllm_training::state::{TRAININGS, with_training};
+use crate::headers::cllm_training::{CLLMTraining, loops};
+use crate::headers::cllm_training_parallel::optimal;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};
@@ -47,7 +47,7 @@ struct SystemState {
     gradient_norm: f64,
 }
 
-/// The address of an object of the program's.
+/// The address of an object that the program has.
 struct Borrowed<T>(*mut T);
 
 impl<T> Clone for Borrowed<T> {

@@ -193,18 +193,12 @@ pub unsafe extern "C" fn cllm_batch_free(batch: *mut CLLMBatch) {
     if batch.is_null() {
         return Ok(());
     }
-    let ours = BATCHES.find(batch)?.is_some();
-    BATCHES.remove(batch);
-    // The address is not one of a batch that was freed.
+    BATCHES.find(batch)?;
     let b = *ffi::get(batch, "batch")?;
     ffi::free(b.input_ids);
     ffi::free(b.target_ids);
     ffi::free(b.attention_mask);
-    if ours {
-        BATCHES.retire(batch);
-    } else {
-        ffi::free(batch);
-    }
+    BATCHES.free_struct(batch);
     Ok(())
 }
 
@@ -246,10 +240,7 @@ pub unsafe extern "C" fn cllm_batch_iterator_create(
         seq_len,
         batches: Batches::new(num_tokens, positions, shuffle != 0, drop_last != 0)?,
     };
-    // The block is only an address of its own; the state is found by it.
-    let handle = CArray::<u64>::zeroed("an iterator", 1)?.into_raw().cast::<CLLMBatchIterator>();
-    ITERATORS.insert(handle, state);
-    Ok(handle)
+    ITERATORS.new_handle("an iterator", state)
 }
 
 /// Frees an iterator, not its tokens nor the batches it gave out.
@@ -261,13 +252,7 @@ pub unsafe extern "C" fn cllm_batch_iterator_create(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_batch_iterator_free(iter: *mut CLLMBatchIterator) {
-    if iter.is_null() {
-        return Ok(());
-    }
-    ITERATORS.get(iter)?;
-    ITERATORS.remove(iter);
-    ITERATORS.retire(iter);
-    Ok(())
+    ITERATORS.free_handle(iter)
 }
 
 /// Puts an iterator back before its first batch. A shuffling one takes another order.

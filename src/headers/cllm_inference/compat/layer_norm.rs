@@ -19,14 +19,10 @@ pub(crate) unsafe fn norm_view<'a>(ln: *const CLLMLayerNorm) -> Result<(Norm<&'a
     if dim == 0 {
         return Err(Error::argument("ln->dim", 0, "1 or more"));
     }
-    let part = |pointer: *const f32, name| match pointer.is_null() {
-        true => Ok(None),
-        false => ffi::slice(pointer, dim, name).map(Some),
-    };
     let norm = Norm {
         epsilon: if n.epsilon > 0.0 { n.epsilon } else { DEFAULT_EPSILON },
-        gamma: part(n.gamma, "ln->gamma")?,
-        beta: part(n.beta, "ln->beta")?,
+        gamma: ffi::slice_opt(n.gamma, dim, "ln->gamma")?,
+        beta: ffi::slice_opt(n.beta, dim, "ln->beta")?,
     };
     Ok((norm, dim))
 }

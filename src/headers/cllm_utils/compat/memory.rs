@@ -1,8 +1,8 @@
 //! How much memory a model takes, what one consists of, and what the library has allocated.
 
-use super::models;
 use crate::border::ffi::{self, MEMORY};
 use crate::headers::cllm::*;
+use crate::headers::cllm_utils::models;
 use crate::model::view;
 use cllm_macros::c_api;
 use std::fmt::Write;

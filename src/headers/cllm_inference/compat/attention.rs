@@ -1,9 +1,9 @@
 //! Attention layers.
 
-use super::CLLMInference;
-use super::context::check_live;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::AttentionLayer;
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::context::check_live;
 use crate::model::build::free_blocks;
 use crate::model::view::{self, MODELS};
 use cllm_compat::sublayers::{self, Attended};
@@ -16,7 +16,7 @@ use std::ffi::c_int;
 /// The matrices of a layer, by the layout of the model it belongs to.
 ///
 /// # Safety
-/// Non-NULL matrices of `layer` hold H·hd² floats, or (H·hd)² in a model of the library's.
+/// Non-NULL matrices of `layer` hold H·hd² floats, or (H·hd)² in a model that the library made.
 pub(crate) unsafe fn attention_view<'a>(
     layer: *const AttentionLayer,
 ) -> Result<Attention<&'a [f32]>> {

@@ -1,14 +1,14 @@
 //! Gradients of single layers.
 
-use super::CLLMTraining;
-use super::state::with_training;
 use crate::border::ffi;
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, Embeddings, FeedForwardLayer};
 use crate::headers::cllm_inference::attention::attention_view;
 use crate::headers::cllm_inference::feed_forward::dense_view;
 use crate::headers::cllm_inference::layer_norm::norm_view;
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::state::with_training;
 use cllm_compat::sublayers::{self, DenseGradients};
-use cllm_engine::error::{Error, Result};
+use cllm_engine::error::Error;
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::backward::{ActivationGradients, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
@@ -22,21 +22,6 @@ use cllm_kernels::memory::{filled, product};
 use cllm_kernels::vector::add_assign;
 use cllm_macros::c_api;
 use std::ffi::c_int;
-
-/// An array that may be absent.
-///
-/// # Safety
-/// As [`ffi::slice_mut`].
-unsafe fn optional<'a>(
-    pointer: *mut f32,
-    len: usize,
-    name: &'static str,
-) -> Result<Option<&'a mut [f32]>> {
-    if pointer.is_null() {
-        return Ok(None);
-    }
-    ffi::slice_mut(pointer, len, name).map(Some)
-}
 
 /// Gradient of cllm_layer_norm for one vector of `dim` values.
 ///
@@ -65,8 +50,8 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
     }
     let x = ffi::slice(input, dim, "input")?;
     let dy = ffi::slice(grad_output, dim, "grad_output")?;
-    let dgamma = optional(grad_gamma, dim, "grad_gamma")?;
-    let dbeta = optional(grad_beta, dim, "grad_beta")?;
+    let dgamma = ffi::slice_mut_opt(grad_gamma, dim, "grad_gamma")?;
+    let dbeta = ffi::slice_mut_opt(grad_beta, dim, "grad_beta")?;
     let stats = layer_norm::stats(x, n.epsilon);
     layer_norm::backward(x, stats, n.gamma, dy, &mut dx, dgamma, dbeta);
     ffi::slice_mut(grad_input, dim, "grad_input")?.copy_from_slice(&dx);
@@ -100,15 +85,15 @@ pub unsafe extern "C" fn cllm_feedforward_backward(
     let dense = dense_view(layer)?;
     let x = ffi::slice(input, dense.inputs, "input")?;
     let dy = ffi::slice(grad_output, dense.outputs, "grad_output")?;
-    let hidden = optional(hidden, dense.hidden, "hidden")?;
+    let hidden = ffi::slice_mut_opt(hidden, dense.hidden, "hidden")?;
     let grads = DenseGradients {
-        w1: optional(grad_w1, dense.w1.len(), "grad_w1")?,
-        b1: optional(grad_b1, dense.hidden, "grad_b1")?,
-        w2: optional(grad_w2, dense.w2.len(), "grad_w2")?,
-        b2: optional(grad_b2, dense.outputs, "grad_b2")?,
+        w1: ffi::slice_mut_opt(grad_w1, dense.w1.len(), "grad_w1")?,
+        b1: ffi::slice_mut_opt(grad_b1, dense.hidden, "grad_b1")?,
+        w2: ffi::slice_mut_opt(grad_w2, dense.w2.len(), "grad_w2")?,
+        b2: ffi::slice_mut_opt(grad_b2, dense.outputs, "grad_b2")?,
     };
     let dx = dense.backward(x, hidden.as_deref(), dy, grads)?;
-    if let Some(out) = optional(grad_input, dense.inputs, "grad_input")? {
+    if let Some(out) = ffi::slice_mut_opt(grad_input, dense.inputs, "grad_input")? {
         out.copy_from_slice(&dx);
     }
     Ok(())
@@ -153,11 +138,11 @@ pub unsafe extern "C" fn cllm_attention_backward(
     };
     let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
     for (pointer, own) in given.into_iter().zip(&own) {
-        if let Some(out) = optional(pointer, len, "a weight gradient")? {
+        if let Some(out) = ffi::slice_mut_opt(pointer, len, "a weight gradient")? {
             add_assign(out, own);
         }
     }
-    if let Some(out) = optional(grad_input, rows, "grad_input")? {
+    if let Some(out) = ffi::slice_mut_opt(grad_input, rows, "grad_input")? {
         out.copy_from_slice(&dx);
     }
     Ok(())

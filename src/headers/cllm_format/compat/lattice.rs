@@ -4,9 +4,9 @@ use crate::border::ffi;
 use crate::headers::cllm::{CLLM_VERSION, CLLMHeader, CLLMLatticePoint, CLLMToken, MAX_NEIGHBORS};
 use cllm_compat::lattice::{self, primes, spiral, symmetry};
 use cllm_engine::error::Error;
+use cllm_engine::system::date;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A string, "" where it is NULL.
 ///
@@ -50,8 +50,7 @@ pub unsafe extern "C" fn cllm_header_init(
     new.context_length = 2048;
     new.symmetry_order = 12;
     new.golden_ratio = lattice::GOLDEN_RATIO;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    new.timestamp = now.map_or(0, |t| t.as_secs());
+    new.timestamp = date::unix_now();
     ffi::get_uninit(header, "header")?.write(new);
     Ok(())
 }
@@ -85,11 +84,9 @@ pub unsafe extern "C" fn cllm_prime_to_lattice(
         Ok(point) => (point.coords, point.angle, point.radius),
         Err(_) => ([0.0; 3], 0.0, 0.0),
     };
-    for (target, values) in [(coords, &xyz[..]), (angle, &[a]), (radius, &[r])] {
-        if !target.is_null() {
-            ffi::slice_mut(target, values.len(), "an output")?.copy_from_slice(values);
-        }
-    }
+    ffi::set_out(coords.cast(), xyz, "coords")?;
+    ffi::set_out(angle, a, "angle")?;
+    ffi::set_out(radius, r, "radius")?;
     point.map(drop)
 }
 

@@ -1,11 +1,12 @@
 //! Benchmarks and memory figures for people: printed, or written as a report.
 
-use super::BenchmarkResults;
-use super::benchmarks::Bench;
-use super::memory::mib;
 use crate::border::ffi;
 use crate::headers::cllm::*;
+use crate::headers::cllm_utils::BenchmarkResults;
+use crate::headers::cllm_utils::benchmarks;
+use crate::headers::cllm_utils::memory::mib;
 use crate::model::view;
+use cllm_compat::bench::Bench;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::atomic;
 use cllm_engine::limits::MAX_PROFILE_SECONDS;
@@ -38,10 +39,10 @@ fn run_all(model: &ModelRef, plan: [(usize, c_int); 4], budget: Duration) -> Res
     let [single, batch, forward, training] = plan;
     let ids = bench(single)?.sequence()?;
     Ok(Results {
-        single: bench(single)?.single(&ids)?,
-        batch: bench(batch)?.inference_batch(&ids)?,
-        forward: bench(forward)?.forward_pass()?,
-        training: bench(training)?.training_step()?,
+        single: benchmarks::single(&bench(single)?, &ids)?,
+        batch: benchmarks::batch(&bench(batch)?, &ids)?,
+        forward: benchmarks::forward_pass(&bench(forward)?)?,
+        training: benchmarks::training_step(&bench(training)?)?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The record of a run.
 
 use super::{METRICS, TrainingMetrics};
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use cllm_compat::metrics::{Metrics, Record};
 use cllm_engine::error::Result;
@@ -24,10 +24,7 @@ pub(crate) fn write_csv(metrics: &Metrics, path: &Path) -> Result<()> {
 #[c_api(ptr::null_mut())]
 pub extern "C" fn create_training_metrics(capacity: c_int) -> *mut TrainingMetrics {
     let metrics = Metrics::new(ffi::len(capacity, "capacity")?);
-    // The block is only an address of its own; the records are found by it.
-    let handle = CArray::<u64>::zeroed("metrics", 1)?.into_raw().cast::<TrainingMetrics>();
-    METRICS.insert(handle, metrics);
-    Ok(handle)
+    METRICS.new_handle("metrics", metrics)
 }
 
 /// Appends a record; one beyond the capacity is left out silently.
@@ -78,11 +75,5 @@ pub unsafe extern "C" fn save_metrics_csv(metrics: *mut TrainingMetrics, filepat
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn free_training_metrics(metrics: *mut TrainingMetrics) {
-    if metrics.is_null() {
-        return Ok(());
-    }
-    METRICS.get(metrics)?;
-    METRICS.remove(metrics);
-    METRICS.retire(metrics);
-    Ok(())
+    METRICS.free_handle(metrics)
 }

@@ -27,7 +27,7 @@ pub(crate) unsafe fn save(
     save_state(t, state, Prefix::Ckpt, path)
 }
 
-/// Restores the state file `path`; a file of the original's, together with `path.model`.
+/// Restores the state file `path`; one of the original library together with `path.model`.
 ///
 /// # Safety
 /// As [`save_state`].

@@ -19,18 +19,14 @@ pub(crate) unsafe fn dense_view<'a>(layer: *const FeedForwardLayer) -> Result<De
     if widths.contains(&0) {
         return Err(Error::shape("the feed-forward layer has a width of 0"));
     }
-    let bias = |pointer: *const f32, len: usize, name| match pointer.is_null() {
-        true => Ok(None),
-        false => ffi::slice(pointer, len, name).map(Some),
-    };
     Ok(Dense {
         inputs,
         hidden,
         outputs,
         w1: ffi::slice(f.w1_lattice, product("W1", &[hidden, inputs])?, "layer->w1_lattice")?,
-        b1: bias(f.bias1, hidden, "layer->bias1")?,
+        b1: ffi::slice_opt(f.bias1, hidden, "layer->bias1")?,
         w2: ffi::slice(f.w2_lattice, product("W2", &[outputs, hidden])?, "layer->w2_lattice")?,
-        b2: bias(f.bias2, outputs, "layer->bias2")?,
+        b2: ffi::slice_opt(f.bias2, outputs, "layer->bias2")?,
     })
 }
 

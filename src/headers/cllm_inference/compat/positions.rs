@@ -1,9 +1,9 @@
 //! Positional encodings: filling the four tables, adding them to a vector.
 
-use super::CLLMInference;
-use super::embedding::model_of;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{CLLMModel, PositionalEncoding};
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::embedding::model_of;
 use crate::model::view;
 use cllm_compat::lattice::positions;
 use cllm_engine::error::{Error, Result};

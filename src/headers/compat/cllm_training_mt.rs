@@ -1,7 +1,7 @@
 //! `cllm_training_mt.h`: an epoch on several threads.
 
-use super::cllm_training::{CLLMTraining, loops};
 use crate::headers::cllm_ext::training::threads_or_all;
+use crate::headers::cllm_training::{CLLMTraining, loops};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -12,7 +12,7 @@ use std::ffi::c_int;
 /// @param num_threads  0: one for each processor that is online; at most 256 are used.
 /// @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
 ///
-/// The threads belong to a pool of the library's, sleep between calls and end with the process.
+/// The library keeps the threads: they sleep between calls and end with the process.
 ///
 /// # Safety
 /// As cllm_train_epoch.

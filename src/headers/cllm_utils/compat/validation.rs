@@ -15,14 +15,6 @@ use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_char;
 
-/// The layers of one kind; an error when the array is missing.
-///
-/// # Safety
-/// As [`ffi::slice`].
-unsafe fn layers<'a, T>(array: *const T, count: usize, name: &'static str) -> Result<&'a [T]> {
-    ffi::slice(array, count, name)
-}
-
 /// Whether the widths of every layer fit the model's.
 ///
 /// # Safety
@@ -30,10 +22,8 @@ unsafe fn layers<'a, T>(array: *const T, count: usize, name: &'static str) -> Re
 unsafe fn consistency(m: &CLLMModel) -> Result<()> {
     let d = view::embedding_dim(m)? as u64;
     let count = m.num_layers as usize;
-    let (attention, ff) = (
-        layers(m.attention_layers, count, "model->attention_layers")?,
-        layers(m.ff_layers, count, "model->ff_layers")?,
-    );
+    let attention = ffi::slice(m.attention_layers, count, "model->attention_layers")?;
+    let ff = ffi::slice(m.ff_layers, count, "model->ff_layers")?;
     for (l, (a, f)) in attention.iter().zip(ff).enumerate() {
         if u64::from(a.num_heads) * u64::from(a.head_dim) != d {
             return Err(Error::shape(format!(
@@ -84,7 +74,7 @@ unsafe fn layer_norms(model: *const CLLMModel) -> Result<()> {
     let d = view::embedding_dim(m)?;
     let count = m.num_layers as usize * if second_norms { 2 } else { 1 };
     // The library's record says how many norms there are; without one it is L.
-    let norms = layers(m.layer_norms, count, "model->layer_norms")?;
+    let norms = ffi::slice(m.layer_norms, count, "model->layer_norms")?;
     for (i, n) in norms.iter().enumerate() {
         if n.dim as usize != d {
             return Err(Error::shape(format!(

@@ -1,6 +1,6 @@
 //! `cllm_training_parallel.h`: a thread pool for training.
 
-use super::cllm_training::{CLLMTraining, loops, state};
+use crate::headers::cllm_training::{CLLMTraining, loops, state};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;

@@ -1,7 +1,7 @@
 //! Loss on text that is not trained on.
 
 use super::{VALIDATION_SETS, Validation, ValidationSet};
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::state::TRAININGS;
@@ -73,12 +73,7 @@ pub unsafe extern "C" fn create_validation_set(
     seq_len: c_int,
 ) -> *mut ValidationSet {
     let path = ffi::path(filepath, "filepath")?;
-    let set = Validation::read(path, batch_size, seq_len)?;
-    // The block is only an address of its own; the set is found by it.
-    let handle = CArray::<u64>::zeroed("a validation set", 1)?;
-    let handle = handle.into_raw().cast::<ValidationSet>();
-    VALIDATION_SETS.insert(handle, set);
-    Ok(handle)
+    VALIDATION_SETS.new_handle("a validation set", Validation::read(path, batch_size, seq_len)?)
 }
 
 /// Frees a validation set.
@@ -90,13 +85,7 @@ pub unsafe extern "C" fn create_validation_set(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn free_validation_set(val_set: *mut ValidationSet) {
-    if val_set.is_null() {
-        return Ok(());
-    }
-    VALIDATION_SETS.get(val_set)?;
-    VALIDATION_SETS.remove(val_set);
-    VALIDATION_SETS.retire(val_set);
-    Ok(())
+    VALIDATION_SETS.free_handle(val_set)
 }
 
 /// Mean loss of the training object's model on a validation set, in nats per token: over batches

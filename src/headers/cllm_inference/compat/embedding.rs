@@ -1,9 +1,9 @@
 //! Embedding vectors of tokens and logits of hidden vectors.
 
-use super::CLLMInference;
-use super::context::check_live;
 use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_inference::CLLMInference;
+use crate::headers::cllm_inference::context::check_live;
 use crate::model::view;
 use cllm_compat::lattice;
 use cllm_engine::error::{Error, Result};
@@ -54,17 +54,13 @@ unsafe fn matrix<'a>(inference: *const CLLMInference) -> Result<Matrix<'a>> {
     let (vocab, dim) = (view::vocab_size(model)?, view::embedding_dim(model)?);
     let e = &model.embeddings;
     let square = product("a lattice transform", &[dim, dim])?;
-    let optional = |pointer: *mut f32, name| match pointer.is_null() {
-        true => Ok(None),
-        false => ffi::slice(pointer, square, name).map(Some),
-    };
     let len = product("the embedding matrix", &[vocab, dim])?;
     Ok(Matrix {
         vocab,
         dim,
         rows: ffi::slice(e.embeddings, len, "model->embeddings.embeddings")?,
-        transform: optional(e.lattice_transform, "lattice_transform")?,
-        inverse: optional(e.inverse_transform, "inverse_transform")?,
+        transform: ffi::slice_opt(e.lattice_transform, square, "lattice_transform")?,
+        inverse: ffi::slice_opt(e.inverse_transform, square, "inverse_transform")?,
     })
 }
 

@@ -1,0 +1,14 @@
+//! Headers that stand here only because programs written for the original library include them:
+//! half precision, vectors, mathematics, and older ways to train. What they declare works as the
+//! original documents it; new programs have no use for it.
+
+pub mod cllm_batch;
+pub mod cllm_fp16;
+pub mod cllm_production;
+pub mod cllm_simd_utils;
+pub mod cllm_train_complete;
+pub mod cllm_training_mt;
+pub mod cllm_training_parallel;
+pub mod cllm_training_threaded;
+pub mod prime_float_math;
+pub mod prime_types;
