@@ -1,12 +1,13 @@
 //! The team of threads against rayon, on the same loops with the same number of threads: how soon
-//! sleeping threads begin, a sequence of small loops as decoding has it, and the processor's time
-//! that is gone while a program only sometimes asks for a step.
+//! sleeping threads begin, steps of many small loops as decoding has them, loops that write what the
+//! loop before wrote, as training has them, and the processor's time that is gone where a program
+//! asks for a step only now and then.
 //!
 //! Both sides are measured in turn, round after round, so that what else runs on the machine meets
 //! both; the figures are medians over the rounds.
 
 use cllm_kernels::Pool;
-use cllm_kernels::vector::dot;
+use cllm_kernels::vector::{dot, scale};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -24,6 +25,8 @@ trait Threads: Sync {
     fn step(&self, work: &(dyn Fn() + Sync));
     /// `work(i)` for each i below `tasks`.
     fn each(&self, tasks: usize, work: &(dyn Fn(usize) + Sync));
+    /// `work(chunk)` for each chunk of `len` values.
+    fn chunks(&self, x: &mut [f32], len: usize, work: &(dyn Fn(&mut [f32]) + Sync));
 }
 
 impl Threads for Pool {
@@ -33,6 +36,10 @@ impl Threads for Pool {
 
     fn each(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         self.for_each(tasks, work);
+    }
+
+    fn chunks(&self, x: &mut [f32], len: usize, work: &(dyn Fn(&mut [f32]) + Sync)) {
+        Pool::chunks(self, (x, len), |_, chunk| work(chunk));
     }
 }
 
@@ -44,6 +51,10 @@ impl Threads for rayon::ThreadPool {
     fn each(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         (0..tasks).into_par_iter().with_max_len(1).for_each(work);
     }
+
+    fn chunks(&self, x: &mut [f32], len: usize, work: &(dyn Fn(&mut [f32]) + Sync)) {
+        x.par_chunks_mut(len).with_max_len(1).for_each(work);
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -51,7 +62,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Work of about a microsecond for each thousand values.
+/// Work of about a microsecond for 16,000 values.
 fn task(x: &[f32]) {
     black_box(dot(black_box(x), x));
 }
@@ -81,6 +92,20 @@ fn loops(pool: &dyn Threads, tasks: usize, x: &[f32]) -> f64 {
     pool.step(&|| {
         for _ in 0..LOOPS {
             pool.each(tasks, &|_| task(x));
+        }
+    });
+    start.elapsed().as_secs_f64() * 1e6
+}
+
+/// Microseconds for one step of [`LOOPS`] loops over an array whose halves fit into the second cache
+/// of a processor: 24 tasks of 64 KiB each.
+fn arrays(pool: &dyn Threads, x: &Mutex<Vec<f32>>) -> f64 {
+    const TASK: usize = 1 << 14;
+    let start = Instant::now();
+    pool.step(&|| {
+        let mut x = x.lock().expect("no panic");
+        for _ in 0..LOOPS {
+            pool.chunks(&mut x, TASK, &|chunk| scale(black_box(chunk), 1.0));
         }
     });
     start.elapsed().as_secs_f64() * 1e6
@@ -130,6 +155,8 @@ fn main() {
         let what = format!("{LOOPS} loops of {} tasks of about {name}", 2 * threads);
         row(&what, &|pool| loops(pool, 2 * threads, &x[..len]));
     }
+    let array = Mutex::new(vec![1.0; 24 << 14]);
+    row(&format!("{LOOPS} loops over 1.5 MiB that each writes"), &|pool| arrays(pool, &array));
     let tasks = 2 * threads;
     row("processor time of such a step every 5 ms", &|pool| {
         now_and_then(pool, tasks, &x[..16_000])

@@ -726,7 +726,7 @@ static void checkpoints_know_their_data(void) {
         if (change == 1) resumed->tokens[7] ^= 1;
         if (change == 2) resumed->num_tokens--;
         if (change == 3) resumed->config.batch_size++;
-        CHECK(warnings_of_other_data == 0);
+        CHECK(cllm_checkpoint_same_data(resumed) == (change == 0) && warnings_of_other_data == 0);
         cllm_train_epoch(resumed);
         CHECK(warnings_of_other_data == (change != 0));
         cllm_train_epoch(resumed);
@@ -736,6 +736,9 @@ static void checkpoints_know_their_data(void) {
     cllm_set_log_callback(NULL, NULL);
     remove(in_scratch("run"));
     remove(in_scratch("run.state"));
+    CHECK(cllm_checkpoint_same_data(t) == -1 && cllm_checkpoint_same_data(NULL) == -1);
+    t->tokens = NULL;
+    CHECK(cllm_checkpoint_same_data(t) == -1);
     drop(t);
 }
 

@@ -451,7 +451,8 @@ int cllm_kv_cache_clear(CLLMInference *inference);
  *
  * @param prompt    at least one word.
  * @param callback  gets each piece; returns false to stop.
- * @return new tokens, the hidden and the last one included; -1 on failure.
+ * @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+ *         has begun another generation in the context.
  *
  * ```c
  * static bool show(const char *piece, size_t length, uint32_t token, void *file) {
@@ -627,8 +628,8 @@ int cllm_inference_get_state(CLLMInference *inference, uint8_t **state, size_t *
  * process: the model may have been written and read in between.
  *
  * @param state  `[size]` bytes, not kept.
- * @return 0; -1 where the bytes are damaged or were saved with other weights: nothing has changed
- *         then.
+ * @return 0; -1 where the bytes are damaged, or were saved with other weights or another number of
+ *         heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_set_state(inference, state, size) != 0)
@@ -655,8 +656,8 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
 /**
  * cllm_inference_set_state from a file of cllm_inference_save_state.
  *
- * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights:
- *         nothing has changed then.
+ * @return 0; -1 where the file can't be read, is damaged, or was saved with other weights or another
+ *         number of heads: nothing has changed then.
  *
  * ```c
  * if (cllm_inference_load_state(inference, "chat.state") == 0)
@@ -665,7 +666,8 @@ int cllm_inference_save_state(CLLMInference *inference, const char *path);
  *
  * @pre `inference` is NULL or live; `path` is NULL or a C string.
  */
-int cllm_inference_load_state(CLLMInference *inference, const char *path);
+int cllm_inference_load_state(CLLMInference *inference,
+                              const char *path);
 
 /**
  * The text of some bytes that came from a file or a pipe, as the library's own functions read
@@ -755,6 +757,24 @@ int cllm_train_steps(CLLMTraining *training,
                      int steps,
                      int threads,
                      float *mean_loss);
+
+/**
+ * Whether this object trains on what its checkpoint was trained on: the same tokens in the same
+ * order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+ * the first call that trains warns of it.
+ *
+ * @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
+ * @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one
+ *         that does not say it, or there are no tokens.
+ *
+ * ```c
+ * if (cllm_checkpoint_same_data(training) == 0)
+ *     fputs("this is another text than that of the checkpoint\n", stderr);
+ * ```
+ *
+ * @pre `training` is NULL or live, its `tokens` hold `num_tokens` ids.
+ */
+int cllm_checkpoint_same_data(CLLMTraining *training);
 
 /**
  * How many updates were left out because a gradient was NaN or infinite. Such an update changes

@@ -129,6 +129,10 @@ static void resume(Run *run) {
         fail("can't resume from '%s': %s", path, library_error());
     }
     compare_vocabulary(path, run->data);
+    if (cllm_checkpoint_same_data(run->training) == 0) {
+        fail("'%s' was trained on another text, or in other batches: use the same DATA, --batch-size, "
+             "--seq-len, --vocab-size and --val-fraction", path);
+    }
     run->first_step = run->training->current_step;
 }
 

@@ -26,7 +26,10 @@ fn gradients(
     batch: usize,
 ) -> (f64, cllm_engine::nn::model::Params<Vec<f32>>) {
     let view = model.view();
+    // Memory as a larger batch leaves it.
+    let room = input.len() + 37;
     let mut activations = Activations::default();
+    activations.reserve(&view, room, Save::ForBackward).unwrap();
     forward::forward(
         pool,
         &view,
@@ -39,7 +42,7 @@ fn gradients(
     )
     .unwrap();
     let mut scratch = backward::ActivationGradients::default();
-    scratch.reserve(&view, input.len()).unwrap();
+    scratch.reserve(&view, room).unwrap();
     let mut grads = model.zeros();
     // Gradients are set, not added to: what the buffers held must not matter.
     grads = grads.map(|_, _, t| vec![7.0; t.len()]);

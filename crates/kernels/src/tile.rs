@@ -4,7 +4,7 @@
 //! and van de Geijn, 2008). The left matrix is read where it lies, one broadcast value at a time;
 //! the right one comes in panels of [`Tiles::panel`] columns.
 
-use crate::arch::{self, Kernel, Vector};
+use crate::arch::{Vector, dispatch};
 
 /// Registers across the widest tile of all.
 pub(crate) const WIDEST: usize = 4;
@@ -57,15 +57,10 @@ pub(crate) struct Tiles {
 impl Tiles {
     /// Those of the instruction set in use.
     pub fn in_use() -> &'static Self {
-        struct InUse;
-        impl Kernel for InUse {
-            type Output = &'static Tiles;
-            #[inline(always)]
-            unsafe fn run<V: Vector>(self) -> Self::Output {
-                V::TILES
-            }
+        unsafe fn tiles<V: Vector>() -> &'static Tiles {
+            V::TILES
         }
-        arch::run(InUse)
+        dispatch!(tiles() -> &'static Tiles)
     }
 
     /// Columns of a panel.
@@ -145,8 +140,12 @@ impl Panel {
     }
 }
 
+/// Computes a tile of `ROWS` rows that is `WIDE` registers wide.
+///
+/// # Safety
+/// As the functions of `V`; the pointers of the tile are good for its sizes.
 #[inline(always)]
-unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
+pub(crate) unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
     // SAFETY: the caller's promise: all rows and, of `b`, whole registers are there; of the result
     // only `columns` are touched.
     unsafe {
@@ -182,8 +181,12 @@ unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t: &Tile) {
     }
 }
 
+/// [`Tiles::pack`] for panels that are `WIDE` registers wide.
+///
+/// # Safety
+/// As the functions of `V`, and of [`Tiles::pack`].
 #[inline(always)]
-unsafe fn copy<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
+pub(crate) unsafe fn pack_panel<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
     let width = WIDE * V::LANES;
     let Panel { b, row, column, k, columns } = from;
     // SAFETY: the caller's promise: k rows of `columns` values, k rows of `width` at `to`.
@@ -216,52 +219,16 @@ unsafe fn copy<V: Vector, const WIDE: usize>(from: Panel, to: *mut f32) {
     }
 }
 
-/// Computes a tile of `ROWS` rows that is `WIDE` registers wide.
-///
-/// # Safety
-/// The pointers of `tile` are good for its sizes; the processor has the instructions of `V`.
-pub(crate) unsafe fn tile<V: Vector, const ROWS: usize, const WIDE: usize>(tile: &Tile) {
-    struct Multiply<'a, const ROWS: usize, const WIDE: usize>(&'a Tile);
-    impl<const ROWS: usize, const WIDE: usize> Kernel for Multiply<'_, ROWS, WIDE> {
-        type Output = ();
-        #[inline(always)]
-        unsafe fn run<V: Vector>(self) {
-            // SAFETY: the caller's promise.
-            unsafe { multiply::<V, ROWS, WIDE>(self.0) }
-        }
-    }
-    // SAFETY: the caller's promise.
-    unsafe { V::enter(Multiply::<ROWS, WIDE>(tile)) }
-}
-
-/// Copies a panel that is `WIDE` registers wide: [`Tiles::pack`].
-///
-/// # Safety
-/// `panel` is inside its matrix and `to` has room for it; the processor has the instructions of `V`.
-pub(crate) unsafe fn pack<V: Vector, const WIDE: usize>(panel: Panel, to: *mut f32) {
-    struct Pack<const WIDE: usize>(Panel, *mut f32);
-    impl<const WIDE: usize> Kernel for Pack<WIDE> {
-        type Output = ();
-        #[inline(always)]
-        unsafe fn run<V: Vector>(self) {
-            // SAFETY: the caller's promise.
-            unsafe { copy::<V, WIDE>(self.0, self.1) }
-        }
-    }
-    // SAFETY: the caller's promise.
-    unsafe { V::enter(Pack::<WIDE>(panel, to)) }
-}
-
 /// Never called: stands where no tile of that size exists.
 pub(crate) unsafe fn none(_: &Tile) {
     debug_assert!(false, "no tile of this size");
 }
 
-/// The [`Tiles`] of an instruction set: for each width in registers the heights that there are, 1 to
+/// The [`Tiles`] of an instruction set, of the functions `tile` and `pack` beside it: for each width in registers the heights that there are, 1 to
 /// the highest that leaves registers for the operands.
 macro_rules! tiles {
     ($v:ty, depth: $depth:literal, $($wide:literal: $($rows:literal)*;)*) => {{
-        use $crate::tile::{HIGHEST, Run, WIDEST, none, pack, tile};
+        use $crate::tile::{HIGHEST, Run, WIDEST, none};
         const WIDE: usize = [$($wide),*].len();
         &Tiles {
             lanes: <$v as Vector>::LANES,
@@ -274,10 +241,10 @@ macro_rules! tiles {
             depth: $depth,
             run: {
                 let mut all: [[Run; HIGHEST]; WIDEST] = [[none; HIGHEST]; WIDEST];
-                $($(all[$wide - 1][$rows - 1] = tile::<$v, $rows, $wide>;)*)*
+                $($(all[$wide - 1][$rows - 1] = tile::<$rows, $wide>;)*)*
                 all
             },
-            pack: pack::<$v, WIDE>,
+            pack: pack::<WIDE>,
         }
     }};
 }

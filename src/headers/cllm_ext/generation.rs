@@ -170,7 +170,8 @@ pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c
 ///
 /// @param prompt    at least one word.
 /// @param callback  gets each piece; returns false to stop.
-/// @return new tokens, the hidden and the last one included; -1 on failure.
+/// @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
+///         has begun another generation in the context.
 ///
 /// ```c
 /// static bool show(const char *piece, size_t length, uint32_t token, void *file) {

@@ -50,8 +50,8 @@ pub unsafe extern "C" fn cllm_inference_get_state(
 /// process: the model may have been written and read in between.
 ///
 /// @param state  `[size]` bytes, not kept.
-/// @return 0; -1 where the bytes are damaged or were saved with other weights: nothing has changed
-///         then.
+/// @return 0; -1 where the bytes are damaged, or were saved with other weights or another number of
+///         heads: nothing has changed then.
 ///
 /// ```c
 /// if (cllm_inference_set_state(inference, state, size) != 0)
@@ -94,8 +94,8 @@ pub unsafe extern "C" fn cllm_inference_save_state(
 
 /// cllm_inference_set_state from a file of cllm_inference_save_state.
 ///
-/// @return 0; -1 where the file can't be read, is damaged, or was saved with other weights:
-///         nothing has changed then.
+/// @return 0; -1 where the file can't be read, is damaged, or was saved with other weights or another
+///         number of heads: nothing has changed then.
 ///
 /// ```c
 /// if (cllm_inference_load_state(inference, "chat.state") == 0)

@@ -73,6 +73,30 @@ pub unsafe extern "C" fn cllm_train_steps(
     Ok(c_int::try_from(run.steps).unwrap_or(c_int::MAX))
 }
 
+/// Whether this object trains on what its checkpoint was trained on: the same tokens in the same
+/// order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+/// the first call that trains warns of it.
+///
+/// @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
+/// @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one
+///         that does not say it, or there are no tokens.
+///
+/// ```c
+/// if (cllm_checkpoint_same_data(training) == 0)
+///     fputs("this is another text than that of the checkpoint\n", stderr);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or live, its `tokens` hold `num_tokens` ids.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_checkpoint_same_data(training: *mut CLLMTraining) -> c_int {
+    with_training(training, |t, state| {
+        let compared = state.data.compare(&loops::corpus(t)?);
+        Ok(compared.map_or(-1, |same| c_int::from(same.is_ok())))
+    })
+}
+
 /// How many updates were left out because a gradient was NaN or infinite. Such an update changes
 /// neither weights nor moments; the next batch begins afresh. A checkpoint keeps the number.
 ///

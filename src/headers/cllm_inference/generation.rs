@@ -141,8 +141,9 @@ pub(crate) struct Generation {
     number: u64,
     made: usize,
     wanted: usize,
-    /// How many tokens the sequence has room for.
-    room: usize,
+    /// Tokens of the sequence at the beginning, and at most.
+    length: usize,
+    limit: usize,
 }
 
 impl Generation {
@@ -187,7 +188,8 @@ impl Generation {
         let config = generator.config_mut();
         (config.stop_tokens, config.suppress_tokens) = (ends, never);
         let wanted = usize::try_from(context.max_tokens).unwrap_or(0);
-        Ok(Self { inference, number: *generations, made: 0, wanted, room: usize::MAX })
+        let length = generator.sequence().len();
+        Ok(Self { inference, number: *generations, made: 0, wanted, length, limit: usize::MAX })
     }
 
     /// Lets the sequence grow to 512 tokens or the model's context, whichever is more.
@@ -197,12 +199,12 @@ impl Generation {
     unsafe fn limited(mut self) -> Result<Self> {
         let context = context::live(self.inference)?;
         let positions = ffi::get(context.model, "model")?.pos_encoding.max_length as usize;
-        let length = lock(&*context::state(self.inference)?).generator.sequence().len();
-        let limit = positions.max(DEFAULT_CONTEXT);
-        // A prompt longer than the limit is not cut: generation has room for half a context
-        // behind it.
-        let fits = length + self.wanted.min(limit / 2) <= limit;
-        self.room = if fits { limit - length } else { limit / 2 };
+        self.limit = positions.max(DEFAULT_CONTEXT);
+        if self.length + self.wanted.min(self.limit / 2) > self.limit {
+            // A prompt longer than the limit is not cut: generation has room for half a context
+            // behind it.
+            self.limit = self.length + self.limit / 2;
+        }
         Ok(self)
     }
 
@@ -219,10 +221,10 @@ impl Generation {
         if self.made == self.wanted {
             return Ok(None);
         }
-        if self.made == self.room {
+        if self.length + self.made == self.limit {
             log::warn(&format!(
-                "generation ends after {} of {} tokens: the sequence has no room for more",
-                self.made, self.wanted
+                "generation ends after {} of {} tokens: the sequence has reached {}",
+                self.made, self.wanted, self.limit
             ));
             return Ok(None);
         }

@@ -48,7 +48,7 @@ pub(crate) unsafe fn check_ids(
 ///
 /// # Safety
 /// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
-pub(super) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
+pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }

@@ -43,26 +43,35 @@ pub(crate) struct Data {
     seen: (usize, usize),
     /// Their mark.
     pub mark: Option<DataMark>,
-    /// The mark in a checkpoint, until the next run is known to be over the same ids.
+    /// The mark in the checkpoint that was restored.
     restored: Option<DataMark>,
+    /// Whether a run over other data was warned of.
+    warned: bool,
 }
 
 impl Data {
     /// After a checkpoint with this mark.
     pub(crate) fn restored(mark: Option<DataMark>) -> Self {
-        Self { seen: (0, 0), mark, restored: mark }
+        Self { seen: (0, 0), mark, restored: mark, warned: false }
     }
 
-    /// Takes note of the ids of a run. They are looked at once; the mark of ids that a program
-    /// changes in their place stays that of the old ones.
-    pub(crate) fn note(&mut self, corpus: &Corpus) {
+    /// What differs between the checkpoint that was restored and these ids, in words, or that
+    /// nothing does; `None` where there is no such checkpoint. The ids are looked at once: those
+    /// that a program changes in their place count as the old ones.
+    pub(crate) fn compare(&mut self, corpus: &Corpus) -> Option<Result<(), String>> {
         let ids = corpus.ids();
         let seen = (ids.as_ptr().addr(), ids.len());
         let checksum = self.mark.filter(|_| self.seen == seen).map(|mark| mark.checksum);
         let mark = DataMark::new(corpus, checksum.unwrap_or_else(|| checkpoint::checksum(ids)));
         (self.seen, self.mark) = (seen, Some(mark));
-        let restored = self.restored.take();
-        if let Some(difference) = restored.and_then(|restored| restored.difference(&mark)) {
+        Some(self.restored?.difference(&mark).map_or(Ok(()), Err))
+    }
+
+    /// Takes note of the ids of a run. That they are others than the checkpoint's is said once.
+    pub(crate) fn note(&mut self, corpus: &Corpus) {
+        if let Some(Err(difference)) = self.compare(corpus)
+            && !std::mem::replace(&mut self.warned, true)
+        {
             log::warn(&format!("the checkpoint is of another run: {difference}"));
         }
     }

@@ -218,7 +218,7 @@ fn entries_of(
     e.i32("loss_scale_steps", notes.loss_scale_steps)?;
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
-        e.u64("offset", c.offset as u64)?;
+        e.u64("far_batch_offset", c.offset as u64)?;
     }
     if let Some(data) = &notes.data {
         e.u64("ids", data.ids)?;
@@ -315,8 +315,8 @@ fn counters_of<R: Read + Seek>(
     prefix: Counters,
 ) -> Result<Counters, Problem> {
     let count = |n: i32| u32::try_from(n).unwrap_or(0);
-    let offset = if saved.contains("offset") {
-        let offset = saved.u64("offset")?;
+    let offset = if saved.contains("far_batch_offset") {
+        let offset = saved.u64("far_batch_offset")?;
         usize::try_from(offset).map_err(|_| Problem::content("its offset is no array size"))?
     } else {
         count(saved.i32("current_batch_offset")?) as usize
@@ -421,9 +421,13 @@ impl Checkpoint {
         let (mut count, mut fits) = (0, Ok(()));
         weights.visit(&mut |t| {
             count += 1;
-            t.accumulated.grow("the accumulated gradients", t.weights.len())?;
+            let len = t.weights.len();
             if fits.is_ok() {
-                fits = fitting(saved, t.part, t.layer, t.weights.len());
+                fits = fitting(saved, t.part, t.layer, len);
+            }
+            // No memory where there is nothing to put into it.
+            if matches!(saved.has_floats(&key("acc", t.part, t.layer), len), Ok(true)) {
+                t.accumulated.grow("the accumulated gradients", len)?;
             }
             Ok(())
         })?;

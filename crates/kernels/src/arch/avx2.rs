@@ -1,7 +1,7 @@
 //! AVX2 and FMA.
 
-use super::{Kernel, Vector};
-use crate::tile::{Tiles, tiles};
+use super::Vector;
+use crate::tile::{Panel, Tile, Tiles, multiply, pack_panel, tiles};
 use std::arch::is_x86_feature_detected as has;
 use std::arch::x86_64::*;
 
@@ -10,11 +10,27 @@ pub(super) fn found() -> bool {
     has!("avx2") && has!("fma")
 }
 
-/// Runs `kernel`, with the instructions enabled.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller's promise; the instructions are enabled here.
-    unsafe { kernel.run::<Avx2>() }
+/// A function with the instructions enabled.
+macro_rules! enable_avx2 {
+    ($($function:tt)*) => {
+        #[target_feature(enable = "avx2,fma")]
+        $($function)*
+    };
+}
+pub(crate) use enable_avx2;
+
+enable_avx2! {
+    unsafe fn tile<const ROWS: usize, const WIDE: usize>(tile: &Tile) {
+        // SAFETY: the caller's promise.
+        unsafe { multiply::<Avx2, ROWS, WIDE>(tile) }
+    }
+}
+
+enable_avx2! {
+    unsafe fn pack<const WIDE: usize>(panel: Panel, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { pack_panel::<Avx2, WIDE>(panel, to) }
+    }
 }
 
 /// Eight floats.
@@ -38,12 +54,6 @@ impl Vector for Avx2 {
         1: 1 2 3 4 5 6;
         2: 1 2 3 4 5 6;
     };
-
-    #[inline(always)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        // SAFETY: the caller's promise.
-        unsafe { enter(kernel) }
-    }
 
     #[inline(always)]
     unsafe fn zero() -> Self {

@@ -1,8 +1,8 @@
 //! AVX-512 F, VL, DQ and BW, and AVX2 with FMA.
 
+use super::Vector;
 use super::avx2::Avx2;
-use super::{Kernel, Vector};
-use crate::tile::{Tiles, tiles};
+use crate::tile::{Panel, Tile, Tiles, multiply, pack_panel, tiles};
 use std::arch::is_x86_feature_detected as has;
 use std::arch::x86_64::*;
 
@@ -12,11 +12,27 @@ pub(super) fn found() -> bool {
     avx512 && super::avx2::found()
 }
 
-/// Runs `kernel`, with the instructions enabled.
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller's promise; the instructions are enabled here.
-    unsafe { kernel.run::<Avx512>() }
+/// A function with the instructions enabled.
+macro_rules! enable_avx512 {
+    ($($function:tt)*) => {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        $($function)*
+    };
+}
+pub(crate) use enable_avx512;
+
+enable_avx512! {
+    unsafe fn tile<const ROWS: usize, const WIDE: usize>(tile: &Tile) {
+        // SAFETY: the caller's promise.
+        unsafe { multiply::<Avx512, ROWS, WIDE>(tile) }
+    }
+}
+
+enable_avx512! {
+    unsafe fn pack<const WIDE: usize>(panel: Panel, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { pack_panel::<Avx512, WIDE>(panel, to) }
+    }
 }
 
 /// Sixteen floats.
@@ -37,12 +53,6 @@ impl Vector for Avx512 {
         3: 1 2 3 4 5 6 7 8;
         4: 1 2 3 4 5 6;
     };
-
-    #[inline(always)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        // SAFETY: the caller's promise.
-        unsafe { enter(kernel) }
-    }
 
     #[inline(always)]
     unsafe fn zero() -> Self {

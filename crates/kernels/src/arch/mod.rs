@@ -2,9 +2,9 @@
 //! registers under one interface.
 //!
 //! A kernel is written once, over `Vector` or over whether fused multiply-add is an instruction, and
-//! `run` is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
-//! implements `Vector` and says whether the processor has it, and its lines in [`InstructionSet`] and
-//! `run`.
+//! `dispatch!` is the one place that chooses. A new instruction set is a file like `avx2.rs`, which
+//! implements `Vector`, says whether the processor has it and enables its instructions, and its lines
+//! in [`InstructionSet`] and `dispatch!`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -14,7 +14,12 @@ mod portable;
 mod vector;
 
 use crate::{notice, settings};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::{Avx2, enable_avx2};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::{Avx512, enable_avx512};
 use once_cell::sync::Lazy;
+pub(crate) use portable::Portable;
 pub(crate) use vector::{Vector, product_sum};
 
 /// An instruction set that kernels are compiled for.
@@ -61,47 +66,45 @@ impl InstructionSet {
     }
 }
 
-/// A computation that is compiled for each instruction set. `simd!` and `vector_fn!` write these.
-pub(crate) trait Kernel {
-    /// What it returns.
-    type Output;
-
-    /// # Safety
-    /// As the functions of `V`; implementations are `#[inline(always)]`.
-    unsafe fn run<V: Vector>(self) -> Self::Output;
-}
-
-/// Runs `kernel` with the instructions in use.
-#[inline(always)]
-pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
-    match InstructionSet::in_use() {
-        // SAFETY: found on this processor.
+/// Calls `$body::<V>` with the registers in use, from inside a function that enables their
+/// instructions. That function takes the arguments one by one: in a structure the compiler would no
+/// longer know that slices don't overlap, and vectorise less.
+macro_rules! dispatch {
+    ($body:ident($($arg:ident: $ty:ty),*) -> $ret:ty) => {{
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => unsafe { avx512::Avx512::enter(kernel) },
-        // SAFETY: likewise.
+        $crate::arch::enable_avx512! {
+            unsafe fn avx512($($arg: $ty),*) -> $ret {
+                // SAFETY: inside a function that enables the instructions.
+                unsafe { $body::<$crate::arch::Avx512>($($arg),*) }
+            }
+        }
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => unsafe { avx2::Avx2::enter(kernel) },
-        // SAFETY: every processor has these.
-        _ => unsafe { portable::Portable::enter(kernel) },
-    }
+        $crate::arch::enable_avx2! {
+            unsafe fn avx2($($arg: $ty),*) -> $ret {
+                // SAFETY: likewise.
+                unsafe { $body::<$crate::arch::Avx2>($($arg),*) }
+            }
+        }
+        match $crate::arch::InstructionSet::in_use() {
+            // SAFETY: found on this processor.
+            #[cfg(target_arch = "x86_64")]
+            $crate::arch::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "x86_64")]
+            $crate::arch::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
+            // SAFETY: every processor has these.
+            _ => unsafe { $body::<$crate::arch::Portable>($($arg),*) },
+        }
+    }};
 }
+pub(crate) use dispatch;
 
 /// Defines a function that runs `$body::<V>` with the registers in use.
 macro_rules! vector_fn {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$meta])*
         $vis fn $name($($arg: $ty),*) {
-            struct Call<T>(T);
-            impl $crate::arch::Kernel for Call<($($ty,)*)> {
-                type Output = ();
-                #[inline(always)]
-                unsafe fn run<V: $crate::arch::Vector>(self) {
-                    let Call(($($arg,)*)) = self;
-                    // SAFETY: the caller's promise.
-                    unsafe { $body::<V>($($arg),*) }
-                }
-            }
-            $crate::arch::run(Call(($($arg,)*)))
+            $crate::arch::dispatch!($body($($arg: $ty),*) -> ())
         }
     };
 }
@@ -111,34 +114,21 @@ pub(crate) use vector_fn;
 /// fused multiply-add is an instruction there.
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?)
-        $(-> $ret:ty)? $body:block) => {
+        -> $ret:ty $body:block) => {
         $(#[$meta])*
-        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name($($arg: $ty),*) -> $ret {
             #[inline(always)]
-            fn body<const FMA: bool>($($arg: $ty),*) $(-> $ret)? $body
+            fn body<const FMA: bool>($($arg: $ty),*) -> $ret $body
 
-            struct Call<T>(T);
-            impl $crate::arch::Kernel for Call<($($ty,)*)> {
-                type Output = $crate::arch::output!($($ret)?);
-                #[inline(always)]
-                unsafe fn run<V: $crate::arch::Vector>(self) -> Self::Output {
-                    let Call(($($arg,)*)) = self;
-                    if V::FMA { body::<true>($($arg),*) } else { body::<false>($($arg),*) }
-                }
+            #[inline(always)]
+            unsafe fn run<V: $crate::arch::Vector>($($arg: $ty),*) -> $ret {
+                if V::FMA { body::<true>($($arg),*) } else { body::<false>($($arg),*) }
             }
-            $crate::arch::run(Call(($($arg,)*)))
+            $crate::arch::dispatch!(run($($arg: $ty),*) -> $ret)
         }
+    };
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
+        $crate::arch::simd! { $(#[$meta])* $vis fn $name($($arg: $ty),*) -> () $body }
     };
 }
 pub(crate) use simd;
-
-/// The return type of a function, `()` if it states none.
-macro_rules! output {
-    () => {
-        ()
-    };
-    ($ret:ty) => {
-        $ret
-    };
-}
-pub(crate) use output;

@@ -1,7 +1,17 @@
 //! What every processor of the target has.
 
-use super::{Kernel, Vector};
-use crate::tile::{Tiles, tiles};
+use super::Vector;
+use crate::tile::{Panel, Tile, Tiles, multiply, pack_panel, tiles};
+
+unsafe fn tile<const ROWS: usize, const WIDE: usize>(tile: &Tile) {
+    // SAFETY: the caller's promise.
+    unsafe { multiply::<Portable, ROWS, WIDE>(tile) }
+}
+
+unsafe fn pack<const WIDE: usize>(panel: Panel, to: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe { pack_panel::<Portable, WIDE>(panel, to) }
+}
 
 /// Four floats, in a form that the compiler makes a register of.
 #[derive(Clone, Copy)]
@@ -14,12 +24,6 @@ impl Vector for Portable {
         1: 1 2 3 4;
         2: 1 2 3 4;
     };
-
-    #[inline(always)]
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
-        // SAFETY: the caller's promise.
-        unsafe { kernel.run::<Self>() }
-    }
 
     #[inline(always)]
     unsafe fn zero() -> Self {

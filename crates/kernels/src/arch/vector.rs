@@ -1,14 +1,13 @@
 //! Vector registers under one interface, for the kernels that lay out registers by hand. What
 //! the compiler vectorises by itself goes through `simd!` instead.
 
-use super::Kernel;
 use crate::tile::Tiles;
 
 /// A register of floats.
 ///
 /// # Safety of its functions
-/// They may run only where the type's instructions were found on this processor, and all but `enter`
-/// only inlined into a function that enables them. Pointers need no alignment.
+/// They may run only where the type's instructions were found on this processor, and only inlined
+/// into a function that enables them. Pointers need no alignment.
 pub(crate) trait Vector: Copy {
     /// Floats of a register.
     const LANES: usize;
@@ -16,8 +15,6 @@ pub(crate) trait Vector: Copy {
     const FMA: bool;
     /// The tiles of matrix products.
     const TILES: &'static Tiles;
-    /// Runs `kernel` with these registers, in a function that enables their instructions.
-    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
     unsafe fn zero() -> Self;
     unsafe fn splat(x: f32) -> Self;
     /// The `LANES` floats at `from`.

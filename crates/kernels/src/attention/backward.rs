@@ -114,6 +114,7 @@ impl Block<'_> {
     ///
     /// # Safety
     /// `scores` has room for the rows, `panels` holds all keys that are seen.
+    #[inline(always)]
     unsafe fn products(&self, x: ArrayView2<f32>, panels: &[f32], scores: &mut [f32]) {
         let x = x.slice(s![self.first..self.first + self.count, ..]);
         // SAFETY: the caller's promise.
@@ -122,6 +123,7 @@ impl Block<'_> {
 
     /// grad_j += Σ_i w_ij·x_i over the queries i of the block that see key j. The gradients of the
     /// keys from `begun` on are overwritten, for they are seen for the first time.
+    #[inline(always)]
     fn add_by_key(&self, w: &[f32], x: &Right, grad: &mut ArrayViewMut2<f32>, begun: usize) {
         let Self { tiles, s, first, count } = *self;
         let x = Right { start: x.start.wrapping_add(first * x.row), row: x.row, rows: count };

@@ -196,4 +196,11 @@ fn a_loop_inside_a_task() {
 #[test]
 fn members_end_whenever_they_are_told() {
     check(|| Running::new(3).end());
+    check(|| {
+        let Running { team, members } = Running::new(2);
+        while !team.try_stop() {
+            thread::yield_now();
+        }
+        members.into_iter().for_each(|member| member.join().unwrap());
+    });
 }
