@@ -299,7 +299,7 @@ mod tests {
             let value = std::hint::black_box(7);
             let text = enter(|| {
                 assert!(inside() && room() > ENOUGH);
-                let deeper = enter(|| room()).unwrap();
+                let deeper = enter(room).unwrap();
                 assert!(deeper > ENOUGH && deeper < room(), "the same stack, deeper");
                 let array = std::hint::black_box([value; 16 << 10]);
                 format!("{}", array.iter().sum::<i32>())
@@ -308,7 +308,7 @@ mod tests {
             text.unwrap()
         };
         assert_eq!(small.spawn(body).unwrap().join().unwrap(), (7 << 14).to_string());
-        let large = std::thread::spawn(|| enter(|| room()).unwrap());
+        let large = std::thread::spawn(|| enter(room).unwrap());
         assert!(large.join().unwrap() < STACK_BYTES);
         assert!(FREE.lock().unwrap().len() <= KEPT);
     }

@@ -56,11 +56,8 @@ pub unsafe extern "C" fn cllm_evaluate(
         log::warn(&format!("cllm_evaluate leaves ids out: {what}"));
     }
     let result = evaluate(&pool, &model, tokens, length)?;
-    for (out, value) in [(mean_loss, result.mean_loss), (perplexity, result.perplexity())] {
-        if !out.is_null() {
-            *ffi::get_mut(out, "mean_loss or perplexity")? = value;
-        }
-    }
+    ffi::set_out(mean_loss, result.mean_loss, "mean_loss")?;
+    ffi::set_out(perplexity, result.perplexity(), "perplexity")?;
     Ok(0)
 }
 

@@ -69,9 +69,7 @@ pub unsafe extern "C" fn cllm_train_steps(
     let pool = Pool::shared(threads_or_all(threads)?);
     let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
     let run = loops::run(training, &pool, Some(limit))?;
-    if !mean_loss.is_null() {
-        *ffi::get_mut(mean_loss, "mean_loss")? = run.mean_loss();
-    }
+    ffi::set_out(mean_loss, run.mean_loss(), "mean_loss")?;
     Ok(c_int::try_from(run.steps).unwrap_or(c_int::MAX))
 }
 

@@ -9,6 +9,7 @@ use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
+use cllm_engine::system::date;
 use cllm_engine::train::Trainer;
 use cllm_engine::train::slots::Slots;
 use cllm_macros::c_api;
@@ -62,8 +63,7 @@ pub(crate) unsafe fn init(
     t.config = config;
     t.config.initial_learning_rate = config.learning_rate;
     t.best_loss = 1e9;
-    // SAFETY: time accepts NULL.
-    t.start_time = unsafe { libc::time(std::ptr::null_mut()) };
+    t.start_time = date::unix_now().cast_signed();
     t.current_loss_scale = if config.loss_scale > 0.0 { config.loss_scale } else { 1024.0 };
     t.store_attention_weights = 1;
     let mut state = TrainingState {

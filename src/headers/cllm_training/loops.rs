@@ -13,6 +13,7 @@ use crate::model::file::write_model;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
+use cllm_engine::system::date;
 use cllm_engine::train::run::{self, Run};
 use cllm_engine::train::tokens;
 use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
@@ -21,7 +22,6 @@ use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Looks at all ids of an epoch before it begins: says which the model doesn't have, if it was not
 /// said before, and counts the `<EOS>` that the model's words don't know of. An error where nothing
@@ -135,7 +135,7 @@ pub(crate) unsafe fn note_in_model(t: &CLLMTraining) -> Result<()> {
     note.training_steps = u64::try_from(t.current_step).unwrap_or(0);
     note.learning_rate = t.config.learning_rate;
     note.loss = t.current_loss;
-    note.timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    note.timestamp = date::unix_now();
     ffi::set_field(&mut note.optimizer, ffi::field_bytes(&t.config.optimizer));
     Ok(())
 }

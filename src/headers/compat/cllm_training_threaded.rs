@@ -1,6 +1,6 @@
 //! `cllm_training_threaded.h`: epochs over a batch iterator, on several threads.
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi;
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm_batch::{CLLMBatchIterator, ITERATORS};
 use crate::headers::cllm_training::state::{TRAININGS, with_training};
@@ -114,11 +114,7 @@ pub unsafe extern "C" fn threaded_training_create(
         spheres: Vec::new(),
         gradient_norm: 0.0,
     };
-    // The block is only an address of its own; the state is found by it.
-    let handle = CArray::<u64>::zeroed("a system", 1)?;
-    let handle = handle.into_raw().cast::<ThreadedTrainingSystem>();
-    SYSTEMS.insert(handle, state);
-    Ok(handle)
+    SYSTEMS.new_handle("a system", state)
 }
 
 /// Frees a system; neither its training object nor its iterator.
@@ -130,13 +126,7 @@ pub unsafe extern "C" fn threaded_training_create(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn threaded_training_free(system: *mut ThreadedTrainingSystem) {
-    if system.is_null() {
-        return Ok(());
-    }
-    SYSTEMS.get(system)?;
-    SYSTEMS.remove(system);
-    SYSTEMS.retire(system);
-    Ok(())
+    SYSTEMS.free_handle(system)
 }
 
 /// # Safety
@@ -264,12 +254,8 @@ pub unsafe extern "C" fn threaded_training_get_sphere_stats(
         }
         s.spheres.get(sphere_id as usize).copied().unwrap_or_default()
     };
-    if !batches_processed.is_null() {
-        *ffi::get_mut(batches_processed, "batches_processed")? = sphere.batches;
-    }
-    if !avg_loss.is_null() {
-        *ffi::get_mut(avg_loss, "avg_loss")? = sphere.mean();
-    }
+    ffi::set_out(batches_processed, sphere.batches, "batches_processed")?;
+    ffi::set_out(avg_loss, sphere.mean(), "avg_loss")?;
     Ok(0)
 }
 
