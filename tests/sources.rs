@@ -30,6 +30,7 @@ const NOTHING_TO_GUARD: &[&str] = &[
     "cllm_fault_disarm",
     "cllm_version",
     "cllm_last_error",
+    "cllm_clear_error",
 ];
 
 #[test]
