@@ -28,6 +28,7 @@ const NOTHING_TO_GUARD: &[&str] = &[
     // Of a test build only.
     "cllm_fault_arm",
     "cllm_fault_disarm",
+    "cllm_clear_error",
     "cllm_version",
     "cllm_last_error",
     "cllm_clear_error",

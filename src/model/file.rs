@@ -14,6 +14,7 @@ use crate::model::view::{self, MODELS};
 use cllm_engine::error::Result;
 use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
+use cllm_engine::system::atomic;
 use records::{c_point, set_header, set_token, set_training};
 use snapshot::Snapshot;
 use std::path::Path;
@@ -64,7 +65,7 @@ pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result
     // SAFETY: the caller's promise.
     let snapshot = unsafe { Snapshot::of(model)? };
     let file = file::prepare(&snapshot.header, &snapshot.shape, &snapshot, &snapshot.extras)?;
-    file::atomic::write(path, |out| file.write(out))
+    atomic::write(path, |out| file.write(out))
 }
 
 /// The arrays of a model that was made for the file.

@@ -6,10 +6,10 @@ use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
-use cllm_engine::model::params::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm,
+use cllm_engine::model::{
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
+    Norm, Params,
 };
-use cllm_engine::model::{ModelRef, Network, Params};
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
 use std::collections::HashMap;

@@ -1,9 +1,9 @@
 //! Timing the real work: forward passes and training steps, on a model that is only read.
 
 use cllm_engine::error::Result;
+use cllm_engine::model::{ModelRef, Params};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
-use cllm_engine::nn::model::{ModelRef, Params};
 use cllm_engine::train::{Batch, Parameters, Schedule, Trainer, TrainerConfig, TrainingWeights};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::{copied, filled, product};

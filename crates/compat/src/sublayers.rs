@@ -2,9 +2,9 @@
 //! layers offer them: any widths, no norm, no residual.
 
 use cllm_engine::error::Result;
+use cllm_engine::model::Attention;
 use cllm_engine::nn::backward::projection_backward;
 use cllm_engine::nn::forward::{project, qkv_heads};
-use cllm_engine::nn::model::Attention;
 use cllm_engine::nn::rows::{Pass, linear, mat, mat_mut};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Call, Heads};

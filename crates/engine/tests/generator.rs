@@ -4,7 +4,7 @@
 mod reference;
 
 use cllm_engine::generate::{Generator, GeneratorConfig};
-use cllm_engine::nn::model::ModelRef;
+use cllm_engine::model::ModelRef;
 use proptest::prelude::*;
 use reference::{Owned, Spec};
 use std::ops::ControlFlow::{Break, Continue};

@@ -3,10 +3,10 @@
 
 mod reference;
 
+use cllm_engine::model::AttentionLayout;
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
 use cllm_engine::nn::forward::{self, Beyond};
-use cllm_engine::nn::model::AttentionLayout;
 use cllm_engine::nn::{backward, loss};
 use cllm_kernels::Pool;
 use rand::{RngExt, SeedableRng};
@@ -24,7 +24,7 @@ fn gradients(
     input: &[u32],
     targets: loss::Targets,
     batch: usize,
-) -> (f64, cllm_engine::nn::model::Params<Vec<f32>>) {
+) -> (f64, cllm_engine::model::Params<Vec<f32>>) {
     let view = model.view();
     // Memory as a larger batch leaves it.
     let room = input.len() + 37;

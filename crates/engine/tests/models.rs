@@ -1,8 +1,7 @@
 //! Owned models through files and back, beside those of the original library.
 
 use cllm_engine::file::{Integrity, describe};
-use cllm_engine::model::params::AttentionLayout;
-use cllm_engine::model::{NormShape, Part, Table};
+use cllm_engine::model::{AttentionLayout, NormShape, Part, Table};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::{Dataset, Error, Model, ModelConfig, ModelRef, Pool, Vocabulary, evaluate};

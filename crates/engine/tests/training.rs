@@ -3,8 +3,8 @@
 mod reference;
 
 use cllm_engine::error::Error;
+use cllm_engine::model::{ModelRef, Params};
 use cllm_engine::nn::loss::Targets;
-use cllm_engine::nn::model::{ModelRef, Params};
 use cllm_engine::train::checkpoint::{self, Checkpoint, DataMark};
 use cllm_engine::train::{
     Batch, Corpus, Optimizer, Outcome, Parameters, Progress, Schedule, Trainer, TrainerConfig,

@@ -1,8 +1,8 @@
 //! Pictures of a run.
 
 use crate::border::ffi;
-use cllm_engine::file::atomic;
 use cllm_engine::report::{chart, history};
+use cllm_engine::system::atomic;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 

@@ -7,7 +7,7 @@ use crate::headers::cllm_inference::context;
 use crate::model::view;
 use cllm_engine::error::Result;
 use cllm_engine::generate::Generator;
-use cllm_engine::nn::model::ModelRef;
+use cllm_engine::model::ModelRef;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 

@@ -10,7 +10,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::generate::{Generator, Sampler};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
-use cllm_engine::nn::model::ModelRef;
+use cllm_engine::model::ModelRef;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 

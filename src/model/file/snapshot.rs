@@ -8,9 +8,9 @@ use crate::model::view::{self, MODELS, Plan, Raw};
 use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::file::{Entry, Extras, Header, Source};
-use cllm_engine::model::params::AttentionLayout;
 use cllm_engine::model::{
-    LayerShape, Metadata, ModelShape, NormShape, Params, Part, Table, TrainingRecord,
+    AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part, Table,
+    TrainingRecord,
 };
 use cllm_engine::system::date;
 use cllm_engine::text::WordList;

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::model::words::{Unused, set_words, shown_word};
-use cllm_engine::model::ModelConfig;
+use cllm_engine::model::{AttentionLayout, ModelConfig};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
-use cllm_engine::nn::model::AttentionLayout;
 use cllm_kernels::Pool;
 
 /// What a model computes for a few tokens, bit for bit.

@@ -1,4 +1,4 @@
-//! Model files: the v1 layout, the extension after it, atomic writing; and the container of
+//! Model files: the v1 layout, the extension after it; and the container of
 //! training checkpoints. `docs/FORMAT.md` specifies all of it byte by byte.
 //!
 //! A file is described by its [`Header`] and the [`ModelShape`](crate::model::ModelShape); each
@@ -19,7 +19,6 @@ mod tests;
 mod v1;
 mod write;
 
-pub use crate::system::atomic;
 pub use describe::{Description, FilePart, Integrity, describe};
 pub use extras::Extras;
 pub use header::{HEADER_BYTES, Header};

@@ -6,8 +6,7 @@ use super::bytes::Parser;
 use super::header::Header;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::params::AttentionLayout;
-use crate::model::{LayerShape, ModelShape, NormShape, Part, Table, TensorName};
+use crate::model::{AttentionLayout, LayerShape, ModelShape, NormShape, Part, Table, TensorName};
 
 /// One array of floats in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use super::sizes::{body, norms, tables, transforms};
 use super::*;
-use crate::model::params::AttentionLayout;
 use crate::model::{
-    LatticePoint, LayerShape, ModelShape, NormShape, Part, Table, TensorName, TokenRecord,
-    TrainingRecord,
+    AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table, TensorName,
+    TokenRecord, TrainingRecord,
 };
 use std::collections::HashMap;
 use std::io::Cursor;

@@ -4,8 +4,7 @@
 use super::Problem;
 use super::header::{HEADER_BYTES, Header};
 use crate::limits::{self, MAX_FILE_VERSION};
-use crate::model::params::AttentionLayout;
-use crate::model::{LayerShape, ModelShape, NormShape, Table};
+use crate::model::{AttentionLayout, LayerShape, ModelShape, NormShape, Table};
 
 /// Heads that the original wrote, whatever was true.
 const CONSTANT_HEADS: u32 = 8;

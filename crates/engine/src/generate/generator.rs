@@ -4,8 +4,9 @@ use super::session::Session;
 use super::state::{self, Restored, State};
 use super::{GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
-use crate::file::{self, Problem, atomic};
-use crate::nn::model::ModelRef;
+use crate::file::{self, Problem};
+use crate::model::ModelRef;
+use crate::system::atomic;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::{grow, reserve};
 use std::io::Read;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// `Sync`; many generators may use one model at once. For texts instead of tokens see [`Generator::text`].
 ///
 /// ```
-/// # use cllm_engine::nn::model::{Layers, ModelRef, Params};
+/// # use cllm_engine::model::{Layers, ModelRef, Params};
 /// use cllm_engine::generate::{Generator, GeneratorConfig};
 ///
 /// # // E, four words: each says that the next one follows.
@@ -209,7 +210,7 @@ impl Generator {
     /// The tokens to come, as an iterator: what [`Generator::next`] gives, up to the first error.
     ///
     /// ```
-    /// # use cllm_engine::nn::model::{Layers, ModelRef, Params};
+    /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
     /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
@@ -232,7 +233,7 @@ impl Generator {
     /// As [`Generator::next`].
     ///
     /// ```
-    /// # use cllm_engine::nn::model::{Layers, ModelRef, Params};
+    /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
     /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
@@ -296,7 +297,7 @@ impl Generator {
     /// No memory.
     ///
     /// ```
-    /// # use cllm_engine::nn::model::{Layers, ModelRef, Params};
+    /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
     /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };

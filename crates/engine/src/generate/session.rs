@@ -2,11 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::model::WeightsVersion;
+use crate::model::{ModelRef, WeightsVersion};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond};
-use crate::nn::model::ModelRef;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 
@@ -133,7 +132,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::model::{Layers, Params};
+    use crate::model::{Layers, Params};
 
     #[test]
     fn windows() {

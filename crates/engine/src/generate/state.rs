@@ -15,8 +15,8 @@ use super::{GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::file::Problem;
 use crate::file::bytes::{Parser, bytes_to_floats};
+use crate::model::ModelRef;
 use crate::nn::cache::KvCache;
-use crate::nn::model::ModelRef;
 use crate::rng::Rng;
 use cllm_kernels::memory::filled;
 use rand::SeedableRng;
@@ -159,7 +159,7 @@ fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params};
+    use crate::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params};
 
     /// A model of width 4 with one layer of so many heads.
     fn model(heads: usize) -> ModelRef<'static> {

@@ -1,10 +1,10 @@
 //! What a model is: its sizes ([`ModelConfig`], [`ModelShape`]), the list of its tensors
-//! ([`Part`], [`params::Params`]), how they start ([`init`]), and the owned [`Model`].
+//! ([`Part`], [`Params`]), how they start ([`init`]), and the owned [`Model`].
 
 mod config;
 pub mod init;
 mod owned;
-pub mod params;
+mod params;
 mod part;
 mod record;
 mod shape;
@@ -12,7 +12,10 @@ mod version;
 
 pub use config::ModelConfig;
 pub use owned::Model;
-pub use params::{ModelRef, Network, Params};
+pub use params::{
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
+    Norm, Params,
+};
 pub use part::{Extent, Part, TensorName};
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
 pub use shape::{LayerShape, ModelShape, NormShape, Table};

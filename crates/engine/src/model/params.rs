@@ -1,7 +1,6 @@
 //! The parameters of a model as shaped views: the same structure over weights, gradients and
 //! optimizer moments.
 
-pub use super::part::Part as Kind;
 use super::part::{Extent, Part, TensorName};
 use crate::error::{Error, Result};
 use smallvec::SmallVec;

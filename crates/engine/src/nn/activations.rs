@@ -1,8 +1,8 @@
 //! What a forward pass computes on its way. Training keeps one [`LayerActivations`] per layer for
 //! the backward pass; generation uses a single one for all layers.
 
-use super::model::ModelRef;
 use crate::error::Result;
+use crate::model::ModelRef;
 use cllm_kernels::layer_norm::Stats;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{grow, product};

@@ -3,9 +3,9 @@
 
 use super::activations::{Activations, LayerActivations};
 use super::forward::qkv_heads;
-use super::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
+use crate::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
 use cllm_kernels::layer_norm;

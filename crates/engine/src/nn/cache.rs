@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::nn::model::ModelRef;
+use crate::model::ModelRef;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -115,7 +115,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::model::{Layer, Norm, Params};
+    use crate::model::{Layer, Norm, Params};
 
     fn model(dim: usize, max_length: usize) -> ModelRef<'static> {
         let layer = Layer {

@@ -9,9 +9,9 @@
 
 use super::activations::{Activations, LayerActivations, Save};
 use super::cache::KvCache;
-use super::model::{Attention, AttentionLayout, FeedForward, ModelRef, Norm};
 use super::rows::{Pass, TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
+use crate::model::{Attention, AttentionLayout, FeedForward, ModelRef, Norm};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads};
 use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};

@@ -2,9 +2,9 @@
 //! chunks of rows: memory does not grow with batch × vocabulary.
 
 use super::backward::replace_first;
-use super::model::ModelRef;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
+use crate::model::ModelRef;
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
 use cllm_kernels::matmul::{Accumulate, matmul};

@@ -9,5 +9,3 @@ pub mod cache;
 pub mod forward;
 pub mod loss;
 pub mod rows;
-
-pub use crate::model::{init, params as model};

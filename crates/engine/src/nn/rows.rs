@@ -1,6 +1,6 @@
 //! Matrices of rows: linear maps and sums over rows.
 
-use super::model::Attention;
+use crate::model::Attention;
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
 use cllm_kernels::matmul::{Accumulate, matmul};

@@ -3,8 +3,8 @@
 //! would move an id is an error that names the line.
 
 use crate::error::{Error, Result};
-use crate::file::atomic;
 use crate::limits::MAX_TEXT_BYTES;
+use crate::system::atomic;
 use crate::text::{SPECIALS, files};
 use std::collections::HashMap;
 use std::path::Path;

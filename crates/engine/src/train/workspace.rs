@@ -1,11 +1,11 @@
 //! One pass of training: forward, loss, backward, in memory that is used again.
 
 use crate::error::Result;
+use crate::model::{ModelRef, Params};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::backward::{self, ActivationGradients};
 use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers, Targets};
-use crate::nn::model::{ModelRef, Params};
 use cllm_kernels::Pool;
 
 /// Memory of training passes.

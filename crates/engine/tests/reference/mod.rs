@@ -2,9 +2,7 @@
 //! models to compare on.
 #![allow(dead_code)]
 
-use cllm_engine::nn::model::{
-    Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params,
-};
+use cllm_engine::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use rand::{RngExt, SeedableRng};
 
 /// A model whose values the test owns.

@@ -30,7 +30,7 @@ pub fn backward(
     };
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
     let dout = Heads { data: dout, row: d, sequence: s.rows * d };
-    let tiles = Tiles::in_use();
+    let (tiles, scale) = (Tiles::in_use(), s.scale());
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
         let (h, all) = (s.head_dim, s.rows);
@@ -69,7 +69,7 @@ pub fn backward(
                     let rows = p.chunks_exact_mut(row).zip(ds.chunks_exact_mut(row));
                     for (i, (p, ds)) in rows.enumerate() {
                         let lse = lse[(b * s.rows + first + i) * s.heads + head];
-                        score_gradient(p, ds, block.seen(i), s.scale(), lse);
+                        score_gradient(p, ds, block.seen(i), scale, lse);
                     }
                     block.add_by_key(p, &right_dout, &mut dv, begun);
                     block.add_by_key(ds, &right_queries, &mut dk, begun);
@@ -114,7 +114,6 @@ impl Block<'_> {
     ///
     /// # Safety
     /// `scores` has room for the rows, `panels` holds all keys that are seen.
-    #[inline(always)]
     unsafe fn products(&self, x: ArrayView2<f32>, panels: &[f32], scores: &mut [f32]) {
         let x = x.slice(s![self.first..self.first + self.count, ..]);
         // SAFETY: the caller's promise.
@@ -123,7 +122,6 @@ impl Block<'_> {
 
     /// grad_j += Σ_i w_ij·x_i over the queries i of the block that see key j. The gradients of the
     /// keys from `begun` on are overwritten, for they are seen for the first time.
-    #[inline(always)]
     fn add_by_key(&self, w: &[f32], x: &Right, grad: &mut ArrayViewMut2<f32>, begun: usize) {
         let Self { tiles, s, first, count } = *self;
         let x = Right { start: x.start.wrapping_add(first * x.row), row: x.row, rows: count };

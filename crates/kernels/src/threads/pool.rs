@@ -228,7 +228,8 @@ pub fn end_all(patience: Duration) -> bool {
     let Some(all) = lock_until(&ALL, deadline) else { return false };
     let all: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
     let ended = all.iter().filter(|members| members.process == process);
-    let ended = ended.fold(true, |all, members| members.end(deadline) & all);
+    // All of them, also after one that does not end.
+    let ended = ended.map(|members| members.end(deadline)).fold(true, |all, one| all & one);
     if !ended {
         // Dropping a pool waits for its threads without an end.
         std::mem::forget(shared);

@@ -8,7 +8,7 @@ use crate::model::build::free_blocks;
 use crate::model::view::{self, MODELS};
 use cllm_compat::sublayers::{self, Attended};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::model::{Attention, AttentionLayout};
+use cllm_engine::model::{Attention, AttentionLayout};
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_int;

@@ -4,7 +4,7 @@ use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::CLLMLayerNorm;
 use crate::model::build::free_blocks;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::nn::model::{DEFAULT_EPSILON, Norm};
+use cllm_engine::model::{DEFAULT_EPSILON, Norm};
 use cllm_kernels::layer_norm;
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;

@@ -5,7 +5,7 @@ use crate::border::ffi;
 use crate::border::registry::lock;
 use cllm_compat::metrics::{Metrics, Record};
 use cllm_engine::error::Result;
-use cllm_engine::file::atomic;
+use cllm_engine::system::atomic;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::path::Path;
