@@ -31,7 +31,6 @@ const NOTHING_TO_GUARD: &[&str] = &[
     "cllm_clear_error",
     "cllm_version",
     "cllm_last_error",
-    "cllm_clear_error",
 ];
 
 #[test]
