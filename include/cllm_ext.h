@@ -544,7 +544,7 @@ void cllm_clear_error(void);
  *
  * ```c
  * cllm_shutdown();
- * if (fork() == 0) run_child();
+ * printf("alone now: %s\n", cllm_version());
  * ```
  */
 int cllm_shutdown(void);

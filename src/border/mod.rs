@@ -11,7 +11,7 @@
 //! | `draft` | objects in the making |
 //! | `seed` | randomness that the program chooses |
 //!
-//! A room of a header takes what it needs by the one name [`ffi`].
+//! A room of a header takes what it needs by the one name `ffi`.
 
 pub mod ctypes;
 pub(crate) mod draft;

@@ -10,7 +10,7 @@
 //! | [`check`] | `cllm_utils.h`, `cllm.h`: reports on the numbers in a model |
 //! | [`rates`] | `cllm_production.h`, `cllm_training.h`: learning rates beside those of the training loops |
 //! | [`metrics`] | `cllm_production.h`, `cllm_train_complete.h`: records of epochs |
-//! | [`benchmark`], [`bench`] | `cllm_utils.h`: timings of passes and steps |
+//! | [`benchmark`], [`mod@bench`] | `cllm_utils.h`: timings of passes and steps |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -66,7 +66,7 @@ pub extern "C" fn cllm_clear_error() {
 ///
 /// ```c
 /// cllm_shutdown();
-/// if (fork() == 0) run_child();
+/// printf("alone now: %s\n", cllm_version());
 /// ```
 #[unsafe(no_mangle)]
 #[c_api(-1)]
