@@ -62,7 +62,7 @@ fn in_parts_or_at_once() {
         assert_eq!(whole.sequence(), [&[7, 9][..], &expected].concat());
 
         let mut parts = generator(penalty(20), 5);
-        parts.set_threads(2).unwrap();
+        parts.set_threads(2);
         parts.prompt(&[7, 9]).unwrap();
         let mut got = all(&mut parts, &view);
         assert_eq!(parts.next(&view).unwrap(), None);

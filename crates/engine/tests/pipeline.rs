@@ -52,7 +52,7 @@ fn say(model: &Model, prompt: &str, greedy: bool, threads: usize) -> String {
     let words = model.vocabulary().unwrap();
     let config = GeneratorConfig { greedy, max_tokens: 12, ..GeneratorConfig::default() };
     let mut generator = Generator::new(config, 9).unwrap();
-    generator.set_threads(threads).unwrap();
+    generator.set_threads(threads);
     generator.prompt(&words.encode(prompt.as_bytes()).unwrap()).unwrap();
     let ids: Vec<u32> = generator.tokens(model).map(Result::unwrap).collect();
     assert_eq!(ids.len(), 12);

@@ -140,7 +140,7 @@ pub unsafe extern "C" fn cllm_inference_set_threads(
     threads: c_int,
 ) -> c_int {
     let state = context::state(inference)?;
-    lock(&state).generator.set_threads(threads_or_all(threads)?)?;
+    lock(&state).generator.set_threads(threads_or_all(threads)?);
     Ok(0)
 }
 

@@ -95,12 +95,8 @@ impl Generator {
 
     /// How many threads compute; no token depends on it. As many as there are processors, if those
     /// are fewer.
-    ///
-    /// # Errors
-    /// The system starts no threads.
-    pub fn set_threads(&mut self, threads: usize) -> Result<()> {
+    pub fn set_threads(&mut self, threads: usize) {
         self.pool = Pool::shared(threads);
-        Ok(())
     }
 
     /// Forgets the keys and values, not the sequence. To be called where weights were changed
