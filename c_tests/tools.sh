@@ -301,6 +301,22 @@ run "resume another text" 1 train_model renamed "${long[@]}" --checkpoint-dir go
     --resume part1/checkpoint_step_1.cllm
 check complains "vocabulary"
 check absent gone
+# The same without the model beside the state; other text of the same words; other batches; other heads.
+cp part1/checkpoint_step_1.cllm.state alone.cllm.state
+run "resume another text, the state alone" 1 train_model renamed "${long[@]}" --checkpoint-dir gone \
+    --resume alone.cllm
+check complains "another text"
+cat text text > twice
+run "resume twice the text" 1 train_model twice "${long[@]}" --checkpoint-dir gone \
+    --resume part1/checkpoint_step_1.cllm
+check complains "another text"
+run "resume in other batches" 1 train_model text "${long[@]}" --batch-size 3 --checkpoint-dir gone \
+    --resume part1/checkpoint_step_1.cllm
+check complains "batches"
+run "resume with other heads" 1 train_model text "${long[@]}" --num-heads 1 --checkpoint-dir gone \
+    --resume part1/checkpoint_step_1.cllm
+check complains "heads"
+check absent gone
 
 # wait_for FILE: up to 30 s.
 wait_for() {

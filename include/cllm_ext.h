@@ -760,7 +760,7 @@ int cllm_train_steps(CLLMTraining *training,
 
 /**
  * Whether this object trains on what its checkpoint was trained on: the same tokens in the same
- * order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+ * order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others is no longer the same run;
  * the first call that trains warns of it.
  *
  * @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().

@@ -214,7 +214,7 @@ void compare_vocabulary(const char *checkpoint, const Data *data) {
     const CLLMTokenizer *tokenizer = data->tokenizer;
     CLLMModel *saved = cllm_read_model_unchecked(checkpoint);
     if (!saved) {
-        return; /* the state file is what counts, cllm_load_checkpoint has judged it */
+        return; /* the state file is what counts, cllm_load_checkpoint judges it */
     }
     bool same = !has_token_strings(saved) || saved->vocab_size == tokenizer->vocab_size;
     for (uint32_t i = 0; same && has_token_strings(saved) && i < tokenizer->vocab_size; i++) {

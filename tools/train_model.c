@@ -125,10 +125,10 @@ static CLLMTraining *create_training(Run *run) {
 
 static void resume(Run *run) {
     const char *path = run->options->resume;
+    compare_vocabulary(path, run->data); /* first: it needs a second model for a moment */
     if (cllm_load_checkpoint(run->training, path) != 0) {
         fail("can't resume from '%s': %s", path, library_error());
     }
-    compare_vocabulary(path, run->data);
     if (cllm_checkpoint_same_data(run->training) == 0) {
         fail("'%s' was trained on another text, or in other batches: use the same DATA, --batch-size, "
              "--seq-len, --vocab-size and --val-fraction", path);

@@ -12,6 +12,7 @@ use cllm_engine::text::encode::{byte_ids, word_ids};
 use cllm_engine::text::index::{Lookup, WordIndex, Words};
 use cllm_engine::text::special;
 use cllm_engine::text::split::{cut, is_placeholder};
+use cllm_engine::train::checkpoint::words_checksum;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
 use std::sync::{Arc, Mutex};
@@ -175,6 +176,22 @@ pub(crate) unsafe fn shown_word(model: *const CLLMModel, id: u32) -> Result<Opti
     let word =
         word.ok_or_else(|| Error::argument("token id", id, "below the model's vocab_size"))?;
     Ok((!special::is_special(&strings, id)).then(|| word.to_vec()))
+}
+
+/// What a checkpoint says of the words of a model; `None` for one without real ones.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn checksum(model: *const CLLMModel) -> Option<u32> {
+    // SAFETY: the caller's promise.
+    let strings = unsafe {
+        if !has_real_strings(model).unwrap_or(false) {
+            return None;
+        }
+        strings(model).ok()??
+    };
+    let ids = 0..strings.count() as u32;
+    Some(words_checksum(ids.map(|id| strings.get(id).unwrap_or_default())))
 }
 
 /// The ids of `text` by a rule, at most `limit`. For a model without `tokens` the rule's form for

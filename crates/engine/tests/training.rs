@@ -314,4 +314,14 @@ fn other_data_is_noticed() {
     assert_eq!(text, "it was trained on 60 ids, these are 50");
     let text = first.difference(&mark(&a, 4, 4)).unwrap();
     assert_eq!(text, "its batches are 2 sequences of 4 tokens, these are 4 of 4");
+    let words = |words: &[&str]| {
+        let words = Some(checkpoint::words_checksum(words.iter().map(|word| word.as_bytes())));
+        DataMark { words, ..first }
+    };
+    let cat = words(&["the", "cat"]);
+    assert_eq!(cat.difference(&words(&["the", "cat"])), None);
+    assert_eq!(cat.difference(&first), None, "where one of them does not say");
+    assert_ne!(words(&["a", "bc"]), words(&["ab", "c"]));
+    let text = cat.difference(&words(&["the", "cow"])).unwrap();
+    assert_eq!(text, "its vocabulary has other words");
 }

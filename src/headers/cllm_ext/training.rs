@@ -74,7 +74,7 @@ pub unsafe extern "C" fn cllm_train_steps(
 }
 
 /// Whether this object trains on what its checkpoint was trained on: the same tokens in the same
-/// order, in batches of the same sizes. A run that goes on over others is no longer the same run;
+/// order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others is no longer the same run;
 /// the first call that trains warns of it.
 ///
 /// @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn cllm_train_steps(
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_checkpoint_same_data(training: *mut CLLMTraining) -> c_int {
     with_training(training, |t, state| {
-        let compared = state.data.compare(&loops::corpus(t)?);
+        let compared = state.data.compare(&loops::corpus(t)?, t.model);
         Ok(compared.map_or(-1, |same| c_int::from(same.is_ok())))
     })
 }

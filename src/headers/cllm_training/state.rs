@@ -6,7 +6,9 @@ use super::weights::{Buffers, TrainingView};
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi;
 use crate::border::registry::{Registry, lock};
+use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_ext::CLLMProgressCallback;
+use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::log;
 use cllm_engine::train::checkpoint::{self, DataMark};
@@ -56,20 +58,33 @@ impl Data {
     }
 
     /// What differs between the checkpoint that was restored and these ids, in words, or that
-    /// nothing does; `None` where there is no such checkpoint. The ids are looked at once: those
-    /// that a program changes in their place count as the old ones.
-    pub(crate) fn compare(&mut self, corpus: &Corpus) -> Option<Result<(), String>> {
+    /// nothing does; `None` where there is no such checkpoint. The ids and the model's words are
+    /// looked at once: those that a program changes in their place count as the old ones.
+    ///
+    /// # Safety
+    /// As [`words::strings`].
+    pub(crate) unsafe fn compare(
+        &mut self,
+        corpus: &Corpus,
+        model: *const CLLMModel,
+    ) -> Option<Result<(), String>> {
         let ids = corpus.ids();
         let seen = (ids.as_ptr().addr(), ids.len());
-        let checksum = self.mark.filter(|_| self.seen == seen).map(|mark| mark.checksum);
-        let mark = DataMark::new(corpus, checksum.unwrap_or_else(|| checkpoint::checksum(ids)));
+        let (checksum, words) = match self.mark.filter(|_| self.seen == seen) {
+            Some(mark) => (mark.checksum, mark.words),
+            None => (checkpoint::checksum(ids), words::checksum(model)),
+        };
+        let mark = DataMark { words, ..DataMark::new(corpus, checksum) };
         (self.seen, self.mark) = (seen, Some(mark));
         Some(self.restored?.difference(&mark).map_or(Ok(()), Err))
     }
 
     /// Takes note of the ids of a run. That they are others than the checkpoint's is said once.
-    pub(crate) fn note(&mut self, corpus: &Corpus) {
-        if let Some(Err(difference)) = self.compare(corpus)
+    ///
+    /// # Safety
+    /// As [`words::strings`].
+    pub(crate) unsafe fn note(&mut self, corpus: &Corpus, model: *const CLLMModel) {
+        if let Some(Err(difference)) = self.compare(corpus, model)
             && !std::mem::replace(&mut self.warned, true)
         {
             log::warn(&format!("the checkpoint is of another run: {difference}"));

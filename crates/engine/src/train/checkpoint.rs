@@ -82,6 +82,8 @@ pub struct DataMark {
     pub sequences: u64,
     /// S.
     pub positions: u64,
+    /// [`words_checksum`] of the model's vocabulary, where it is known.
+    pub words: Option<u32>,
 }
 
 impl DataMark {
@@ -97,6 +99,7 @@ impl DataMark {
             checksum,
             sequences: corpus.sequences() as u64,
             positions: (corpus.rows() / corpus.sequences()) as u64,
+            words: None,
         }
     }
 
@@ -106,6 +109,9 @@ impl DataMark {
             let same = if self.ids == here.ids { " other ones" } else { "" };
             let (then, now) = (self.ids, here.ids);
             return Some(format!("it was trained on {then} ids, these are {now}{same}"));
+        }
+        if self.words.zip(here.words).is_some_and(|(then, now)| then != now) {
+            return Some("its vocabulary has other words".to_string());
         }
         let shape = |mark: &Self| (mark.sequences, mark.positions);
         (shape(self) != shape(here)).then(|| {
@@ -124,6 +130,16 @@ pub fn checksum(ids: &[u32]) -> u32 {
             slot.copy_from_slice(&id.to_le_bytes());
         }
         hasher.update(&bytes[..4 * chunk.len()]);
+    }
+    hasher.finalize()
+}
+
+/// CRC-32 of words in the order of their ids, each with a NUL behind it.
+pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for word in words {
+        hasher.update(word);
+        hasher.update(&[0]);
     }
     hasher.finalize()
 }
@@ -225,6 +241,9 @@ fn entries_of(
         e.u64("ids_crc32", u64::from(data.checksum))?;
         e.u64("batch_size", data.sequences)?;
         e.u64("sequence_length", data.positions)?;
+        if let Some(words) = data.words {
+            e.u64("words_crc32", u64::from(words))?;
+        }
     }
     e.floats("spiral", model.spiral)?;
     drop(model);
@@ -342,6 +361,10 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             checksum: saved.u64("ids_crc32")? as u32,
             sequences: saved.u64("batch_size")?,
             positions: saved.u64("sequence_length")?,
+            words: match saved.contains("words_crc32") {
+                true => Some(saved.u64("words_crc32")? as u32),
+                false => None,
+            },
         }),
     };
     Ok(Notes {
