@@ -60,7 +60,7 @@
 //! | [`train`] | the trainer: steps, epochs, schedules, checkpoints |
 //! | [`generate`] | the generator: settings, the next token, streams, saved states |
 //! | [`nn`] | the forward pass and its gradient, over borrowed weights ([`ModelRef`]) |
-//! | [`file`] | model files: the layout, reading and writing without a second copy, what is damaged |
+//! | [`mod@file`] | model files: the layout, reading and writing without a second copy, what is damaged |
 //! | [`report`] | the record of a run, and its picture |
 //! | [`limits`], [`error`] | every limit with its reason; what can go wrong |
 //!

@@ -51,7 +51,7 @@ impl Sampler {
     /// is drawn from: all of [`GeneratorConfig`].
     ///
     /// # Errors
-    /// [`Error::State`](crate::Error::State) where every token is suppressed.
+    /// [`Error::State`] where every token is suppressed.
     pub fn next(
         &mut self,
         logits: &mut [f32],
