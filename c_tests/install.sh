@@ -277,7 +277,8 @@ cargo metadata --no-deps --offline --format-version 1 > "$work/metadata.json"
 manifest() {
     python3 - "$work/metadata.json" <<'PYTHON'
 import json, os, sys
-package = json.load(open(sys.argv[1]))["packages"][0]
+packages = json.load(open(sys.argv[1]))["packages"]
+package = next(p for p in packages if p["name"] == "cllm")
 library = next(t for t in package["targets"] if "cdylib" in t["kind"])
 capi = package["metadata"]["capi"]
 assert "staticlib" in library["kind"], library
