@@ -74,7 +74,7 @@ fn check_offset(t: &mut CLLMTraining) -> Result<()> {
 ///         -1 for NULL.
 ///
 /// An epoch from offset 0 has floor((num_tokens − 1)/(B*S)) batches. Nothing is shuffled. Works on
-/// objects that a program made itself.
+/// objects that a program made itself, there for the first 2^31 tokens: see `current_batch_offset`.
 ///
 /// # Safety
 /// `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
@@ -271,7 +271,12 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
         t.current_batch_offset = 0;
         Ok(())
     })?;
-    run(training, pool, None)
+    let run = run(training, pool, None)?;
+    if run.steps == 0 && !run.stopped {
+        let tokens = with_training(training, |t, _| Ok(t.num_tokens))?;
+        log::warn(&format!("nothing was trained: {tokens} tokens are less than a batch"));
+    }
+    Ok(run)
 }
 
 /// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
@@ -279,7 +284,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 /// same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
-///         batch fits or on failure, which it is if no id could be learnt.
+///         batch fits (with a warning) or on failure, which it is if no id could be learnt.
 ///
 /// Ids that are not below the vocabulary size are left out: as targets they do not count, as input
 /// they are positions without a token. A warning says how many there are and names the first; where
