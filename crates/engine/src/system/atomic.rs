@@ -31,7 +31,7 @@ pub struct Pending {
     file: NamedTempFile,
 }
 
-/// The first half of [`write`]: everything that can run out of room. Files that belong together are
+/// The first half of [`fn@write`]: everything that can run out of room. Files that belong together are
 /// all prepared before the first of them is committed.
 pub fn prepare(
     path: &Path,
