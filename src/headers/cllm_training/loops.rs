@@ -89,19 +89,27 @@ pub unsafe extern "C" fn cllm_get_batch(
         report(Error::Null("training, input_tokens or target_tokens"));
         return Ok(-1);
     }
-    if let Err(stale) = super::state::TRAININGS.find(training) {
-        report(stale);
-        return Ok(-1);
-    }
+    let known = match super::state::TRAININGS.find(training) {
+        Ok(known) => known,
+        Err(stale) => {
+            report(stale);
+            return Ok(-1);
+        }
+    };
+    let mut state = known.as_ref().map(|state| lock(state));
     let t = ffi::get_mut(training, "training")?;
     let corpus = corpus(t)?;
     check_offset(t)?;
-    let mut counters = Counters::default();
-    read_counters(t, &mut counters);
+    let mut own = Counters::default();
+    // The offset is an int: only objects of the library's know a place beyond its range.
+    let (counters, far) = match &mut state {
+        Some(state) => (&mut state.trainer.counters, true),
+        None => (&mut own, false),
+    };
+    read_counters(t, counters);
     let after = counters.offset.saturating_add(corpus.rows());
-    // The offset is an int: data beyond its range can't be reached by this function.
-    let Some(batch) = corpus.batch(counters.offset).filter(|_| c_int::try_from(after).is_ok())
-    else {
+    let reached = far || c_int::try_from(after).is_ok();
+    let Some(batch) = corpus.batch(counters.offset).filter(|_| reached) else {
         counters.end_epoch();
         (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
         return Ok(0);
@@ -109,6 +117,7 @@ pub unsafe extern "C" fn cllm_get_batch(
     let rows = corpus.rows();
     ffi::slice_mut(input_tokens, rows, "input_tokens")?.copy_from_slice(batch.tokens);
     ffi::slice_mut(target_tokens, rows, "target_tokens")?.copy_from_slice(batch.targets.ids);
+    counters.offset = after;
     t.current_batch_offset = narrow(after);
     Ok(narrow(rows))
 }
