@@ -38,7 +38,9 @@ libcllm.so.1: libcllm.so
 libcrystalline.so libalgorithms.so: Makefile
 	@echo 'INPUT(-lcllm)' > $@
 
-tools/train_model: tools/train_options.c tools/train_data.c tools/train_metrics.c tools/train_model.h
+tools/train_model: tools/train_options.c tools/train_data.c tools/train_folder.c tools/train_metrics.c \
+                   tools/train_model.h
+tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
 tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 

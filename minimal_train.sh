@@ -28,13 +28,10 @@ TEXT
 bytes=$(wc -c < "$work/sum.c")
 [ "$bytes" -eq 173 ] || die "the training text has $bytes bytes, not 173"
 
-# A clean slate: every file checked below must come from this run.
-rm -f checkpoints/final_model.cllm checkpoints/checkpoint_step_28.cllm checkpoints/vocab.txt \
-      checkpoints/dataset.bin
-
+# --overwrite: every file checked below must come from this run.
 LD_LIBRARY_PATH=. ./tools/train_model "$work/sum.c" --batch-size 2 --seq-len 8 --embed-dim 32 \
     --num-layers 1 --num-heads 1 --threads 1 --learning-rate 0.01 --epochs 14 \
-    --checkpoint-dir checkpoints --sample "int main" | tee "$work/log"
+    --checkpoint-dir checkpoints --overwrite --sample "int main" | tee "$work/log"
 [ "${PIPESTATUS[0]}" -eq 0 ] || die "training failed"
 
 # The loss of an epoch: "Epoch 3: Average Loss = 2.0123, Best Loss = 1.9876"

@@ -77,6 +77,7 @@ EMPTY_IS_FINE = {
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
+    ("cllm_write_file", "size"),
 }
 
 # Numbers with which a function does nothing, without an error.
@@ -136,6 +137,7 @@ FILES = {
     "save_metrics_csv": "out.csv", "cllm_inference_save_state": "out.state",
     "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
     ("cllm_plot_metrics", "svg_path"): "out.svg",
+    "cllm_write_file": "out.txt", "cllm_text_files": "texts",
 }
 
 # Pointer and number fields of the public structs: each is set to NULL or to hostile numbers in

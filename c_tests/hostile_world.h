@@ -321,6 +321,11 @@ static void on_file(const CLLMFileInfo *info, void *user) {
     (void)info, (void)user;
 }
 
+static bool on_path(const char *path, const char *left_out, void *user) {
+    (void)path, (void)left_out, (void)user;
+    return true;
+}
+
 static void on_log(int level, const char *message, void *user) {
     (void)level, (void)message, (void)user;
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link readme tools terminal info examples
-# docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also terminal, info,
+# Parts of plain: rust harness hostile abi headers symbols link readme tools runs terminal info examples
+# docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also runs, terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
 set -u
@@ -20,7 +20,7 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools terminal info examples docs install host survival)
+    parts=(rust harness hostile abi headers symbols link readme tools runs terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
@@ -34,7 +34,7 @@ valgrind)
     wrapper=(valgrind --quiet --leak-check=full --error-exitcode=9)
     ;;
 asan)
-    parts=(harness hostile abi tools terminal info examples survival)
+    parts=(harness hostile abi tools runs terminal info examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
@@ -357,7 +357,8 @@ find_tools() {
     mkdir -p "$programs"
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
         sources=("tools/$tool.c" tools/common.c tools/terminal.c)
-        [ "$tool" = train_model ] && sources+=(tools/train_{options,data,metrics}.c)
+        [ "$tool" = train_model ] && sources+=(tools/train_{options,data,folder,metrics}.c tools/text_files.c)
+        [ "$tool" = cllm_vocab_build ] && sources+=(tools/text_files.c)
         if [ "$tool" = cllm_inference ]; then sources+=(tools/inference_session.c); else sources+=(tools/vocabulary.c); fi
         "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
             -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || return
@@ -369,6 +370,13 @@ part_tools() {
     local programs limit=3600
     find_tools || { count "tools" 0 1; return; }
     part_script tools c_tests/tools.sh "$programs" "${wrapper[@]}"
+}
+
+# Folders of runs, how runs end and go on.
+part_runs() {
+    local programs
+    find_tools || { count "runs" 0 1; return; }
+    part_script runs c_tests/runs.sh "$programs"
 }
 
 part_terminal() {

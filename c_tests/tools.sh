@@ -64,7 +64,7 @@ small=(--embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4)
 run "help" 0 train_model --help
 for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
     threads checkpoint-dir warmup schedule weight-decay clip seed val-fraction resume max-steps \
-    save-every sample quiet help; do
+    save-every keep overwrite sample quiet help; do
     name="help names --$option"
     check says "--$option"
 done

@@ -131,7 +131,8 @@ int cllm_data_loader_add_document(struct CLLMDataLoader *loader, const char *tex
  * where the file is clearly such a text.
  *
  * @param loader    the loader.
- * @param filename  the file, of at most 104857600 bytes (100 MiB).
+ * @param filename  the file: as large as half of the machine's memory; of a pipe or a device at
+ *                  most 1 GiB is read, for it may never end.
  * @return 1; 0 if an argument is NULL, the file can't be read or is too long, it is damaged UTF-16
  *         or UTF-32 or a quarter of it are NUL bytes, or there is no memory.
  *
@@ -141,18 +142,23 @@ int cllm_data_loader_load_file(struct CLLMDataLoader *loader,
                                const char *filename);
 
 /**
- * Adds every text file of a directory and of all directories below it, hidden ones included, one
- * document per file, in byte order of their paths.
+ * Adds every text file of a directory and of all directories below it, one document per file, in
+ * byte order of their paths.
  *
- * Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
- * dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes, unless
- * they are UTF-16 or UTF-32. A file that has several names or is reached over symbolic links is loaded once.
+ * Left out are files and directories below it whose name begins with a dot; files with the
+ * extensions o, so, a, bin, exe, dll, png, jpg, gif, pdf (lower case), and those with a NUL byte
+ * in their first 8192 bytes, unless they are UTF-16 or UTF-32; and what training runs wrote, known
+ * by its content: model files, checkpoints, vocabularies with the special words at their head,
+ * records of runs and their pictures, what train_model printed. A file that has several names or is
+ * reached over symbolic links is loaded once. The first few that were left out are named in messages
+ * of the level CLLM_LOG_INFO (what could not be read, in warnings), the others counted:
+ * cllm_text_files() tells of each.
  *
  * @param loader   the loader.
  * @param dirname  the directory.
  * @return the number of files loaded; 0 if an argument is NULL or the directory can't be read. A
- *         file that can't be read or is longer than 100 MiB is recorded as an error and not
- *         counted.
+ *         file that can't be read or is too large (cllm_data_loader_load_file()) is recorded as an
+ *         error and not counted.
  *
  * @pre As cllm_data_loader_add_document(), for `dirname`.
  */

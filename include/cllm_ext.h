@@ -158,6 +158,12 @@ typedef struct CLLMFileInfo {
 typedef void (*CLLMFileCallback)(const struct CLLMFileInfo *info, void *user_data);
 
 /**
+ * Receives a file that cllm_text_files() found (its path, valid during the call) and the reason
+ * why it is left out, NULL for one that is not. Returns false to end the list.
+ */
+typedef bool (*CLLMPathCallback)(const char *path, const char *left_out, void *user_data);
+
+/**
  * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
  * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
  * UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
@@ -337,6 +343,51 @@ int cllm_model_load_vocab(CLLMModel *model, const char *path);
  * @pre `path` is NULL or a C string.
  */
 CLLMModel *cllm_read_model_unchecked(const char *path);
+
+/**
+ * Replaces a file as the library replaces its own: whole or not at all. The new content is written
+ * to a temporary file in the same folder, flushed to the disk and renamed. An old file keeps its
+ * permissions and, where the process may give files away, its owner; a read-only one is refused;
+ * of a symbolic link the file that it names is replaced. A file that is a mount point of its own
+ * can't be renamed over: it is overwritten in its place.
+ *
+ * @param path  the file; devices and pipes are refused.
+ * @param data  the content; may be NULL where `size` is 0.
+ * @param size  bytes.
+ * @return 0; -1 on failure: the old file is as it was.
+ *
+ * ```c
+ * const char *report = "done\n";
+ * if (cllm_write_file("report.txt", report, strlen(report)) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `path` is NULL or a C string; `data` holds `size` bytes.
+ */
+int cllm_write_file(const char *path, const void *data, size_t size);
+
+/**
+ * Tells what cllm_data_loader_load_directory() would load of a directory, and what not. The
+ * callback gets each file, in byte order of the paths: first those that would be loaded, then
+ * those that are left out, each with the reason.
+ *
+ * @param dirname    the directory.
+ * @param callback   returns false to end the list.
+ * @param user_data  handed to the callback.
+ * @return 0; -1 if an argument is NULL or the directory can't be read.
+ *
+ * ```c
+ * static bool show(const char *path, const char *left_out, void *user_data) {
+ *     (void)user_data;
+ *     printf("%s%s%s\n", path, left_out ? ": " : "", left_out ? left_out : "");
+ *     return true;
+ * }
+ * cllm_text_files("texts", show, NULL);
+ * ```
+ *
+ * @pre `dirname` is NULL or a C string; `callback` may be called with `user_data` during this call.
+ */
+int cllm_text_files(const char *dirname, CLLMPathCallback callback, void *user_data);
 
 /**
  * Seeds the context's generator: the same seed, model, prompt and settings give the same text, also
@@ -711,6 +762,48 @@ char *cllm_decode_text(const char *bytes,
  * @pre `path` is NULL or a C string.
  */
 CLLMTokenizer *cllm_read_vocab(const char *path);
+
+/**
+ * cllm_create_model() with a seed of its own: the same seed gives the same weights, different
+ * seeds different ones. libc's `rand()` takes no part, so any number of threads may call it at
+ * once; and so the weights are not those of `srand(seed)` before cllm_create_model(), where in
+ * many C libraries the seeds 0 and 1 are the same.
+ *
+ * @param config  as for cllm_create_model().
+ * @param seed    any number.
+ * @return the model; free it with cllm_free_model(). NULL as cllm_create_model().
+ *
+ * ```c
+ * CLLMConfig shape = {.vocab_size = 1000, .embedding_dim = 64, .num_layers = 2, .num_heads = 2,
+ *                     .ff_dim = 256, .max_seq_len = 64};
+ * CLLMModel *model = cllm_create_model_seeded(&shape, 0);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `config` is NULL or points to a `CLLMConfig`.
+ */
+CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
+
+/**
+ * How the run was trained whose checkpoint this object was restored from: the `config` of the
+ * object that cllm_save_checkpoint() or save_checkpoint() saved. A program that goes on with more
+ * epochs finds there how far the warm-up and the schedule were meant to reach.
+ *
+ * @param training  made by cllm_training_init.
+ * @param config    receives it.
+ * @return 1; 0 where no checkpoint was loaded, or one that does not say it: `config` is left
+ *         alone; -1 for NULL, or an object not made by cllm_training_init.
+ *
+ * ```c
+ * CLLMTrainingConfig saved;
+ * if (cllm_load_checkpoint(training, "run.cllm") == 0 &&
+ *     cllm_checkpoint_config(training, &saved) == 1)
+ *     training->config.warmup_steps = saved.warmup_steps;
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `config` is NULL or writable.
+ */
+int cllm_checkpoint_config(const CLLMTraining *training, CLLMTrainingConfig *config);
 
 /**
  * Has `callback` called after each batch of every training loop over this object.

@@ -43,8 +43,8 @@ extern "C" {
  * @param filepath name of the state file.
  * @return 0; -1 on any failure: a file that stood there before is then still the old one.
  *
- * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
- * state file last. Its first 40 bytes are those of the original library.
+ * Both files are written to temporary names in the same folder and flushed to the disk; only then
+ * they are renamed, the state file last. Its first 40 bytes are those of the original library.
  *
  * @pre `training` is NULL or live; `filepath` is NULL or a C string.
  */
@@ -183,7 +183,7 @@ void step_lr_scheduler(struct LRScheduler *scheduler, CLLMTraining *training);
  * cllm_load_training_data for the model in use, so that one set serves models of different
  * vocabularies. They are the ids that the data loader gives the words of the same file.
  *
- * @param filepath   a text file, at most 100 MiB.
+ * @param filepath   a text file, as cllm_data_loader_load_file() takes it.
  * @param batch_size sequences of a batch, 1 or more.
  * @param seq_len    tokens of a sequence, 1 or more.
  * @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable, no text

@@ -188,9 +188,9 @@ typedef struct CLLMAttentionCache {
 } CLLMAttentionCache;
 
 /**
- * A training run over a model: made by cllm_training_init, freed by cllm_training_free. T = B*S. Every
- * buffer is a block of malloc of its own, which a program may free and replace by its own. Moments
- * of all parameters but the embeddings are private. One thread at a time.
+ * A training run over a model: made by cllm_training_init, freed by cllm_training_free. T = B*S.
+ * Every buffer is a block of malloc of its own, which a program may free and replace by its own.
+ * Moments of all parameters but the embeddings are private. One thread at a time.
  */
 typedef struct CLLMTraining {
     /**
@@ -258,7 +258,8 @@ typedef struct CLLMTraining {
      */
     int total_batches;
     /**
-     * Where the next batch begins in `tokens`; INT_MAX where that is beyond an int.
+     * Where the next batch begins in `tokens`. From 2147483647 on it stays there, and an object of
+     * the library's keeps the place by itself.
      */
     int current_batch_offset;
     /**
@@ -373,8 +374,8 @@ extern "C" {
  *
  * @return 0; -1 on failure: a file that stood there before is then still the old one.
  *
- * Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
- * state file last.
+ * Both files are written to temporary names in the same folder and flushed to the disk; only then
+ * they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
  *
  * @pre `training` is NULL or live; `filename` is NULL or a C string.
  */
@@ -407,8 +408,8 @@ int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
  * vocabulary without `<UNK>` the hash takes bytes as unsigned. Without one: a token per byte except
  * line ends, byte modulo V. The encoding is found as by cllm_data_loader_load_file.
  *
- * @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one
- *         above 100 MiB, or no memory (nothing changed).
+ * @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one that
+ *         cllm_data_loader_load_file() would refuse, or no memory (nothing changed).
  *
  * Afterwards `total_batches` = num_tokens/(B*S), rounded down (0 where B*S is not positive).
  * `tokens` may move; a block that the program set is copied, not freed. The block that the
@@ -416,7 +417,8 @@ int cllm_load_checkpoint(struct CLLMTraining *training, const char *filename);
  *
  * @pre `training` is NULL or live, `tokens` holds `num_tokens` ids; `filename` is NULL or a C string.
  */
-int cllm_load_training_data(struct CLLMTraining *training, const char *filename);
+int cllm_load_training_data(struct CLLMTraining *training,
+                            const char *filename);
 
 /**
  * Scales the gradients to length `max_norm` if their Euclidean norm exceeds it.
@@ -660,7 +662,7 @@ void cllm_training_cleanup(struct CLLMTraining *training);
  *         -1 for NULL.
  *
  * An epoch from offset 0 has floor((num_tokens − 1)/(B*S)) batches. Nothing is shuffled. Works on
- * objects that a program made itself.
+ * objects that a program made itself, there for the first 2^31 tokens: see `current_batch_offset`.
  *
  * @pre `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
  */
@@ -672,7 +674,7 @@ int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32
  * same result bit for bit.
  *
  * @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
- *         batch fits or on failure, which it is if no id could be learnt.
+ *         batch fits (with a warning) or on failure, which it is if no id could be learnt.
  *
  * Ids that are not below the vocabulary size are left out: as targets they do not count, as input
  * they are positions without a token. A warning says how many there are and names the first; where

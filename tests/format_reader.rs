@@ -89,6 +89,7 @@ fn checkpoints_hold_what_the_document_says() {
         "learning_rate",
         "loss_scale",
         "loss_scale_steps",
+        "config",
         "spiral",
     ]
     .map(String::from)
@@ -114,6 +115,7 @@ fn checkpoints_hold_what_the_document_says() {
         assert_eq!(&prefix_bytes[8..16], format!("{:02x}000000", steps));
         assert_eq!(entries["vocab"], 9);
         assert_eq!(entries["max_length"], 8);
+        assert_eq!(entries["config"].as_str().unwrap().len(), 2 * 148);
         assert_eq!(entries["updates"], 1);
         assert_eq!(entries["accumulation_step"], 2);
         assert_eq!(entries["w/w1/1"]["length"], 60);

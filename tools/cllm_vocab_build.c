@@ -1,14 +1,11 @@
 /* cllm_vocab_build: a vocabulary file from text files and folders. See --help. */
 #include "terminal.h"
+#include "text_files.h"
 #include "vocabulary.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cllm_data_loader.h"
 #include "cllm_ext.h"
@@ -18,7 +15,8 @@ enum { TOP_WORDS = 10 };
 static const char help[] =
     "Usage: cllm_vocab_build [options] PATH...\n"
     "Makes a vocabulary of the words of text files. A folder is read with its\n"
-    "subfolders, without hidden and binary files; - is standard input. Ids follow the\n"
+    "subfolders, without hidden folders and files, binary files, and what training\n"
+    "runs have written; what is left out is said. - is standard input. Ids follow the\n"
     "order in which words appear.\n"
     "\n"
     "Files:\n"
@@ -46,14 +44,9 @@ typedef struct Options {
     bool recursive, statistics;
 } Options;
 
-typedef struct Paths {
-    char **values;
-    size_t count, capacity;
-} Paths;
-
-/* nftw() hands its callback no context. */
-static Paths found;
 static Options options;
+static Paths found;
+static LeftOut left_out;
 
 static void parse_options(int argc, char **argv) {
     enum { MIN_FREQ = 256, MAX_FREQ, NO_RECURSIVE };
@@ -109,14 +102,6 @@ static void parse_options(int argc, char **argv) {
 
 /* ---- Files ---- */
 
-static void add_path(const char *path) {
-    if (found.count == found.capacity) {
-        found.capacity = found.capacity ? found.capacity * 2 : 64;
-        found.values = checked_resize(found.values, found.capacity, sizeof *found.values);
-    }
-    found.values[found.count++] = copy_text(path, strlen(path));
-}
-
 static bool has_wanted_extension(const char *name) {
     const char *dot = strrchr(name, '.');
     if (!options.extensions) {
@@ -134,59 +119,30 @@ static bool has_wanted_extension(const char *name) {
     return false;
 }
 
-static bool looks_binary(const char *path) {
-    char start[8192];
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        return false; /* reported when it is read */
-    }
-    size_t got = fread(start, 1, sizeof start, file);
-    fclose(file);
-    bool utf16 = got > 1 && (memcmp(start, "\xFF\xFE", 2) == 0 || memcmp(start, "\xFE\xFF", 2) == 0);
-    bool utf32 = got > 3 && memcmp(start, "\0\0\xFE\xFF", 4) == 0;
-    return memchr(start, '\0', got) != NULL && !utf16 && !utf32;
-}
-
-static int visit(const char *path, const struct stat *status, int kind, struct FTW *place) {
-    struct stat target;
-    const char *name = path + place->base;
-    bool too_deep = !options.recursive && place->level > 1;
-    if (kind == FTW_DNR) {
-        complain("warning: can't open folder '%s'", path);
-    }
-    if (kind == FTW_SL && stat(path, &target) == 0) { /* links to files only: no loops */
-        status = &target;
-    }
-    if ((kind == FTW_F || kind == FTW_SL) && S_ISREG(status->st_mode) && !too_deep &&
-        name[0] != '.' && has_wanted_extension(name) && !looks_binary(path)) {
-        add_path(path);
-    }
-    return 0;
-}
-
-static int compare_paths(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+/* What -e and --no-recursive let pass of a folder. */
+static bool is_wanted(const char *folder, const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *rest = path + strlen(folder);
+    bool below = strchr(rest + strspn(rest, "/"), '/') != NULL;
+    return (options.recursive || !below) && has_wanted_extension(name);
 }
 
 static void find_files(const char *path) {
     if (strcmp(path, "-") == 0) {
-        add_path(path);
+        add_path(&found, path);
         return;
     }
     require_readable(path);
     if (!is_directory(path)) {
-        add_path(path);
+        add_path(&found, path);
         return;
     }
     size_t before = found.count;
-    if (nftw(path, visit, 16, FTW_PHYS) != 0) {
-        fail("can't read folder '%s': %s", path, strerror(errno));
-    }
+    find_text_files(path, is_wanted, &found, &left_out);
+    finish_left_out(&left_out);
     if (found.count == before) {
         complain("warning: no text files in '%s'", path);
-        return;
     }
-    qsort(found.values + before, found.count - before, sizeof *found.values, compare_paths);
 }
 
 static CLLMDataLoader *load_files(CLLMTokenizer *tokenizer) {
@@ -264,9 +220,6 @@ int main(int argc, char **argv) {
     cllm_free_tokenizer(all);
     cllm_data_loader_free(loader);
     cllm_free_tokenizer(unused);
-    for (size_t i = 0; i < found.count; i++) {
-        free(found.values[i]);
-    }
-    free(found.values);
+    free_paths(&found);
     return EXIT_SUCCESS;
 }

@@ -1,8 +1,11 @@
 #include "common.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,29 +21,9 @@
 
 static const char *program = "cllm";
 static bool warnings = true;
+static bool stdout_was_closed;
 
 /* ---- Messages ---- */
-
-/* Errors are left to the tool, which knows what it was doing. */
-static void on_library_message(int level, const char *message, void *user_data) {
-    (void)user_data;
-    if (level == 1 && warnings) {
-        complain("warning: %s", message);
-    }
-}
-
-void start_tool(const char *argv0) {
-    const char *slash = strrchr(argv0, '/');
-    program = slash ? slash + 1 : argv0;
-    cllm_set_log_callback(on_library_message, NULL);
-    /* The first computation reads CLLM_SIMD: a value that is not known is said, --quiet or not. */
-    float one = 1;
-    dot_product(&one, &one, 1);
-}
-
-void silence_warnings(void) {
-    warnings = false;
-}
 
 static void complain_list(const char *format, va_list arguments) {
     fflush(stdout); /* keeps the order where both go to one terminal */
@@ -54,6 +37,52 @@ static void complain_list(const char *format, va_list arguments) {
     }
     fprintf(stderr, "%s: %s\n", program, visible(stderr, message ? message : format));
     free(message);
+}
+
+/* Errors are left to the tool, which knows what it was doing. */
+static void on_library_message(int level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level == 1 && warnings) {
+        complain("warning: %s", message);
+    }
+}
+
+/* A file that is opened while a standard stream is closed would become that stream, and what is
+ * printed would land in it. In their place stands /dev/null, opened so that using it is an error. */
+static void take_standard_streams(void) {
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++) {
+        if (fcntl(stream, F_GETFD) < 0 && errno == EBADF) {
+            int wrong_way = stream == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+            stdout_was_closed |= stream == STDOUT_FILENO;
+            if (open("/dev/null", wrong_way) != stream) {
+                _exit(EXIT_FAILED); /* no /dev/null, and nobody to tell */
+            }
+        }
+    }
+}
+
+void start_tool(const char *argv0) {
+    take_standard_streams();
+    signal(SIGXFSZ, SIG_IGN);
+    const char *slash = strrchr(argv0, '/');
+    program = slash ? slash + 1 : argv0;
+    cllm_set_log_callback(on_library_message, NULL);
+    /* The first computation reads CLLM_SIMD: a value that is not known is said, --quiet or not. */
+    float one = 1;
+    dot_product(&one, &one, 1);
+}
+
+void silence_warnings(void) {
+    warnings = false;
+}
+
+void warn(const char *format, ...) {
+    if (warnings) {
+        va_list arguments;
+        va_start(arguments, format);
+        complain_list(format, arguments);
+        va_end(arguments);
+    }
 }
 
 void complain(const char *format, ...) {
@@ -103,17 +132,28 @@ void check_stdout(void) {
     }
 }
 
+void check_stdout_if_read(void) {
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    bool reader_left = poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP));
+    if (!stdout_was_closed && !reader_left) {
+        check_stdout();
+    }
+}
+
 /* ---- Numbers ---- */
 
 bool read_integer(const char *text, long long *value) {
     char *end = NULL;
+    if (text[strspn(text, "+-0123456789")] != '\0') {
+        return false; /* strtoll() would skip spaces */
+    }
+    errno = 0;
     *value = strtoll(text, &end, 10); /* the nearest one, where there is none so large */
     return end != text && *end == '\0';
 }
 
 long long parse_integer(const char *option, const char *text, long long least, long long most) {
     long long value;
-    errno = 0;
     if (!read_integer(text, &value)) {
         fail_usage("%s: '%s' is not a whole number", option, text);
     }
@@ -125,8 +165,16 @@ long long parse_integer(const char *option, const char *text, long long least, l
 
 bool read_number(const char *text, double *value) {
     char *end = NULL;
+    if (text[strspn(text, "+-.eE0123456789")] != '\0') {
+        return false; /* strtod() would take spaces, hexadecimal digits and names */
+    }
+    errno = 0;
     *value = strtod(text, &end);
-    return end != text && *end == '\0' && !isnan(*value);
+    float narrow = (float)*value;
+    if ((narrow == 0 && *value != 0) || isinf(narrow)) {
+        errno = ERANGE;
+    }
+    return end != text && *end == '\0';
 }
 
 double parse_number(const char *option, const char *text, double least, double most) {
@@ -136,6 +184,9 @@ double parse_number(const char *option, const char *text, double least, double m
     }
     if (value < least || value > most) {
         fail_usage("%s: %s is not between %g and %g", option, text, least, most);
+    }
+    if (errno == ERANGE) {
+        fail_usage("%s: %s is too close to 0", option, text);
     }
     return value;
 }
@@ -353,33 +404,9 @@ void write_output(const char *path, const Text *text) {
         fclose(stream);
         return;
     }
-    Text temporary = {0};
-    text_append_string(&temporary, path);
-    text_append_string(&temporary, ".XXXXXX");
-    int descriptor = mkstemp(temporary.bytes);
-    if (descriptor < 0) {
-        fail("can't write '%s': %s", path, strerror(errno));
+    if (cllm_write_file(path, text->bytes, text->length) != 0) {
+        fail("can't write '%s': %s", path, library_error());
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    FILE *stream = fdopen(descriptor, "wb");
-    bool written = stream && fchmod(descriptor, 0666 & ~mask) == 0 &&
-                   fwrite(text->bytes, 1, text->length, stream) == text->length &&
-                   fflush(stream) == 0 && fsync(descriptor) == 0;
-    int reason = errno;
-    if (stream ? fclose(stream) != 0 : close(descriptor) != 0) {
-        reason = written ? errno : reason;
-        written = false;
-    }
-    if (written && rename(temporary.bytes, path) != 0) {
-        reason = errno;
-        written = false;
-    }
-    if (!written) {
-        unlink(temporary.bytes);
-        fail("can't write '%s': %s", path, strerror(reason));
-    }
-    text_free(&temporary);
 }
 
 /* ---- Vocabulary ---- */
@@ -439,10 +466,15 @@ char *clock_text(double seconds, char *buffer, size_t size) {
 
 /* ---- Terminal ---- */
 
+/* A terminal that understands more than lines of text, as far as it says what it is. */
+static bool is_capable_terminal(int descriptor) {
+    const char *terminal = getenv("TERM");
+    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
+
 bool use_colours(int descriptor) {
-    const char *refused = getenv("NO_COLOR"), *terminal = getenv("TERM");
-    return isatty(descriptor) && !(refused && *refused) &&
-           !(terminal && strcmp(terminal, "dumb") == 0);
+    const char *refused = getenv("NO_COLOR");
+    return is_capable_terminal(descriptor) && !(refused && *refused);
 }
 
 bool output_write(Output *output, const char *bytes, size_t length) {
@@ -460,7 +492,7 @@ void output_check(const Output *output) {
 }
 
 ProgressBar progress_bar(bool wanted) {
-    return (ProgressBar){.shown = wanted && isatty(STDOUT_FILENO)};
+    return (ProgressBar){.shown = wanted && is_capable_terminal(STDOUT_FILENO)};
 }
 
 static int terminal_columns(void) {

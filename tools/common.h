@@ -20,11 +20,15 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* ---- Messages ---- */
 
 /* Call first in main(): the name for messages, and where the library's own messages go. Errors of
- * the library are reported by the tool (see library_error()), its warnings as "name: warning:". */
+ * the library are reported by the tool (see library_error()), its warnings as "name: warning:".
+ * Standard streams that are closed stay unusable, but their numbers are taken, so that no file is
+ * opened as one of them; a file that grows beyond `ulimit -f` is an error, not the end. */
 void start_tool(const char *argv0);
 
 /* From now on warnings are not shown. */
 void silence_warnings(void);
+/* complain(), unless they are silenced. */
+__attribute__((format(printf, 1, 2))) void warn(const char *format, ...);
 
 /* "name: message" on stderr. */
 __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
@@ -42,11 +46,14 @@ __attribute__((noreturn)) void fail_option(int result, char **argv);
 
 /* Leaves with EXIT_FAILED if something that was printed did not arrive (a full disk). */
 void check_stdout(void);
+/* The same in a program whose result is not what it prints, with SIGPIPE ignored: a standard output
+ * that was closed at the start, or whose reader left, is no error. */
+void check_stdout_if_read(void);
 
-/* ---- Numbers: the whole text must be one ---- */
+/* ---- Numbers: the whole text must be one, written in decimal digits ---- */
 
-bool read_integer(const char *text, long long *value);
-bool read_number(const char *text, double *value); /* not NaN */
+bool read_integer(const char *text, long long *value); /* errno is ERANGE where it doesn't fit */
+bool read_number(const char *text, double *value); /* likewise for a float */
 /* On the command line, and within the limits, or else fail_usage(). */
 long long parse_integer(const char *option, const char *text, long long least, long long most);
 double parse_number(const char *option, const char *text, double least, double most);
@@ -90,7 +97,8 @@ void require_readable(const char *path);
 /* Creates a folder with its parents. */
 void make_directories(const char *path);
 char *join_path(const char *directory, const char *name);
-/* Writes a file as a whole: a temporary neighbour, then a rename. NULL or "-": stdout. */
+/* Writes a file as a whole, as the library does: see cllm_write_file(). NULL or "-": stdout; a device
+ * or a pipe is written to. */
 void write_output(const char *path, const Text *text);
 
 /* ---- Vocabulary ---- */
@@ -134,7 +142,8 @@ typedef struct ProgressBar {
     bool on_screen;
 } ProgressBar;
 
-ProgressBar progress_bar(bool wanted); /* shown when wanted and stdout is a terminal */
+/* Shown when wanted and stdout is a terminal that can draw over a line. */
+ProgressBar progress_bar(bool wanted);
 /* `fraction` of the bar filled, then the text. */
 __attribute__((format(printf, 3, 4))) void progress_draw(ProgressBar *bar, double fraction,
                                                          const char *format, ...);

@@ -28,13 +28,45 @@ static CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer) {
     return loader;
 }
 
-static CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path) {
-    require_readable(path);
-    CLLMDataLoader *loader = create_loader(tokenizer);
-    if (is_directory(path)) {
-        if (cllm_data_loader_load_directory(loader, path) <= 0) {
-            fail("no text files in '%s'", path);
+static void load_standard_input(CLLMDataLoader *loader) {
+    Text text = read_input("-");
+    if (!cllm_data_loader_add_document(loader, text.bytes)) {
+        fail("can't take standard input: %s", library_error());
+    }
+    text_free(&text);
+}
+
+/* Why the library could not read a file, without its name: that is said already. */
+static const char *reason_of(const char *path) {
+    const char *error = library_error(), *found = strstr(error, path);
+    return found && strncmp(found + strlen(path), ": ", 2) == 0 ? found + strlen(path) + 2 : error;
+}
+
+static void load_folder(CLLMDataLoader *loader, const char *folder) {
+    Paths paths = {0};
+    LeftOut left_out = {0};
+    find_text_files(folder, NULL, &paths, &left_out);
+    for (size_t i = 0; i < paths.count; i++) {
+        if (!cllm_data_loader_load_file(loader, paths.values[i])) {
+            leave_out(&left_out, paths.values[i], reason_of(paths.values[i]));
         }
+    }
+    finish_left_out(&left_out);
+    if (loader->num_documents == 0) {
+        fail("no text files in '%s'", folder);
+    }
+    free_paths(&paths);
+}
+
+static CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path) {
+    CLLMDataLoader *loader = create_loader(tokenizer);
+    if (strcmp(path, "-") == 0) {
+        load_standard_input(loader);
+        return loader;
+    }
+    require_readable(path);
+    if (is_directory(path)) {
+        load_folder(loader, path);
     } else if (!cllm_data_loader_load_file(loader, path)) {
         fail("can't read '%s': %s", path, library_error());
     }
@@ -173,7 +205,8 @@ static void describe_vocabulary(const Options *options, const Data *data) {
 void describe_data(const Options *options, const Data *data) {
     size_t tokens = data->training->num_tokens;
     printf("Step 1: Loading training data\n");
-    printf("  %s: %zu document%s, %zu characters, %zu words\n", visible(stdout, options->data),
+    printf("  %s: %zu document%s, %zu characters, %zu words\n", 
+           strcmp(options->data, "-") == 0 ? "standard input" : visible(stdout, options->data),
            data->documents, data->documents == 1 ? "" : "s", data->characters, data->words);
     printf("Step 2: Building vocabulary\n");
     describe_vocabulary(options, data);
@@ -181,16 +214,17 @@ void describe_data(const Options *options, const Data *data) {
     printf("  %zu words to train on, %u held out\n", tokens, data->num_validation);
 }
 
-void write_data(const Options *options, const Data *data) {
-    make_directories(options->checkpoint_dir);
-    char *vocabulary = join_path(options->checkpoint_dir, "vocab.txt");
-    char *dataset = join_path(options->checkpoint_dir, "dataset.bin");
+void write_data(const Folder *folder, const Data *data) {
+    char *vocabulary = join_path(folder->path, "vocab.txt");
+    char *dataset = join_path(folder->path, "dataset.bin");
     if (!cllm_save_vocab(data->tokenizer, vocabulary)) {
         fail("can't write '%s': %s", vocabulary, library_error());
     }
     if (!cllm_token_dataset_save(data->training, dataset)) {
         fail("can't write '%s': %s", dataset, library_error());
     }
+    keep_owner(folder, vocabulary);
+    keep_owner(folder, dataset);
     free(vocabulary);
     free(dataset);
 }

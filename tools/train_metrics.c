@@ -2,9 +2,11 @@
 #include "train_model.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* The validation loss comes last: it is known only after the rest of its row is written. */
@@ -25,7 +27,8 @@ static void remember(Metrics *metrics, int step, double loss) {
 
 /* Of the run that is resumed: the whole rows of the steps up to its checkpoint, each step once. */
 static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_step) {
-    if (access(path, F_OK) != 0) {
+    struct stat status;
+    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode)) {
         return;
     }
     Text old = read_input(path);
@@ -51,87 +54,106 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
     }
     text_free(&old);
     if (step == last_step && step > 0) {
-        metrics->cell = (off_t)(strrchr(kept->bytes, ',') + 1 - kept->bytes);
+        metrics->cell = (size_t)(kept->bytes + kept->length - (strrchr(kept->bytes, ',') + 1));
     }
 }
 
-Metrics open_metrics(const Options *options, int last_step) {
+/* A run of hours does not end because its record can't be written. */
+static void not_recorded(Metrics *metrics, const char *why) {
+    complain("warning: can't write '%s': %s; the run is not recorded", metrics->csv, why);
+}
+
+Metrics open_metrics(const Folder *folder, const Options *options, int last_step) {
     Metrics metrics = {
-        .csv = join_path(options->checkpoint_dir, "metrics.csv"),
-        .svg = join_path(options->checkpoint_dir, "loss.svg"),
-        .cell = -1,
+        .csv = join_path(folder->path, "metrics.csv"),
+        .svg = join_path(folder->path, "loss.svg"),
+        .folder = folder,
+        .file = -1,
         .drawn = seconds_now(),
     };
     Text text = {0};
+    struct stat status;
+    if (stat(metrics.csv, &status) == 0 && !S_ISREG(status.st_mode)) {
+        not_recorded(&metrics, "it is not an ordinary file"); /* a pipe would wait for its reader */
+        return metrics;
+    }
     text_append_string(&text, head);
     if (options->resume) {
         const char *slash = strrchr(options->resume, '/');
-        char *folder = copy_text(options->resume, slash ? (size_t)(slash + 1 - options->resume) : 0);
-        char *path = join_path(folder, "metrics.csv");
+        char *from = copy_text(options->resume, slash ? (size_t)(slash + 1 - options->resume) : 0);
+        char *path = join_path(from, "metrics.csv");
         keep_rows(&metrics, &text, path, last_step);
         free(path);
-        free(folder);
+        free(from);
     }
     write_output(metrics.csv, &text);
+    keep_owner(folder, metrics.csv);
     metrics.size = (off_t)text.length;
     text_free(&text);
-    metrics.file = fopen(metrics.csv, "r+b");
-    if (!metrics.file) {
-        fail("can't open '%s': %s", metrics.csv, strerror(errno));
+    metrics.file = open(metrics.csv, O_WRONLY | O_CLOEXEC);
+    if (metrics.file < 0) {
+        not_recorded(&metrics, strerror(errno));
     }
     return metrics;
 }
 
-/* A run of hours does not end because its record can't be written. */
-static void give_up(Metrics *metrics) {
-    complain("warning: can't write '%s': %s; the rest of the run is not recorded", metrics->csv,
-             strerror(errno));
-    fclose(metrics->file);
-    metrics->file = NULL;
-}
-
-/* Puts `text` at `offset`, where the file then ends. In one write, so that a killed program leaves
- * whole rows. */
-static bool put(Metrics *metrics, off_t offset, const char *text) {
-    off_t end = offset + (off_t)strlen(text);
-    if (fseeko(metrics->file, offset, SEEK_SET) != 0 || fputs(text, metrics->file) == EOF ||
-        fflush(metrics->file) != 0 ||
-        (end < metrics->size && ftruncate(fileno(metrics->file), end) != 0)) {
-        give_up(metrics);
-        return false;
+/* Writes the rows that wait, in one write each time, so that a killed program leaves whole rows. Where
+ * there is no room, they go on waiting; what was written of them in part is written again. */
+static void write_waiting(Metrics *metrics) {
+    Text *rows = &metrics->waiting;
+    errno = ENOSPC; /* a write that stops short says no more */
+    ssize_t written = pwrite(metrics->file, rows->bytes, rows->length, metrics->size);
+    if (written == (ssize_t)rows->length) {
+        metrics->size += written;
+        rows->length = 0;
+    } else if (!metrics->warned) {
+        complain("warning: can't write '%s': %s; its rows wait", metrics->csv, strerror(errno));
+        metrics->warned = true;
     }
-    metrics->size = end;
-    return true;
 }
 
 void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_per_second) {
     remember(metrics, progress->step, progress->loss);
-    if (!metrics->file) {
+    if (metrics->file < 0) {
         return;
     }
     char row[200];
-    int length = snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,\n", progress->step,
-                          progress->epoch + 1, (double)progress->loss,
-                          (double)progress->learning_rate, (double)progress->gradient_norm,
-                          tokens_per_second);
-    off_t cell = metrics->size + length - 1;
-    if (put(metrics, metrics->size, row)) {
-        metrics->cell = cell;
-    }
+    snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,\n", progress->step, progress->epoch + 1,
+             (double)progress->loss, (double)progress->learning_rate,
+             (double)progress->gradient_norm, tokens_per_second);
+    text_append_string(&metrics->waiting, row);
+    metrics->cell = 1;
+    write_waiting(metrics);
 }
 
 void record_validation(Metrics *metrics, double loss) {
-    if (metrics->file && metrics->cell >= 0) {
-        char cell[32];
-        snprintf(cell, sizeof cell, "%.6g\n", loss);
-        put(metrics, metrics->cell, cell);
+    if (metrics->file < 0 || metrics->cell == 0) {
+        return;
+    }
+    char cell[32];
+    snprintf(cell, sizeof cell, "%.6g\n", loss);
+    if (metrics->waiting.length > 0) {
+        metrics->waiting.length -= metrics->cell;
+    } else {
+        metrics->size -= (off_t)metrics->cell;
+    }
+    text_append_string(&metrics->waiting, cell);
+    metrics->cell = strlen(cell);
+    write_waiting(metrics);
+    if (metrics->waiting.length == 0 && ftruncate(metrics->file, metrics->size) != 0) {
+        complain("warning: can't cut '%s': %s", metrics->csv, strerror(errno));
     }
 }
 
 void draw_metrics(Metrics *metrics) {
     metrics->drawn = seconds_now();
-    if (metrics->file && metrics->count > 0 && cllm_plot_metrics(metrics->csv, metrics->svg) != 0) {
+    if (metrics->file < 0 || metrics->count == 0) {
+        return;
+    }
+    if (cllm_plot_metrics(metrics->csv, metrics->svg) != 0) {
         complain("warning: can't draw '%s': %s", metrics->svg, library_error());
+    } else {
+        keep_owner(metrics->folder, metrics->svg);
     }
 }
 
@@ -170,9 +192,13 @@ void print_sparkline(const Metrics *metrics) {
 }
 
 void close_metrics(Metrics *metrics) {
-    if (metrics->file) {
-        fclose(metrics->file);
+    if (metrics->file >= 0) {
+        if (metrics->waiting.length > 0) {
+            complain("warning: the last rows of '%s' could not be written", metrics->csv);
+        }
+        close(metrics->file);
     }
+    text_free(&metrics->waiting);
     free(metrics->csv);
     free(metrics->svg);
     free(metrics->losses);

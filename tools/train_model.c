@@ -6,6 +6,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
@@ -28,7 +29,8 @@ typedef struct Run {
     int epoch_batches;
     double seconds; /* spent in training */
     double step_began;
-    bool diverged;
+    bool diverged, failed;
+    Folder folder;
     ProgressBar bar;
     Metrics metrics;
 } Run;
@@ -38,6 +40,13 @@ static volatile sig_atomic_t interrupted;
 static void stop_at_once(void) {
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
+}
+
+/* A terminal that closes may say so twice, and a used-up limit of processor time every second: neither
+ * is impatience. */
+static void on_end_of_resources(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
 }
 
 static void on_interrupt(int signal_number) {
@@ -54,10 +63,15 @@ static void on_interrupt(int signal_number) {
 
 /* The first Ctrl-C ends the run at the next step, the second one the program. */
 static void catch_interrupts(void) {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_end_of_resources;
+    sigaction(SIGXCPU, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) { /* nohup */
+        sigaction(SIGHUP, &action, NULL);
+    }
 }
 
 /* ---- Steps 4 and 5: model and configuration ---- */
@@ -72,8 +86,10 @@ static CLLMModel *create_model(const Options *options, const Data *data) {
         .max_seq_len = (uint32_t)options->seq_len,
         .dropout = 0.0f,
     };
+    /* A seed means the same weights in every release: those of rand(), which knows no 0 (it is 1). */
     srand(options->seed);
-    CLLMModel *model = cllm_create_model(&config);
+    CLLMModel *model = options->seed == 0 ? cllm_create_model_seeded(&config, 0)
+                                          : cllm_create_model(&config);
     if (!model) {
         fail("can't create the model: %s", library_error());
     }
@@ -123,6 +139,25 @@ static CLLMTraining *create_training(Run *run) {
     return training;
 }
 
+/* A run that goes on is the same run: it has warmed up already, and where more epochs move the end of
+ * its schedule, the rate goes on falling from where it stood. */
+static void go_on_with_schedule(const Options *options, CLLMTraining *training) {
+    CLLMTrainingConfig saved, *config = &training->config;
+    if (cllm_checkpoint_config(training, &saved) != 1) {
+        return; /* of a release that did not save it */
+    }
+    bool falls = strcmp(options->schedule, "cosine") == 0 || strcmp(options->schedule, "linear") == 0;
+    bool as_planned = saved.warmup_steps == config->warmup_steps;
+    config->warmup_steps = saved.warmup_steps;
+    if (falls && saved.max_steps != config->max_steps &&
+        training->current_step >= saved.warmup_steps) {
+        config->initial_learning_rate = saved.learning_rate;
+        config->warmup_steps = training->current_step;
+    } else if (falls && saved.max_steps == config->max_steps && !as_planned) {
+        config->initial_learning_rate = saved.initial_learning_rate; /* it was moved before */
+    }
+}
+
 static void resume(Run *run) {
     const char *path = run->options->resume;
     compare_vocabulary(path, run->data); /* first: it needs a second model for a moment */
@@ -133,6 +168,7 @@ static void resume(Run *run) {
         fail("'%s' was trained on another text, or in other batches: use the same DATA, --batch-size, "
              "--seq-len, --vocab-size and --val-fraction", path);
     }
+    go_on_with_schedule(run->options, run->training);
     run->first_step = run->training->current_step;
 }
 
@@ -165,17 +201,41 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     return !interrupted && !run->diverged;
 }
 
-/* Returns the checkpoint's path; the caller frees it. */
+/* Returns the checkpoint's path, which the caller frees; NULL if it could not be saved, after a
+ * message. Nothing of it is there then. */
 static char *save_checkpoint_here(Run *run) {
-    char name[64];
-    snprintf(name, sizeof name, "checkpoint_step_%d.cllm", run->training->current_step);
-    char *path = join_path(run->options->checkpoint_dir, name);
-    if (cllm_save_checkpoint(run->training, path) != 0) {
+    int step = run->training->current_step;
+    char *path = checkpoint_path(run->folder.path, step);
+    int saved = cllm_save_checkpoint(run->training, path);
+    if (saved != 0 && make_room(&run->folder, step)) {
+        saved = cllm_save_checkpoint(run->training, path);
+    }
+    if (saved != 0) {
         progress_clear(&run->bar);
-        fail("can't save '%s': %s", path, library_error());
+        complain("can't save '%s': %s", path, library_error());
+        free(path);
+        return NULL;
+    }
+    Text state = {0};
+    text_append_string(&state, path);
+    text_append_string(&state, ".state");
+    keep_owner(&run->folder, path);
+    keep_owner(&run->folder, state.bytes);
+    text_free(&state);
+    if (run->options->keep > 0) {
+        rotate_checkpoints(&run->folder, run->options->keep);
     }
     redraw_metrics(&run->metrics);
     return path;
+}
+
+/* One on the way: a run of hours does not end because this one can't be saved. */
+static void save_on_the_way(Run *run) {
+    char *path = save_checkpoint_here(run);
+    if (!path) {
+        complain("warning: the run goes on without this checkpoint and tries again at the next");
+    }
+    free(path);
 }
 
 /* The line of an epoch; `complete` is false where --max-steps cut it. Of an epoch that was resumed
@@ -239,6 +299,9 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     progress_clear(&run->bar);
     char *path = save_checkpoint_here(run);
     draw_metrics(&run->metrics);
+    if (!path) {
+        fail("interrupted after step %d, and no checkpoint of it", run->training->current_step);
+    }
     complain("interrupted after step %d; go on with the same options and --resume %s",
              run->training->current_step, path);
     free(path);
@@ -250,7 +313,6 @@ static void train(Run *run) {
     if (cllm_set_progress_callback(training, on_progress, run) != 0) {
         fail("can't watch the training: %s", library_error());
     }
-    catch_interrupts();
     while (training->current_epoch < run->options->epochs && !reached_max_steps(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
@@ -271,7 +333,7 @@ static void train(Run *run) {
         }
         if (trained > 0 && run->options->save_every > 0 &&
             training->current_step % run->options->save_every == 0) {
-            free(save_checkpoint_here(run));
+            save_on_the_way(run);
         }
         if (training->current_epoch > epoch) {
             report_epoch(run, training->current_epoch, true);
@@ -282,7 +344,6 @@ static void train(Run *run) {
     if (run->epoch_batches > 0) {
         report_epoch(run, training->current_epoch + 1, false);
     }
-    stop_at_once();
 }
 
 /* ---- Afterwards: files, samples, summary ---- */
@@ -353,16 +414,31 @@ static void describe_training(const Run *run) {
     fflush(stdout);
 }
 
+static void write_final_model(Run *run, const char *path) {
+    int written = cllm_write_model(run->model, path);
+    if (written != 0 && make_room(&run->folder, run->training->current_step)) {
+        written = cllm_write_model(run->model, path);
+    }
+    if (written != 0) {
+        fail("can't write '%s': %s", path, library_error());
+    }
+    keep_owner(&run->folder, path);
+}
+
 static void finish(Run *run) {
     const Options *options = run->options;
     char *checkpoint = save_checkpoint_here(run);
+    run->failed = !checkpoint;
     draw_metrics(&run->metrics);
-    char *final = join_path(options->checkpoint_dir, "final_model.cllm");
-    if (cllm_write_model(run->model, final) != 0) {
-        fail("can't write '%s': %s", final, library_error());
-    }
+    char *final = join_path(run->folder.path, "final_model.cllm");
+    write_final_model(run, final); /* also without a checkpoint: it is smaller */
+    stop_at_once(); /* all is saved */
     if (!options->quiet) {
-        printf("Saved %s and %s\n", visible(stdout, checkpoint), visible(stdout, final));
+        if (checkpoint) {
+            printf("Saved %s and %s\n", visible(stdout, checkpoint), visible(stdout, final));
+        } else {
+            printf("Saved %s\n", visible(stdout, final));
+        }
         printf("Drew %s from %s\n", visible(stdout, run->metrics.svg),
                visible(stdout, run->metrics.csv));
         print_samples(run);
@@ -372,17 +448,21 @@ static void finish(Run *run) {
     printf("Trained %d steps in %.2f s (%.0f tokens/s, peak memory %.1f MiB): %s\n", steps,
            run->seconds, run->seconds > 0 ? words / run->seconds : 0.0, peak_memory_mib(),
            visible(stdout, final));
-    check_stdout();
+    check_stdout_if_read();
     free(checkpoint);
     free(final);
 }
 
 int main(int argc, char **argv) {
     start_tool(argv[0]);
+    signal(SIGPIPE, SIG_IGN); /* a reader that leaves does not end the training */
     Options options = parse_options(argc, argv);
     if (options.quiet) {
         silence_warnings();
     }
+    Folder folder = open_folder(options.checkpoint_dir);
+    char *resumed = options.resume ? find_checkpoint(options.resume) : NULL;
+    options.resume = resumed;
     Data data = load_data(&options);
     Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet)};
     if (!options.quiet) {
@@ -394,8 +474,11 @@ int main(int argc, char **argv) {
     if (options.resume) {
         resume(&run);
     }
-    write_data(&options, &data); /* only now that everything was checked */
-    run.metrics = open_metrics(&options, run.first_step);
+    catch_interrupts(); /* before there is anything to lose */
+    prepare_folder(&folder, &options, run.first_step); /* only now that everything was checked */
+    run.folder = folder;
+    write_data(&run.folder, &data);
+    run.metrics = open_metrics(&run.folder, &options, run.first_step);
     if (!options.quiet) {
         describe_training(&run);
     }
@@ -406,5 +489,6 @@ int main(int argc, char **argv) {
     cllm_training_free(run.training);
     cllm_free_model(run.model);
     free_data(&data);
-    return EXIT_SUCCESS;
+    free(resumed);
+    return run.failed ? EXIT_FAILED : EXIT_SUCCESS;
 }

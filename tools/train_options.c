@@ -7,13 +7,13 @@
 
 static const char help[] =
     "Usage: train_model DATA [options]\n"
-    "Trains a language model on a text file, or on a folder of them with subfolders.\n"
+    "Trains a language model on a text file, - for standard input, or on a folder of\n"
+    "texts with its subfolders, without hidden ones and what training runs wrote.\n"
     "\n"
     "Model:\n"
     "  --vocab-size N        entries of the vocabulary, frequent words first (10000)\n"
     "  --min-freq N          leave out words that appear less often (1)\n"
-    "  --vocab FILE          take the words of a vocab.txt instead, - reads it from\n"
-    "                        standard input\n"
+    "  --vocab FILE          take the words of a vocab.txt (- is standard input)\n"
     "  --embed-dim N         width of the model (128)\n"
     "  --num-layers N        transformer layers (4)\n"
     "  --num-heads N         attention heads per layer; must divide the width (4)\n"
@@ -33,15 +33,20 @@ static const char help[] =
     "Files and output:\n"
     "  --checkpoint-dir DIR  where everything is written (checkpoints)\n"
     "  --save-every N        a checkpoint every N steps, 0 = only at the end (0)\n"
-    "  --resume FILE         go on from checkpoint_step_N.cllm: same DATA and options\n"
+    "  --keep N              newest checkpoints to keep, 0 = while there is room (0)\n"
+    "  --overwrite           remove the files of an earlier run in DIR; else they are\n"
+    "                        moved to DIR/earlier-N\n"
+    "  --resume FILE         go on from checkpoint_step_N.cllm, or the newest in a\n"
+    "                        folder: same DATA and options, --epochs may grow\n"
     "  --sample PROMPT       generate from PROMPT at the end (words of the text)\n"
     "  --quiet               print errors and one final line only\n"
     "  -h, --help            this text\n"
     "\n"
     "Writes vocab.txt, dataset.bin, checkpoint_step_N.cllm, final_model.cllm and the\n"
     "record of the run: metrics.csv and its picture, loss.svg.\n"
-    "Ctrl-C finishes the step and saves a checkpoint; a second one stops at once.\n"
-    "Exit status: 0 done, 1 something failed, 2 wrong options, 130 Ctrl-C.\n"
+    "Ctrl-C finishes the step and saves a checkpoint, and so do SIGTERM, SIGHUP and\n"
+    "SIGXCPU; a second Ctrl-C stops at once. One run at a time writes into DIR.\n"
+    "Exit status: 0 done, 1 something failed, 2 wrong options, 130 a signal.\n"
     "Examples:\n"
     "  train_model texts/ --epochs 3 --val-fraction 0.1 --save-every 500\n"
     "  train_model texts/ --epochs 3 --val-fraction 0.1 --save-every 500 \\\n"
@@ -59,7 +64,8 @@ static const char *one_of(const char *option, const char *text, const char *cons
 Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
-        SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, SAMPLE, QUIET
+        SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
+        SAMPLE, QUIET
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -83,6 +89,8 @@ Options parse_options(int argc, char **argv) {
         {"resume", required_argument, NULL, RESUME},
         {"max-steps", required_argument, NULL, MAX_STEPS},
         {"save-every", required_argument, NULL, SAVE_EVERY},
+        {"keep", required_argument, NULL, KEEP},
+        {"overwrite", no_argument, NULL, OVERWRITE},
         {"sample", required_argument, NULL, SAMPLE},
         {"quiet", no_argument, NULL, QUIET},
         {"help", no_argument, NULL, 'h'},
@@ -119,6 +127,8 @@ Options parse_options(int argc, char **argv) {
         case RESUME: o.resume = optarg; break;
         case MAX_STEPS: o.max_steps = (int)parse_integer("--max-steps", optarg, 1, most); break;
         case SAVE_EVERY: o.save_every = (int)parse_integer("--save-every", optarg, 0, most); break;
+        case KEEP: o.keep = (int)parse_integer("--keep", optarg, 0, most); break;
+        case OVERWRITE: o.overwrite = true; break;
         case SAMPLE: o.sample = optarg; break;
         case QUIET: o.quiet = true; break;
         case 'h':

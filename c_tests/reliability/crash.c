@@ -254,15 +254,17 @@ static void full_disk(int cuts) {
         empty_folder();
         CHECK(save(o, kind, 3) == 0);
         int files = entries("");
-        struct stat s;
-        /* A checkpoint's model file is saved first, and may be new while the state file, which
-         * alone counts for resuming, is the old one. */
+        struct stat s, model = {0}, after = {0};
         CHECK(stat(kind == CHECKPOINT ? in_scratch("file.state") : in_scratch("file"), &s) == 0);
+        /* Of a checkpoint neither file is replaced before both are on the disk. */
+        const char *beside = kind == CHECKPOINT ? "file" : "file.model";
+        bool pair = stat(in_scratch(beside), &model) == 0;
         for (int i = 0; i < cuts; i++) {
             rlim_t limit = (rlim_t)(s.st_size * i / cuts);
             CHECK(save_within(o, kind, limit) == 1);
             CHECK(entries("") == files);
             CHECK(load(reader, kind) == 3);
+            CHECK(!pair || (stat(in_scratch(beside), &after) == 0 && after.st_ino == model.st_ino));
             refused++;
         }
         CHECK(save_within(o, kind, 4 * (rlim_t)s.st_size) == 0);

@@ -4,7 +4,6 @@ use super::cllm_tokenizer::{CLLMTokenizer, words};
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
 use cllm_engine::error::Result;
-use cllm_engine::limits::MAX_DOCUMENT_BYTES;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::document::{self, Cleaning};
 use cllm_engine::text::{dataset, files};
@@ -208,7 +207,8 @@ pub unsafe extern "C" fn cllm_data_loader_add_document(
 /// where the file is clearly such a text.
 ///
 /// @param loader    the loader.
-/// @param filename  the file, of at most 104857600 bytes (100 MiB).
+/// @param filename  the file: as large as half of the machine's memory; of a pipe or a device at
+///                  most 1 GiB is read, for it may never end.
 /// @return 1; 0 if an argument is NULL, the file can't be read or is too long, it is damaged UTF-16
 ///         or UTF-32 or a quarter of it are NUL bytes, or there is no memory.
 ///
@@ -222,22 +222,27 @@ pub unsafe extern "C" fn cllm_data_loader_load_file(
 ) -> c_int {
     fields(loader)?;
     let path = ffi::path(filename, "filename")?;
-    add(loader, &files::read_text(path, MAX_DOCUMENT_BYTES)?)?;
+    add(loader, &files::read_document(path)?)?;
     Ok(1)
 }
 
-/// Adds every text file of a directory and of all directories below it, hidden ones included, one
-/// document per file, in byte order of their paths.
+/// Adds every text file of a directory and of all directories below it, one document per file, in
+/// byte order of their paths.
 ///
-/// Left out are files whose name begins with a dot, those with the extensions o, so, a, bin, exe,
-/// dll, png, jpg, gif, pdf (lower case), and those with a NUL byte in their first 8192 bytes, unless
-/// they are UTF-16 or UTF-32. A file that has several names or is reached over symbolic links is loaded once.
+/// Left out are files and directories below it whose name begins with a dot; files with the
+/// extensions o, so, a, bin, exe, dll, png, jpg, gif, pdf (lower case), and those with a NUL byte
+/// in their first 8192 bytes, unless they are UTF-16 or UTF-32; and what training runs wrote, known
+/// by its content: model files, checkpoints, vocabularies with the special words at their head,
+/// records of runs and their pictures, what train_model printed. A file that has several names or is
+/// reached over symbolic links is loaded once. The first few that were left out are named in messages
+/// of the level CLLM_LOG_INFO (what could not be read, in warnings), the others counted:
+/// cllm_text_files() tells of each.
 ///
 /// @param loader   the loader.
 /// @param dirname  the directory.
 /// @return the number of files loaded; 0 if an argument is NULL or the directory can't be read. A
-///         file that can't be read or is longer than 100 MiB is recorded as an error and not
-///         counted.
+///         file that can't be read or is too large (cllm_data_loader_load_file()) is recorded as an
+///         error and not counted.
 ///
 /// # Safety
 /// As cllm_data_loader_add_document(), for `dirname`.
@@ -250,8 +255,10 @@ pub unsafe extern "C" fn cllm_data_loader_load_directory(
     fields(loader)?;
     let directory = ffi::path(dirname, "dirname")?;
     let mut loaded: c_int = 0;
-    for file in files::text_files(directory)? {
-        let text = files::read_text(&file, MAX_DOCUMENT_BYTES);
+    let found = files::text_files(directory)?;
+    files::tell_left_out(&found.left_out);
+    for file in found.files {
+        let text = files::read_document(&file);
         match text.and_then(|text| add(loader, &text)) {
             Ok(()) => loaded = loaded.saturating_add(1),
             Err(error) => ffi::report(error),

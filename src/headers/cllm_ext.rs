@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 
 pub mod describe;
 pub mod evaluation;
+pub mod files;
 pub mod generation;
 pub mod library;
 pub mod report;
@@ -35,6 +36,16 @@ pub type CLLMTokenCallback = Option<
         piece: *const c_char,
         length: usize,
         token: u32,
+        user_data: *mut c_void,
+    ) -> bool,
+>;
+
+/// Receives a file that cllm_text_files() found (its path, valid during the call) and the reason
+/// why it is left out, NULL for one that is not. Returns false to end the list.
+pub type CLLMPathCallback = Option<
+    unsafe extern "C" fn(
+        path: *const c_char,
+        left_out: *const c_char,
         user_data: *mut c_void,
     ) -> bool,
 >;

@@ -136,9 +136,9 @@ pub struct CLLMAttentionCache {
 }
 layout!(CLLMAttentionCache, 40, attention_weights: 0, queries: 8, keys: 16, values: 24, scores: 32);
 
-/// A training run over a model: made by cllm_training_init, freed by cllm_training_free. T = B*S. Every
-/// buffer is a block of malloc of its own, which a program may free and replace by its own. Moments
-/// of all parameters but the embeddings are private. One thread at a time.
+/// A training run over a model: made by cllm_training_init, freed by cllm_training_free. T = B*S.
+/// Every buffer is a block of malloc of its own, which a program may free and replace by its own.
+/// Moments of all parameters but the embeddings are private. One thread at a time.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CLLMTraining {
@@ -174,7 +174,8 @@ pub struct CLLMTraining {
     pub loss_scale_steps: c_int,
     /// Set by cllm_load_training_data, or by the program.
     pub total_batches: c_int,
-    /// Where the next batch begins in `tokens`; INT_MAX where that is beyond an int.
+    /// Where the next batch begins in `tokens`. From 2147483647 on it stays there, and an object of
+    /// the library's keeps the place by itself.
     pub current_batch_offset: c_int,
     /// `[V][d]`: gradient of the embeddings.
     pub gradients: *mut f32,

@@ -14,7 +14,7 @@ use crate::model::view::{self, MODELS};
 use cllm_engine::error::Result;
 use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
-use cllm_engine::system::atomic;
+use cllm_engine::system::atomic::{self, Pending};
 use records::{c_point, set_header, set_token, set_training};
 use snapshot::Snapshot;
 use std::path::Path;
@@ -63,9 +63,18 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 /// As [`view::plan`]; `tokens` and `lattice_points` are NULL or as long as the model says.
 pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result<()> {
     // SAFETY: the caller's promise.
+    unsafe { prepare_model(model, path)? }.commit()
+}
+
+/// The same up to the point where the file appears.
+///
+/// # Safety
+/// As [`write_model`].
+pub(crate) unsafe fn prepare_model(model: *const CLLMModel, path: &Path) -> Result<Pending> {
+    // SAFETY: the caller's promise.
     let snapshot = unsafe { Snapshot::of(model)? };
     let file = file::prepare(&snapshot.header, &snapshot.shape, &snapshot, &snapshot.extras)?;
-    atomic::write(path, |out| file.write(out))
+    atomic::prepare(path, |out| file.write(out))
 }
 
 /// The arrays of a model that was made for the file.

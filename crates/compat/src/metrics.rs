@@ -1,6 +1,7 @@
 //! The record of a run, epoch by epoch.
 
 use cllm_engine::error::{Error, Result};
+use cllm_engine::report::history::EPOCHS_HEAD;
 use std::fmt::Write;
 
 /// One epoch.
@@ -47,7 +48,7 @@ impl Metrics {
 
     /// As comma-separated values, numbers as C's `%.6f` writes them.
     pub fn csv(&self) -> String {
-        let mut text = String::from("epoch,train_loss,val_loss,learning_rate\n");
+        let mut text = format!("{EPOCHS_HEAD}\n");
         for r in &self.records {
             let values = [r.train_loss, r.validation_loss, r.learning_rate].map(decimal);
             let _ = writeln!(text, "{},{}", r.epoch, values.join(","));

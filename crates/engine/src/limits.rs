@@ -1,21 +1,26 @@
 //! Every limit of the library, each with its reason.
 
-/// Vocabulary entries in a file: the bound of the original reader.
-pub const MAX_FILE_VOCAB: u64 = 1_000_000;
-/// Embedding width in a file: the bound of the original reader.
-pub const MAX_FILE_EMBEDDING: u64 = 10_000;
-/// Layers in a file: the bound of the original reader.
-pub const MAX_FILE_LAYERS: u64 = 100;
-/// Layers of a model in memory: far beyond any that trains, and few enough for tables of them.
+use crate::system::memory;
+
+/// Vocabulary entries in a file of the original: the bound of its reader. Files of this library
+/// hold every model that can be trained; what they claim is checked against their length.
+pub const MAX_V1_VOCAB: u64 = 1_000_000;
+/// Embedding width in a file of the original: the bound of its reader.
+pub const MAX_V1_EMBEDDING: u64 = 10_000;
+/// Layers in a file of the original: the bound of its reader.
+pub const MAX_V1_LAYERS: u64 = 100;
+/// Layers of a model that is trained or stored: far beyond any that learns, and few enough for
+/// tables of them.
 pub const MAX_LAYERS: u64 = 65_536;
+/// Floats of all tensors in a file: far more than a file system holds, few enough that no sum of
+/// their bytes overflows.
+pub const MAX_FILE_FLOATS: u64 = 1 << 56;
 /// Bytes of the position tables of a model file that are zero and so take no room in it: what the
 /// original library made for its largest shapes (512 rows, width 10000, four tables) three times
 /// over, and no more than a machine gives without asking.
 pub const MAX_ZERO_TABLE_BYTES: u64 = 256 * 1024 * 1024;
-/// Largest text file that the data loader takes as one document (the original's 100 MiB).
-pub const MAX_DOCUMENT_BYTES: u64 = 104_857_600;
 /// Largest vocabulary or text file that is read into memory whole, where the original had no
-/// bound: a file that never ends must not take all memory.
+/// bound, and most that is read of a pipe or device: one that never ends must not take all memory.
 pub const MAX_TEXT_BYTES: u64 = 1 << 30;
 /// Versions of files without an extension: the bound of the original reader, which never wrote
 /// another than 1.
@@ -53,3 +58,9 @@ pub const MAX_BATCH_POSITIONS: usize = 1 << 28;
 /// Floats of a key/value cache that are reserved before they are needed, where the model's weights
 /// are fewer: 16 MiB. A model that states a long context may never use it.
 pub const CACHE_AHEAD: usize = 1 << 22;
+
+/// Largest text that the data loader takes as one document: half of the machine's memory, for the
+/// text is held twice while it is cleaned. 1 GiB where the system does not say how much there is.
+pub fn max_document_bytes() -> u64 {
+    memory::physical().map_or(MAX_TEXT_BYTES, |bytes| bytes / 2)
+}

@@ -3,12 +3,72 @@
 use super::CLLMProgressCallback;
 use crate::border::ffi;
 use crate::border::registry::lock;
-use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm::{CLLMConfig, CLLMModel};
 use crate::headers::cllm_training::loops;
 use crate::headers::cllm_training::state::{self, UserData, with_training};
+use crate::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
+use crate::headers::cllm_utils::models;
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_int, c_void};
+
+/// cllm_create_model() with a seed of its own: the same seed gives the same weights, different
+/// seeds different ones. libc's `rand()` takes no part, so any number of threads may call it at
+/// once; and so the weights are not those of `srand(seed)` before cllm_create_model(), where in
+/// many C libraries the seeds 0 and 1 are the same.
+///
+/// @param config  as for cllm_create_model().
+/// @param seed    any number.
+/// @return the model; free it with cllm_free_model(). NULL as cllm_create_model().
+///
+/// ```c
+/// CLLMConfig shape = {.vocab_size = 1000, .embedding_dim = 64, .num_layers = 2, .num_heads = 2,
+///                     .ff_dim = 256, .max_seq_len = 64};
+/// CLLMModel *model = cllm_create_model_seeded(&shape, 0);
+/// cllm_free_model(model);
+/// ```
+///
+/// # Safety
+/// `config` is NULL or points to a `CLLMConfig`.
+#[unsafe(no_mangle)]
+#[c_api(std::ptr::null_mut())]
+pub unsafe extern "C" fn cllm_create_model_seeded(
+    config: *const CLLMConfig,
+    seed: u64,
+) -> *mut CLLMModel {
+    models::create_from(ffi::get(config, "config")?, || seed)
+}
+
+/// How the run was trained whose checkpoint this object was restored from: the `config` of the
+/// object that cllm_save_checkpoint() or save_checkpoint() saved. A program that goes on with more
+/// epochs finds there how far the warm-up and the schedule were meant to reach.
+///
+/// @param training  made by cllm_training_init.
+/// @param config    receives it.
+/// @return 1; 0 where no checkpoint was loaded, or one that does not say it: `config` is left
+///         alone; -1 for NULL, or an object not made by cllm_training_init.
+///
+/// ```c
+/// CLLMTrainingConfig saved;
+/// if (cllm_load_checkpoint(training, "run.cllm") == 0 &&
+///     cllm_checkpoint_config(training, &saved) == 1)
+///     training->config.warmup_steps = saved.warmup_steps;
+/// ```
+///
+/// # Safety
+/// `training` is NULL or was made by cllm_training_init; `config` is NULL or writable.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_checkpoint_config(
+    training: *const CLLMTraining,
+    config: *mut CLLMTrainingConfig,
+) -> c_int {
+    let state = state::state(training)?;
+    let out = ffi::get_mut(config, "config")?;
+    let Some(saved) = lock(&state).saved_config else { return Ok(0) };
+    *out = saved;
+    Ok(1)
+}
 
 /// Has `callback` called after each batch of every training loop over this object.
 ///

@@ -1,15 +1,16 @@
 //! Checkpoints: a model file for other readers, and a state file that alone suffices to resume.
 
-use super::CLLMTraining;
 use super::buffers::copy_master_weights;
 use super::loops::note_in_model;
 use super::state::{Data, TrainingState, narrow, with_training, write_counters};
+use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi::{self, Draft};
 use crate::border::registry::lock;
 use crate::model::view::{self, Raw, weights_changed};
 use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::model::{AttentionLayout, Params, Part};
+use cllm_engine::system::atomic::Pending;
 use cllm_engine::train::Weights;
 use cllm_engine::train::checkpoint::{self, Checkpoint, Notes, Opened, Prefix};
 use cllm_macros::c_api;
@@ -23,25 +24,42 @@ pub(crate) fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Writes everything that resuming needs.
+/// Prepares a file with everything that resuming needs.
 ///
 /// # Safety
 /// As [`TrainingState::train`].
-pub(crate) unsafe fn save_state(
+pub(crate) unsafe fn prepare_state(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
     prefix: Prefix,
     path: &Path,
-) -> Result<()> {
+) -> Result<Pending> {
     let notes = Notes {
         data: state.data.mark,
         total_batches: t.total_batches,
         loss_scale: t.current_loss_scale,
         loss_scale_steps: t.loss_scale_steps,
+        config: config_bytes(&t.config).to_vec(),
     };
     state.train(t, |trainer, weights| {
-        checkpoint::write(path, prefix, &trainer.counters, &notes, weights)
+        checkpoint::prepare(path, prefix, &trainer.counters, &notes, weights)
     })
+}
+
+/// A configuration as its bytes: numbers of four bytes and names, without gaps.
+fn config_bytes(config: &CLLMTrainingConfig) -> &[u8] {
+    // SAFETY: the struct lives as long as the slice, and every one of its bytes is initialised: its
+    // size is the sum of its fields'.
+    unsafe {
+        std::slice::from_raw_parts((&raw const *config).cast(), size_of::<CLLMTrainingConfig>())
+    }
+}
+
+/// The reverse; `None` for another length.
+fn config_from(bytes: &[u8]) -> Option<CLLMTrainingConfig> {
+    let bytes: &[u8; size_of::<CLLMTrainingConfig>()] = bytes.try_into().ok()?;
+    // SAFETY: as many bytes as the struct has, whose numbers may have any value.
+    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
 }
 
 /// Restores a checkpoint of the library's.
@@ -63,6 +81,7 @@ pub(crate) unsafe fn restore_state(
     t.current_loss_scale = notes.loss_scale;
     t.loss_scale_steps = notes.loss_scale_steps;
     state.data = Data::restored(notes.data);
+    state.saved_config = config_from(&notes.config);
     weights_replaced(t, state)
 }
 
@@ -81,7 +100,7 @@ unsafe fn weights_replaced(t: &mut CLLMTraining, state: &mut TrainingState) -> R
 /// as a checkpoint of the original goes.
 ///
 /// # Safety
-/// As [`save_state`].
+/// As [`prepare_state`].
 pub(crate) unsafe fn weights_from_file(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
@@ -141,7 +160,7 @@ pub(crate) fn check_original(rest: &[u8], model: &Path, path: &Path) -> Result<(
 /// moments become zero, and so does the open window.
 ///
 /// # Safety
-/// As [`save_state`].
+/// As [`prepare_state`].
 pub(crate) unsafe fn original_moments(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
@@ -172,8 +191,8 @@ pub(crate) unsafe fn original_moments(
 ///
 /// @return 0; -1 on failure: a file that stood there before is then still the old one.
 ///
-/// Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
-/// state file last.
+/// Both files are written to temporary names in the same folder and flushed to the disk; only then
+/// they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
 ///
 /// # Safety
 /// `training` is NULL or live; `filename` is NULL or a C string.
@@ -185,8 +204,9 @@ pub unsafe extern "C" fn cllm_save_checkpoint(
 ) -> c_int {
     let path = ffi::path(filename, "filename")?;
     with_training(training, |t, state| {
-        file::write_model(t.model, path)?;
-        save_state(t, state, Prefix::State, &with_suffix(path, ".state"))
+        let model = file::prepare_model(t.model, path)?;
+        prepare_state(t, state, Prefix::State, &with_suffix(path, ".state"))?.commit()?;
+        model.commit()
     })?;
     Ok(0)
 }

@@ -6,8 +6,7 @@ use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::Error;
-use cllm_engine::limits::MAX_DOCUMENT_BYTES;
-use cllm_engine::text::files::read_text;
+use cllm_engine::text::files::read_document;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
@@ -17,8 +16,8 @@ use std::ffi::{c_char, c_int};
 /// vocabulary without `<UNK>` the hash takes bytes as unsigned. Without one: a token per byte except
 /// line ends, byte modulo V. The encoding is found as by cllm_data_loader_load_file.
 ///
-/// @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one
-///         above 100 MiB, or no memory (nothing changed).
+/// @return tokens appended, 0 or more; -1 for NULL, a file that can't be read or is no text, one that
+///         cllm_data_loader_load_file() would refuse, or no memory (nothing changed).
 ///
 /// Afterwards `total_batches` = num_tokens/(B*S), rounded down (0 where B*S is not positive).
 /// `tokens` may move; a block that the program set is copied, not freed. The block that the
@@ -34,7 +33,7 @@ pub unsafe extern "C" fn cllm_load_training_data(
 ) -> c_int {
     let known = state::TRAININGS.find(training)?;
     let t = ffi::get_mut(training, "training")?;
-    let text = read_text(ffi::path(filename, "filename")?, MAX_DOCUMENT_BYTES)?;
+    let text = read_document(ffi::path(filename, "filename")?)?;
     let ids = words::ids_of_text(t.model, &text, Rule::Training, usize::MAX)?;
     let appended = c_int::try_from(ids.len())
         .map_err(|_| Error::argument("the file's tokens", ids.len(), "below 2^31"))?;

@@ -71,6 +71,7 @@ pub(crate) unsafe fn init(
         buffers: Buffers { vocab, dim, layers, slots: Slots::default() },
         rows: 0,
         positions: 0,
+        saved_config: None,
         input: Vec::new(),
         own_tokens: 0,
         checked_tokens: None,

@@ -74,7 +74,7 @@ fn check_offset(t: &mut CLLMTraining) -> Result<()> {
 ///         -1 for NULL.
 ///
 /// An epoch from offset 0 has floor((num_tokens − 1)/(B*S)) batches. Nothing is shuffled. Works on
-/// objects that a program made itself.
+/// objects that a program made itself, there for the first 2^31 tokens: see `current_batch_offset`.
 ///
 /// # Safety
 /// `training` is NULL or live; the arrays are NULL or hold B*S ids; `tokens` holds `num_tokens`.
@@ -89,19 +89,27 @@ pub unsafe extern "C" fn cllm_get_batch(
         report(Error::Null("training, input_tokens or target_tokens"));
         return Ok(-1);
     }
-    if let Err(stale) = super::state::TRAININGS.find(training) {
-        report(stale);
-        return Ok(-1);
-    }
+    let known = match super::state::TRAININGS.find(training) {
+        Ok(known) => known,
+        Err(stale) => {
+            report(stale);
+            return Ok(-1);
+        }
+    };
+    let mut state = known.as_ref().map(|state| lock(state));
     let t = ffi::get_mut(training, "training")?;
     let corpus = corpus(t)?;
     check_offset(t)?;
-    let mut counters = Counters::default();
-    read_counters(t, &mut counters);
+    let mut own = Counters::default();
+    // The offset is an int: only objects of the library's know a place beyond its range.
+    let (counters, far) = match &mut state {
+        Some(state) => (&mut state.trainer.counters, true),
+        None => (&mut own, false),
+    };
+    read_counters(t, counters);
     let after = counters.offset.saturating_add(corpus.rows());
-    // The offset is an int: data beyond its range can't be reached by this function.
-    let Some(batch) = corpus.batch(counters.offset).filter(|_| c_int::try_from(after).is_ok())
-    else {
+    let reached = far || c_int::try_from(after).is_ok();
+    let Some(batch) = corpus.batch(counters.offset).filter(|_| reached) else {
         counters.end_epoch();
         (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
         return Ok(0);
@@ -109,6 +117,7 @@ pub unsafe extern "C" fn cllm_get_batch(
     let rows = corpus.rows();
     ffi::slice_mut(input_tokens, rows, "input_tokens")?.copy_from_slice(batch.tokens);
     ffi::slice_mut(target_tokens, rows, "target_tokens")?.copy_from_slice(batch.targets.ids);
+    counters.offset = after;
     t.current_batch_offset = narrow(after);
     Ok(narrow(rows))
 }
@@ -271,7 +280,12 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
         t.current_batch_offset = 0;
         Ok(())
     })?;
-    run(training, pool, None)
+    let run = run(training, pool, None)?;
+    if run.steps == 0 && !run.stopped {
+        let tokens = with_training(training, |t, _| Ok(t.num_tokens))?;
+        log::warn(&format!("nothing was trained: {tokens} tokens are less than a batch"));
+    }
+    Ok(run)
 }
 
 /// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
@@ -279,7 +293,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 /// same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
-///         batch fits or on failure, which it is if no id could be learnt.
+///         batch fits (with a warning) or on failure, which it is if no id could be learnt.
 ///
 /// Ids that are not below the vocabulary size are left out: as targets they do not count, as input
 /// they are positions without a token. A warning says how many there are and names the first; where

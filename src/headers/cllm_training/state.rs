@@ -27,6 +27,8 @@ pub(crate) struct TrainingState {
     /// Rows (T) and positions of a sequence (S) that the public buffers hold.
     pub rows: usize,
     pub positions: usize,
+    /// The configuration of the run whose checkpoint was loaded.
+    pub saved_config: Option<CLLMTrainingConfig>,
     /// Input of the latest forward pass whose activations are still there; empty without.
     pub input: Vec<u32>,
     /// Address of the token block that the library allocated for `tokens`.

@@ -53,11 +53,19 @@ pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<
 }
 
 fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
+    create_from(config, ffi::libc_seed)
+}
+
+/// A model whose draws start from `seed`, which is asked for only after there is room.
+pub(crate) fn create_from(
+    config: &CLLMConfig,
+    seed: impl FnOnce() -> u64,
+) -> Result<*mut CLLMModel> {
     let model = build::build(&sizes(config).shape()?)?;
     // SAFETY: `build` made the model just now, and nobody else knows it.
     unsafe {
         let draft = Draft::new(model, build::free);
-        initialize(model, &mut rng::seeded(ffi::libc_seed()))?;
+        initialize(model, &mut rng::seeded(seed()))?;
         Ok(draft.keep())
     }
 }

@@ -62,6 +62,14 @@ pub(super) fn floats(entries: &[Entry]) -> usize {
 }
 
 impl ModelShape {
+    /// At least as many floats as all tensors have together, in numbers that can't overflow.
+    fn most_floats(&self) -> u128 {
+        let [v, d, s] = [self.vocab, self.dim, self.max_length].map(|n| n as u128);
+        let hidden: u128 = self.layers.iter().map(|layer| layer.hidden as u128).sum();
+        let (layers, norms) = (self.layers.len() as u128, self.norms.len() as u128);
+        d * (v + 2 * d + layers * (3 * d + 1) + 2 * hidden + 2 * norms + 4 * s) + hidden
+    }
+
     /// The limits that hold for every file; the message says which is exceeded.
     ///
     /// # Errors
@@ -73,16 +81,15 @@ impl ModelShape {
             }
             Ok(())
         };
-        range("vocab_size", self.vocab, limits::MAX_FILE_VOCAB, "1 to 1000000 in a model file")?;
-        range("embedding_dim", self.dim, limits::MAX_FILE_EMBEDDING, "1 to 10000 in a model file")?;
-        range(
-            "num_layers",
-            self.layers.len(),
-            limits::MAX_FILE_LAYERS,
-            "1 to 100 in a model file",
-        )?;
+        let any = u64::from(u32::MAX);
+        range("vocab_size", self.vocab, any, "1 to 4294967295 in a model file")?;
+        range("embedding_dim", self.dim, any, "1 to 4294967295 in a model file")?;
+        range("num_layers", self.layers.len(), limits::MAX_LAYERS, "1 to 65536 in a model file")?;
         if u32::try_from(self.max_length).is_err() {
             return Err(Error::argument("max_length", self.max_length, "below 2^32"));
+        }
+        if self.most_floats() > u128::from(limits::MAX_FILE_FLOATS) {
+            return Err(Error::shape("the sizes ask for more values than a file can hold"));
         }
         for (l, layer) in self.layers.iter().enumerate() {
             if layer.heads == 0 || !self.dim.is_multiple_of(layer.heads) {

@@ -294,7 +294,17 @@ fn a_file_that_no_reader_takes_is_not_written() {
         change(&mut shape);
         prepare(&Header::default(), &shape, &tensors, &Extras::default()).is_err()
     };
-    assert!(refused(|s| s.vocab = 1_000_001));
+    assert!(!refused(|s| s.vocab = 1_000_001), "beyond what files of the original hold");
+    assert!(!refused(|s| {
+        s.layers = vec![s.layers[0]; 101];
+        s.norms = vec![s.norms[0]; 202];
+    }));
+    assert!(refused(|s| s.vocab = 1 << 32));
+    assert!(refused(|s| s.layers[0].hidden = usize::MAX));
+    assert!(refused(|s| {
+        s.dim = 1 << 31;
+        s.max_length = 1 << 31;
+    }));
     assert!(refused(|s| s.dim = 0));
     assert!(refused(|s| s.layers.clear()));
     assert!(refused(|s| s.layers[1].heads = 3));

@@ -23,9 +23,9 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<ModelShape, Proble
         }
         Err(Problem::content(format!("the header states {name} {value}, not 1 to {most}")))
     };
-    let vocab = range("vocab_size", header.vocab_size, limits::MAX_FILE_VOCAB)?;
-    let dim = range("embedding_dim", header.embedding_dim, limits::MAX_FILE_EMBEDDING)?;
-    let layers = range("num_layers", header.num_layers, limits::MAX_FILE_LAYERS)?;
+    let vocab = range("vocab_size", header.vocab_size, limits::MAX_V1_VOCAB)?;
+    let dim = range("embedding_dim", header.embedding_dim, limits::MAX_V1_EMBEDDING)?;
+    let layers = range("num_layers", header.num_layers, limits::MAX_V1_LAYERS)?;
     let heads = heads(header.num_heads, dim)?;
     let (hidden, transforms) = hidden(header, file_len, vocab, dim, layers)?;
 

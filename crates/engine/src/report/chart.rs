@@ -7,6 +7,9 @@ use plotters::prelude::*;
 use std::ops::Range;
 
 const SIZE: (u32, u32) = (900, 620);
+/// How every picture begins; by this it is known.
+pub const OPENING: &str = "<svg width=\"900\" height=\"620\" viewBox=\"0 0 900 620\" \
+                           xmlns=\"http://www.w3.org/2000/svg\">";
 /// Height of the part with the losses.
 const LOSSES: u32 = 430;
 /// Space for the numbers at the left, the same in both parts so that their steps agree.
@@ -234,7 +237,7 @@ mod tests {
         {
             assert!(text.contains(words), "{words}");
         }
-        assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
+        assert!(text.starts_with(OPENING) && text.trim_end().ends_with("</svg>"));
         // Self-contained: no links besides the name space.
         assert_eq!(
             text.matches("http").count(),

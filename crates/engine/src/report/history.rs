@@ -5,6 +5,10 @@ use crate::limits::MAX_TEXT_BYTES;
 use crate::text::files;
 use std::path::Path;
 
+/// The first line of a record of epochs, as `save_metrics_csv` of the C library writes it; by this
+/// such a file is known.
+pub const EPOCHS_HEAD: &str = "epoch,train_loss,val_loss,learning_rate";
+
 /// A value at a step, or an epoch.
 pub type Point = (f64, f64);
 

@@ -2,10 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_SYMLINKS;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Bytes collected before a write to the system; matrices are larger and go past the buffer.
 const BUFFER: usize = 256 * 1024;
@@ -14,40 +15,122 @@ const BUFFER: usize = 256 * 1024;
 /// file in the same directory, flushed to the disk, renamed over the old one. After an error the
 /// old file is as it was and no temporary file is left.
 ///
-/// An existing file keeps its permissions, and one that the process may not write is not
-/// replaced; where `path` is a symbolic link, the file that it names is written.
+/// An existing file keeps its permissions and, as far as the process may give it away, its owner;
+/// one that the process may not write is not replaced; where `path` is a symbolic link, the file
+/// that it names is written. A file that is a mount point of its own can't be replaced by a rename:
+/// it is overwritten in its place, see [`Pending::commit`].
 pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    replace(path, write).map_err(Error::io(path))
+    prepare(path, write)?.commit()
 }
 
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let target = follow(path)?;
-    let directory = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let old = existing_permissions(&target)?;
+/// A new content that is whole and on the disk, beside the file that it will replace. Dropped, it
+/// leaves no trace.
+pub struct Pending {
+    path: PathBuf,
+    target: PathBuf,
+    file: NamedTempFile,
+}
+
+/// The first half of [`fn@write`]: everything that can run out of room. Files that belong together are
+/// all prepared before the first of them is committed.
+pub fn prepare(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Pending> {
+    let prepared = follow(path).and_then(|target| {
+        let file = temporary(&target, write)?;
+        Ok(Pending { path: path.to_path_buf(), target, file })
+    });
+    prepared.map_err(Error::io(path))
+}
+
+fn temporary(
+    target: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
+    let old = existing(target)?;
     // Made with the mode that fopen gives a new file, umask applied, not with a private one.
     let file = tempfile::Builder::new()
         .prefix(".cllm-")
         .suffix(".tmp")
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)?;
+        .tempfile_in(directory(target))?;
 
     let mut buffered = BufWriter::with_capacity(BUFFER, file.as_file());
     write(&mut buffered)?;
     buffered.into_inner().map_err(|e| e.into_error())?;
-    if let Some(permissions) = old {
-        file.as_file().set_permissions(permissions)?;
+    if let Some(old) = old {
+        let made = file.as_file().metadata()?;
+        if (made.uid(), made.gid()) != (old.uid(), old.gid()) {
+            // Only the superuser gives files away; without that right the file is the writer's.
+            let _ = fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+        }
+        file.as_file().set_permissions(old.permissions())?;
     }
     file.as_file().sync_all()?;
-    file.persist(&target).map_err(|e| e.error)?;
-    sync_directory(directory)
+    Ok(file)
 }
 
-/// The permissions of the file to be replaced, if there is one. It must be an ordinary file that
-/// the process could have written in place.
-fn existing_permissions(target: &Path) -> io::Result<Option<Permissions>> {
+impl Pending {
+    /// Gives the file its new content.
+    ///
+    /// Where the file is a mount point of its own (a container's `-v model.cllm:/out.cllm`), the
+    /// new content is copied over the old one. If that fails or is interrupted, the file is
+    /// damaged, but the temporary file, which the message names, holds the new content and stays.
+    pub fn commit(self) -> Result<()> {
+        let Self { path, target, file } = self;
+        match file.persist(&target) {
+            Ok(_) => sync_directory(directory(&target)),
+            Err(e) if e.error.kind() == ErrorKind::ResourceBusy => {
+                return overwrite(e.file, &target).map_err(|(error, whole)| {
+                    Error::file(
+                        &path,
+                        format!("{error}; the new content is whole in {}", whole.display()),
+                    )
+                });
+            }
+            Err(e) => Err(e.error),
+        }
+        .map_err(Error::io(&path))
+    }
+}
+
+/// Copies a temporary file over `target`. After a failure the temporary file is kept; its path
+/// comes with the error.
+fn overwrite(file: NamedTempFile, target: &Path) -> Result<(), (io::Error, PathBuf)> {
+    // From here on the temporary file must not vanish, whatever happens.
+    let (_, whole) = match file.keep() {
+        Ok(kept) => kept,
+        Err(e) => return Err((e.error, e.file.path().to_path_buf())),
+    };
+    let copied = (|| {
+        let mut from = File::open(&whole)?;
+        let mut to = OpenOptions::new().write(true).open(target)?;
+        let length = io::copy(&mut from, &mut to)?;
+        to.set_len(length)?;
+        to.sync_all()
+    })();
+    match copied {
+        Ok(()) => {
+            // Harmless if it stays.
+            let _ = std::fs::remove_file(&whole);
+            Ok(())
+        }
+        Err(error) => Err((error, whole)),
+    }
+}
+
+/// The directory that holds `target`.
+fn directory(target: &Path) -> &Path {
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// What is known of the file to be replaced, if there is one. It must be an ordinary file that the
+/// process could have written in place.
+fn existing(target: &Path) -> io::Result<Option<Metadata>> {
     let metadata = match std::fs::metadata(target) {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -63,7 +146,7 @@ fn existing_permissions(target: &Path) -> io::Result<Option<Permissions>> {
         ));
     }
     OpenOptions::new().write(true).open(target)?;
-    Ok(Some(metadata.permissions()))
+    Ok(Some(metadata))
 }
 
 /// The path at the end of the symbolic links that start at `path`; it need not exist.
@@ -182,6 +265,65 @@ mod tests {
         let ring = dir.path().join("ring");
         symlink("ring", &ring).unwrap();
         assert!(put(&ring, "x").is_err());
+    }
+
+    #[test]
+    fn what_was_prepared_changes_nothing_before_it_is_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| dir.path().join(name));
+        put(&a, "old").unwrap();
+        let first = prepare(&a, |w| w.write_all(b"new")).unwrap();
+        let second = prepare(&b, |w| w.write_all(b"new")).unwrap();
+        assert_eq!(fs::read_to_string(&a).unwrap(), "old");
+        assert!(!b.exists());
+        drop(second);
+        first.commit().unwrap();
+        assert_eq!(fs::read_to_string(&a).unwrap(), "new");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_renamed_over_is_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let busy = |text: &str| {
+            let file = temporary(&path, |w| w.write_all(text.as_bytes())).unwrap();
+            overwrite(file, &path)
+        };
+        fs::write(&path, "a long old content").unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        busy("new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before, "in its place");
+        assert_eq!(names(dir.path()), ["a"]);
+        // A failure leaves the new content where its message says.
+        fs::remove_file(&path).unwrap();
+        let (error, whole) = busy("newer").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(fs::read_to_string(whole).unwrap(), "newer");
+    }
+
+    /// Only the superuser can give files away: elsewhere there is nothing to see.
+    #[test]
+    fn the_owner_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        put(&path, "one").unwrap();
+        if std::os::unix::fs::chown(&path, Some(12_345), Some(54_321)).is_err() {
+            return;
+        }
+        put(&path, "two").unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!((after.uid(), after.gid()), (12_345, 54_321));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    }
+
+    #[test]
+    fn names_of_every_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let longest = "n".repeat(255);
+        put(&dir.path().join(&longest), "x").unwrap();
+        assert_eq!(names(dir.path()), [longest]);
     }
 
     #[test]

@@ -19,15 +19,26 @@ pub fn resident() -> Result<Resident> {
     parse(&text).ok_or_else(|| Error::file(path, "has no line VmRSS"))
 }
 
+/// Bytes of RAM of the machine; `None` on systems that have no `/proc/meminfo`.
+pub fn physical() -> Option<u64> {
+    total(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn total(meminfo: &str) -> Option<u64> {
+    field(meminfo, "MemTotal:").filter(|&bytes| bytes > 0)
+}
+
+/// The bytes in the line that begins with `name`.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib.saturating_mul(1024))
+}
+
 fn parse(status: &str) -> Option<Resident> {
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib.saturating_mul(1024))
-    };
-    let current = field("VmRSS:")?;
+    let current = field(status, "VmRSS:")?;
     // Some sandboxes report no peak.
-    Some(Resident { current, peak: field("VmHWM:").unwrap_or(current).max(current) })
+    Some(Resident { current, peak: field(status, "VmHWM:").unwrap_or(current).max(current) })
 }
 
 #[cfg(test)]
@@ -42,6 +53,15 @@ mod tests {
         assert_eq!(parse("VmRSS: 5 kB"), Some(Resident { current: 5120, peak: 5120 }));
         assert_eq!(parse("VmRSS: x kB"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_machine_has_memory() {
+        let all = physical().unwrap();
+        assert!(all >= resident().unwrap().current && all < 1 << 50, "{all}");
+        assert_eq!(total("MemFree: 1 kB\nMemTotal:  2 kB\n"), Some(2048));
+        assert_eq!(total("MemTotal: 0 kB"), None);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::decode::{self, Encoding};
 use crate::error::{Error, Result};
-use crate::limits::MAX_DOCUMENT_BYTES;
-use crate::log;
+use crate::limits::{MAX_TEXT_BYTES, max_document_bytes};
+use crate::log::{self, Level};
+use crate::text::outputs;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
@@ -19,11 +20,11 @@ const BINARY_EXTENSIONS: [&[u8]; 10] =
 const BINARY_PROBE: u64 = 8192;
 
 /// The whole file, if it has at most `limit` bytes. Reads until the end, so that pipes work too;
-/// those, which may never end, up to [`MAX_DOCUMENT_BYTES`].
+/// those, which may never end, up to [`MAX_TEXT_BYTES`].
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let metadata = file.metadata().map_err(Error::io(path))?;
-    let limit = if metadata.is_file() { limit } else { limit.min(MAX_DOCUMENT_BYTES) };
+    let limit = if metadata.is_file() { limit } else { limit.min(MAX_TEXT_BYTES) };
     let expected = metadata.len();
     let too_long = || Error::file(path, format!("is longer than {limit} bytes"));
     if expected > limit {
@@ -53,44 +54,121 @@ pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text files of a directory and of everything below it, in byte order of their paths. Hidden
-/// directories are entered, hidden files and those that look binary are left out. Each file comes
-/// once, under the first of its paths, and no directory is entered twice, whatever links there are.
-pub fn text_files(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The whole file as the text of one document.
+pub fn read_document(path: &Path) -> Result<Vec<u8>> {
+    read_text(path, max_document_bytes())
+}
+
+/// What a directory holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its text files, in byte order of their paths.
+    pub files: Vec<PathBuf>,
+    /// What is no text to train on, in the same order. Of a directory that is left out nothing else
+    /// is listed.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file or directory that is no text to train on.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why; where a rule says so, it begins with "is ".
+    pub reason: String,
+    /// Whether a rule says so; else it could not be read.
+    pub by_rule: bool,
+}
+
+impl LeftOut {
+    fn rule(path: PathBuf, reason: impl Into<String>) -> Self {
+        Self { path, reason: reason.into(), by_rule: true }
+    }
+}
+
+/// The text files of a directory and of everything below it. Left out are hidden files and hidden
+/// directories, files that look binary, what training runs wrote ([`outputs`]), and directories
+/// that can't be read; a file that can't be read is left to its reader. Each file comes once, under
+/// the first of its paths, and no directory is entered twice, whatever links there are.
+pub fn text_files(directory: &Path) -> Result<Found> {
     fs::read_dir(directory).map_err(Error::io(directory))?;
     let mut entered = HashSet::new();
-    let mut found = Vec::new();
-    let walk =
-        WalkDir::new(directory).follow_links(true).sort_by_file_name().into_iter().filter_entry(
-            |entry| match entry.metadata() {
-                Ok(m) if m.is_dir() => entered.insert((m.dev(), m.ino())),
-                _ => true,
-            },
-        );
-    for entry in walk {
+    let (mut found, mut left_out) = (Vec::new(), Vec::new());
+    let mut walk = WalkDir::new(directory).follow_links(true).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
         let entry = match entry {
             Ok(entry) => entry,
             Err(e) => {
                 // A link to a directory that the walk is in: entered already.
                 if e.loop_ancestor().is_none() {
-                    log::warn(&format!("left out: {e}"));
+                    let path = e.path().unwrap_or(directory).to_path_buf();
+                    left_out.push(LeftOut { path, reason: reason(&e), by_rule: false });
                 }
                 continue;
             }
         };
-        let is_text = !is_hidden(entry.path()) && !has_binary_extension(entry.path());
-        if entry.file_type().is_file()
-            && is_text
+        // The directory itself may have any name.
+        let hidden = entry.depth() > 0 && is_hidden(entry.path());
+        if entry.file_type().is_dir() {
+            let twice = entry.metadata().is_ok_and(|m| !entered.insert((m.dev(), m.ino())));
+            if hidden {
+                left_out.push(LeftOut::rule(entry.path().to_path_buf(), "is hidden"));
+            }
+            if hidden || twice {
+                walk.skip_current_dir();
+            }
+        } else if entry.file_type().is_file()
             && let Ok(m) = entry.metadata()
         {
-            found.push((entry.into_path(), (m.dev(), m.ino())));
+            found.push((entry.into_path(), (m.dev(), m.ino()), hidden));
+        } else {
+            left_out.push(LeftOut::rule(entry.into_path(), "is not an ordinary file"));
         }
     }
-    found.sort_by(|(a, _), (b, _)| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+    let order = |a: &Path, b: &Path| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes());
+    found.sort_by(|(a, ..), (b, ..)| order(a, b));
     let mut taken = HashSet::new();
-    found.retain(|&(_, inode)| taken.insert(inode));
-    let paths = found.into_iter().map(|(path, _)| path);
-    Ok(paths.filter(|path| !begins_binary(path)).collect())
+    let mut files = Vec::new();
+    for (path, inode, hidden) in found {
+        match why_not(&path, hidden) {
+            Some(reason) => left_out.push(LeftOut::rule(path, reason)),
+            None if taken.insert(inode) => files.push(path),
+            None => {}
+        }
+    }
+    left_out.sort_by(|a, b| order(&a.path, &b.path));
+    Ok(Found { files, left_out })
+}
+
+/// Why an ordinary file is no text to train on; `None` if it is.
+fn why_not(path: &Path, hidden: bool) -> Option<String> {
+    if hidden {
+        return Some("is hidden".into());
+    }
+    if let Some(kind) = outputs::kind(path) {
+        return Some(format!("is {kind}"));
+    }
+    (has_binary_extension(path) || begins_binary(path)).then(|| "is binary".into())
+}
+
+/// Why a directory could not be listed or a link not be followed.
+fn reason(error: &walkdir::Error) -> String {
+    error.io_error().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Says what was left out: a line each of the first few, then how many there are besides. What
+/// could not be read is a warning, the rest worth knowing.
+pub fn tell_left_out(left_out: &[LeftOut]) {
+    const LINES: usize = 8;
+    for (by_rule, level) in [(false, Level::Warning), (true, Level::Info)] {
+        let those = left_out.iter().filter(|entry| entry.by_rule == by_rule);
+        for LeftOut { path, reason, .. } in those.clone().take(LINES) {
+            log::message(level, &format!("left out: {}: {reason}", path.display()));
+        }
+        if let Some(more @ 1..) = those.count().checked_sub(LINES) {
+            log::message(level, &format!("left out: {more} more"));
+        }
+    }
 }
 
 fn name(path: &Path) -> &[u8] {
@@ -130,17 +208,23 @@ mod tests {
 
     fn names(root: &Path) -> Vec<String> {
         let relative = |p: &PathBuf| p.strip_prefix(root).unwrap().to_str().unwrap().to_string();
-        text_files(root).unwrap().iter().map(relative).collect()
+        text_files(root).unwrap().files.iter().map(relative).collect()
+    }
+
+    fn left_out(root: &Path) -> Vec<(String, String)> {
+        let relative = |p: &Path| p.strip_prefix(root).unwrap().to_str().unwrap().to_string();
+        let left_out = text_files(root).unwrap().left_out;
+        left_out.iter().map(|l| (relative(&l.path), l.reason.clone())).collect()
     }
 
     #[test]
     fn which_files_in_which_order() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for name in ["b.txt", "a/z.txt", "a.txt", "a-b", ".hidden/x", "noext", "UP.O", "x.o.txt"] {
+        for name in ["b.txt", "a/z.txt", "a.txt", "a-b", "noext", "UP.O", "x.o.txt"] {
             put(root, name, b"text");
         }
-        for name in ["x.o", "y.pdf", ".secret", "a/lib.so", "..bin"] {
+        for name in ["x.o", "y.pdf", ".secret", "a/lib.so", "..bin", ".git/config", ".git/a/b"] {
             put(root, name, b"text");
         }
         put(root, "image.dat", b"PNG\0\0");
@@ -148,8 +232,30 @@ mod tests {
         // Byte order of whole paths: '-' and '.' come before '/'.
         assert_eq!(
             names(root),
-            [".hidden/x", "UP.O", "a-b", "a.txt", "a/z.txt", "b.txt", "empty", "noext", "x.o.txt"]
+            ["UP.O", "a-b", "a.txt", "a/z.txt", "b.txt", "empty", "noext", "x.o.txt"]
         );
+        let names: Vec<_> = left_out(root).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["..bin", ".git", ".secret", "a/lib.so", "image.dat", "x.o", "y.pdf"]);
+        // A hidden directory that is asked for by its name is read.
+        let hidden = text_files(&root.join(".git")).unwrap();
+        assert_eq!(hidden.files, [root.join(".git/a/b"), root.join(".git/config")]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        put(root, "run/vocab.txt", b"<PAD>\t0\n<UNK>\t0\n<BOS>\t0\n<EOS>\t0\n<MASK>\t0\na\t1\n");
+        put(root, "run/final_model.cllm", b"CLLM\x01\0\0\0");
+        put(root, "text", b"text");
+        symlink("nowhere", root.join("link")).unwrap();
+        let told = left_out(root);
+        assert_eq!(told[0].0, "link");
+        assert!(told[0].1.contains("No such file"), "{}", told[0].1);
+        assert!(told[1].1.starts_with("is a model"), "{}", told[1].1);
+        assert_eq!(told[2], ("run/vocab.txt".into(), "is a vocabulary".into()));
+        assert_eq!(told.len(), 3);
+        assert_eq!(names(root), ["text"]);
     }
 
     #[test]

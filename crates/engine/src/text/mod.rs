@@ -8,6 +8,7 @@ pub mod document;
 pub mod encode;
 pub mod files;
 pub mod index;
+pub mod outputs;
 pub mod special;
 pub mod split;
 pub mod vocab;

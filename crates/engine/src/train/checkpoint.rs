@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::file::container::{self, Container, Entries};
 use crate::file::{self, Problem};
 use crate::model::{ModelRef, Part};
-use crate::system::atomic;
+use crate::system::atomic::{self, Pending};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -145,7 +145,7 @@ pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
 }
 
 /// What a checkpoint holds besides weights, optimizer state and [`Counters`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Notes {
     /// The training data, where it is known.
     pub data: Option<DataMark>,
@@ -156,11 +156,19 @@ pub struct Notes {
     pub loss_scale: f32,
     /// Likewise.
     pub loss_scale_steps: i32,
+    /// How the program configured the run, in a form of its own; empty where it does not say.
+    pub config: Vec<u8>,
 }
 
 impl Default for Notes {
     fn default() -> Self {
-        Self { data: None, total_batches: 0, loss_scale: 1024.0, loss_scale_steps: 0 }
+        Self {
+            data: None,
+            total_batches: 0,
+            loss_scale: 1024.0,
+            loss_scale_steps: 0,
+            config: Vec::new(),
+        }
     }
 }
 
@@ -178,23 +186,24 @@ pub fn save(
     corpus: Option<&Corpus>,
 ) -> Result<()> {
     let data = corpus.map(DataMark::of);
-    write(path, Prefix::State, counters, &Notes { data, ..Notes::default() }, weights)
+    let notes = Notes { data, ..Notes::default() };
+    prepare(path, Prefix::State, counters, &notes, weights)?.commit()
 }
 
-/// [`save`], in any form and with any notes.
+/// [`save`], in any form and with any notes, up to the point where the file appears.
 ///
 /// # Errors
 /// As [`save`].
-pub fn write(
+pub fn prepare(
     path: &Path,
     prefix: Prefix,
     counters: &Counters,
     notes: &Notes,
     weights: &mut dyn Weights,
-) -> Result<()> {
+) -> Result<Pending> {
     let mut inner = None;
     let content = |entries: &mut Entries| entries_of(entries, counters, notes, weights);
-    let written = atomic::write(path, |out| {
+    let written = atomic::prepare(path, |out| {
         container::write(out, &prefix.bytes(counters), content).map_err(|problem| match problem {
             Problem::Io(error) => error,
             other => {
@@ -232,6 +241,9 @@ fn entries_of(
     e.f32("learning_rate", c.learning_rate)?;
     e.f32("loss_scale", notes.loss_scale)?;
     e.i32("loss_scale_steps", notes.loss_scale_steps)?;
+    if !notes.config.is_empty() {
+        e.bytes("config", &notes.config)?;
+    }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
         e.u64("far_batch_offset", c.offset as u64)?;
@@ -372,6 +384,10 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,
         loss_scale_steps: saved.i32("loss_scale_steps")?,
+        config: match saved.contains("config") {
+            true => saved.bytes("config")?,
+            false => Vec::new(),
+        },
     })
 }
 
@@ -393,8 +409,8 @@ impl Checkpoint {
     }
 
     /// What else it holds.
-    pub fn notes(&self) -> Notes {
-        self.notes
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Puts weights, moments and open sums where they belong; the counters to go on with. The

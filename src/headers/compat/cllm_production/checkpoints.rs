@@ -3,7 +3,7 @@
 use crate::border::ffi;
 use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::checkpoints::{
-    check_original, original_moments, restore_state, save_state, weights_from_file, with_suffix,
+    check_original, original_moments, prepare_state, restore_state, weights_from_file, with_suffix,
 };
 use crate::headers::cllm_training::loops::note_in_model;
 use crate::headers::cllm_training::state::{TrainingState, narrow, with_training};
@@ -17,20 +17,22 @@ use std::path::Path;
 /// Writes the model file `path.model`, then the state file `path`.
 ///
 /// # Safety
-/// As [`save_state`].
+/// As [`prepare_state`].
 pub(crate) unsafe fn save(
     t: &mut CLLMTraining,
     state: &mut TrainingState,
     path: &Path,
 ) -> Result<()> {
-    file::write_model(t.model, &with_suffix(path, ".model"))?;
-    save_state(t, state, Prefix::Ckpt, path)
+    let model = file::prepare_model(t.model, &with_suffix(path, ".model"))?;
+    let whole = prepare_state(t, state, Prefix::Ckpt, path)?;
+    model.commit()?;
+    whole.commit()
 }
 
 /// Restores the state file `path`; one of the original library together with `path.model`.
 ///
 /// # Safety
-/// As [`save_state`].
+/// As [`prepare_state`].
 unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> Result<()> {
     match checkpoint::open(path, Prefix::Ckpt)? {
         Opened::Checkpoint(mut saved) => restore_state(t, state, &mut saved)?,
@@ -61,8 +63,8 @@ unsafe fn load(t: &mut CLLMTraining, state: &mut TrainingState, path: &Path) -> 
 /// @param filepath name of the state file.
 /// @return 0; -1 on any failure: a file that stood there before is then still the old one.
 ///
-/// Each file is written to a temporary name in the same folder, flushed to the disk, renamed; the
-/// state file last. Its first 40 bytes are those of the original library.
+/// Both files are written to temporary names in the same folder and flushed to the disk; only then
+/// they are renamed, the state file last. Its first 40 bytes are those of the original library.
 ///
 /// # Safety
 /// `training` is NULL or live; `filepath` is NULL or a C string.

@@ -8,8 +8,7 @@ use crate::headers::cllm_training::state::TRAININGS;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::limits::MAX_DOCUMENT_BYTES;
-use cllm_engine::text::files::read_text;
+use cllm_engine::text::files::read_document;
 use cllm_engine::train::workspace::Workspace;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::product;
@@ -23,7 +22,7 @@ impl Validation {
     pub(crate) fn read(path: &Path, batch_size: c_int, seq_len: c_int) -> Result<Self> {
         let batch_size = ffi::positive(batch_size, "batch_size")?;
         let seq_len = ffi::positive(seq_len, "seq_len")?;
-        Ok(Self { text: read_text(path, MAX_DOCUMENT_BYTES)?, batch_size, seq_len })
+        Ok(Self { text: read_document(path)?, batch_size, seq_len })
     }
 
     /// Mean loss of the batches, each weighted equally; an error if there is none.
@@ -57,7 +56,7 @@ impl Validation {
 /// cllm_load_training_data for the model in use, so that one set serves models of different
 /// vocabularies. They are the ids that the data loader gives the words of the same file.
 ///
-/// @param filepath   a text file, at most 100 MiB.
+/// @param filepath   a text file, as cllm_data_loader_load_file() takes it.
 /// @param batch_size sequences of a batch, 1 or more.
 /// @param seq_len    tokens of a sequence, 1 or more.
 /// @return the set; free it with free_validation_set. NULL if filepath is NULL, not readable, no text
