@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import interface
-from hostile_rules import (EMPTY_IS_FINE, FILES, LONG_WORK, NOT_SIZES, NUMBERS, NUMBERS_OF, PRINTS,
-                           QUIET, REFUSED, RELEASES, SHARED, SIZES)
+from hostile_rules import (BYTES, EMPTY_IS_FINE, FILES, LONG_WORK, NOT_SIZES, NUMBERS, NUMBERS_OF,
+                           PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES)
 
 OBJECTS = {
     "CLLMModel*": "model", "CLLMInference*": "inference", "CLLMTraining*": "training",
@@ -230,7 +230,7 @@ def number_cases(writer, function, has_array):
 
 def string_cases(writer, function):
     for kind, name in function.params:
-        if kind != "const char*":
+        if kind != "const char*" or (function.name, name) in BYTES:
             continue
         path = function.name in FILES and name not in ("model_name", "description")
         for value in STRINGS + (PATHS if path else []):

@@ -80,6 +80,9 @@ EMPTY_IS_FINE = {
     ("cllm_write_file", "size"),
 }
 
+# `const char*` that are bytes with a length beside them: no NUL ends them.
+BYTES = {("cllm_decode_text", "bytes")}
+
 # Numbers with which a function does nothing, without an error.
 QUIET = {"max_norm", "clip_value"}
 
