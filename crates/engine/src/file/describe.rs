@@ -4,7 +4,7 @@ use super::header::{Extension, HEADER_BYTES, Header, MAGIC};
 use super::section::{self, FRAME_BYTES, Frame};
 use super::{Problem, Reader, Values};
 use crate::error::{Error, Result};
-use crate::model::TrainingRecord;
+use crate::model::{Architecture, TrainingRecord};
 use crate::text::WordList;
 use cllm_kernels::memory::filled;
 use crc32fast::Hasher;
@@ -56,6 +56,9 @@ pub struct Description {
     pub header: Option<Header>,
     /// In the order of the file, as far as they were found.
     pub parts: Vec<FilePart>,
+    /// What the blocks compute; `None` where the file does not say, as one of the original block
+    /// does not, or where that part is damaged.
+    pub architecture: Option<Architecture>,
     /// The training metadata; `None` where the file has none, only zeros, or damaged ones.
     pub training: Option<TrainingRecord>,
     /// The first words, as far as they can be read.
@@ -249,6 +252,9 @@ impl Inspector {
                 section::TRAINING if integrity == Integrity::Whole => {
                     self.training(start, frame.length)?;
                 }
+                section::ARCHITECTURE if integrity == Integrity::Whole => {
+                    self.architecture(start, frame.length)?;
+                }
                 _ => {}
             }
             if integrity == Integrity::CutShort {
@@ -296,6 +302,14 @@ impl Inspector {
         Ok(())
     }
 
+    fn architecture(&mut self, start: u64, len: u64) -> Result<(), Problem> {
+        let mut payload = filled("a section of the file", len.min(CHUNK as u64) as usize)?;
+        if self.read_at(start, &mut payload)? {
+            self.found.architecture = Architecture::parse(&payload).ok();
+        }
+        Ok(())
+    }
+
     fn training(&mut self, start: u64, len: u64) -> Result<(), Problem> {
         if len > CHUNK as u64 {
             return Ok(());
@@ -318,10 +332,12 @@ fn printable(frame: &Frame) -> String {
 }
 
 fn content(name: &str) -> &'static str {
-    const CONTENTS: [(&[u8], &str); 11] = [
+    const CONTENTS: [(&[u8], &str); 13] = [
         (b"header", "sizes, name, times"),
         (b"body", "weight matrices"),
         (&section::SHAPE, "sizes of the layers"),
+        (&section::ARCHITECTURE, "what the blocks compute"),
+        (&section::LATER, "more weight matrices"),
         (&section::NORMS, "layer norms"),
         (&section::POSITIONS, "positions"),
         (&section::TRANSFORMS, "lattice transforms"),

@@ -143,7 +143,12 @@ mod tests {
             dim: 1,
             max_length: 8,
             spiral: Some(&table),
-            params: Params { embeddings: &[0.0][..], layers: Layers::new(), learned: None },
+            params: Params {
+                embeddings: &[0.0][..],
+                layers: Layers::new(),
+                learned: None,
+                head: None,
+            },
         };
         let sequence: Vec<u32> = (0..40).collect();
         let mut starts = Vec::new();

@@ -179,7 +179,7 @@ mod tests {
             feed_forward: None,
         };
         let layers = Layers::from_iter([layer]);
-        let params = Params { embeddings: &VALUES[..12], layers, learned: None };
+        let params = Params { embeddings: &VALUES[..12], layers, learned: None, head: None };
         ModelRef { version: 0, vocab: 3, dim: 4, max_length: 0, spiral: None, params }
     }
 
