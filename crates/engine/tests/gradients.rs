@@ -3,7 +3,7 @@
 
 mod reference;
 
-use cllm_engine::model::AttentionLayout;
+use cllm_engine::model::{Activation, Architecture, AttentionLayout};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
 use cllm_engine::nn::forward::{self, Beyond};
@@ -48,6 +48,13 @@ fn gradients(
     grads = grads.map(|_, _, t| vec![7.0; t.len()]);
     let mut grads_view = reference::view_mut(&mut grads);
     let mut loss_scratch = loss::LossBuffers::default();
+    let doutput = match &mut grads_view.head {
+        Some(head) => {
+            grads_view.embeddings.fill(0.0);
+            head
+        }
+        None => &mut *grads_view.embeddings,
+    };
     let mean = loss::gradient(
         pool,
         &view,
@@ -55,7 +62,7 @@ fn gradients(
         targets,
         &mut loss_scratch,
         &mut scratch.dnormed,
-        grads_view.embeddings,
+        doutput,
     )
     .unwrap();
     backward::backward(pool, &view, input, batch, &activations, &mut grads_view, &mut scratch)
@@ -151,6 +158,61 @@ fn missing_parts() {
     check(Spec { layers: 0, ..none }, 2, 4, 9);
 }
 
+/// The modern block, each of its parts alone, and the original one without one of them.
+#[test]
+fn every_part_of_the_modern_block() {
+    let (original, modern) = (Architecture::ORIGINAL, Architecture::MODERN);
+    for (case, architecture) in [
+        modern,
+        Architecture { untied: true, ..modern },
+        Architecture { rotary: true, ..original },
+        Architecture { qk_norm: true, ..original },
+        Architecture { output: true, ..original },
+        Architecture { activation: Activation::SquaredRelu, ..original },
+        Architecture { untied: true, ..original },
+        Architecture { rotary: false, ..modern },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let learned = !architecture.rotary;
+        let spec = Spec { dim: 12, heads: 3, architecture, learned, ..Spec::default() };
+        check(spec.clone(), 2, 5, 30 + case as u64);
+        let bare = Spec { norms: false, second_norms: false, biases: false, ..spec };
+        check(Spec { spiral: false, ..bare }, 1, 4, 50 + case as u64);
+    }
+}
+
+/// More rows than a task has, sequences whose positions begin anew in the middle of one.
+#[test]
+fn a_modern_block_over_more_rows_than_a_task() {
+    let architecture = Architecture { untied: true, ..Architecture::MODERN };
+    let spec = Spec { vocab: 4, dim: 4, hidden: 4, layers: 1, architecture, ..Spec::default() };
+    check(Spec { learned: false, spiral: false, ..spec }, 2, 41, 60);
+}
+
+#[test]
+fn heads_that_positions_cannot_turn_are_refused() {
+    let architecture = Architecture { rotary: true, ..Architecture::ORIGINAL };
+    let spec = Spec { dim: 6, heads: 2, architecture, ..Spec::default() };
+    let mut model = reference::random(&spec, 1);
+    let refused = |model: &Owned| {
+        let view = model.view();
+        let error = view.check().unwrap_err().to_string();
+        let mut activations = Activations::default();
+        let (pool, save, beyond) = (Pool::serial(), Save::Nothing, Beyond::NoPosition);
+        let run = forward::forward(&pool, &view, &[1, 2], 1, &mut activations, save, None, beyond);
+        assert_eq!(run.unwrap_err().to_string(), error);
+        error
+    };
+    assert!(refused(&model).contains("embedding_dim / num_heads is 3"));
+    let spec = Spec { dim: 8, ..spec };
+    model = reference::random(&spec, 1);
+    let attention = model.params.layers[1].attention.as_mut().unwrap();
+    (attention.heads, attention.head_dim) = (4, 2);
+    assert!(refused(&model).contains("the same num_heads in every layer"));
+}
+
 #[test]
 fn one_position() {
     check(Spec { vocab: 2, ..Spec::default() }, 1, 1, 10);
@@ -193,6 +255,12 @@ fn no_position_counts() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
+    for architecture in [Architecture::ORIGINAL, Architecture::MODERN] {
+        threads_do_not_change_a_bit_of(architecture);
+    }
+}
+
+fn threads_do_not_change_a_bit_of(architecture: Architecture) {
     let spec = Spec {
         vocab: 300,
         dim: 64,
@@ -200,6 +268,7 @@ fn threads_do_not_change_a_bit() {
         hidden: 200,
         layers: 2,
         max_length: 96,
+        architecture,
         ..Spec::default()
     };
     let model = reference::random(&spec, 17);
@@ -249,8 +318,17 @@ fn incremental(pool: &Pool, model: &Owned, tokens: &[u32], pieces: &[usize]) -> 
 
 #[test]
 fn every_path_gives_the_same_logits() {
-    for (seed, layout) in [(20, AttentionLayout::Full), (21, AttentionLayout::PerHead)] {
-        let spec = Spec { dim: 12, heads: 3, max_length: 150, layout, ..Spec::default() };
+    let (original, modern) = (Architecture::ORIGINAL, Architecture::MODERN);
+    let untied = Architecture { untied: true, ..modern };
+    for (seed, layout, architecture) in [
+        (20, AttentionLayout::Full, original),
+        (21, AttentionLayout::PerHead, original),
+        (22, AttentionLayout::Full, modern),
+        (23, AttentionLayout::Full, untied),
+    ] {
+        let learned = !architecture.rotary;
+        let sizes = Spec { dim: 12, heads: 3, max_length: 150, ..Spec::default() };
+        let spec = Spec { layout, architecture, learned, ..sizes };
         let model = reference::random(&spec, seed);
         let input = tokens(150, spec.vocab, seed + 1);
         let expected = reference::logits(&model, &model.doubled(), &input, 1);

@@ -1,7 +1,7 @@
 //! Owned models through files and back, beside those of the original library.
 
 use cllm_engine::file::{Integrity, describe};
-use cllm_engine::model::{AttentionLayout, NormShape, Part, Table};
+use cllm_engine::model::{Architecture, AttentionLayout, NormShape, Part, Table};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::{Dataset, Error, Model, ModelConfig, ModelRef, Pool, Vocabulary, evaluate};
@@ -12,8 +12,17 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(name)
 }
 
-const SMALL: ModelConfig =
-    ModelConfig { vocab: 11, dim: 12, layers: 2, heads: 3, hidden: 20, context: 7 };
+const SMALL: ModelConfig = ModelConfig {
+    vocab: 11,
+    dim: 12,
+    layers: 2,
+    heads: 3,
+    hidden: 20,
+    context: 7,
+    architecture: Architecture::ORIGINAL,
+    norm_parameters: true,
+    biases: true,
+};
 
 /// What a model computes for a few tokens, bit for bit.
 fn computed(model: &ModelRef) -> Vec<u32> {
@@ -53,7 +62,7 @@ fn round_trip(model: &Model) -> Model {
 fn a_model_is_the_same_after_a_round_trip() {
     for config in [
         SMALL,
-        ModelConfig { vocab: 1, dim: 1, layers: 1, heads: 1, hidden: 1, context: 1 },
+        ModelConfig { vocab: 1, dim: 1, layers: 1, heads: 1, hidden: 1, context: 1, ..SMALL },
         ModelConfig { hidden: 0, ..SMALL },
         ModelConfig { context: 0, ..SMALL },
         ModelConfig { layers: 20, ..SMALL },
@@ -225,7 +234,8 @@ fn wrong_sizes_are_errors() {
 /// Every cut, and a flip of one bit in every byte: an error, and a description that tells.
 #[test]
 fn damage_is_an_error_and_described() {
-    let config = ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 2 };
+    let config =
+        ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 2, ..SMALL };
     let mut model = Model::new(&config, 1).unwrap();
     let vocabulary = Vocabulary::from_words([(&b"a"[..], 1), (b"b", 2)]).unwrap();
     model.set_vocabulary(Some(vocabulary)).unwrap();

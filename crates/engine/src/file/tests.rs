@@ -42,6 +42,7 @@ fn sample_shape() -> ModelShape {
         dim: 4,
         max_length: 2,
         layout: AttentionLayout::Full,
+        architecture: Architecture::ORIGINAL,
         embeddings: true,
         layers: vec![layer, LayerShape { hidden: 2, attention: false, ..layer }],
         norms: vec![norm, NormShape { beta: false, ..norm }, norm, norm],

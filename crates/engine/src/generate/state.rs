@@ -171,6 +171,9 @@ mod tests {
             layout: AttentionLayout::Full,
             qkv: [&VALUES[..]; 3],
             joined: None,
+            output: None,
+            rotary: false,
+            qk_norm: false,
         };
         let layer = Layer {
             norm1: Norm::default(),

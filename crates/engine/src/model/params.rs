@@ -321,7 +321,8 @@ pub struct Network<T> {
     pub vocab: usize,
     /// d.
     pub dim: usize,
-    /// Rows of the position tables; 0 when there are none.
+    /// Rows of the position tables; with rotary positions, the length of the windows that the model
+    /// was trained on; 0 when there are neither.
     pub max_length: usize,
     /// S: `[max_length][d]`, added but not trained.
     pub spiral: Option<T>,
@@ -340,9 +341,12 @@ impl ModelRef<'_> {
         sum
     }
 
-    /// Whether some position table takes part, so that positions from `max_length` on have no row.
-    pub fn has_positions(&self) -> bool {
-        self.max_length > 0 && (self.spiral.is_some() || self.params.learned.is_some())
+    /// The positions that the model knows: those of its tables, or, where positions turn the heads,
+    /// those that it was trained on. `None` where it tells no positions apart.
+    pub fn positions(&self) -> Option<usize> {
+        let tables = self.spiral.is_some() || self.params.learned.is_some();
+        (self.max_length > 0 && (tables || self.some_attention(|w| w.rotary)))
+            .then_some(self.max_length)
     }
 
     /// The output matrix: logits = it · n.

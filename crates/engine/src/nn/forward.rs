@@ -82,10 +82,22 @@ pub fn forward(
 
 /// The layers over one sequence whose residual stream is given, for a model of one layer; the
 /// activations have room for it.
-pub fn layer_forward(pool: &Pool, model: &ModelRef, x: &[f32], activations: &mut Activations) {
+///
+/// # Errors
+/// Heads that positions can't turn; memory.
+pub fn layer_forward(
+    pool: &Pool,
+    model: &ModelRef,
+    x: &[f32],
+    activations: &mut Activations,
+) -> Result<()> {
     let pass = Pass::one(pool, x.len() / model.dim, model.dim);
+    if let Some(head_dim) = model.rotary_head_dim()? {
+        activations.angles.reserve(head_dim, pass.rows, 0)?;
+    }
     activations.layers[0].input[..x.len()].copy_from_slice(x);
     blocks(&pass, model, activations, Save::ForBackward, None);
+    Ok(())
 }
 
 /// All layers and the output norm, from the embedded input on.

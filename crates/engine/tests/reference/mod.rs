@@ -2,7 +2,10 @@
 //! models to compare on.
 #![allow(dead_code)]
 
-use cllm_engine::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
+use cllm_engine::model::{
+    Activation, Architecture, Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm,
+    Params,
+};
 use rand::{RngExt, SeedableRng};
 
 /// A model whose values the test owns.
@@ -31,6 +34,7 @@ pub struct Spec {
     pub biases: bool,
     pub spiral: bool,
     pub learned: bool,
+    pub architecture: Architecture,
 }
 
 impl Default for Spec {
@@ -50,6 +54,7 @@ impl Default for Spec {
             biases: true,
             spiral: true,
             learned: true,
+            architecture: Architecture::ORIGINAL,
         }
     }
 }
@@ -66,10 +71,21 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
         let attention = spec.attention.then(|| {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
-            Attention { heads: spec.heads, head_dim: h, layout: spec.layout, qkv, joined: None }
+            let Architecture { output, rotary, qk_norm, .. } = spec.architecture;
+            Attention {
+                heads: spec.heads,
+                head_dim: h,
+                layout: spec.layout,
+                qkv,
+                joined: None,
+                output: output.then(|| values(d * d, 0.0, 1.2)),
+                rotary,
+                qk_norm,
+            }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
             hidden: spec.hidden,
+            activation: spec.architecture.activation,
             w1: values(spec.hidden * d, 0.0, 1.5),
             b1: spec.biases.then(|| values(spec.hidden, 0.0, 0.5)),
             w2: values(spec.hidden * d, 0.0, 1.0),
@@ -96,6 +112,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
             embeddings: values(spec.vocab * d, 0.0, 1.6),
             layers: layers.into(),
             learned: spec.learned.then(|| values(spec.max_length * d, 0.0, 0.6)),
+            head: spec.architecture.untied.then(|| values(spec.vocab * d, 0.0, 1.6)),
         },
     }
 }
@@ -183,9 +200,15 @@ pub fn logits(
         for layer in &params.layers {
             if let Some(a) = &layer.attention {
                 let u: Vec<_> = x.iter().map(|row| norm(row, &layer.norm1)).collect();
-                let [q, k, v] = [0, 1, 2]
+                let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
+                for rows in [&mut q, &mut k] {
+                    for (position, row) in rows.iter_mut().enumerate() {
+                        row.chunks_mut(h).for_each(|head| prepare(head, position, a));
+                    }
+                }
+                let mut attended = vec![vec![0.0; d]; s];
                 for i in 0..s {
                     for head in 0..a.heads {
                         let at = head * h..(head + 1) * h;
@@ -198,10 +221,18 @@ pub fn logits(
                         let max = scores.iter().cloned().fold(f64::NEG_INFINITY, f64::max);
                         let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
                         for c in at {
-                            x[i][c] += (0..=i)
+                            attended[i][c] = (0..=i)
                                 .map(|j| (scores[j] - max).exp() / total * v[j][c])
                                 .sum::<f64>();
                         }
+                    }
+                }
+                for (row, attended) in x.iter_mut().zip(attended) {
+                    for o in 0..d {
+                        row[o] += match &a.output {
+                            Some(w) => (0..d).map(|i| w[o * d + i] * attended[i]).sum(),
+                            None => attended[o],
+                        };
                     }
                 }
             }
@@ -212,6 +243,9 @@ pub fn logits(
                         .map(|o| {
                             let z = f.b1.as_ref().map_or(0.0, |b| b[o])
                                 + (0..d).map(|i| f.w1[o * d + i] * w[i]).sum::<f64>();
+                            if f.activation == Activation::SquaredRelu {
+                                return z.max(0.0).powi(2);
+                            }
                             let u =
                                 (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044715 * z.powi(3));
                             0.5 * z * (1.0 + u.tanh())
@@ -230,7 +264,9 @@ pub fn logits(
             let n = norm(row, &Norm::default());
             out.push(
                 params
-                    .embeddings
+                    .head
+                    .as_ref()
+                    .unwrap_or(&params.embeddings)
                     .chunks(d)
                     .map(|e| e.iter().zip(&n).map(|(e, n)| e * n).sum())
                     .collect(),
@@ -251,6 +287,23 @@ fn norm(x: &[f64], norm: &Norm<Vec<f64>>) -> Vec<f64> {
                 + norm.beta.as_ref().map_or(0.0, |b| b[i])
         })
         .collect()
+}
+
+/// A head of a query or key, normalised and turned.
+fn prepare(head: &mut [f64], position: usize, a: &Attention<Vec<f64>>) {
+    let h = head.len();
+    if a.qk_norm {
+        let mean = head.iter().map(|x| x * x).sum::<f64>() / h as f64;
+        head.iter_mut().for_each(|x| *x /= (mean + 1e-5).sqrt());
+    }
+    if a.rotary {
+        for i in 0..h / 2 {
+            let angle = position as f64 / 10_000f64.powf(2.0 * i as f64 / h as f64);
+            let (p, q) = (head[i], head[i + h / 2]);
+            head[i] = p * angle.cos() - q * angle.sin();
+            head[i + h / 2] = p * angle.sin() + q * angle.cos();
+        }
+    }
 }
 
 fn project(x: &[f64], w: &[f64], a: &Attention<Vec<f64>>) -> Vec<f64> {
