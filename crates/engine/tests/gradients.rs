@@ -6,11 +6,14 @@ mod reference;
 use cllm_engine::model::{Activation, Architecture, AttentionLayout};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
+use cllm_engine::nn::dropout::{Dropout, Site};
 use cllm_engine::nn::forward::{self, Beyond};
+use cllm_engine::nn::rows::Pass;
 use cllm_engine::nn::{backward, loss};
 use cllm_kernels::Pool;
 use rand::{RngExt, SeedableRng};
 use reference::{Owned, Spec};
+use std::collections::HashMap;
 
 fn tokens(n: usize, vocab: usize, seed: u64) -> Vec<u32> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -25,10 +28,21 @@ fn gradients(
     targets: loss::Targets,
     batch: usize,
 ) -> (f64, cllm_engine::model::Params<Vec<f32>>) {
+    gradients_of(pool, model, input, targets, batch, None)
+}
+
+fn gradients_of(
+    pool: &Pool,
+    model: &Owned,
+    input: &[u32],
+    targets: loss::Targets,
+    batch: usize,
+    dropout: Option<Dropout>,
+) -> (f64, cllm_engine::model::Params<Vec<f32>>) {
     let view = model.view();
     // Memory as a larger batch leaves it.
     let room = input.len() + 37;
-    let mut activations = Activations::default();
+    let mut activations = Activations { dropout, ..Activations::default() };
     activations.reserve(&view, room, Save::ForBackward).unwrap();
     forward::forward(
         pool,
@@ -72,6 +86,10 @@ fn gradients(
 }
 
 fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
+    check_with(spec, batch, s, seed, None);
+}
+
+fn check_with(spec: Spec, batch: usize, s: usize, seed: u64, dropout: Option<Dropout>) {
     let model = reference::random(&spec, seed);
     model.view().check().unwrap();
     let mut input = tokens(batch * s, spec.vocab, seed + 1);
@@ -82,9 +100,26 @@ fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
         target[3] = u32::MAX;
     }
     let (mean, grads) =
-        gradients(&Pool::serial(), &model, &input, loss::Targets::all(&target), batch);
+        gradients_of(&Pool::serial(), &model, &input, loss::Targets::all(&target), batch, dropout);
     let mut doubled = model.doubled();
-    let expected = reference::loss(&model, &doubled, &input, &target, batch);
+    // What the library leaves out, for the same sums in f64.
+    let pass = Pass { pool: &Pool::serial(), batch, rows: s, base: 0, d: spec.dim };
+    let mut masks: HashMap<Site, Vec<f32>> = HashMap::new();
+    for site in (0..spec.layers).flat_map(|l| [Site::Attention(l), Site::FeedForward(l)]) {
+        masks.insert(site, vec![1.0; pass.values()]);
+    }
+    masks.insert(Site::Input, vec![1.0; pass.values()]);
+    if let Some(dropout) = dropout {
+        for (site, mask) in &mut masks {
+            dropout.apply(&pass, *site, mask, None);
+            assert!(mask.contains(&0.0) && mask.iter().any(|&x| x > 1.0), "{site:?}");
+        }
+    }
+    let loss_of = |params: &_| {
+        let mask = |site, i: usize| f64::from(masks[&site][i]);
+        reference::masked_loss(&model, params, &input, &target, batch, &mask)
+    };
+    let expected = loss_of(&doubled);
     assert!((mean - expected).abs() < 1e-5, "loss {mean}, expected {expected}");
 
     let kinds: Vec<_> = {
@@ -103,7 +138,7 @@ fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
                     }
                     n += 1;
                 });
-                reference::loss(&model, &doubled, &input, &target, batch)
+                loss_of(&doubled)
             };
             let h = 1e-5;
             let up = at(h);
@@ -180,6 +215,27 @@ fn every_part_of_the_modern_block() {
         check(spec.clone(), 2, 5, 30 + case as u64);
         let bare = Spec { norms: false, second_norms: false, biases: false, ..spec };
         check(Spec { spiral: false, ..bare }, 1, 4, 50 + case as u64);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_left_out_of_the_gradient() {
+    for (seed, architecture) in [(70, Architecture::ORIGINAL), (71, Architecture::MODERN)] {
+        let dropout = Dropout::new(0.3, Dropout::key(5, seed));
+        let learned = !architecture.rotary;
+        let spec = Spec { dim: 8, architecture, learned, ..Spec::default() };
+        check_with(spec.clone(), 2, 5, seed, dropout);
+        // Only passes for training leave something out.
+        let model = reference::random(&spec, seed);
+        let (input, view, pool) = (tokens(6, 11, 1), model.view(), Pool::serial());
+        let run = |dropout, save| {
+            let mut a = Activations { dropout, ..Activations::default() };
+            forward::forward(&pool, &view, &input, 1, &mut a, save, None, Beyond::LastRow).unwrap();
+            a.normed.to_vec()
+        };
+        let all = run(None, Save::Nothing);
+        assert_eq!(run(dropout, Save::Nothing), all);
+        assert_ne!(run(dropout, Save::ForBackward), all);
     }
 }
 

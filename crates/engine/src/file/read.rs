@@ -145,24 +145,6 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Which sections there are, whether each fits the sizes, and whether one is missing.
     fn check_sections(&self) -> Result<(), Problem> {
-        let shape = &self.shape;
-        let expected = [
-            (section::LATER, floats(&sizes::later(shape))),
-            (section::NORMS, floats(&sizes::norms(shape))),
-            (section::POSITIONS, floats(&sizes::tables(shape))),
-            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
-        ];
-        for (tag, floats) in expected {
-            let bytes = 4 * floats as u64;
-            let found = self.sections.iter().find(|(_, f)| f.tag == tag);
-            let length = found.map_or(0, |(_, f)| f.length);
-            if length != bytes {
-                return Err(Problem::content(format!(
-                    "section {} has {length} bytes, not the {bytes} of its sizes",
-                    tag.escape_ascii()
-                )));
-            }
-        }
         let mut seen: Vec<Tag> = vec![section::SHAPE];
         for (offset, frame) in &self.sections {
             let known = KNOWN.contains(&frame.tag);
@@ -181,6 +163,24 @@ impl<R: Read + Seek> Reader<R> {
             }
             if known {
                 seen.push(frame.tag);
+            }
+        }
+        let shape = &self.shape;
+        let expected = [
+            (section::LATER, floats(&sizes::later(shape))),
+            (section::NORMS, floats(&sizes::norms(shape))),
+            (section::POSITIONS, floats(&sizes::tables(shape))),
+            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
+        ];
+        for (tag, floats) in expected {
+            let bytes = 4 * floats as u64;
+            let found = self.sections.iter().find(|(_, f)| f.tag == tag);
+            let length = found.map_or(0, |(_, f)| f.length);
+            if length != bytes {
+                return Err(Problem::content(format!(
+                    "section {} has {length} bytes, not the {bytes} of its sizes",
+                    tag.escape_ascii()
+                )));
             }
         }
         if self.header.num_lattice_points > 0 && !seen.contains(&section::POINTS) {

@@ -3,8 +3,8 @@
 use super::sizes::{body, norms, tables, transforms};
 use super::*;
 use crate::model::{
-    AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table, TensorName,
-    TokenRecord, TrainingRecord,
+    Architecture, AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table,
+    TensorName, TokenRecord, TrainingRecord,
 };
 use std::collections::HashMap;
 use std::io::Cursor;

@@ -15,7 +15,7 @@ pub struct Dropout {
 }
 
 /// A place in the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Site {
     /// The embedded input.
     Input,

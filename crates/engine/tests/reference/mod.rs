@@ -6,6 +6,7 @@ use cllm_engine::model::{
     Activation, Architecture, Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm,
     Params,
 };
+use cllm_engine::nn::dropout::Site;
 use rand::{RngExt, SeedableRng};
 
 /// A model whose values the test owns.
@@ -156,7 +157,19 @@ pub fn loss(
     targets: &[u32],
     batch: usize,
 ) -> f64 {
-    let logits = logits(model, params, tokens, batch);
+    masked_loss(model, params, tokens, targets, batch, &|_, _| 1.0)
+}
+
+/// The same where value i of what a site gives, `[B·S][d]`, is multiplied by `mask(site, i)`.
+pub fn masked_loss(
+    model: &Owned,
+    params: &Params<Vec<f64>>,
+    tokens: &[u32],
+    targets: &[u32],
+    batch: usize,
+    mask: &dyn Fn(Site, usize) -> f64,
+) -> f64 {
+    let logits = masked_logits(model, params, tokens, batch, mask);
     let (mut sum, mut count) = (0.0, 0);
     for (row, &target) in logits.iter().zip(targets) {
         if (target as usize) < model.vocab {
@@ -176,9 +189,20 @@ pub fn logits(
     tokens: &[u32],
     batch: usize,
 ) -> Vec<Vec<f64>> {
+    masked_logits(model, params, tokens, batch, &|_, _| 1.0)
+}
+
+fn masked_logits(
+    model: &Owned,
+    params: &Params<Vec<f64>>,
+    tokens: &[u32],
+    batch: usize,
+    mask: &dyn Fn(Site, usize) -> f64,
+) -> Vec<Vec<f64>> {
     let (d, s) = (model.dim, tokens.len() / batch);
     let mut out = Vec::new();
-    for sequence in tokens.chunks(s) {
+    for (number, sequence) in tokens.chunks(s).enumerate() {
+        let mask = |site, row: usize, c: usize| mask(site, (number * s + row) * d + c);
         let mut x: Vec<Vec<f64>> = Vec::new();
         for (pos, &token) in sequence.iter().enumerate() {
             let mut row = vec![0.0; d];
@@ -195,9 +219,12 @@ pub fn logits(
                     }
                 }
             }
+            for (c, x) in row.iter_mut().enumerate() {
+                *x *= mask(Site::Input, pos, c);
+            }
             x.push(row);
         }
-        for layer in &params.layers {
+        for (l, layer) in params.layers.iter().enumerate() {
             if let Some(a) = &layer.attention {
                 let u: Vec<_> = x.iter().map(|row| norm(row, &layer.norm1)).collect();
                 let [mut q, mut k, v] = [0, 1, 2]
@@ -227,17 +254,18 @@ pub fn logits(
                         }
                     }
                 }
-                for (row, attended) in x.iter_mut().zip(attended) {
+                for (t, (row, attended)) in x.iter_mut().zip(attended).enumerate() {
                     for o in 0..d {
-                        row[o] += match &a.output {
+                        let change = match &a.output {
                             Some(w) => (0..d).map(|i| w[o * d + i] * attended[i]).sum(),
                             None => attended[o],
                         };
+                        row[o] += change * mask(Site::Attention(l), t, o);
                     }
                 }
             }
             if let Some(f) = &layer.feed_forward {
-                for row in &mut x {
+                for (t, row) in x.iter_mut().enumerate() {
                     let w = norm(row, &layer.norm2);
                     let hidden: Vec<f64> = (0..f.hidden)
                         .map(|o| {
@@ -252,10 +280,11 @@ pub fn logits(
                         })
                         .collect();
                     for o in 0..d {
-                        row[o] += f.b2.as_ref().map_or(0.0, |b| b[o])
+                        let change = f.b2.as_ref().map_or(0.0, |b| b[o])
                             + (0..f.hidden)
                                 .map(|i| f.w2[o * f.hidden + i] * hidden[i])
                                 .sum::<f64>();
+                        row[o] += change * mask(Site::FeedForward(l), t, o);
                     }
                 }
             }
