@@ -8,6 +8,7 @@ use crate::model::{Architecture, TrainingRecord};
 use crate::text::WordList;
 use cllm_kernels::memory::filled;
 use crc32fast::Hasher;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -35,8 +36,8 @@ pub enum Integrity {
 pub struct FilePart {
     /// `header`, `body`, or the four characters of a section, `?` for those that can't be printed.
     pub name: String,
-    /// What such a part holds.
-    pub content: &'static str,
+    /// What such a part holds; of the architecture, what that is.
+    pub content: Cow<'static, str>,
     /// Where it begins in the file.
     pub offset: u64,
     /// Its length, as the file states it.
@@ -165,7 +166,7 @@ impl Inspector {
             )),
             Integrity::Unchecked | Integrity::Whole => {}
         }
-        let content = content(&name);
+        let content = content(&name).into();
         self.found.parts.push(FilePart { name, content, offset, bytes, integrity });
     }
 
@@ -306,6 +307,11 @@ impl Inspector {
         let mut payload = filled("a section of the file", len.min(CHUNK as u64) as usize)?;
         if self.read_at(start, &mut payload)? {
             self.found.architecture = Architecture::parse(&payload).ok();
+        }
+        if let (Some(architecture), Some(part)) =
+            (self.found.architecture, self.found.parts.last_mut())
+        {
+            part.content = architecture.to_string().into();
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Which mathematics the blocks of a model are made of.
 
+use std::fmt;
+
 /// What the hidden units of a feed-forward sublayer compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -63,5 +65,25 @@ impl Architecture {
     /// Whether it is the block of files without a section `ARCH`.
     pub fn is_original(&self) -> bool {
         *self == Self::ORIGINAL
+    }
+}
+
+/// Its parts in words: `rotary positions, norms of queries and keys, matrix after attention, squared
+/// ReLU`.
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.rotary, "rotary positions"),
+            (self.qk_norm, "norms of queries and keys"),
+            (self.output, "matrix after attention"),
+            (self.untied, "output matrix of its own"),
+        ];
+        for (_, name) in parts.iter().filter(|(has, _)| *has) {
+            write!(f, "{name}, ")?;
+        }
+        f.write_str(match self.activation {
+            Activation::Gelu => "GELU",
+            Activation::SquaredRelu => "squared ReLU",
+        })
     }
 }

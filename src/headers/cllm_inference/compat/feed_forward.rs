@@ -77,7 +77,6 @@ pub unsafe extern "C" fn cllm_feedforward(
 #[c_api]
 pub unsafe extern "C" fn cllm_feedforward_inplace(layer: *mut FeedForwardLayer, data: *mut f32) {
     let f = ffi::get(layer, "layer")?;
-    view::check_single(f.w1_lattice)?;
     if f.input_dim != f.output_dim {
         return Err(Error::shape(format!(
             "the layer turns {} values into {}: not possible in place",
