@@ -16,12 +16,14 @@ use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_
 use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
 use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm_engine::generate::{Generator, GeneratorConfig};
-use cllm_engine::model::Architecture;
+use cllm_engine::model::{Architecture, Part};
 use cllm_engine::train::{Corpus, Schedule, Trainer, TrainerConfig, TrainingWeights};
 use cllm_engine::{Model, ModelConfig, Pool, evaluate};
+use serde_json::{Value, json};
 use std::ffi::CString;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn c(path: &Path) -> CString {
     CString::new(path.to_str().unwrap()).unwrap()
@@ -77,6 +79,39 @@ fn values(model: &Model) -> Vec<u32> {
     let mut values = Vec::new();
     model.view().params.visit(|_, _, t| values.extend(t.iter().map(|x| x.to_bits())));
     values
+}
+
+/// The reader in Python was written from docs/FORMAT.md alone.
+#[test]
+fn an_independent_reader_agrees() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("no python3: not tested");
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format_reader.py");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("modern.cllm");
+    let model = model(Architecture { untied: true, ..Architecture::MODERN });
+    model.write(&path).unwrap();
+    let output = Command::new("python3").arg(script).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let expected = json!({
+        "rotary": 1, "qk_norm": 1, "output": 1, "untied": 1, "activation": "squared relu"
+    });
+    assert_eq!(dump["architecture"], expected);
+    let mut tensors = 0;
+    model.view().params.visit(|part, layer, t| {
+        let name = match part {
+            Part::Embeddings | Part::Head => part.name().to_string(),
+            _ => format!("{} {layer}", part.name()),
+        };
+        let sum: f64 = t.iter().map(|&x| f64::from(x)).sum();
+        let theirs = dump["tensors"][&name]["sum"].as_f64();
+        assert!((theirs.unwrap_or(f64::NAN) - sum).abs() < 1e-9, "{name}: {theirs:?} {sum}");
+        tensors += 1;
+    });
+    assert_eq!(dump["tensors"].as_object().unwrap().len(), tensors);
 }
 
 /// Has `work` done with what a C program reads of a Rust program's file.
