@@ -80,6 +80,7 @@ impl Scorer {
         if !softmax(&mut self.logits).is_finite() {
             return Err(Error::State("the model's logits are no numbers, or infinite".into()));
         }
+        self.allowed.close(&mut self.logits, 0.0);
         Ok(())
     }
 }
