@@ -844,10 +844,10 @@ int cllm_plot_metrics(const char *csv_path, const char *svg_path);
  * @param stride      from 1 to the model's positions; 0: half of them.
  * @param bytes       of the text that the tokens stand for, for bits_per_byte; 0: not known.
  * @param log_probs   `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
- *                    the first. May be NULL.
+ *                    the first; may be NULL.
  * @param ranks       `[num_tokens]`, receives the place of each token among all tokens of the model by
  *                    their probability: 1 for the likeliest, of equals the lower id first; 0 for the
- *                    first token. May be NULL.
+ *                    first token; may be NULL.
  * @param score       receives the sum, its `struct_size` set before; may be NULL.
  * @return 0; -1 on failure. The arrays may then hold a part of the scores where memory was
  *         missing; otherwise all is unchanged.
@@ -877,7 +877,7 @@ int cllm_score_tokens(CLLMInference *inference,
  * whole words is asked for its words: white space costs nothing, and unknown words what `<UNK>` costs.
  *
  * @param text    `[length]` bytes with at least one token.
- * @param length  bytes of the text; none of them ends it.
+ * @param length  bytes of the text, at most 2^30; none of them ends it.
  * @param stride  as for cllm_score_tokens; 0: half of the model's positions.
  * @param score   receives the sum, its `struct_size` set before.
  * @return 0; -1 on failure, with `score` unchanged.
@@ -980,7 +980,7 @@ int cllm_embed_tokens(CLLMInference *inference,
  * cllm_embed_tokens for the tokens of a text.
  *
  * @param text       `[length]` bytes with at least one token.
- * @param length     bytes of the text; none of them ends it.
+ * @param length     bytes of the text, at most 2^30; none of them ends it.
  * @param pooling    CLLM_POOLING_MEAN or CLLM_POOLING_LAST.
  * @param embedding  `[d]`, receives the vector.
  * @return 0; -1 on failure, with `embedding` unchanged.

@@ -10,6 +10,7 @@ use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::Evaluation;
 use cllm_engine::error::{Error, Result};
+use cllm_engine::limits::MAX_TEXT_BYTES;
 use cllm_engine::model::ModelRef;
 use cllm_engine::score::{Pooling, Windows};
 use cllm_macros::c_api;
@@ -90,10 +91,10 @@ fn windows(model: &ModelRef, stride: c_int) -> Result<Windows> {
 /// @param stride      from 1 to the model's positions; 0: half of them.
 /// @param bytes       of the text that the tokens stand for, for bits_per_byte; 0: not known.
 /// @param log_probs   `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
-///                    the first. May be NULL.
+///                    the first; may be NULL.
 /// @param ranks       `[num_tokens]`, receives the place of each token among all tokens of the model by
 ///                    their probability: 1 for the likeliest, of equals the lower id first; 0 for the
-///                    first token. May be NULL.
+///                    first token; may be NULL.
 /// @param score       receives the sum, its `struct_size` set before; may be NULL.
 /// @return 0; -1 on failure. The arrays may then hold a part of the scores where memory was
 ///         missing; otherwise all is unchanged.
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn cllm_score_tokens(
 /// whole words is asked for its words: white space costs nothing, and unknown words what `<UNK>` costs.
 ///
 /// @param text    `[length]` bytes with at least one token.
-/// @param length  bytes of the text; none of them ends it.
+/// @param length  bytes of the text, at most 2^30; none of them ends it.
 /// @param stride  as for cllm_score_tokens; 0: half of the model's positions.
 /// @param score   receives the sum, its `struct_size` set before.
 /// @return 0; -1 on failure, with `score` unchanged.
@@ -206,6 +207,9 @@ unsafe fn ids_of(
     text: *const c_char,
     length: usize,
 ) -> Result<Vec<u32>> {
+    if length as u64 > MAX_TEXT_BYTES {
+        return Err(Error::argument("length", length, "at most 2^30"));
+    }
     let text = ffi::slice(text.cast::<u8>(), length, "text")?;
     let model = context::live(inference)?.model;
     let ids = words::ids_of_text(model, text, Rule::Inference, usize::MAX)?;
@@ -328,7 +332,7 @@ pub unsafe extern "C" fn cllm_embed_tokens(
 /// cllm_embed_tokens for the tokens of a text.
 ///
 /// @param text       `[length]` bytes with at least one token.
-/// @param length     bytes of the text; none of them ends it.
+/// @param length     bytes of the text, at most 2^30; none of them ends it.
 /// @param pooling    CLLM_POOLING_MEAN or CLLM_POOLING_LAST.
 /// @param embedding  `[d]`, receives the vector.
 /// @return 0; -1 on failure, with `embedding` unchanged.
