@@ -23,6 +23,6 @@ int main(int argc, char **argv) {
     CLLMInference *inference = cllm_inference_init(model);
     int found = cllm_next_words(inference, argv[2], 3, suggest, argv[2]);
     cllm_inference_cleanup(inference);
-    cllm_free_model(model);
+    cllm_free(model);
     return found < 0;
 }

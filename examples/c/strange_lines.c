@@ -36,5 +36,5 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++) printf("%6.3f  %s\n", top[i].bits, top[i].text);
     fclose(log);
     cllm_inference_cleanup(inference);
-    cllm_free_model(model);
+    cllm_free(model);
 }
