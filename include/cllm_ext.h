@@ -317,7 +317,7 @@ extern "C" {
  *
  * ```c
  * IndexProb next[3];
- * int found = cllm_next_tokens(inference, ids, n, next, 3);
+ * int found = cllm_next_tokens(inference, ids, count, next, 3);
  * for (int i = 0; i < found; i++) printf("%d: %.3f\n", next[i].idx, next[i].prob);
  * ```
  *
@@ -373,6 +373,7 @@ int cllm_next_words(CLLMInference *inference,
  * @return 0; -1 on failure, with the list as before.
  *
  * ```c
+ * char output[256];
  * uint32_t answers[2] = {cllm_find_token(tokenizer, "yes"), cllm_find_token(tokenizer, "no")};
  * cllm_set_allowed_tokens(inference, answers, 2);
  * cllm_set_max_tokens(inference, 1);
@@ -853,10 +854,11 @@ int cllm_plot_metrics(const char *csv_path, const char *svg_path);
  *         missing; otherwise all is unchanged.
  *
  * ```c
+ * uint32_t tokens[256];
  * float log_probs[256];
  * CLLMScore score = {.struct_size = sizeof score};
- * int n = cllm_tokenize(inference, line, ids, 256);
- * if (cllm_score_tokens(inference, ids, n, 0, strlen(line), log_probs, NULL, &score) == 0)
+ * int n = cllm_tokenize(inference, line, tokens, 256);
+ * if (cllm_score_tokens(inference, tokens, (size_t)n, 0, strlen(line), log_probs, NULL, &score) == 0)
  *     printf("%.3f bits per byte\n", score.bits_per_byte);
  * ```
  *
@@ -937,8 +939,8 @@ int cllm_evaluate_bytes(CLLMModel *model,
  * @return 0; -1 on failure.
  *
  * ```c
- * float *hidden = malloc(n * model->embedding_dim * sizeof *hidden);
- * if (cllm_hidden_states(inference, ids, n, hidden) != 0)
+ * float *hidden = malloc(count * model->embedding_dim * sizeof *hidden);
+ * if (cllm_hidden_states(inference, ids, count, hidden) != 0)
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
  *
@@ -964,7 +966,7 @@ int cllm_hidden_states(CLLMInference *inference,
  *
  * ```c
  * float embedding[256];   // model->embedding_dim
- * cllm_embed_tokens(inference, ids, n, CLLM_POOLING_MEAN, embedding);
+ * cllm_embed_tokens(inference, ids, count, CLLM_POOLING_MEAN, embedding);
  * ```
  *
  * @pre `inference` is NULL or live; `tokens` is NULL or holds `num_tokens` ids; `embedding` is NULL or has

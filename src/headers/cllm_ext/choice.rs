@@ -35,7 +35,7 @@ use std::ffi::{c_char, c_int, c_void};
 ///
 /// ```c
 /// IndexProb next[3];
-/// int found = cllm_next_tokens(inference, ids, n, next, 3);
+/// int found = cllm_next_tokens(inference, ids, count, next, 3);
 /// for (int i = 0; i < found; i++) printf("%d: %.3f\n", next[i].idx, next[i].prob);
 /// ```
 ///
@@ -159,6 +159,7 @@ unsafe fn choice(
 /// @return 0; -1 on failure, with the list as before.
 ///
 /// ```c
+/// char output[256];
 /// uint32_t answers[2] = {cllm_find_token(tokenizer, "yes"), cllm_find_token(tokenizer, "no")};
 /// cllm_set_allowed_tokens(inference, answers, 2);
 /// cllm_set_max_tokens(inference, 1);

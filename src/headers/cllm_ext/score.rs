@@ -100,10 +100,11 @@ fn windows(model: &ModelRef, stride: c_int) -> Result<Windows> {
 ///         missing; otherwise all is unchanged.
 ///
 /// ```c
+/// uint32_t tokens[256];
 /// float log_probs[256];
 /// CLLMScore score = {.struct_size = sizeof score};
-/// int n = cllm_tokenize(inference, line, ids, 256);
-/// if (cllm_score_tokens(inference, ids, n, 0, strlen(line), log_probs, NULL, &score) == 0)
+/// int n = cllm_tokenize(inference, line, tokens, 256);
+/// if (cllm_score_tokens(inference, tokens, (size_t)n, 0, strlen(line), log_probs, NULL, &score) == 0)
 ///     printf("%.3f bits per byte\n", score.bits_per_byte);
 /// ```
 ///
@@ -269,8 +270,8 @@ pub unsafe extern "C" fn cllm_evaluate_bytes(
 /// @return 0; -1 on failure.
 ///
 /// ```c
-/// float *hidden = malloc(n * model->embedding_dim * sizeof *hidden);
-/// if (cllm_hidden_states(inference, ids, n, hidden) != 0)
+/// float *hidden = malloc(count * model->embedding_dim * sizeof *hidden);
+/// if (cllm_hidden_states(inference, ids, count, hidden) != 0)
 ///     fprintf(stderr, "%s\n", cllm_last_error());
 /// ```
 ///
@@ -309,7 +310,7 @@ pub unsafe extern "C" fn cllm_hidden_states(
 ///
 /// ```c
 /// float embedding[256];   // model->embedding_dim
-/// cllm_embed_tokens(inference, ids, n, CLLM_POOLING_MEAN, embedding);
+/// cllm_embed_tokens(inference, ids, count, CLLM_POOLING_MEAN, embedding);
 /// ```
 ///
 /// # Safety
