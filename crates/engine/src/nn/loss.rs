@@ -61,7 +61,7 @@ impl LossBuffers {
     }
 }
 
-/// Mean of `−ln softmax(E·n)[target]` over the rows that count; 0 if none does.
+/// Mean of `−ln softmax(E·n)[target]`, E being the output matrix, over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
     model: &ModelRef,
@@ -120,7 +120,8 @@ pub fn token_scores(
     Ok(())
 }
 
-/// The same, and its gradient: `dnormed` `[T][d]` and `dembeddings` `[V][d]` are overwritten.
+/// The same, and its gradient: `dnormed` `[T][d]` and `doutput` `[V][d]`, that of the output matrix,
+/// are overwritten.
 pub fn gradient(
     pool: &Pool,
     model: &ModelRef,
@@ -128,7 +129,7 @@ pub fn gradient(
     targets: Targets,
     buffers: &mut LossBuffers,
     dnormed: &mut [f32],
-    dembeddings: &mut [f32],
+    doutput: &mut [f32],
 ) -> Result<f64> {
     let rows = checked_rows(model, normed, targets)?;
     buffers.reserve(rows, model.vocab)?;
@@ -143,10 +144,10 @@ pub fn gradient(
         chunks(pool, model, normed, logits, losses, each, |first, count, dlogits| {
             let dlogits = mat(dlogits, count, vocab);
             let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
-            let embeddings = mat(model.params.embeddings, vocab, d);
+            let embeddings = mat(model.output_matrix(), vocab, d);
             matmul(pool, out, dlogits, embeddings, Accumulate::Replace);
             let x = mat(&normed[first * d..], count, d);
-            matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, replace_first(first));
+            matmul(pool, mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
         });
     });
     Ok(mean(model, targets, losses))
@@ -193,7 +194,7 @@ fn chunks<T: Send>(
     for (chunk, out) in out.chunks_mut(step).enumerate() {
         let (first, count) = (chunk * step, out.len());
         let logits = &mut logits[..count * vocab];
-        linear(pool, logits, &normed[first * d..], model.params.embeddings, count, d, vocab);
+        linear(pool, logits, &normed[first * d..], model.output_matrix(), count, d, vocab);
         pool.chunks2((logits, 4 * vocab), (out, 4), |task, logits, out| {
             for (i, (row, out)) in logits.chunks_exact_mut(vocab).zip(out).enumerate() {
                 *out = each(first + task * 4 + i, row);

@@ -70,7 +70,7 @@ impl Windows {
     }
 
     fn context_of(model: &ModelRef) -> usize {
-        if model.has_positions() { model.max_length } else { DEFAULT_CONTEXT }
+        model.positions().unwrap_or(DEFAULT_CONTEXT)
     }
 
     /// Tokens of a window.

@@ -150,9 +150,9 @@ impl Scorer {
         let spellings = self.spellings(model.vocab, spell)?;
         let mut longest = search.max_tokens;
         let mut tokens = Session::window(model, prompt);
-        if model.has_positions() {
-            longest = longest.min(model.max_length);
-            let room = model.max_length - longest + 1;
+        if let Some(positions) = model.positions() {
+            longest = longest.min(positions);
+            let room = positions - longest + 1;
             tokens = &tokens[tokens.len().saturating_sub(room)..];
         }
         let known = tokens.len();
