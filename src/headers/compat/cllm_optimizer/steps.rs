@@ -138,7 +138,8 @@ pub unsafe extern "C" fn optimizer_step(
     let change = Change { rate, ..rule(state, c.r#type)? };
     let n = (*state).num_parameters;
     let copy = ffi::slice_mut((*state).gradients, n, "state->gradients")?;
-    let (parameters, moments) = arrays(state, change.rule)?;
+    // Only whether they are there: the program's gradient may lie among them until it is copied.
+    arrays(state, change.rule)?;
     if gradients == (*state).gradients.cast_const() {
         check_gradient(copy)?;
     } else {
@@ -155,6 +156,7 @@ pub unsafe extern "C" fn optimizer_step(
     if clips {
         gradients::clip_norm(copy, c.clip_norm);
     }
+    let (parameters, moments) = arrays(state, change.rule)?;
     change.apply(parameters, copy, moments);
     (*state).parameter_norm = gradients::norm(parameters) as f32;
     (*state).step = (*state).step.saturating_add(1);
