@@ -4,11 +4,13 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One public header: `include/<name>.h`, generated from `src/headers/<name>.rs` (or, for a header
+/// One public header: `include/<folder><name>.h`, generated from `src/headers/<name>.rs` (or, for a header
 /// of the original library alone, `src/headers/compat/<name>.rs`) and, where that file is split,
 /// from the files in the folder of the same name.
 struct Header {
     name: &'static str,
+    /// The folder below `include/`, with its slash; "" for most.
+    folder: &'static str,
     /// System headers it needs.
     system: &'static [&'static str],
     /// Headers of ours it needs.
@@ -22,6 +24,40 @@ const STD: &[&str] = &["stdbool.h", "stddef.h", "stdint.h"];
 /// a program orders its includes.
 const MATH: &[&str] = &["math.h", "stdbool.h", "stddef.h", "stdint.h"];
 const STD_TIME: &[&str] = &["stdbool.h", "stddef.h", "stdint.h", "time.h"];
+
+const STD_THREADS: &[&str] = &["pthread.h", "stdbool.h", "stddef.h", "stdint.h"];
+
+const OPTIMIZER: &str = "
+/** How parameters move; `optimizer_<name>_step` has the formula. */
+typedef enum OptimizerType {
+    OPTIMIZER_SGD = 0,
+    OPTIMIZER_SGD_MOMENTUM = 1,
+    OPTIMIZER_SGD_NESTEROV = 2,
+    OPTIMIZER_ADAM = 3,
+    OPTIMIZER_ADAMW = 4,
+    OPTIMIZER_RMSPROP = 5,
+    OPTIMIZER_ADAGRAD = 6,
+} OptimizerType;
+
+/** How the learning rate goes on after the warm-up. */
+typedef enum LRSchedulerType {
+    /** Stays as it is. */
+    LR_SCHEDULER_NONE = 0,
+    /** Likewise. */
+    LR_SCHEDULER_WARMUP = 1,
+    /** optimizer_linear_decay_lr. */
+    LR_SCHEDULER_LINEAR = 2,
+    /** optimizer_cosine_annealing_lr. */
+    LR_SCHEDULER_COSINE = 3,
+    /** optimizer_step_decay_lr. */
+    LR_SCHEDULER_STEP = 4,
+    /** optimizer_exponential_decay_lr. */
+    LR_SCHEDULER_EXPONENTIAL = 5,
+    /** Of power 1: as linear. */
+    LR_SCHEDULER_POLYNOMIAL = 6,
+    /** optimizer_cyclic_lr. */
+    LR_SCHEDULER_CYCLIC = 7,
+} LRSchedulerType;";
 
 const PRIME_FLOAT_MATH: &str = "
 /** pi; <math.h> has it too, but not in strict C11. */
@@ -90,56 +126,107 @@ const EXT: &str = "
 
 /// The public headers, in the order in which they include each other.
 const HEADERS: &[Header] = &[
-    Header { name: "cllm", system: STD, local: &[], after_includes: WORDS },
-    Header { name: "cllm_inference", system: STD, local: &["cllm.h"], after_includes: "" },
-    Header { name: "cllm_format", system: STD, local: &["cllm.h"], after_includes: "" },
-    Header { name: "cllm_tokenizer", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm", folder: "", system: STD, local: &[], after_includes: WORDS },
+    Header {
+        name: "cllm_inference",
+        folder: "",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
+    Header { name: "cllm_format", folder: "", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_tokenizer", folder: "", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_data_loader",
+        folder: "",
         system: STD,
         local: &["cllm_tokenizer.h"],
         after_includes: "",
     },
-    Header { name: "cllm_training", system: STD_TIME, local: &["cllm.h"], after_includes: "" },
+    Header {
+        name: "cllm_training",
+        folder: "",
+        system: STD_TIME,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
     Header {
         name: "cllm_training_mt",
+        folder: "",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header { name: "cllm_utils", system: STD, local: &["cllm.h"], after_includes: "" },
-    Header { name: "cllm_batch", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_utils", folder: "", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header { name: "cllm_batch", folder: "", system: STD, local: &["cllm.h"], after_includes: "" },
     Header {
         name: "cllm_training_parallel",
+        folder: "",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
     Header {
         name: "cllm_training_threaded",
+        folder: "",
         system: STD,
         local: &["cllm_training.h", "cllm_batch.h"],
         after_includes: "",
     },
-    Header { name: "cllm_vocab_builder", system: STD, local: &["cllm.h"], after_includes: "" },
+    Header {
+        name: "cllm_vocab_builder",
+        folder: "",
+        system: STD,
+        local: &["cllm.h"],
+        after_includes: "",
+    },
     Header {
         name: "cllm_production",
+        folder: "",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header { name: "cllm_fp16", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm_fp16", folder: "", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_train_complete",
+        folder: "",
         system: STD,
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header { name: "cllm_simd_utils", system: STD, local: &[], after_includes: "" },
-    Header { name: "prime_float_math", system: MATH, local: &[], after_includes: PRIME_FLOAT_MATH },
-    Header { name: "prime_types", system: MATH, local: &[], after_includes: PRIME_TYPES },
+    Header { name: "cllm_simd_utils", folder: "", system: STD, local: &[], after_includes: "" },
+    Header {
+        name: "prime_float_math",
+        folder: "",
+        system: MATH,
+        local: &[],
+        after_includes: PRIME_FLOAT_MATH,
+    },
+    Header {
+        name: "prime_types",
+        folder: "",
+        system: MATH,
+        local: &[],
+        after_includes: PRIME_TYPES,
+    },
+    Header {
+        name: "cllm_crystalline_training",
+        folder: "",
+        system: STD,
+        local: &["cllm_training.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_optimizer",
+        folder: "ai/",
+        system: STD_THREADS,
+        local: &[],
+        after_includes: OPTIMIZER,
+    },
     Header {
         name: "cllm_ext",
+        folder: "",
         system: STD,
         local: &["cllm.h", "cllm_inference.h", "cllm_training.h", "cllm_tokenizer.h"],
         after_includes: EXT,
@@ -158,7 +245,7 @@ fn main() {
     let committed = env::var_os("CLLM_WRITE_HEADERS").map(|_| root.join("include"));
     for header in HEADERS {
         let text = generate(&root, header);
-        let file = format!("{}.h", header.name);
+        let file = format!("{}{}.h", header.folder, header.name);
         write_if_changed(&out.join(&file), &text);
         if let Some(dir) = &committed {
             write_if_changed(&dir.join(&file), &text);
@@ -238,5 +325,8 @@ fn write_if_changed(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return;
     }
+    path.parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

@@ -222,6 +222,7 @@ check "make install-compat with DESTDIR" make_install install-compat "${other[@]
 check "DESTDIR: library" test -f "$stage/usr/lib/x86_64-linux-gnu/libcllm.so.$version"
 check "DESTDIR: linker scripts" test -f "$stage/usr/lib/x86_64-linux-gnu/libalgorithms.so"
 check "DESTDIR: header" test -f "$stage/usr/include/cllm/cllm.h"
+check "DESTDIR: header below ai/" test -f "$stage/usr/include/cllm/ai/cllm_optimizer.h"
 check "DESTDIR: tools find the library" "$stage/usr/bin/cllm_tokenize" --help
 check "DESTDIR is not in the files" bash -c \
     "! grep -rlF '$stage' '$stage/usr/lib/x86_64-linux-gnu/pkgconfig' '$stage/usr/lib/x86_64-linux-gnu/cmake'"

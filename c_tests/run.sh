@@ -166,7 +166,7 @@ part_hostile() {
 # The recorded interface: layouts and prototypes when compiled, functions when linked.
 part_abi() {
     local name line
-    for name in abi_check abi_check_tier2; do
+    for name in abi_check abi_check_tier2 abi_check_tier3; do
         if ! build_c "$out/$name" "c_tests/$name.c" -lcllm -lcrystalline; then
             count "$name" 0 1
             continue
@@ -174,7 +174,7 @@ part_abi() {
         timeout 600 "${wrapper[@]}" "$out/$name" > "$out/log" 2>&1
         local status=$?
         line=$(tail -n 1 "$out/log")
-        if [[ $line =~ ^tier\ [12]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
+        if [[ $line =~ ^tier\ [123]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
             [ "$status" -eq "$((BASH_REMATCH[2] != 0))" ]; then
             [ "$status" -ne 0 ] && cat "$out/log" >&2
             count "$name" $((BASH_REMATCH[1])) $((BASH_REMATCH[2]))
@@ -197,9 +197,9 @@ compile_only() {
 # Each header alone, twice in a row, and all of them in two orders; as C and as C++.
 part_headers() {
     local good=0 bad=0 standard compiler language header all=() reversed=()
-    for header in include/*.h; do
-        all+=("#include <$(basename "$header")>")
-        reversed=("#include <$(basename "$header")>" "${reversed[@]}")
+    for header in include/*.h include/*/*.h; do
+        all+=("#include <${header#include/}>")
+        reversed=("#include <${header#include/}>" "${reversed[@]}")
     done
     for standard in c11 c17 gnu17 c++17; do
         compiler=$CC language=c

@@ -802,6 +802,23 @@ void cllm_init_model(struct CLLMModel *model);
 void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
 
 /**
+ * Draws new values for the weights of a model, uniformly in [−scale, scale]: embeddings and
+ * matrices; biases become 0, gamma 1, beta 0. Parts that the model does not have are skipped,
+ * position tables stay.
+ *
+ * For programs written for the original library: scale is an amplitude, whatever the width of the
+ * model. cllm_init_model gives a start from which training goes better.
+ *
+ * The draws start from two values of libc's `rand()`; `srand` is not called.
+ *
+ * @param model the model; NULL, or one without embeddings, is left alone.
+ * @param scale finite; others change nothing.
+ *
+ * @pre As `cllm_reset_model`.
+ */
+void cllm_lattice_aware_init(struct CLLMModel *model, float scale);
+
+/**
  * How many parameters a model has, for display: `V*D`, `D*D` for each embedding transform that
  * is there, `S*D` for a learned position table, and for each layer
  * `4*D*D + in*F + F*out + F + out + 4*D`.
