@@ -121,6 +121,16 @@ BUFFER(primes, uint64_t, 2 * i + 3)
 BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
 
+static CLLMScore *score(void) {
+    CLLMScore init = {.struct_size = sizeof init};
+    return buffer(&init, sizeof init);
+}
+
+static IndexProb *choices(void) {
+    static const IndexProb init[ROOM];
+    return buffer(init, sizeof init);
+}
+
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
     return buffer(init, sizeof init);
@@ -323,6 +333,18 @@ static void on_file(const CLLMFileInfo *info, void *user) {
 
 static bool on_path(const char *path, const char *left_out, void *user) {
     (void)path, (void)left_out, (void)user;
+    return true;
+}
+
+static bool on_word(const char *word, size_t length, float probability, void *user) {
+    (void)word, (void)length, (void)probability, (void)user;
+    return true;
+}
+
+static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char *allowed,
+                       size_t vocab_size, void *user) {
+    (void)tokens, (void)num_tokens, (void)user;
+    if (vocab_size > 0) allowed[0] = 0;
     return true;
 }
 

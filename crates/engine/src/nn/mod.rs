@@ -9,3 +9,4 @@ pub mod cache;
 pub mod forward;
 pub mod loss;
 pub mod rows;
+pub mod windows;
