@@ -550,11 +550,29 @@ typedef struct CLLMModel {
      * How the program trains it; a batch_size of 0 means that nothing is set.
      */
     struct {
+        /**
+         * Learning rate.
+         */
         float learning_rate;
+        /**
+         * Sequences of a batch.
+         */
         int batch_size;
+        /**
+         * Tokens of a sequence.
+         */
         int sequence_length;
+        /**
+         * Epochs.
+         */
         int num_epochs;
+        /**
+         * Weight decay.
+         */
         float weight_decay;
+        /**
+         * Bound of the gradient's norm.
+         */
         float gradient_clip;
     } training_config;
 #endif
