@@ -88,7 +88,7 @@ fn nothing_in_the_headers_is_undocumented() {
             if trimmed.is_empty() {
                 continue;
             }
-            let field = in_struct && !trimmed.starts_with('}');
+            let field = in_struct && !trimmed.starts_with(['}', '#']);
             let define = trimmed.starts_with("#define ") && !trimmed.ends_with("_H");
             let starts = line.starts_with(|c: char| c.is_ascii_alphabetic());
             let declares = starts && !trimmed.starts_with("extern \"C\"");
