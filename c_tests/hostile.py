@@ -23,15 +23,18 @@ OBJECTS = {
     "FeedForwardLayer*": "feedforward", "CLLMLayerNorm*": "norm",
     "PositionalEncoding*": "positions", "Embeddings*": "embeddings",
     "CLLMTrainingConfig*": "training_config", "CompleteTrainingConfig*": "complete_config",
+    "OptimizerState*": "optimizer", "OptimizerConfig*": "optimizer_config",
     "CLLMHeader*": "header", "CLLMToken*": "token", "CLLMLatticePoint*": "points",
 }
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
          "cllm_layer_norm_init": "raw_norm"}
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
-          "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes"}
+          "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
+          "CLLMScore*": "score", "IndexProb*": "choices"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
-             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path"}
+             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
+             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",
@@ -41,7 +44,7 @@ RESULTS = {
     "ThreadedTrainingSystem*": "threaded_training_free(r);",
     "ValidationSet*": "free_validation_set(r);", "TrainingMetrics*": "free_training_metrics(r);",
     "CLLMConfig*": "cllm_free_config(r);", "EarlyStoppingState*": "free(r);",
-    "LRScheduler*": "free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
+    "LRScheduler*": "free(r);", "OptimizerState*": "optimizer_free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
 }
 HOSTILE = {
     "int": ["0", "-1", "INT_MIN", "INT_MAX"],
@@ -53,6 +56,7 @@ HOSTILE = {
     "double": ["0.0", "-1.0", "DBL_MAX", "-DBL_MAX", "(double)NAN", "(double)INFINITY",
                "(double)-INFINITY"],
     "bool": ["true", "false"],
+    "OptimizerType": ["0", "6", "7", "(OptimizerType)-1"],
 }
 # Numbers above what any array of the test holds.
 TOO_LARGE = {"INT_MAX", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX", "(uint64_t)INT64_MAX",
@@ -268,7 +272,8 @@ def one_field(writer, function, struct, access, const):
         # The tables behind const structs are changed through the world's own pointer.
         if const:
             world = {"CLLMModel": "w.model->", "CLLMConfig": "w.config->",
-                     "CLLMTokenizer": "w.tokenizer->"}.get(struct)
+                     "CLLMTokenizer": "w.tokenizer->", "OptimizerState": "w.optimizer->",
+                     "OptimizerConfig": "w.optimizer_config->"}.get(struct)
             if world is None:
                 return
             target = world + field

@@ -22,8 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ai/cllm_optimizer.h>
 #include <cllm.h>
 #include <cllm_batch.h>
+#include <cllm_crystalline_training.h>
 #include <cllm_data_loader.h>
 #include <cllm_ext.h>
 #include <cllm_format.h>
@@ -70,11 +72,14 @@ static struct {
     LRScheduler *scheduler;
     TrainingMetrics *metrics;
     CLLMConfig *config;
+    OptimizerState *optimizer;
+    OptimizerConfig *optimizer_config;
     AttentionLayer *attention;
     FeedForwardLayer *feedforward;
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
+    float *parameters;
 } w;
 
 /* The arrays of a call, and what they held before it. */
@@ -120,6 +125,16 @@ BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
 BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
+
+static CLLMScore *score(void) {
+    CLLMScore init = {.struct_size = sizeof init};
+    return buffer(&init, sizeof init);
+}
+
+static IndexProb *choices(void) {
+    static const IndexProb init[ROOM];
+    return buffer(init, sizeof init);
+}
 
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
@@ -205,6 +220,23 @@ static EarlyStoppingState *stopping(void) {
 static LRScheduler *scheduler(void) {
     if (!w.scheduler) w.scheduler = need(create_lr_scheduler(0.1f, 2, 9));
     return w.scheduler;
+}
+
+static OptimizerConfig *optimizer_config(void) {
+    if (w.optimizer_config) return w.optimizer_config;
+    w.optimizer_config = need(malloc(sizeof *w.optimizer_config));
+    *w.optimizer_config = optimizer_default_config(OPTIMIZER_ADAM);
+    w.optimizer_config->amsgrad = w.optimizer_config->use_gradient_clipping = true;
+    w.optimizer_config->clip_norm = 1;
+    return w.optimizer_config;
+}
+
+/* Over ROOM parameters, as many as the arrays of a call have. */
+static OptimizerState *optimizer(void) {
+    if (w.optimizer) return w.optimizer;
+    if (!w.parameters) w.parameters = need(calloc(ROOM, sizeof *w.parameters));
+    w.optimizer = need(optimizer_create(optimizer_config(), w.parameters, ROOM));
+    return w.optimizer;
 }
 
 static TrainingMetrics *metrics(void) {
@@ -326,6 +358,18 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static bool on_word(const char *word, size_t length, float probability, void *user) {
+    (void)word, (void)length, (void)probability, (void)user;
+    return true;
+}
+
+static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char *allowed,
+                       size_t vocab_size, void *user) {
+    (void)tokens, (void)num_tokens, (void)user;
+    if (vocab_size > 0) allowed[0] = 0;
+    return true;
+}
+
 static void on_log(int level, const char *message, void *user) {
     (void)level, (void)message, (void)user;
 }
@@ -356,6 +400,9 @@ static void world_drop(void) {
     free_training_metrics(w.metrics);
     free(w.stopping);
     free(w.scheduler);
+    optimizer_free(w.optimizer);
+    free(w.optimizer_config);
+    free(w.parameters);
     cllm_batch_free(w.batch);
     cllm_token_dataset_free(w.dataset);
     cllm_data_loader_free(w.loader);

@@ -1,9 +1,11 @@
 //! Headers that stand here only because programs written for the original library include them:
-//! half precision, vectors, mathematics, and older ways to train. What they declare works as the
+//! half precision, vectors, mathematics, optimizers of flat arrays, and older ways to train. What they declare works as the
 //! original documents it; new programs have no use for it.
 
 pub mod cllm_batch;
+pub mod cllm_crystalline_training;
 pub mod cllm_fp16;
+pub mod cllm_optimizer;
 pub mod cllm_production;
 pub mod cllm_simd_utils;
 pub mod cllm_train_complete;
