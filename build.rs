@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// of the original library alone, `src/headers/compat/<name>.rs`) and, where that file is split,
 /// from the files in the folder of the same name.
 struct Header {
+    /// Without `.h`; with the folder, where it stands in one.
     name: &'static str,
     /// System headers it needs.
     system: &'static [&'static str],
@@ -115,12 +116,20 @@ const HEADERS: &[Header] = &[
         local: &["cllm_training.h"],
         after_includes: "",
     },
+    Header { name: "cllm_metrics", system: STD, local: &[], after_includes: "" },
     Header {
         name: "cllm_training_threaded",
         system: STD,
-        local: &["cllm_training.h", "cllm_batch.h"],
+        local: &["cllm_training.h", "cllm_batch.h", "cllm_metrics.h"],
         after_includes: "",
     },
+    Header {
+        name: "ai/cllm_hierarchical_training",
+        system: STD,
+        local: &["../cllm_training.h", "../cllm_batch.h"],
+        after_includes: "",
+    },
+    Header { name: "cllm_model_manager", system: STD, local: &["cllm.h"], after_includes: "" },
     Header { name: "cllm_vocab_builder", system: STD, local: &["cllm.h"], after_includes: "" },
     Header {
         name: "cllm_production",
@@ -182,7 +191,8 @@ fn main() {
 fn generate(root: &Path, header: &Header) -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml"))
         .unwrap_or_else(|e| panic!("cbindgen.toml: {e}"));
-    config.include_guard = Some(format!("{}_H", header.name.to_uppercase()));
+    let file = header.name.rsplit('/').next().unwrap_or(header.name);
+    config.include_guard = Some(format!("{}_H", file.to_uppercase()));
     config.sys_includes = header.system.iter().map(|s| s.to_string()).collect();
     config.includes = header.local.iter().map(|s| s.to_string()).collect();
     if !header.after_includes.is_empty() {
@@ -238,5 +248,8 @@ fn write_if_changed(path: &Path, text: &str) {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return;
     }
-    fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let written = fs::create_dir_all(path.parent().unwrap_or(Path::new(".")));
+    written
+        .and_then(|()| fs::write(path, text))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

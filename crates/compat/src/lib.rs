@@ -10,6 +10,7 @@
 //! | [`check`] | `cllm_utils.h`, `cllm.h`: reports on the numbers in a model |
 //! | [`rates`] | `cllm_production.h`, `cllm_training.h`: learning rates beside those of the training loops |
 //! | [`metrics`] | `cllm_production.h`, `cllm_train_complete.h`: records of epochs |
+//! | [`manager`] | `cllm_model_manager.h`: models under their names, shared by threads |
 //! | [`benchmark`], [`mod@bench`] | `cllm_utils.h`: timings of passes and steps |
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod elementwise;
 pub mod gradients;
 pub mod lattice;
 pub mod losses;
+pub mod manager;
 pub mod metrics;
 pub mod rates;
 pub mod sublayers;

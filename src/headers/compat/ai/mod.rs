@@ -1,0 +1,3 @@
+//! Headers in the folder `ai/`.
+
+pub mod cllm_hierarchical_training;
