@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ai/cllm_hierarchical_training.h>
 #include <cllm.h>
 #include <cllm_batch.h>
 #include <cllm_data_loader.h>
@@ -29,6 +30,8 @@
 #include <cllm_format.h>
 #include <cllm_fp16.h>
 #include <cllm_inference.h>
+#include <cllm_metrics.h>
+#include <cllm_model_manager.h>
 #include <cllm_production.h>
 #include <cllm_simd_utils.h>
 #include <cllm_tokenizer.h>
@@ -65,6 +68,8 @@ static struct {
     CLLMBatch *batch;
     CLLMBatchIterator *iterator;
     ThreadedTrainingSystem *system;
+    HierarchicalTrainingSystem *hierarchy;
+    CLLMMetrics *live_metrics;
     ValidationSet *validation;
     EarlyStoppingState *stopping;
     LRScheduler *scheduler;
@@ -75,6 +80,7 @@ static struct {
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
+    int managed;
 } w;
 
 /* The arrays of a call, and what they held before it. */
@@ -120,12 +126,18 @@ BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
 BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
+BUFFER(bools, bool, i % 2)
 
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
     return buffer(init, sizeof init);
 }
 
+
+static ThreadMetrics **entries(void) {
+    static ThreadMetrics *const init[MAX_TRACKED_THREADS];
+    return buffer(init, sizeof init);
+}
 
 static const char *const WORDS[] = {"the", "cat", "sat", "on", "a", "mat", "and", "dog"};
 
@@ -190,6 +202,33 @@ static CLLMBatchIterator *iterator(void) {
 static ThreadedTrainingSystem *train_system(void) {
     if (!w.system) w.system = need(threaded_training_create(training(), iterator(), 2));
     return w.system;
+}
+
+static HierarchicalTrainingSystem *hierarchy(void) {
+    if (!w.hierarchy) w.hierarchy = need(hierarchical_training_create(training(), 2, iterator()));
+    return w.hierarchy;
+}
+
+static CLLMMetrics *live_metrics(void) {
+    if (w.live_metrics) return w.live_metrics;
+    w.live_metrics = need(cllm_metrics_create(4));
+    cllm_metrics_update_thread_state(w.live_metrics, 2, THREAD_STATE_WORKING);
+    return w.live_metrics;
+}
+
+/* The folder of the model manager, with one model in it. */
+static void managed_file(void) {
+    unlink("models/new.cllm");
+    mkdir("models", 0777);
+    if (access("models/the cat sat.cllm", F_OK) != 0)
+        cllm_write_model(model(), "models/the cat sat.cllm");
+    w.managed = 1;
+}
+
+/* The manager at work. */
+static void managed(void) {
+    managed_file();
+    if (!model_manager_init("models")) exit(3);
 }
 
 static ValidationSet *validation(void) {
@@ -326,6 +365,10 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static void on_metrics(const CLLMMetrics *metrics, void *user) {
+    (void)metrics, (void)user;
+}
+
 static void on_log(int level, const char *message, void *user) {
     (void)level, (void)message, (void)user;
 }
@@ -345,7 +388,14 @@ static uint8_t **blocks(void) { return &block; }
 static void world_drop(void) {
     free(block);
     block = NULL;
+    if (w.managed) { /* what a call took, and would be left to it */
+        model_manager_release_read("the cat sat");
+        model_manager_release_write("the cat sat");
+        model_manager_cleanup();
+    }
     threaded_training_free(w.system);
+    hierarchical_training_free(w.hierarchy);
+    cllm_metrics_free(w.live_metrics);
     cllm_batch_iterator_free(w.iterator);
     if (w.training) {
         if (w.training->tokens != w.ids) free(w.training->tokens);

@@ -197,9 +197,9 @@ compile_only() {
 # Each header alone, twice in a row, and all of them in two orders; as C and as C++.
 part_headers() {
     local good=0 bad=0 standard compiler language header all=() reversed=()
-    for header in include/*.h; do
-        all+=("#include <$(basename "$header")>")
-        reversed=("#include <$(basename "$header")>" "${reversed[@]}")
+    for header in include/*.h include/*/*.h; do
+        all+=("#include <${header#include/}>")
+        reversed=("#include <${header#include/}>" "${reversed[@]}")
     done
     for standard in c11 c17 gnu17 c++17; do
         compiler=$CC language=c

@@ -8,24 +8,24 @@ pub const MAX_TRACKED_THREADS: usize = 144;
 
 /// What a thread does: one of `THREAD_STATE_...`.
 pub type ThreadState = c_uint;
-/// Nothing.
+/// The thread has nothing to do.
 pub const THREAD_STATE_IDLE: c_uint = 0;
-/// It works on a batch.
+/// The thread works on a batch.
 pub const THREAD_STATE_WORKING: c_uint = 1;
-/// It leads others.
+/// The thread leads others.
 pub const THREAD_STATE_CONTROL: c_uint = 2;
-/// It waits for others.
+/// The thread waits for others.
 pub const THREAD_STATE_WAITING: c_uint = 3;
-/// It has ended.
+/// The thread has ended.
 pub const THREAD_STATE_TERMINATED: c_uint = 4;
 
 /// What a thread is for: one of `THREAD_ROLE_...`.
 pub type ThreadRole = c_uint;
-/// It works on batches.
+/// A thread that works on batches.
 pub const THREAD_ROLE_WORKER: c_uint = 0;
-/// It leads others.
+/// A thread that leads others.
 pub const THREAD_ROLE_CONTROL: c_uint = 1;
-/// Both.
+/// A thread that does both.
 pub const THREAD_ROLE_BOTH: c_uint = 2;
 
 /// A thread, or a worker.
