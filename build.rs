@@ -51,6 +51,31 @@ const PRIME_TYPES: &str = "
 #define M_LN10 2.30258509299404568402
 #endif";
 
+const METRICS: &str = "
+/** What a thread does. */
+typedef enum {
+    /** It has nothing to do. */
+    THREAD_STATE_IDLE = 0,
+    /** It works on a batch. */
+    THREAD_STATE_WORKING = 1,
+    /** It leads others. */
+    THREAD_STATE_CONTROL = 2,
+    /** It waits for others. */
+    THREAD_STATE_WAITING = 3,
+    /** It has ended. */
+    THREAD_STATE_TERMINATED = 4
+} ThreadState;
+
+/** What a thread is for. */
+typedef enum {
+    /** It works on batches. */
+    THREAD_ROLE_WORKER = 0,
+    /** It leads others. */
+    THREAD_ROLE_CONTROL = 1,
+    /** Both. */
+    THREAD_ROLE_BOTH = 2
+} ThreadRole;";
+
 const WORDS: &str = "
 /*
  * A word of these headers: an object (a model, a context, a training, ...) is live from the call
@@ -116,7 +141,7 @@ const HEADERS: &[Header] = &[
         local: &["cllm_training.h"],
         after_includes: "",
     },
-    Header { name: "cllm_metrics", system: STD, local: &[], after_includes: "" },
+    Header { name: "cllm_metrics", system: STD, local: &[], after_includes: METRICS },
     Header {
         name: "cllm_training_threaded",
         system: STD,

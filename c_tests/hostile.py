@@ -58,7 +58,7 @@ HOSTILE = {
     "double": ["0.0", "-1.0", "DBL_MAX", "-DBL_MAX", "(double)NAN", "(double)INFINITY",
                "(double)-INFINITY"],
     "bool": ["true", "false"],
-    "ThreadState": ["0", "5", "UINT_MAX"],
+    "ThreadState": ["0", "5", "(ThreadState)UINT_MAX"],
 }
 # Numbers above what any array of the test holds.
 TOO_LARGE = {"INT_MAX", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX", "(uint64_t)INT64_MAX",

@@ -7,60 +7,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** What a thread does. */
+typedef enum {
+    /** It has nothing to do. */
+    THREAD_STATE_IDLE = 0,
+    /** It works on a batch. */
+    THREAD_STATE_WORKING = 1,
+    /** It leads others. */
+    THREAD_STATE_CONTROL = 2,
+    /** It waits for others. */
+    THREAD_STATE_WAITING = 3,
+    /** It has ended. */
+    THREAD_STATE_TERMINATED = 4
+} ThreadState;
+
+/** What a thread is for. */
+typedef enum {
+    /** It works on batches. */
+    THREAD_ROLE_WORKER = 0,
+    /** It leads others. */
+    THREAD_ROLE_CONTROL = 1,
+    /** Both. */
+    THREAD_ROLE_BOTH = 2
+} ThreadRole;
+
 /**
  * Entries of `CLLMMetrics.threads`.
  */
 #define MAX_TRACKED_THREADS 144
-
-/**
- * Nothing.
- */
-#define THREAD_STATE_IDLE 0
-
-/**
- * It works on a batch.
- */
-#define THREAD_STATE_WORKING 1
-
-/**
- * It leads others.
- */
-#define THREAD_STATE_CONTROL 2
-
-/**
- * It waits for others.
- */
-#define THREAD_STATE_WAITING 3
-
-/**
- * It has ended.
- */
-#define THREAD_STATE_TERMINATED 4
-
-/**
- * It works on batches.
- */
-#define THREAD_ROLE_WORKER 0
-
-/**
- * It leads others.
- */
-#define THREAD_ROLE_CONTROL 1
-
-/**
- * Both.
- */
-#define THREAD_ROLE_BOTH 2
-
-/**
- * What a thread does: one of `THREAD_STATE_...`.
- */
-typedef unsigned int ThreadState;
-
-/**
- * What a thread is for: one of `THREAD_ROLE_...`.
- */
-typedef unsigned int ThreadRole;
 
 /**
  * A thread, or a worker.

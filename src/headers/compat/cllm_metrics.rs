@@ -1,32 +1,11 @@
 //! `cllm_metrics.h`: a record of how a training goes, for a user interface to show.
 
+use crate::border::ctypes::{ThreadRole, ThreadState};
 use crate::border::ffi::zeroable;
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_void};
 
 /// Entries of `CLLMMetrics.threads`.
 pub const MAX_TRACKED_THREADS: usize = 144;
-
-/// What a thread does: one of `THREAD_STATE_...`.
-pub type ThreadState = c_uint;
-/// The thread has nothing to do.
-pub const THREAD_STATE_IDLE: c_uint = 0;
-/// The thread works on a batch.
-pub const THREAD_STATE_WORKING: c_uint = 1;
-/// The thread leads others.
-pub const THREAD_STATE_CONTROL: c_uint = 2;
-/// The thread waits for others.
-pub const THREAD_STATE_WAITING: c_uint = 3;
-/// The thread has ended.
-pub const THREAD_STATE_TERMINATED: c_uint = 4;
-
-/// What a thread is for: one of `THREAD_ROLE_...`.
-pub type ThreadRole = c_uint;
-/// A thread that works on batches.
-pub const THREAD_ROLE_WORKER: c_uint = 0;
-/// A thread that leads others.
-pub const THREAD_ROLE_CONTROL: c_uint = 1;
-/// A thread that does both.
-pub const THREAD_ROLE_BOTH: c_uint = 2;
 
 /// A thread, or a worker.
 #[repr(C)]

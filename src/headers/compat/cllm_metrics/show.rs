@@ -1,6 +1,7 @@
 //! Looking at a record.
 
 use super::*;
+use crate::border::ctypes::{THREAD_ROLE_CONTROL, THREAD_STATE_IDLE, THREAD_STATE_TERMINATED};
 use crate::border::ffi;
 use cllm_macros::c_api;
 use std::ptr;

@@ -1,12 +1,11 @@
 //! What a system shows of its epochs.
 
 use super::{SYSTEMS, SystemState, ThreadedTrainingSystem};
+use crate::border::ctypes::{THREAD_STATE_IDLE, THREAD_STATE_WORKING};
 use crate::border::ffi::CArray;
 use crate::border::registry::lock;
 use crate::headers::cllm_metrics::record::{begin, put, tell};
-use crate::headers::cllm_metrics::{
-    CLLMMetrics, MAX_TRACKED_THREADS, THREAD_STATE_IDLE, THREAD_STATE_WORKING,
-};
+use crate::headers::cllm_metrics::{CLLMMetrics, MAX_TRACKED_THREADS};
 use crate::headers::cllm_training::state::narrow;
 use cllm_engine::error::Result;
 use cllm_engine::train::Progress;
