@@ -75,7 +75,7 @@ test-loom: ## the hand-over of work between threads, in every order: a minute or
 	c_tests/run.sh loom
 
 bench: all ## timings
-	$(CARGO) bench
+	$(CARGO) bench -p cllm-benches
 
 fmt:
 	$(CARGO) fmt

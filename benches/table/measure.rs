@@ -168,9 +168,9 @@ pub struct Tiny {
 }
 
 pub fn tiny_command() -> Option<Tiny> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let program = root.join("tools/train_model");
-    let data = root.join("benches/table/tiny.txt");
+    let benches = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let program = benches.join("../tools/train_model");
+    let data = benches.join("table/tiny.txt");
     let folder = tempfile::tempdir().ok()?;
     std::fs::copy(data, folder.path().join("tiny.txt")).ok()?;
     program.exists().then_some(Tiny { program, folder })
