@@ -69,6 +69,14 @@ impl<T: Item> Open<T> {
         found.ok_or_else(|| Error::State(format!("there is no model {}", folder::shown(name))))
     }
 
+    fn check_free(&mut self, name: &[u8]) -> Result<()> {
+        folder::check_name(name)?;
+        match self.find(name) {
+            Ok(_) => Err(Error::State(format!("there is a model {} already", folder::shown(name)))),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn idle(&mut self, name: &[u8]) -> Result<&mut Slot<T>> {
         let slot = self.find(name)?;
         if slot.access.in_use() {
@@ -119,11 +127,11 @@ impl<T: Item> Shelf<T> {
         let open = self.lock().take();
         self.changed.notify_all();
         let slots = open.map_or_else(Vec::new, |open| open.slots);
-        slots
-            .into_iter()
-            .map(|slot| (slot.status(), slot))
-            .map(|(s, slot)| (slot.item, s))
-            .collect()
+        let with_status = |slot: Slot<T>| {
+            let status = slot.status();
+            (slot.item, status)
+        };
+        slots.into_iter().map(with_status).collect()
     }
 
     /// The folder that it was opened for.
@@ -139,11 +147,7 @@ impl<T: Item> Shelf<T> {
     /// # Errors
     /// The name is not one for a file, or is taken; the shelf is closed.
     pub fn check_free(&self, name: &[u8]) -> Result<()> {
-        folder::check_name(name)?;
-        self.with_open(|open| match open.slots.iter().any(|slot| slot.name == name) {
-            true => Err(Error::State(format!("there is a model {} already", folder::shown(name)))),
-            false => Ok(()),
-        })
+        self.with_open(|open| open.check_free(name))
     }
 
     /// Puts an item at the end.
@@ -153,14 +157,8 @@ impl<T: Item> Shelf<T> {
     pub fn insert(&self, name: &[u8], item: T) -> Result<(), (T, Error)> {
         let mut open = self.lock();
         let room = |open: &mut Option<Open<T>>| {
-            folder::check_name(name)?;
             let open = open.as_mut().ok_or_else(closed)?;
-            if open.find(name).is_ok() {
-                return Err(Error::State(format!(
-                    "there is a model {} already",
-                    folder::shown(name)
-                )));
-            }
+            open.check_free(name)?;
             let refused =
                 |_| Error::Memory { what: "the list of models", bytes: size_of::<Slot<T>>() };
             open.slots.try_reserve(1).map_err(refused)?;
