@@ -12,7 +12,7 @@ NUMBERS = {
     "threads": 1, "size": 16, "n": 4, "m": 4, "p": 4, "shuffle": 0, "drop_last": 0,
     "num_gradients": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
-    "learning_rate": 0.01, "length": 4,
+    "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
 }
 NUMBERS_OF = {
     ("cllm_embedding_backward", "batch_size"): 4,
@@ -43,6 +43,7 @@ NOT_SIZES = {
     ("cllm_create_batch_from_tokens", "batch_size"): "the shape of what is made",
     ("cllm_create_batch_from_tokens", "seq_len"): "the shape of what is made",
     ("cllm_evaluate", "seq_len"): "a window, cut to the text",
+    ("cllm_evaluate_bytes", "seq_len"): "a window, cut to the text",
     ("cllm_benchmark_inference_batch", "batch_size"): "every row reads the same ids",
 }
 # Sizes without an array: work is proportional to them, and a run may take half a minute.
@@ -84,11 +85,11 @@ EMPTY_IS_FINE = {
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
-    ("cllm_write_file", "size"),
+    ("cllm_write_file", "size"), ("cllm_set_allowed_tokens", "num_tokens"),
 }
 
 # `const char*` that are bytes with a length beside them: no NUL ends them.
-BYTES = {("cllm_decode_text", "bytes")}
+BYTES = {("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
 
 # Numbers with which a function does nothing, without an error.
 QUIET = {"max_norm", "clip_value"}
@@ -124,6 +125,12 @@ REFUSED = {
     ("cllm_benchmark_inference_batch", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_score_tokens", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_score_text", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_next_tokens", "count"): ["0", "-1", "INT_MIN"],
+    ("cllm_next_words", "num_words"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_embed_tokens", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_embed_text", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
     ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],

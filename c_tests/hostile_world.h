@@ -128,6 +128,16 @@ BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
 BUFFER(bools, bool, i % 2)
 
+static CLLMScore *score(void) {
+    CLLMScore init = {.struct_size = sizeof init};
+    return buffer(&init, sizeof init);
+}
+
+static IndexProb *choices(void) {
+    static const IndexProb init[ROOM];
+    return buffer(init, sizeof init);
+}
+
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
     return buffer(init, sizeof init);
@@ -365,8 +375,21 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+<<<<<<< HEAD
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
+=======
+static bool on_word(const char *word, size_t length, float probability, void *user) {
+    (void)word, (void)length, (void)probability, (void)user;
+    return true;
+}
+
+static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char *allowed,
+                       size_t vocab_size, void *user) {
+    (void)tokens, (void)num_tokens, (void)user;
+    if (vocab_size > 0) allowed[0] = 0;
+    return true;
+>>>>>>> main
 }
 
 static void on_log(int level, const char *message, void *user) {
