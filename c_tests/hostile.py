@@ -31,17 +31,12 @@ INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_f
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
           "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
-<<<<<<< HEAD
-          "bool*": "bools", "ThreadMetrics**": "entries"}
-CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
-             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
-             "CLLMMetricsCallback": "on_metrics"}
-=======
+          "bool*": "bools", "ThreadMetrics**": "entries",
           "CLLMScore*": "score", "IndexProb*": "choices"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
-             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed"}
->>>>>>> main
+             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed",
+             "CLLMMetricsCallback": "on_metrics"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",
