@@ -375,10 +375,9 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
-<<<<<<< HEAD
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
-=======
+
 static bool on_word(const char *word, size_t length, float probability, void *user) {
     (void)word, (void)length, (void)probability, (void)user;
     return true;
@@ -389,7 +388,6 @@ static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char 
     (void)tokens, (void)num_tokens, (void)user;
     if (vocab_size > 0) allowed[0] = 0;
     return true;
->>>>>>> main
 }
 
 static void on_log(int level, const char *message, void *user) {
