@@ -377,6 +377,7 @@ static bool on_path(const char *path, const char *left_out, void *user) {
 
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
+}
 
 static bool on_word(const char *word, size_t length, float probability, void *user) {
     (void)word, (void)length, (void)probability, (void)user;
