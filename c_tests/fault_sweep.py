@@ -34,6 +34,7 @@ OUTCOMES = {
     "cllm_tokenizer_decode": "!r || r[0] == '\\0'",  # "" needs memory too
     "cllm_get_batch": "r <= 0",
     "create_default_complete_config": "r.num_epochs == 100",
+    "optimizer_default_config": "r.learning_rate == 0.001f",
     "cllm_get_optimal_thread_count": "r == 1",
     # A training goes on without the validation that it has no memory for.
     "train_complete": "r == -1 || strstr(cllm_last_error(), \"no validation\")",

@@ -24,6 +24,7 @@ OBJECTS = {
     "PositionalEncoding*": "positions", "Embeddings*": "embeddings",
     "CLLMTrainingConfig*": "training_config", "CompleteTrainingConfig*": "complete_config",
     "CLLMMetrics*": "live_metrics", "HierarchicalTrainingSystem*": "hierarchy",
+    "OptimizerState*": "optimizer", "OptimizerConfig*": "optimizer_config",
     "CLLMHeader*": "header", "CLLMToken*": "token", "CLLMLatticePoint*": "points",
 }
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
@@ -48,7 +49,7 @@ RESULTS = {
     "HierarchicalTrainingSystem*": "hierarchical_training_free(r);",
     "ValidationSet*": "free_validation_set(r);", "TrainingMetrics*": "free_training_metrics(r);",
     "CLLMConfig*": "cllm_free_config(r);", "EarlyStoppingState*": "free(r);",
-    "LRScheduler*": "free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
+    "LRScheduler*": "free(r);", "OptimizerState*": "optimizer_free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
 }
 HOSTILE = {
     "int": ["0", "-1", "INT_MIN", "INT_MAX"],
@@ -61,6 +62,7 @@ HOSTILE = {
                "(double)-INFINITY"],
     "bool": ["true", "false"],
     "ThreadState": ["0", "5", "(ThreadState)UINT_MAX"],
+    "OptimizerType": ["0", "6", "7", "(OptimizerType)-1"],
 }
 # Numbers above what any array of the test holds.
 TOO_LARGE = {"INT_MAX", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX", "(uint64_t)INT64_MAX",
@@ -279,7 +281,8 @@ def one_field(writer, function, struct, access, const):
         # The tables behind const structs are changed through the world's own pointer.
         if const:
             world = {"CLLMModel": "w.model->", "CLLMConfig": "w.config->",
-                     "CLLMTokenizer": "w.tokenizer->",
+                     "CLLMTokenizer": "w.tokenizer->", "OptimizerState": "w.optimizer->",
+                     "OptimizerConfig": "w.optimizer_config->",
                      "CLLMMetrics": "w.live_metrics->"}.get(struct)
             if world is None:
                 return

@@ -10,7 +10,7 @@ NUMBERS = {
     "num_threads": 2, "thread_count": 2, "count": 2, "sphere_id": 0, "num_iterations": 2,
     "duration_seconds": 0, "num_epochs": 1, "patience": 3, "capacity": 4, "steps": 2,
     "threads": 1, "size": 16, "n": 4, "m": 4, "p": 4, "shuffle": 0, "drop_last": 0,
-    "num_gradients": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
+    "num_gradients": 16, "num_parameters": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
     "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
 }
@@ -31,7 +31,7 @@ NUMBERS_OF = {
 SIZES = {
     "dim", "seq_len", "num_tokens", "size", "n", "m", "p", "vocab_size", "batch_size",
     "num_points", "num_gradients", "embedding_dim", "seq_length", "num_decay_steps",
-    "length",
+    "length", "num_parameters",
 }
 # ... except where the function does not read or write that much.
 NOT_SIZES = {
@@ -60,7 +60,7 @@ RELEASES = {
     "cllm_batch_iterator_free": "iterator", "threaded_training_free": "system",
     "hierarchical_training_free": "hierarchy", "cllm_metrics_free": "live_metrics",
     "free_validation_set": "validation", "free_training_metrics": "metrics",
-    "cllm_free_config": "config",
+    "cllm_free_config": "config", "optimizer_free": "optimizer",
 }
 
 # What they return is still somebody else's.
@@ -75,6 +75,7 @@ PRINTS = {
     "cllm_print_model_info", "cllm_print_memory_stats", "cllm_run_benchmark_suite",
     "cllm_profile_memory", "cllm_batch_print_stats", "threaded_training_print_stats",
     "cllm_print_config", "cllm_print_model_stats", "cllm_metrics_print",
+    "optimizer_print_state",
 }
 
 # Sizes of 0 (and of less) that are no failure: nothing to do, and a result.
@@ -86,6 +87,8 @@ EMPTY_IS_FINE = {
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
     ("cllm_write_file", "size"), ("cllm_set_allowed_tokens", "num_tokens"),
+    ("cllm_write_file", "size"), ("optimizer_compute_gradient_norm", "num_parameters"),
+    ("optimizer_compute_parameter_norm", "num_parameters"),
 }
 
 # `const char*` that are bytes with a length beside them: no NUL ends them.
@@ -136,6 +139,13 @@ REFUSED = {
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],
     ("cllm_clip_gradients_by_value", "clip_value"): ["0.0f", "-1.0f", "NAN"],
     ("cllm_nearest_prime", "n"): ["UINT64_MAX"],
+    ("optimizer_create", "num_parameters"): ["0", "SIZE_MAX / 4 + 1", "SIZE_MAX"],
+    ("optimizer_set_learning_rate", "learning_rate"): ["0.0f", "-1.0f", "NAN", "INFINITY"],
+    ("optimizer_clip_gradients_by_value", "clip_value"): ["0.0f", "-1.0f", "NAN"],
+    ("optimizer_clip_gradients_by_norm", "max_norm"): ["0.0f", "-1.0f", "NAN"],
+    ("cllm_lattice_aware_init", "scale"): ["NAN", "INFINITY", "-INFINITY"],
+    ("cllm_compute_loss_crystalline", "num_tokens"): ["0", "-1", "INT_MIN"],
+    ("crystalline_sort_by_locality", "num_tokens"): ["-1", "INT_MIN"],
 }
 
 # The file that a function's parameters name, or one of them, in the folder of the sweep.
@@ -264,6 +274,21 @@ SHARED = {
         "ints": ["num_threads", "control_thread_id", "threads[3].thread_id", "training.current_step"],
         "huge": ["threads[3].state", "threads[3].role"],
         "floats": ["training.best_loss", "training.tokens_per_second"],
+    },
+    "OptimizerState": {
+        "pointers": ["parameters", "gradients", "momentum_buffer", "variance_buffer",
+                     "max_variance_buffer"],
+        "sizes": ["num_parameters"],
+        "ints": ["step", "config.warmup_steps", "config.total_steps", "config.decay_steps",
+                 "config.cycle_steps", "config.type", "config.scheduler"],
+        "floats": ["current_lr", "config.learning_rate", "config.min_lr", "config.beta1",
+                   "config.beta2", "config.epsilon", "config.weight_decay", "config.clip_value",
+                   "config.clip_norm"],
+    },
+    "OptimizerConfig": {
+        "ints": ["type", "scheduler", "warmup_steps", "total_steps", "decay_steps"],
+        "floats": ["learning_rate", "min_lr", "max_lr", "momentum", "beta1", "beta2", "epsilon",
+                   "weight_decay", "clip_value", "clip_norm", "decay_rate"],
     },
     "CompleteTrainingConfig": {
         "pointers": ["val_data_path", "checkpoint_dir", "metrics_path"],

@@ -23,8 +23,10 @@
 #include <unistd.h>
 
 #include <ai/cllm_hierarchical_training.h>
+#include <ai/cllm_optimizer.h>
 #include <cllm.h>
 #include <cllm_batch.h>
+#include <cllm_crystalline_training.h>
 #include <cllm_data_loader.h>
 #include <cllm_ext.h>
 #include <cllm_format.h>
@@ -75,12 +77,15 @@ static struct {
     LRScheduler *scheduler;
     TrainingMetrics *metrics;
     CLLMConfig *config;
+    OptimizerState *optimizer;
+    OptimizerConfig *optimizer_config;
     AttentionLayer *attention;
     FeedForwardLayer *feedforward;
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
     int managed;
+    float *parameters;
 } w;
 
 /* The arrays of a call, and what they held before it. */
@@ -256,6 +261,23 @@ static LRScheduler *scheduler(void) {
     return w.scheduler;
 }
 
+static OptimizerConfig *optimizer_config(void) {
+    if (w.optimizer_config) return w.optimizer_config;
+    w.optimizer_config = need(malloc(sizeof *w.optimizer_config));
+    *w.optimizer_config = optimizer_default_config(OPTIMIZER_ADAM);
+    w.optimizer_config->amsgrad = w.optimizer_config->use_gradient_clipping = true;
+    w.optimizer_config->clip_norm = 1;
+    return w.optimizer_config;
+}
+
+/* Over ROOM parameters, as many as the arrays of a call have. */
+static OptimizerState *optimizer(void) {
+    if (w.optimizer) return w.optimizer;
+    if (!w.parameters) w.parameters = need(calloc(ROOM, sizeof *w.parameters));
+    w.optimizer = need(optimizer_create(optimizer_config(), w.parameters, ROOM));
+    return w.optimizer;
+}
+
 static TrainingMetrics *metrics(void) {
     if (w.metrics) return w.metrics;
     w.metrics = need(create_training_metrics(4));
@@ -428,6 +450,9 @@ static void world_drop(void) {
     free_training_metrics(w.metrics);
     free(w.stopping);
     free(w.scheduler);
+    optimizer_free(w.optimizer);
+    free(w.optimizer_config);
+    free(w.parameters);
     cllm_batch_free(w.batch);
     cllm_token_dataset_free(w.dataset);
     cllm_data_loader_free(w.loader);

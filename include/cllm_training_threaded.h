@@ -80,8 +80,25 @@ float threaded_train_epoch(struct ThreadedTrainingSystem *system);
 float threaded_train_epoch_lockfree(struct ThreadedTrainingSystem *system, int current_epoch);
 
 /**
- * Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
- * nothing.
+ * Prints to stdout how many batches each worker was booked with and their mean loss. The group of a
+ * worker is its number mod 12.
+ *
+ * ```text
+ *
+ * ========================================
+ *   Multi-Threaded Training Statistics
+ * ========================================
+ *
+ * Thread System:
+ *
+ * Sphere Statistics:
+ *   Sphere  0 (Group  0): 3 batches processed, avg loss: 2.9957
+ *   Sphere  1 (Group  1): 2 batches processed, avg loss: 2.9812
+ *
+ * ```
+ *
+ * Workers that had no batch yet are listed with 0, as far as they are among the first 256. NULL
+ * prints nothing.
  *
  * @pre `system` is NULL or a system.
  */

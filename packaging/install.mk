@@ -73,14 +73,13 @@ install-debug: install ## install, and the debug data of the shared library, in 
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/.debug'
 	$(INSTALL) -m 644 build/cllm.debug '$(DESTDIR)$(LIBDIR)/.debug'
 
-install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms)
-	$(INSTALL) -m 644 libcrystalline.so libalgorithms.so '$(DESTDIR)$(LIBDIR)'
+install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms -lprimemath)
+	$(INSTALL) -m 644 $(COMPAT_SO) $(COMPAT_A) '$(DESTDIR)$(LIBDIR)'
 
 uninstall: ## removes what install, install-compat and install-debug put there
 	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 $(SO_NAME) \
-	    libcllm.a libcrystalline.so libalgorithms.so .debug/cllm.debug || true
-	rm -f $(foreach file,$(notdir $(wildcard include/*.h include/*.hpp)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
-	rm -f $(foreach file,$(notdir $(wildcard include/ai/*.h)),'$(DESTDIR)$(INCLUDEDIR)/ai/$(file)')
+	    libcllm.a $(COMPAT_SO) $(COMPAT_A) .debug/cllm.debug || true
+	rm -f $(foreach file,$(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/ai/*.h)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
 	rm -f $(foreach tool,$(notdir $(TOOLS)),'$(DESTDIR)$(BASHCOMPDIR)/$(tool)')

@@ -89,7 +89,7 @@ fn nothing_in_the_headers_is_undocumented() {
             if trimmed.is_empty() {
                 continue;
             }
-            let field = in_struct && !trimmed.starts_with('}');
+            let field = in_struct && !trimmed.starts_with(['}', '#']);
             let define = trimmed.starts_with("#define ") && !trimmed.ends_with("_H");
             let starts = line.starts_with(|c: char| c.is_ascii_alphabetic());
             let declares = starts && !trimmed.starts_with("extern \"C\"");
@@ -130,11 +130,12 @@ fn no_placeholder_is_left_in_the_sources() {
 }
 
 #[test]
-fn the_table_of_headers_is_complete() {
-    let table = fs::read_to_string(root().join("docs/COMPATIBILITY.md")).unwrap();
+fn every_header_has_a_section_about_compatibility() {
+    let page = fs::read_to_string(root().join("docs/COMPATIBILITY.md")).unwrap();
+    let headings: Vec<&str> = page.lines().filter(|line| line.starts_with('#')).collect();
     for path in files(&root().join("include"), "h") {
-        let header = path.file_name().unwrap().to_str().unwrap();
-        assert!(table.contains(&format!("| `{header}` |")), "{header}");
+        let header = format!("{}`", path.file_name().unwrap().to_str().unwrap());
+        assert!(headings.iter().any(|heading| heading.contains(&header)), "{header}");
     }
 }
 

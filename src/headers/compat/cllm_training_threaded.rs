@@ -252,8 +252,28 @@ pub unsafe extern "C" fn threaded_train_epoch_lockfree(
     epoch(&system, Some(current_epoch))
 }
 
-/// Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
-/// nothing.
+/// Workers without a batch that are listed at most: as many threads as are ever started.
+const LISTED: usize = 256;
+
+/// Prints to stdout how many batches each worker was booked with and their mean loss. The group of a
+/// worker is its number mod 12.
+///
+/// ```text
+///
+/// ========================================
+///   Multi-Threaded Training Statistics
+/// ========================================
+///
+/// Thread System:
+///
+/// Sphere Statistics:
+///   Sphere  0 (Group  0): 3 batches processed, avg loss: 2.9957
+///   Sphere  1 (Group  1): 2 batches processed, avg loss: 2.9812
+///
+/// ```
+///
+/// Workers that had no batch yet are listed with 0, as far as they are among the first 256. NULL
+/// prints nothing.
 ///
 /// # Safety
 /// `system` is NULL or a system.
@@ -261,21 +281,26 @@ pub unsafe extern "C" fn threaded_train_epoch_lockfree(
 #[c_api]
 pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrainingSystem) {
     let system = SYSTEMS.get(system)?;
-    let (workers, spheres, norm) = {
+    let (workers, spheres) = {
         let s = lock(&system);
-        (s.workers as usize, s.spheres.clone(), s.gradient_norm)
+        (s.workers as usize, s.spheres.clone())
     };
-    let mut text = format!("Threaded training: {workers} workers\n");
-    for (i, sphere) in spheres.iter().enumerate() {
-        let (batches, mean) = (sphere.batches, sphere.mean());
-        let _ = writeln!(text, "  Sphere {i}: {batches} batches, average loss {mean:.6}");
+    let rule = "=".repeat(40);
+    let mut text = format!(
+        "\n{rule}\n  Multi-Threaded Training Statistics\n{rule}\n\nThread System:\n\n\
+         Sphere Statistics:\n"
+    );
+    let idle = workers.min(LISTED).saturating_sub(spheres.len());
+    let listed = spheres.iter().copied().chain(std::iter::repeat_n(Sphere::default(), idle));
+    for (i, sphere) in listed.enumerate() {
+        let (group, batches) = (i % 12, sphere.batches);
+        let mean = ffi::fixed(sphere.mean().into(), 4);
+        let _ = writeln!(
+            text,
+            "  Sphere {i:2} (Group {group:2}): {batches} batches processed, avg loss: {mean}"
+        );
     }
-    let idle = workers.saturating_sub(spheres.len());
-    if idle > 0 {
-        let _ = writeln!(text, "  Without a batch: {idle}");
-    }
-    let _ = writeln!(text, "  Gradient norm: {norm:.6}");
-    ffi::print(&text);
+    ffi::print(text + "\n");
     Ok(())
 }
 

@@ -1,3 +1,0 @@
-//! Headers in the folder `ai/`.
-
-pub mod cllm_hierarchical_training;
