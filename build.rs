@@ -404,8 +404,7 @@ fn main() {
 fn generate(root: &Path, header: &Header) -> String {
     let mut config = cbindgen::Config::from_file(root.join("cbindgen.toml"))
         .unwrap_or_else(|e| panic!("cbindgen.toml: {e}"));
-    let file = header.name.rsplit('/').next().unwrap_or(header.name);
-    config.include_guard = Some(format!("{}_H", file.to_uppercase()));
+    config.include_guard = Some(format!("{}_H", header.name.to_uppercase()));
     config.sys_includes = header.system.iter().map(|s| s.to_string()).collect();
     config.includes = header.local.iter().map(|s| s.to_string()).collect();
     if !header.after_includes.is_empty() {

@@ -23,8 +23,8 @@ OBJECTS = {
     "FeedForwardLayer*": "feedforward", "CLLMLayerNorm*": "norm",
     "PositionalEncoding*": "positions", "Embeddings*": "embeddings",
     "CLLMTrainingConfig*": "training_config", "CompleteTrainingConfig*": "complete_config",
-    "OptimizerState*": "optimizer", "OptimizerConfig*": "optimizer_config",
     "CLLMMetrics*": "live_metrics", "HierarchicalTrainingSystem*": "hierarchy",
+    "OptimizerState*": "optimizer", "OptimizerConfig*": "optimizer_config",
     "CLLMHeader*": "header", "CLLMToken*": "token", "CLLMLatticePoint*": "points",
 }
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
@@ -32,15 +32,12 @@ INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_f
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
           "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
-          "bool*": "bools", "ThreadMetrics**": "entries"}
-CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
-             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
-             "CLLMMetricsCallback": "on_metrics"}
+          "bool*": "bools", "ThreadMetrics**": "entries",
           "CLLMScore*": "score", "IndexProb*": "choices"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
-             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed"}
->>>>>>> main
+             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed",
+             "CLLMMetricsCallback": "on_metrics"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",
@@ -64,10 +61,8 @@ HOSTILE = {
     "double": ["0.0", "-1.0", "DBL_MAX", "-DBL_MAX", "(double)NAN", "(double)INFINITY",
                "(double)-INFINITY"],
     "bool": ["true", "false"],
-<<<<<<< HEAD
-    "OptimizerType": ["0", "6", "7", "(OptimizerType)-1"],
-=======
     "ThreadState": ["0", "5", "(ThreadState)UINT_MAX"],
+    "OptimizerType": ["0", "6", "7", "(OptimizerType)-1"],
 }
 # Numbers above what any array of the test holds.
 TOO_LARGE = {"INT_MAX", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX", "(uint64_t)INT64_MAX",

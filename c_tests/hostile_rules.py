@@ -74,8 +74,8 @@ PRINTS = {
     "cllm_print_vocab_stats", "cllm_data_loader_print_stats", "cllm_print_lr_schedule",
     "cllm_print_model_info", "cllm_print_memory_stats", "cllm_run_benchmark_suite",
     "cllm_profile_memory", "cllm_batch_print_stats", "threaded_training_print_stats",
-    "cllm_print_config", "cllm_print_model_stats", "optimizer_print_state",
     "cllm_print_config", "cllm_print_model_stats", "cllm_metrics_print",
+    "optimizer_print_state",
 }
 
 # Sizes of 0 (and of less) that are no failure: nothing to do, and a result.
@@ -270,6 +270,11 @@ SHARED = {
         "sizes": ["max_length", "embedding_dim"],
     },
     "Embeddings": {"pointers": ["embeddings"], "sizes": ["vocab_size", "embedding_dim"]},
+    "CLLMMetrics": {
+        "ints": ["num_threads", "control_thread_id", "threads[3].thread_id", "training.current_step"],
+        "huge": ["threads[3].state", "threads[3].role"],
+        "floats": ["training.best_loss", "training.tokens_per_second"],
+    },
     "OptimizerState": {
         "pointers": ["parameters", "gradients", "momentum_buffer", "variance_buffer",
                      "max_variance_buffer"],
@@ -284,11 +289,6 @@ SHARED = {
         "ints": ["type", "scheduler", "warmup_steps", "total_steps", "decay_steps"],
         "floats": ["learning_rate", "min_lr", "max_lr", "momentum", "beta1", "beta2", "epsilon",
                    "weight_decay", "clip_value", "clip_norm", "decay_rate"],
-    },
-    "CLLMMetrics": {
-        "ints": ["num_threads", "control_thread_id", "threads[3].thread_id", "training.current_step"],
-        "huge": ["threads[3].state", "threads[3].role"],
-        "floats": ["training.best_loss", "training.tokens_per_second"],
     },
     "CompleteTrainingConfig": {
         "pointers": ["val_data_path", "checkpoint_dir", "metrics_path"],

@@ -22,8 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <ai/cllm_optimizer.h>
 #include <ai/cllm_hierarchical_training.h>
+#include <ai/cllm_optimizer.h>
 #include <cllm.h>
 #include <cllm_batch.h>
 #include <cllm_crystalline_training.h>
@@ -84,8 +84,8 @@ static struct {
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
-    float *parameters;
     int managed;
+    float *parameters;
 } w;
 
 /* The arrays of a call, and what they held before it. */
@@ -397,10 +397,10 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
-<<<<<<< HEAD
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
-=======
+}
+
 static bool on_word(const char *word, size_t length, float probability, void *user) {
     (void)word, (void)length, (void)probability, (void)user;
     return true;
@@ -411,7 +411,6 @@ static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char 
     (void)tokens, (void)num_tokens, (void)user;
     if (vocab_size > 0) allowed[0] = 0;
     return true;
->>>>>>> main
 }
 
 static void on_log(int level, const char *message, void *user) {
