@@ -171,6 +171,31 @@ const MODEL_TAIL: &str = "
 /// still free for tags of the program's own.
 const UNTAGGED: &[&str] = &["prime_types"];
 
+const METRICS: &str = "
+/** What a thread does. */
+typedef enum {
+    /** It has nothing to do. */
+    THREAD_STATE_IDLE = 0,
+    /** It works on a batch. */
+    THREAD_STATE_WORKING = 1,
+    /** It leads others. */
+    THREAD_STATE_CONTROL = 2,
+    /** It waits for others. */
+    THREAD_STATE_WAITING = 3,
+    /** It has ended. */
+    THREAD_STATE_TERMINATED = 4
+} ThreadState;
+
+/** What a thread is for. */
+typedef enum {
+    /** It works on batches. */
+    THREAD_ROLE_WORKER = 0,
+    /** It leads others. */
+    THREAD_ROLE_CONTROL = 1,
+    /** Both. */
+    THREAD_ROLE_BOTH = 2
+} ThreadRole;";
+
 const WORDS: &str = "
 /*
  * A word of these headers: an object (a model, a context, a training, ...) is live from the call
@@ -264,11 +289,26 @@ const HEADERS: &[Header] = &[
         local: &["cllm_training.h"],
         after_includes: "",
     },
+    Header { name: "cllm_metrics", folder: "", system: STD, local: &[], after_includes: METRICS },
     Header {
         name: "cllm_training_threaded",
         folder: "",
         system: STD,
-        local: &["cllm_training.h", "cllm_batch.h"],
+        local: &["cllm_training.h", "cllm_batch.h", "cllm_metrics.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_hierarchical_training",
+        folder: "ai/",
+        system: STD,
+        local: &["../cllm_training.h", "../cllm_batch.h"],
+        after_includes: "",
+    },
+    Header {
+        name: "cllm_model_manager",
+        folder: "",
+        system: STD,
+        local: &["cllm.h"],
         after_includes: "",
     },
     Header {

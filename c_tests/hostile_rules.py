@@ -58,8 +58,15 @@ RELEASES = {
     "cllm_free_tokenizer": "tokenizer", "cllm_data_loader_free": "loader",
     "cllm_token_dataset_free": "dataset", "cllm_batch_free": "batch",
     "cllm_batch_iterator_free": "iterator", "threaded_training_free": "system",
+    "hierarchical_training_free": "hierarchy", "cllm_metrics_free": "live_metrics",
     "free_validation_set": "validation", "free_training_metrics": "metrics",
     "cllm_free_config": "config", "optimizer_free": "optimizer",
+}
+
+# What they return is still somebody else's.
+BORROWED = {
+    "threaded_training_get_metrics", "model_manager_acquire_read", "model_manager_acquire_write",
+    "model_manager_get_first",
 }
 
 # Functions whose purpose is printing.
@@ -67,7 +74,8 @@ PRINTS = {
     "cllm_print_vocab_stats", "cllm_data_loader_print_stats", "cllm_print_lr_schedule",
     "cllm_print_model_info", "cllm_print_memory_stats", "cllm_run_benchmark_suite",
     "cllm_profile_memory", "cllm_batch_print_stats", "threaded_training_print_stats",
-    "cllm_print_config", "cllm_print_model_stats", "optimizer_print_state",
+    "cllm_print_config", "cllm_print_model_stats", "cllm_metrics_print",
+    "optimizer_print_state",
 }
 
 # Sizes of 0 (and of less) that are no failure: nothing to do, and a result.
@@ -101,6 +109,8 @@ REFUSED = {
     ("create_training_metrics", "capacity"): ["-1", "INT_MIN"],
     ("cllm_train_epoch_mt", "num_threads"): ["-1", "INT_MIN"],
     ("threaded_training_get_sphere_stats", "sphere_id"): ["-1", "INT_MIN", "INT_MAX"],
+    ("hierarchical_training_create", "num_threads"): ["0", "-1", "INT_MIN"],
+    ("cllm_metrics_get_worker_threads", "max_workers"): ["-1", "INT_MIN"],
     ("cllm_gradient_check_weight", "weight_idx"): ["SIZE_MAX"],
     ("cllm_profile_memory", "duration_seconds"): ["INT_MAX"],
     ("cllm_tokenize", "max_tokens"): ["0", "-1", "INT_MIN"],
@@ -157,6 +167,8 @@ FILES = {
     "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
     ("cllm_plot_metrics", "svg_path"): "out.svg",
     "cllm_write_file": "out.txt", "cllm_text_files": "texts",
+    "model_manager_init": "models", ("model_manager_load", "path"): "model.cllm",
+    ("model_manager_load", "name"): "new", ("model_manager_create", "name"): "new",
 }
 
 # Pointer and number fields of the public structs: each is set to NULL or to hostile numbers in
@@ -258,6 +270,11 @@ SHARED = {
         "sizes": ["max_length", "embedding_dim"],
     },
     "Embeddings": {"pointers": ["embeddings"], "sizes": ["vocab_size", "embedding_dim"]},
+    "CLLMMetrics": {
+        "ints": ["num_threads", "control_thread_id", "threads[3].thread_id", "training.current_step"],
+        "huge": ["threads[3].state", "threads[3].role"],
+        "floats": ["training.best_loss", "training.tokens_per_second"],
+    },
     "OptimizerState": {
         "pointers": ["parameters", "gradients", "momentum_buffer", "variance_buffer",
                      "max_variance_buffer"],

@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ai/cllm_hierarchical_training.h>
 #include <ai/cllm_optimizer.h>
 #include <cllm.h>
 #include <cllm_batch.h>
@@ -31,6 +32,8 @@
 #include <cllm_format.h>
 #include <cllm_fp16.h>
 #include <cllm_inference.h>
+#include <cllm_metrics.h>
+#include <cllm_model_manager.h>
 #include <cllm_production.h>
 #include <cllm_simd_utils.h>
 #include <cllm_tokenizer.h>
@@ -67,6 +70,8 @@ static struct {
     CLLMBatch *batch;
     CLLMBatchIterator *iterator;
     ThreadedTrainingSystem *system;
+    HierarchicalTrainingSystem *hierarchy;
+    CLLMMetrics *live_metrics;
     ValidationSet *validation;
     EarlyStoppingState *stopping;
     LRScheduler *scheduler;
@@ -79,6 +84,7 @@ static struct {
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
+    int managed;
     float *parameters;
 } w;
 
@@ -125,6 +131,7 @@ BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
 BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
+BUFFER(bools, bool, i % 2)
 
 static CLLMScore *score(void) {
     CLLMScore init = {.struct_size = sizeof init};
@@ -141,6 +148,11 @@ static char *chars(void) {
     return buffer(init, sizeof init);
 }
 
+
+static ThreadMetrics **entries(void) {
+    static ThreadMetrics *const init[MAX_TRACKED_THREADS];
+    return buffer(init, sizeof init);
+}
 
 static const char *const WORDS[] = {"the", "cat", "sat", "on", "a", "mat", "and", "dog"};
 
@@ -205,6 +217,33 @@ static CLLMBatchIterator *iterator(void) {
 static ThreadedTrainingSystem *train_system(void) {
     if (!w.system) w.system = need(threaded_training_create(training(), iterator(), 2));
     return w.system;
+}
+
+static HierarchicalTrainingSystem *hierarchy(void) {
+    if (!w.hierarchy) w.hierarchy = need(hierarchical_training_create(training(), 2, iterator()));
+    return w.hierarchy;
+}
+
+static CLLMMetrics *live_metrics(void) {
+    if (w.live_metrics) return w.live_metrics;
+    w.live_metrics = need(cllm_metrics_create(4));
+    cllm_metrics_update_thread_state(w.live_metrics, 2, THREAD_STATE_WORKING);
+    return w.live_metrics;
+}
+
+/* The folder of the model manager, with one model in it. */
+static void managed_file(void) {
+    unlink("models/new.cllm");
+    mkdir("models", 0777);
+    if (access("models/the cat sat.cllm", F_OK) != 0)
+        cllm_write_model(model(), "models/the cat sat.cllm");
+    w.managed = 1;
+}
+
+/* The manager at work. */
+static void managed(void) {
+    managed_file();
+    if (!model_manager_init("models")) exit(3);
 }
 
 static ValidationSet *validation(void) {
@@ -358,6 +397,10 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static void on_metrics(const CLLMMetrics *metrics, void *user) {
+    (void)metrics, (void)user;
+}
+
 static bool on_word(const char *word, size_t length, float probability, void *user) {
     (void)word, (void)length, (void)probability, (void)user;
     return true;
@@ -389,7 +432,14 @@ static uint8_t **blocks(void) { return &block; }
 static void world_drop(void) {
     free(block);
     block = NULL;
+    if (w.managed) { /* what a call took, and would be left to it */
+        model_manager_release_read("the cat sat");
+        model_manager_release_write("the cat sat");
+        model_manager_cleanup();
+    }
     threaded_training_free(w.system);
+    hierarchical_training_free(w.hierarchy);
+    cllm_metrics_free(w.live_metrics);
     cllm_batch_iterator_free(w.iterator);
     if (w.training) {
         if (w.training->tokens != w.ids) free(w.training->tokens);

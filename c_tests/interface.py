@@ -73,7 +73,7 @@ def functions():
     for path in sorted(INCLUDE.rglob("*.h")):
         text = path.read_text()
         for match in FUNCTION.finditer(text):
-            found.append(Function(path.name, match["declaration"], match["doc"]))
+            found.append(Function(str(path.relative_to(INCLUDE)), match["declaration"], match["doc"]))
     return found
 
 

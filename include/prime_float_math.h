@@ -193,6 +193,11 @@ double prime_fmin(double x, double y);
 int prime_isnanf(float x);
 
 /**
+ * 1 for NaN, else 0.
+ */
+int prime_isnan(double x);
+
+/**
  * 1 for the two infinities, else 0.
  */
 int prime_isinff(float x);

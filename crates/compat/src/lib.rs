@@ -11,6 +11,7 @@
 //! | [`rates`] | `cllm_production.h`, `cllm_training.h`: learning rates beside those of the training loops |
 //! | [`decays`] | `ai/cllm_optimizer.h`: learning rates by the number of steps |
 //! | [`metrics`] | `cllm_production.h`, `cllm_train_complete.h`: records of epochs |
+//! | [`manager`] | `cllm_model_manager.h`: models under their names, shared by threads |
 //! | [`benchmark`], [`mod@bench`] | `cllm_utils.h`: timings of passes and steps |
 
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ pub mod elementwise;
 pub mod gradients;
 pub mod lattice;
 pub mod losses;
+pub mod manager;
 pub mod metrics;
 pub mod rates;
 pub mod sublayers;
