@@ -28,7 +28,8 @@ pub type CLLMLogCallback =
 
 /// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
 /// the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
-/// UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+/// UTF-8 characters wherever the vocabulary does; of a model with subwords it is the text itself, in
+/// whole UTF-8 characters, and the token is the latest one. Returns false to stop. It may not throw a C++
 /// exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
 /// again after the call.
 pub type CLLMTokenCallback = Option<

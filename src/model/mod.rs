@@ -3,5 +3,6 @@
 pub(crate) mod build;
 pub(crate) mod file;
 mod parts;
+pub(crate) mod subwords;
 pub(crate) mod view;
 pub(crate) mod words;

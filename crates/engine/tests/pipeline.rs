@@ -23,7 +23,7 @@ fn start(seed: u64) -> (Model, Dataset) {
         context: CONTEXT,
     };
     let mut model = Model::new(&config, seed).unwrap();
-    model.set_vocabulary(Some(vocabulary)).unwrap();
+    model.set_tokenizer(vocabulary).unwrap();
     (model, dataset)
 }
 

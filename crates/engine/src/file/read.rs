@@ -174,6 +174,11 @@ impl<R: Read + Seek> Reader<R> {
                 seen.push(frame.tag);
             }
         }
+        if seen.contains(&section::SUBWORDS) && seen.contains(&section::WORDS) {
+            return Err(Problem::content(
+                "has a section WORD and a section SUBW: its tokens can't be words and subwords",
+            ));
+        }
         if self.header.num_lattice_points > 0 && !seen.contains(&section::POINTS) {
             return Err(Problem::content(format!(
                 "the header states {} lattice points, but there is no section LATP",
@@ -220,6 +225,7 @@ impl<R: Read + Seek> Reader<R> {
         match frame.tag {
             section::WORDS => extras.words = WordList::parse(&bytes, vocab)?,
             section::TOKENS => extras.tokens = extras::parse_tokens(&bytes, vocab)?,
+            section::SUBWORDS => extras.subwords = Some(extras::parse_subwords(&bytes, vocab)?),
             section::POINTS => {
                 extras.points = extras::parse_points(&bytes, self.header.num_lattice_points)?;
             }
@@ -312,7 +318,7 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 /// The sections that this version knows.
-const KNOWN: [Tag; 9] = [
+const KNOWN: [Tag; 10] = [
     section::SHAPE,
     section::NORMS,
     section::POSITIONS,
@@ -320,6 +326,7 @@ const KNOWN: [Tag; 9] = [
     section::WORDS,
     section::TOKENS,
     section::TOKENIZER,
+    section::SUBWORDS,
     section::POINTS,
     section::TRAINING,
 ];
