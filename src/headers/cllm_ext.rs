@@ -10,6 +10,8 @@ pub mod library;
 pub mod report;
 pub mod state;
 pub mod text;
+pub mod tokenizer;
+pub mod tokens;
 pub mod training;
 
 /// Level of a message: a call failed.
@@ -49,6 +51,13 @@ pub type CLLMPathCallback = Option<
         left_out: *const c_char,
         user_data: *mut c_void,
     ) -> bool,
+>;
+
+/// Told how far the training of a tokenizer is: first, after each text, the bytes that were read, with
+/// `tokens` 0; then, after each merge, the tokens that there are, of `vocab_size` to come. Returns false
+/// to stop. It may not throw a C++ exception, nor leave by longjmp: it returns.
+pub type CLLMTokenizerCallback = Option<
+    unsafe extern "C" fn(bytes: u64, tokens: u32, vocab_size: u32, user_data: *mut c_void) -> bool,
 >;
 
 /// How far training is, after a batch.

@@ -62,6 +62,22 @@ pub(crate) struct Strings<'a> {
     long: Arc<LongStrings>,
 }
 
+impl Strings<'_> {
+    /// How often a token was met, as the model says.
+    pub(crate) fn count_of(&self, id: u32) -> u64 {
+        self.tokens.get(id as usize).map_or(0, |token| token.frequency as u64)
+    }
+
+    /// Slots up to the last one with a word of its own.
+    pub(crate) fn used(&self) -> usize {
+        let real = |id: &u32| {
+            let word = self.get(*id).unwrap_or_default();
+            !word.is_empty() && !is_placeholder(word, *id as usize)
+        };
+        (0..self.count() as u32).rev().find(real).map_or(0, |last| last as usize + 1)
+    }
+}
+
 impl Words for Strings<'_> {
     fn count(&self) -> usize {
         self.tokens.len()

@@ -308,7 +308,8 @@ impl Inspector {
         if self.found.kind.is_some() {
             return Ok(());
         }
-        let mut payload = filled("a section of the file", usize::try_from(len).unwrap_or(usize::MAX))?;
+        let mut payload =
+            filled("a section of the file", usize::try_from(len).unwrap_or(usize::MAX))?;
         if !self.read_at(start, &mut payload)? {
             return Ok(());
         }
