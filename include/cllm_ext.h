@@ -961,19 +961,53 @@ int cllm_write_tokenizer_gpt2(const CLLMTokenizer *tokenizer,
  * The tokenizer of a model, as a new one of its own: words or subwords, with the model's counts. With
  * it a program encodes what the model is to be trained on next.
  *
- * @param model  any.
+ * @param model           any.
+ * @param max_vocab_size  most words it will take, as cllm_create_tokenizer(); less than the model has:
+ *                        as many as that. Subwords take no more.
  * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the model has none, or
  *         there is no memory.
  *
  * ```c
  * CLLMModel *model = cllm_read_model("model.cllm");
- * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model);
+ * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
  * CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
  * ```
  *
  * @pre `model` is NULL or live.
  */
-CLLMTokenizer *cllm_model_tokenizer(const CLLMModel *model);
+CLLMTokenizer *cllm_model_tokenizer(const CLLMModel *model,
+                                    uint32_t max_vocab_size);
+
+/**
+ * Gives a model more words: cllm_model_set_vocab() for a tokenizer that has the model's words at their
+ * ids, and new ones behind. The model grows by as many ids as it has too few. The embeddings of the new
+ * ids are the mean of all others, which training then moves; everything else stays, bit for bit.
+ * Subwords spell every word and need no more.
+ *
+ * The weights move: `model->weights`, `model->tokens` and the pointers into them are others
+ * afterwards. No other thread may use the model meanwhile, and contexts and trainings that were made for
+ * it have arrays of the old size: release them before, make new ones after.
+ *
+ * @param model      made or read by the library.
+ * @param tokenizer  of words; such as cllm_model_tokenizer() made with room, and
+ *                   cllm_data_loader_build_vocab() filled from new texts.
+ * @return how many ids are new, 0 or more; -1 on failure, with the model as before: an argument is
+ *         NULL, an id would mean another word (the error names it), either has subwords, the program
+ *         put arrays of its own into the model, or there is no memory.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 50000);
+ * CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+ * cllm_data_loader_load_file(loader, "today.log");
+ * cllm_data_loader_build_vocab(loader);
+ * printf("%d new words\n", cllm_grow_vocab(model, tokenizer));
+ * cllm_data_loader_free(loader);
+ * ```
+ *
+ * @pre Both are NULL or live.
+ */
+int cllm_grow_vocab(CLLMModel *model,
+                    const CLLMTokenizer *tokenizer);
 
 /**
  * What the tokens of a tokenizer are.

@@ -71,8 +71,7 @@ pub(crate) fn with_entries(room: u32, entries: &[Entry]) -> Result<*mut CLLMToke
 }
 
 /// A new tokenizer with the words of a model, ids in their order, which keeps case where they do.
-pub(crate) fn with_words(entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
-    let room = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+pub(crate) fn with_words(room: u32, entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
     let draft = empty(room)?;
     // SAFETY: it was just made, with room for all entries.
     unsafe {

@@ -3,8 +3,9 @@
 use super::CLLMTokenizerCallback;
 use crate::border::{ffi, host};
 use crate::headers::cllm::CLLMModel;
-use crate::headers::cllm_tokenizer::{self, CLLMTokenizer, subwords as tokenizer_subwords};
-use crate::model::{subwords, words};
+use crate::headers::cllm_tokenizer::{self, CLLMTokenizer};
+use crate::headers::cllm_tokenizer::{subwords as tokenizer_subwords, words as tokenizer_words};
+use crate::model::{grow, subwords, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_TOKENIZER_WORDS;
 use cllm_engine::text::bpe::{PieceCounter, Rule, Settings};
@@ -293,13 +294,15 @@ fn subwords_of(tokenizer: *const CLLMTokenizer) -> Result<Bpe> {
 /// The tokenizer of a model, as a new one of its own: words or subwords, with the model's counts. With
 /// it a program encodes what the model is to be trained on next.
 ///
-/// @param model  any.
+/// @param model           any.
+/// @param max_vocab_size  most words it will take, as cllm_create_tokenizer(); less than the model has:
+///                        as many as that. Subwords take no more.
 /// @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the model has none, or
 ///         there is no memory.
 ///
 /// ```c
 /// CLLMModel *model = cllm_read_model("model.cllm");
-/// CLLMTokenizer *tokenizer = cllm_model_tokenizer(model);
+/// CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
 /// CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
 /// ```
 ///
@@ -307,7 +310,13 @@ fn subwords_of(tokenizer: *const CLLMTokenizer) -> Result<Bpe> {
 /// `model` is NULL or live.
 #[unsafe(no_mangle)]
 #[c_api(null_mut())]
-pub unsafe extern "C" fn cllm_model_tokenizer(model: *const CLLMModel) -> *mut CLLMTokenizer {
+pub unsafe extern "C" fn cllm_model_tokenizer(
+    model: *const CLLMModel,
+    max_vocab_size: u32,
+) -> *mut CLLMTokenizer {
+    if max_vocab_size > MAX_TOKENIZER_WORDS {
+        return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
+    }
     let strings = words::strings(model)?.ok_or(Error::Null("model->tokens"))?;
     let count = |id: u32| strings.count_of(id);
     if let Some(bpe) = subwords::of(model)? {
@@ -316,13 +325,52 @@ pub unsafe extern "C" fn cllm_model_tokenizer(model: *const CLLMModel) -> *mut C
     if !words::has_real_strings(model)? {
         return Err(Error::State("the model has no vocabulary".into()));
     }
-    let used = strings.used();
+    let used = u32::try_from(strings.used()).ok().filter(|&used| used <= MAX_TOKENIZER_WORDS);
+    let used = used.ok_or_else(|| Error::shape("a tokenizer of more than 2^26 words"))?;
     let entry = |id: u32| Entry {
         word: strings.get(id).unwrap_or_default(),
         count: u32::try_from(count(id)).unwrap_or(u32::MAX),
     };
-    let room = u32::try_from(used).ok().filter(|&room| room <= MAX_TOKENIZER_WORDS);
-    let room = room.ok_or_else(|| Error::shape("a tokenizer of more than 2^26 words"))?;
-    let entries: Vec<_> = (0..room).map(entry).collect();
-    cllm_tokenizer::with_words(&entries)
+    let entries: Vec<_> = (0..used).map(entry).collect();
+    cllm_tokenizer::with_words(max_vocab_size.max(used), &entries)
+}
+
+/// Gives a model more words: cllm_model_set_vocab() for a tokenizer that has the model's words at their
+/// ids, and new ones behind. The model grows by as many ids as it has too few. The embeddings of the new
+/// ids are the mean of all others, which training then moves; everything else stays, bit for bit.
+/// Subwords spell every word and need no more.
+///
+/// The weights move: `model->weights`, `model->tokens` and the pointers into them are others
+/// afterwards. No other thread may use the model meanwhile, and contexts and trainings that were made for
+/// it have arrays of the old size: release them before, make new ones after.
+///
+/// @param model      made or read by the library.
+/// @param tokenizer  of words; such as cllm_model_tokenizer() made with room, and
+///                   cllm_data_loader_build_vocab() filled from new texts.
+/// @return how many ids are new, 0 or more; -1 on failure, with the model as before: an argument is
+///         NULL, an id would mean another word (the error names it), either has subwords, the program
+///         put arrays of its own into the model, or there is no memory.
+///
+/// ```c
+/// CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 50000);
+/// CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+/// cllm_data_loader_load_file(loader, "today.log");
+/// cllm_data_loader_build_vocab(loader);
+/// printf("%d new words\n", cllm_grow_vocab(model, tokenizer));
+/// cllm_data_loader_free(loader);
+/// ```
+///
+/// # Safety
+/// Both are NULL or live.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_grow_vocab(
+    model: *mut CLLMModel,
+    tokenizer: *const CLLMTokenizer,
+) -> c_int {
+    if tokenizer_subwords::of(tokenizer)?.is_some() {
+        return Err(Error::State("a vocabulary of subwords adds no words to a model".into()));
+    }
+    let added = grow::grow(model, &tokenizer_words::words_and_counts(tokenizer)?)?;
+    Ok(c_int::try_from(added).unwrap_or(c_int::MAX))
 }

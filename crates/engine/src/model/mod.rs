@@ -2,6 +2,7 @@
 //! ([`Part`], [`Params`]), how they start ([`init`]), and the owned [`Model`].
 
 mod config;
+mod grow;
 pub mod init;
 mod owned;
 mod params;
@@ -11,6 +12,7 @@ mod shape;
 mod version;
 
 pub use config::ModelConfig;
+pub use grow::{check_growth, mean_row};
 pub use owned::Model;
 pub use params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
