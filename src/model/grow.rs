@@ -47,10 +47,10 @@ unsafe fn widen(model: *mut CLLMModel, old: usize, words: &[(&[u8], u64)]) -> Re
     unsafe {
         view::check_sizes(model)?;
         let m = ffi::get_mut(model, "model")?;
-        let (dim, (block, floats), layers, norms) = {
+        let (dim, (block, floats), layers, norms, untied) = {
             let made = lock(&record);
             let norms = if made.second_norms { 2 * made.layers } else { made.layers };
-            (made.dim, made.weights, made.layers, norms)
+            (made.dim, made.weights, made.layers, norms, made.architecture.untied)
         };
         let ours = m.weights.addr() == block
             && m.embeddings.embeddings.addr() == block
@@ -61,15 +61,17 @@ unsafe fn widen(model: *mut CLLMModel, old: usize, words: &[(&[u8], u64)]) -> Re
             return Err(Error::State(problem.into()));
         }
         let added = product("the weights", &[words.len() - old, dim])?;
-        let mut larger = CArray::<f32>::aligned("the weights", floats.saturating_add(added))?;
+        let total = floats.saturating_add(if untied { 2 * added } else { added });
+        let mut larger = CArray::<f32>::aligned("the weights", total)?;
         let weights = ffi::slice(m.weights.cast_const(), floats, "model->weights")?;
         let (embeddings, rest) = weights.split_at(old * dim);
-        let mean = mean_row(embeddings, dim)?;
-        let all = larger.as_mut_slice();
-        all[..old * dim].copy_from_slice(embeddings);
-        let (rows, after) = all[old * dim..].split_at_mut(added);
-        rows.chunks_exact_mut(dim).for_each(|row| row.copy_from_slice(&mean));
-        after.copy_from_slice(rest);
+        let (first, others) = larger.as_mut_slice().split_at_mut(old * dim + added);
+        let (others, head) = others.split_at_mut(rest.len());
+        first[..old * dim].copy_from_slice(embeddings);
+        fill(&mut first[old * dim..], embeddings, dim)?;
+        others.copy_from_slice(rest);
+        // A head of its own is the last part of the block.
+        fill(head, &rest[rest.len().saturating_sub(old * dim)..], dim)?;
 
         // The spellings first: they are what can still fail.
         let sizes = (m.vocab_size, m.embeddings.vocab_size);
@@ -91,16 +93,24 @@ unsafe fn widen(model: *mut CLLMModel, old: usize, words: &[(&[u8], u64)]) -> Re
         }
         let m = structs.model;
         let old_block = std::mem::replace(&mut m.weights, base);
-        m.num_weights = (floats + added) as u64;
+        m.num_weights = total as u64;
         if m.header.total_params == floats as u64 {
             m.header.total_params = m.num_weights;
         }
         m.header.vocab_size = u64::from(vocab);
         let mut made = lock(&record);
         made.vocab = words.len();
-        made.weights = (base.addr(), floats + added);
+        made.weights = (base.addr(), total);
+        made.later += added;
         made.version = view::new_version();
         ffi::free(old_block);
     }
+    Ok(())
+}
+
+/// Rows that are the mean of others.
+fn fill(rows: &mut [f32], others: &[f32], dim: usize) -> Result<()> {
+    let mean = mean_row(others, dim)?;
+    rows.chunks_exact_mut(dim).for_each(|row| row.copy_from_slice(&mean));
     Ok(())
 }

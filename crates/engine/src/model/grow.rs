@@ -79,7 +79,7 @@ impl Model {
             };
             let (same, more) = to.split_at_mut(from.len().min(to.len()));
             same.copy_from_slice(&from[..same.len()]);
-            if name.part == Part::Embeddings {
+            if matches!(name.part, Part::Embeddings | Part::Head) {
                 let mean = mean_row(from, shape.dim)?;
                 more.chunks_exact_mut(shape.dim).for_each(|row| row.copy_from_slice(&mean));
             }
