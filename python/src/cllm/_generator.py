@@ -199,8 +199,8 @@ class Generator:
         with self._using() as pointer:
             made = check(lib.cllm_next_tokens(
                 pointer, l.ids_pointer(tokens), len(tokens), found, count))
-        pairs = np.frombuffer(found, np.dtype([("idx", "<u4"), ("prob", "<f4")]))[:made]
-        return pairs["idx"], pairs["prob"]
+        pairs = np.frombuffer(memoryview(found).cast("B"), np.dtype([("idx", "<u4"), ("prob", "<f4")]))
+        return pairs["idx"][:made], pairs["prob"][:made]
 
     def next_words(self, text: Union[str, bytes], count: int = 10) -> List[Tuple[str, float]]:
         """The likeliest words after a text (or endings of its last one), with the white space before

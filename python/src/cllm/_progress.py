@@ -6,9 +6,9 @@ from typing import Any, Optional
 
 
 class Bar:
-    """Shows how far something is, on stderr. ``total`` None: nobody knows how far there is to go."""
+    """Shows how far something is, on stderr."""
 
-    def __init__(self, total: Optional[float], unit: str, shown: Optional[bool]) -> None:
+    def __init__(self, total: float, unit: str, shown: Optional[bool]) -> None:
         self._bar: Any = None
         self._total, self._done, self._unit = total, 0.0, unit
         self._drawn = 0.0
@@ -30,14 +30,14 @@ class Bar:
         self._done += amount
         if self._bar is not None:
             self._bar.set_postfix_str(remark, refresh=False)
-            self._bar.update(amount)
+            # A call may take longer than there was time left.
+            self._bar.update(min(amount, max(0.0, self._bar.total - self._bar.n)))
         elif self._line and time.monotonic() - self._drawn > 0.2:
             self._draw(remark)
 
     def _draw(self, remark: str) -> None:
         self._drawn = time.monotonic()
-        of = "" if self._total is None else f" of {self._total:.0f}"
-        print(f"\r{self._done:.0f}{of} {self._unit}, {remark}\033[K", end="", file=sys.stderr, flush=True)
+        print(f"\r{self._done:.0f} of {self._total:.0f} {self._unit}, {remark}\033[K", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leaves what was drawn."""

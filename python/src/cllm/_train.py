@@ -1,5 +1,6 @@
 """From a folder to a model, in one line."""
 
+import os
 from typing import Iterable, List, Optional, Union
 
 import numpy as np
@@ -40,7 +41,7 @@ def train(
     :param threads: 0: one for each processor. The result does not depend on it.
     :param progress: whether to show a bar; by default on a terminal and in a notebook.
     """
-    listed = [paths] if isinstance(paths, (str, bytes)) or hasattr(paths, "__fspath__") else list(paths)
+    listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [file for path in listed for file in text_files(path)]
     texts = [read_text(file) for file in files]
     if not any(texts):

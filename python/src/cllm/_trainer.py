@@ -139,7 +139,8 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Steps of an epoch, at most: ids that are no tokens of the model are left out."""
         config = self._struct().config
-        return max(1, -(-(len(self._tokens) - 1) // (config.batch_size * config.sequence_length)))
+        batch = int(config.batch_size * config.sequence_length)
+        return max(1, (len(self._tokens) - 1) // batch)
 
     def _struct(self) -> Any:
         if self._handle is None:
