@@ -5,11 +5,14 @@
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
 use cllm::headers::cllm_ext::training::cllm_train_steps;
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
 use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_sample_token};
 use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+use cllm_engine::{Model, ModelConfig, Pool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -70,7 +73,6 @@ const DECODED: usize = 300;
 /// Has the library start its threads and waits until they have what they need: one that comes to
 /// its first loop late must not be counted.
 fn start_threads(threads: i32) {
-    use cllm_kernels::Pool;
     let pool = Pool::shared(threads as usize);
     let here = std::sync::Barrier::new(pool.threads());
     pool.for_each(pool.threads(), |_| {
@@ -94,7 +96,27 @@ fn model(context: usize) -> *mut CLLMModel {
     model
 }
 
-fn training_steps(threads: i32, window: i32) {
+/// The same of the modern block, as a Rust program writes it.
+fn modern_model(context: usize) -> *mut CLLMModel {
+    let config = ModelConfig {
+        vocab: 300,
+        dim: 64,
+        heads: 4,
+        hidden: 256,
+        context,
+        ..ModelConfig::modern()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("modern.cllm");
+    Model::new(&config, 1).unwrap().write(&path).unwrap();
+    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: a C string.
+    let model = unsafe { cllm_read_model(path.as_ptr()) };
+    assert!(!model.is_null());
+    model
+}
+
+fn training_steps(threads: i32, window: i32, model: fn(usize) -> *mut CLLMModel) {
     // SAFETY: plain numbers; zero is one of them.
     let mut config: CLLMTrainingConfig = unsafe { std::mem::zeroed() };
     config.learning_rate = 1e-3;
@@ -127,7 +149,31 @@ fn training_steps(threads: i32, window: i32) {
     }
 }
 
-fn decoding_steps(threads: i32) {
+/// Windows at random offsets and dropout, which no C configuration asks for.
+fn steps_of_a_recipe(threads: usize) {
+    let ids: Vec<u32> = (0..20_000u32).map(|i| i * i % 300).collect();
+    let config = ModelConfig {
+        vocab: 300,
+        dim: 64,
+        heads: 4,
+        hidden: 256,
+        context: CONTEXT,
+        ..ModelConfig::modern()
+    };
+    let mut weights = TrainingWeights::new(Model::new(&config, 1).unwrap());
+    let mut trainer = Trainer::new(TrainerConfig { dropout: 0.1, ..TrainerConfig::default() });
+    let corpus = Corpus::new(&ids, 8, CONTEXT).unwrap().shuffled(1);
+    let pool = Pool::shared(threads);
+    let mut step = || {
+        trainer.next_step(&pool, &mut weights, &corpus, 1e-3).unwrap();
+    };
+    assert!(allocations(&mut step) > 0);
+    for _ in 0..3 {
+        assert_eq!(allocations(&mut step), 0, "{threads} threads");
+    }
+}
+
+fn decoding_steps(threads: i32, model: fn(usize) -> *mut CLLMModel) {
     let mut tokens: Vec<u32> = (0..DECODED as u32).collect();
     // SAFETY: all objects live to the end.
     unsafe {
@@ -159,8 +205,11 @@ fn steps_after_the_first_allocate_nothing() {
     SHOW.store(std::env::var_os("CLLM_SHOW_ALLOCATIONS").is_some(), SeqCst);
     for threads in [1, 2] {
         start_threads(threads);
-        decoding_steps(threads);
-        training_steps(threads, 1);
-        training_steps(threads, 3);
+        for model in [model, modern_model] {
+            decoding_steps(threads, model);
+            training_steps(threads, 1, model);
+            training_steps(threads, 3, model);
+        }
+        steps_of_a_recipe(threads as usize);
     }
 }

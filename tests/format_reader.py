@@ -125,6 +125,16 @@ def read_body(data, shape, tensors, transforms):
     body.end()
 
 
+def read_architecture(payload):
+    bits, activation = struct.unpack("<II", payload)
+    names = ["rotary", "qk_norm", "output", "untied"]
+    if bits >> len(names):
+        sys.exit("ARCH has a bit that this reader does not know")
+    architecture = {name: bits >> bit & 1 for bit, name in enumerate(names)}
+    architecture["activation"] = ["gelu", "squared relu"][activation]
+    return architecture
+
+
 def read_transforms(source, shape):
     for bit, name in enumerate(("transform", "inverse")):
         if shape["transforms"] >> bit & 1:
@@ -159,6 +169,15 @@ def read_model(data):
     shape = out["shape"] = read_shape(sections[b"SHAP"])
     d, tensors = shape["dim"], out["tensors"]
     read_body(data[1576:offset], shape, tensors, False)
+    if b"ARCH" in sections:
+        architecture = out["architecture"] = read_architecture(sections[b"ARCH"])
+        source = Tensors(sections.get(b"WGHT", b""), tensors)
+        for i, layer in enumerate(shape["layers"]):
+            if architecture["output"] and layer["bits"] & 1:
+                source.take(f"output {i}", d * d)
+        if architecture["untied"]:
+            source.take("head", shape["vocab"] * d)
+        source.end()
     if b"NORM" in sections:
         source = Tensors(sections[b"NORM"], tensors)
         for i, norm in enumerate(shape["norms"]):

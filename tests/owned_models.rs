@@ -76,6 +76,7 @@ fn the_same_model_in_both_languages() {
             heads: heads as usize,
             hidden: hidden as usize,
             context: context as usize,
+            ..ModelConfig::default()
         };
         let mut owned = Model::new(&sizes, seed()).unwrap();
         owned.set_vocabulary(Some(vocabulary.clone())).unwrap();

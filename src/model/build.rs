@@ -166,6 +166,8 @@ impl Blocks {
         m.embeddings.inverse_transform = inverse;
         let record = ModelRecord {
             layout: shape.layout,
+            architecture: shape.architecture,
+            later: later(shape),
             second_norms: shape.second_norms(),
             vocab: shape.vocab,
             dim: shape.dim,
@@ -181,6 +183,11 @@ impl Blocks {
         MODELS.insert(model, record);
         model
     }
+}
+
+/// Where in the block of weights the tensors begin that the C structs have no field for.
+fn later(shape: &ModelShape) -> usize {
+    shape.block().take_while(|name| !name.part.is_later()).map(|name| shape.room(name)).sum()
 }
 
 /// Frees a model: its block of weights, and every pointer outside that block once. Of a model

@@ -10,7 +10,7 @@ use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::build;
 use crate::model::parts::Structs;
-use crate::model::view::{self, MODELS};
+use crate::model::view::{self, MODELS, ModelRecord};
 use cllm_engine::error::Result;
 use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
@@ -18,7 +18,7 @@ use cllm_engine::system::atomic::{self, Pending};
 use records::{c_point, set_header, set_token, set_training};
 use snapshot::Snapshot;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Reads a model file. NaN and infinite weights are an error unless they are allowed.
 pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLLMModel> {
@@ -30,6 +30,7 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     let draft = unsafe { Draft::new(build::build(&shape)?, build::free) };
     // SAFETY: likewise, with arrays of these lengths.
     let structs = unsafe { Structs::of(draft.get(), shape.layers.len(), shape.norms.len())? };
+    let record = MODELS.get(draft.get())?;
     let (m, header) = (&mut *structs.model, reader.header());
     set_header(&mut m.header, header);
     m.header.num_heads = shape.heads() as u32;
@@ -37,7 +38,7 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
         m.header.total_params = m.num_weights;
     }
     m.training_meta.timestamp = header.training_timestamp;
-    let extras = reader.read(&mut Slots(structs), values).map_err(Problem::at(path))?;
+    let extras = reader.read(&mut Slots { structs, record }, values).map_err(Problem::at(path))?;
     // SAFETY: likewise; the borrow of the slots is over.
     unsafe { set_extras(draft.get(), &extras)? };
     Ok(draft.keep())
@@ -78,11 +79,18 @@ pub(crate) unsafe fn prepare_model(model: *const CLLMModel, path: &Path) -> Resu
 }
 
 /// The arrays of a model that was made for the file.
-struct Slots<'m>(Structs<'m>);
+struct Slots<'m> {
+    structs: Structs<'m>,
+    record: Arc<Mutex<ModelRecord>>,
+}
 
 impl Destination for Slots<'_> {
     fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
-        let pointer = *self.0.field(entry.name)?;
+        let later = lock(&self.record).later(entry.name);
+        let pointer = match later {
+            Some(start) => self.structs.model.weights.wrapping_add(start),
+            None => *self.structs.field(entry.name)?,
+        };
         if pointer.is_null() {
             return None;
         }

@@ -58,6 +58,7 @@ impl<'m> Structs<'m> {
             Part::Clock => &mut m.pos_encoding.clock_positions,
             Part::Prime => &mut m.pos_encoding.prime_positions,
             Part::Learned => &mut m.pos_encoding.learned_positions,
+            Part::Output | Part::Head => return None,
         })
     }
 

@@ -7,8 +7,8 @@ use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForward
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
-    Norm, Params,
+    Activation, Architecture, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer,
+    Layers, ModelRef, Network, Norm, Params, Part, TensorName,
 };
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
@@ -22,6 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct ModelRecord {
     /// Shape of the attention matrices.
     pub layout: AttentionLayout,
+    /// What the blocks compute.
+    pub architecture: Architecture,
+    /// Where in the weight block the tensors begin that the C structs have no field for.
+    pub later: usize,
     /// Whether `layer_norms` holds 2L norms, the second half being LN2.
     pub second_norms: bool,
     pub vocab: usize,
@@ -38,6 +42,20 @@ pub(crate) struct ModelRecord {
     pub version: u64,
     /// Strings too long for `token_str`, whole, by id.
     pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
+}
+
+impl ModelRecord {
+    /// Where in the weight block a tensor begins that the C structs have no field for; `None` where
+    /// the model has no such tensor.
+    pub fn later(&self, name: TensorName) -> Option<usize> {
+        let square = self.dim * self.dim;
+        let outputs = if self.architecture.output { self.layers } else { 0 };
+        match name.part {
+            Part::Output if name.layer < outputs => Some(self.later + name.layer * square),
+            Part::Head if self.architecture.untied => Some(self.later + outputs * square),
+            _ => None,
+        }
+    }
 }
 
 /// The models that the library made.
@@ -147,6 +165,33 @@ pub(crate) unsafe fn check_sizes(model: *const CLLMModel) -> Result<()> {
     Ok(())
 }
 
+/// What the blocks of a model compute; those of a model that the program put together, what the
+/// original library did.
+pub(crate) fn architecture(model: *const CLLMModel) -> Result<Architecture> {
+    let record = MODELS.find(model)?;
+    Ok(record.map_or(Architecture::ORIGINAL, |record| lock(&record).architecture))
+}
+
+/// Refuses a single layer of a model whose blocks do more than the functions of single layers know.
+///
+/// `matrix` is one of the layer's.
+pub(crate) fn check_single(matrix: *const f32) -> Result<()> {
+    let address = matrix.addr();
+    let other = |record: &mut ModelRecord| {
+        let (start, len) = record.weights;
+        let inside = (start..start + len * size_of::<f32>()).contains(&address);
+        (inside && !record.architecture.is_original()).then_some(())
+    };
+    match MODELS.search(other) {
+        None => Ok(()),
+        Some(()) => Err(Error::State(
+            "the layer belongs to a model whose blocks are not those that this function computes: \
+             run the model"
+                .into(),
+        )),
+    }
+}
+
 /// The layout of one layer's matrices: full where the layer belongs to a model that the library made,
 /// per head elsewhere.
 pub(crate) fn attention_layout(layer: *const AttentionLayer) -> AttentionLayout {
@@ -191,7 +236,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let (origin, version) = match &record {
         Some(record) => {
             let record = lock(record);
-            (Origin::of(m, &record), record.version)
+            (Origin::of(m, dim, &record)?, record.version)
         }
         None => (Origin::default(), FOREIGN_VERSION.load(Ordering::Relaxed)),
     };
@@ -212,9 +257,9 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     for l in 0..count {
         layers.push(Layer {
             norm1: norm(norms.get(l), dim),
-            attention: attention(attention_layers.get(l), dim, &origin)?,
+            attention: attention(attention_layers.get(l), l, dim, &origin)?,
             norm2: norm(norms.get(count + l).filter(|_| origin.second_norms), dim),
-            feed_forward: feed_forward(ff_layers.get(l), dim)?,
+            feed_forward: feed_forward(ff_layers.get(l), dim, origin.architecture.activation)?,
         });
     }
     let p = &m.pos_encoding;
@@ -234,6 +279,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
             embeddings: Raw { pointer: m.embeddings.embeddings, len },
             layers,
             learned: table(p.learned_positions),
+            head: origin.later(Part::Head, 0, len),
         },
     })
 }
@@ -247,18 +293,48 @@ struct Origin {
     second_norms: bool,
     /// Addresses of the model's block of weights.
     block: Range<usize>,
+    architecture: Architecture,
+    /// The block, and where in it Wo of each layer and the output matrix begin.
+    weights: Option<*mut f32>,
+    outputs: Option<usize>,
+    head: Option<usize>,
 }
 
 impl Origin {
     /// The rules for a model that the library made.
-    fn of(m: &CLLMModel, record: &ModelRecord) -> Self {
+    ///
+    /// # Errors
+    /// A model with tensors that the C structs have no field for, whose other arrays the program has
+    /// replaced: nothing says where those tensors are then.
+    fn of(m: &CLLMModel, dim: usize, record: &ModelRecord) -> Result<Self> {
         let bytes = (m.num_weights as usize).saturating_mul(size_of::<f32>());
         let ours = m.attention_layers.addr() == record.attention;
-        Self {
+        let whole = ours && m.weights.addr() == record.weights.0 && dim == record.dim;
+        if !record.architecture.is_original() && !whole {
+            return Err(Error::shape(
+                "model->weights, attention_layers or embedding_dim are not those that the library \
+                 made: the blocks of this model need them",
+            ));
+        }
+        let later = |part| record.later(TensorName { part, layer: 0 });
+        Ok(Self {
             layout: ours.then_some(record.layout),
             second_norms: record.second_norms,
             block: m.weights.addr()..m.weights.addr().saturating_add(bytes),
-        }
+            architecture: record.architecture,
+            weights: whole.then_some(m.weights),
+            outputs: later(Part::Output),
+            head: later(Part::Head),
+        })
+    }
+
+    /// A tensor that the C structs have no field for, of `len` floats.
+    fn later(&self, part: Part, layer: usize, len: usize) -> Option<Raw> {
+        let start = match part {
+            Part::Output => self.outputs? + layer * len,
+            _ => self.head?,
+        };
+        Some(Raw { pointer: self.weights?.wrapping_add(start), len })
     }
 
     /// The three full matrices of a layer as one, where they lie next to each other in the
@@ -284,6 +360,7 @@ fn some(pointer: *mut f32, len: usize) -> Option<Raw> {
 /// The attention of a layer; `None` where it is absent or does not fit the width.
 fn attention(
     layer: Option<&AttentionLayer>,
+    index: usize,
     dim: usize,
     origin: &Origin,
 ) -> Result<Option<Attention<Raw>>> {
@@ -301,11 +378,20 @@ fn attention(
     let len = product("an attention matrix", &[dim, rows])?;
     let joined = origin.joined(qkv, len);
     let qkv = qkv.map(|pointer| Raw { pointer, len });
-    Ok(Some(Attention { heads, head_dim, layout, qkv, joined }))
+    let Architecture { rotary, qk_norm, .. } = origin.architecture;
+    let output = match origin.architecture.output {
+        true => origin.later(Part::Output, index, product("an attention matrix", &[dim, dim])?),
+        false => None,
+    };
+    Ok(Some(Attention { heads, head_dim, layout, qkv, joined, output, rotary, qk_norm }))
 }
 
 /// The feed-forward part of a layer; `None` where it is absent or does not fit the width.
-fn feed_forward(layer: Option<&FeedForwardLayer>, dim: usize) -> Result<Option<FeedForward<Raw>>> {
+fn feed_forward(
+    layer: Option<&FeedForwardLayer>,
+    dim: usize,
+    activation: Activation,
+) -> Result<Option<FeedForward<Raw>>> {
     let fits = |f: &&FeedForwardLayer| {
         !f.w1_lattice.is_null()
             && !f.w2_lattice.is_null()
@@ -318,6 +404,7 @@ fn feed_forward(layer: Option<&FeedForwardLayer>, dim: usize) -> Result<Option<F
     let len = product("a feed-forward matrix", &[hidden, dim])?;
     Ok(Some(FeedForward {
         hidden,
+        activation,
         w1: Raw { pointer: f.w1_lattice, len },
         b1: some(f.bias1, hidden),
         w2: Raw { pointer: f.w2_lattice, len },

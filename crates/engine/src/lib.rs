@@ -22,6 +22,7 @@
 //!     heads: 2,
 //!     hidden: 64,
 //!     context: 8,
+//!     ..ModelConfig::default()
 //! };
 //! let mut model = Model::new(&config, 42)?;
 //! model.set_vocabulary(Some(vocabulary))?;

@@ -23,3 +23,12 @@ pub fn fill_normal(rng: &mut Rng, out: &mut [f32], sigma: f32) {
         *x = sigma * normal(rng);
     }
 }
+
+/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014): every bit of the result depends on
+/// every bit of x. Random numbers by place, which need no state.
+pub fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}

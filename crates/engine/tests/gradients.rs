@@ -3,14 +3,17 @@
 
 mod reference;
 
-use cllm_engine::model::AttentionLayout;
+use cllm_engine::model::{Activation, Architecture, AttentionLayout};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
+use cllm_engine::nn::dropout::{Dropout, Site};
 use cllm_engine::nn::forward::{self, Beyond};
+use cllm_engine::nn::rows::Pass;
 use cllm_engine::nn::{backward, loss};
 use cllm_kernels::Pool;
 use rand::{RngExt, SeedableRng};
 use reference::{Owned, Spec};
+use std::collections::HashMap;
 
 fn tokens(n: usize, vocab: usize, seed: u64) -> Vec<u32> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -25,10 +28,21 @@ fn gradients(
     targets: loss::Targets,
     batch: usize,
 ) -> (f64, cllm_engine::model::Params<Vec<f32>>) {
+    gradients_of(pool, model, input, targets, batch, None)
+}
+
+fn gradients_of(
+    pool: &Pool,
+    model: &Owned,
+    input: &[u32],
+    targets: loss::Targets,
+    batch: usize,
+    dropout: Option<Dropout>,
+) -> (f64, cllm_engine::model::Params<Vec<f32>>) {
     let view = model.view();
     // Memory as a larger batch leaves it.
     let room = input.len() + 37;
-    let mut activations = Activations::default();
+    let mut activations = Activations { dropout, ..Activations::default() };
     activations.reserve(&view, room, Save::ForBackward).unwrap();
     forward::forward(
         pool,
@@ -48,6 +62,13 @@ fn gradients(
     grads = grads.map(|_, _, t| vec![7.0; t.len()]);
     let mut grads_view = reference::view_mut(&mut grads);
     let mut loss_scratch = loss::LossBuffers::default();
+    let doutput = match &mut grads_view.head {
+        Some(head) => {
+            grads_view.embeddings.fill(0.0);
+            head
+        }
+        None => &mut *grads_view.embeddings,
+    };
     let mean = loss::gradient(
         pool,
         &view,
@@ -55,7 +76,7 @@ fn gradients(
         targets,
         &mut loss_scratch,
         &mut scratch.dnormed,
-        grads_view.embeddings,
+        doutput,
     )
     .unwrap();
     backward::backward(pool, &view, input, batch, &activations, &mut grads_view, &mut scratch)
@@ -65,6 +86,10 @@ fn gradients(
 }
 
 fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
+    check_with(spec, batch, s, seed, None);
+}
+
+fn check_with(spec: Spec, batch: usize, s: usize, seed: u64, dropout: Option<Dropout>) {
     let model = reference::random(&spec, seed);
     model.view().check().unwrap();
     let mut input = tokens(batch * s, spec.vocab, seed + 1);
@@ -75,9 +100,26 @@ fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
         target[3] = u32::MAX;
     }
     let (mean, grads) =
-        gradients(&Pool::serial(), &model, &input, loss::Targets::all(&target), batch);
+        gradients_of(&Pool::serial(), &model, &input, loss::Targets::all(&target), batch, dropout);
     let mut doubled = model.doubled();
-    let expected = reference::loss(&model, &doubled, &input, &target, batch);
+    // What the library leaves out, for the same sums in f64.
+    let pass = Pass { pool: &Pool::serial(), batch, rows: s, base: 0, d: spec.dim };
+    let mut masks: HashMap<Site, Vec<f32>> = HashMap::new();
+    for site in (0..spec.layers).flat_map(|l| [Site::Attention(l), Site::FeedForward(l)]) {
+        masks.insert(site, vec![1.0; pass.values()]);
+    }
+    masks.insert(Site::Input, vec![1.0; pass.values()]);
+    if let Some(dropout) = dropout {
+        for (site, mask) in &mut masks {
+            dropout.apply(&pass, *site, mask, None);
+            assert!(mask.contains(&0.0) && mask.iter().any(|&x| x > 1.0), "{site:?}");
+        }
+    }
+    let loss_of = |params: &_| {
+        let mask = |site, i: usize| f64::from(masks[&site][i]);
+        reference::masked_loss(&model, params, &input, &target, batch, &mask)
+    };
+    let expected = loss_of(&doubled);
     assert!((mean - expected).abs() < 1e-5, "loss {mean}, expected {expected}");
 
     let kinds: Vec<_> = {
@@ -96,7 +138,7 @@ fn check(spec: Spec, batch: usize, s: usize, seed: u64) {
                     }
                     n += 1;
                 });
-                reference::loss(&model, &doubled, &input, &target, batch)
+                loss_of(&doubled)
             };
             let h = 1e-5;
             let up = at(h);
@@ -151,6 +193,82 @@ fn missing_parts() {
     check(Spec { layers: 0, ..none }, 2, 4, 9);
 }
 
+/// The modern block, each of its parts alone, and the original one without one of them.
+#[test]
+fn every_part_of_the_modern_block() {
+    let (original, modern) = (Architecture::ORIGINAL, Architecture::MODERN);
+    for (case, architecture) in [
+        modern,
+        Architecture { untied: true, ..modern },
+        Architecture { rotary: true, ..original },
+        Architecture { qk_norm: true, ..original },
+        Architecture { output: true, ..original },
+        Architecture { activation: Activation::SquaredRelu, ..original },
+        Architecture { untied: true, ..original },
+        Architecture { rotary: false, ..modern },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let learned = !architecture.rotary;
+        let spec = Spec { dim: 12, heads: 3, architecture, learned, ..Spec::default() };
+        check(spec.clone(), 2, 5, 30 + case as u64);
+        let bare = Spec { norms: false, second_norms: false, biases: false, ..spec };
+        check(Spec { spiral: false, ..bare }, 1, 4, 50 + case as u64);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_left_out_of_the_gradient() {
+    for (seed, architecture) in [(70, Architecture::ORIGINAL), (71, Architecture::MODERN)] {
+        let dropout = Dropout::new(0.3, Dropout::key(5, seed));
+        let learned = !architecture.rotary;
+        let spec = Spec { dim: 8, architecture, learned, ..Spec::default() };
+        check_with(spec.clone(), 2, 5, seed, dropout);
+        // Only passes for training leave something out.
+        let model = reference::random(&spec, seed);
+        let (input, view, pool) = (tokens(6, 11, 1), model.view(), Pool::serial());
+        let run = |dropout, save| {
+            let mut a = Activations { dropout, ..Activations::default() };
+            forward::forward(&pool, &view, &input, 1, &mut a, save, None, Beyond::LastRow).unwrap();
+            a.normed.to_vec()
+        };
+        let all = run(None, Save::Nothing);
+        assert_eq!(run(dropout, Save::Nothing), all);
+        assert_ne!(run(dropout, Save::ForBackward), all);
+    }
+}
+
+/// More rows than a task has, sequences whose positions begin anew in the middle of one.
+#[test]
+fn a_modern_block_over_more_rows_than_a_task() {
+    let architecture = Architecture { untied: true, ..Architecture::MODERN };
+    let spec = Spec { vocab: 4, dim: 4, hidden: 4, layers: 1, architecture, ..Spec::default() };
+    check(Spec { learned: false, spiral: false, ..spec }, 2, 41, 60);
+}
+
+#[test]
+fn heads_that_positions_cannot_turn_are_refused() {
+    let architecture = Architecture { rotary: true, ..Architecture::ORIGINAL };
+    let spec = Spec { dim: 6, heads: 2, architecture, ..Spec::default() };
+    let mut model = reference::random(&spec, 1);
+    let refused = |model: &Owned| {
+        let view = model.view();
+        let error = view.check().unwrap_err().to_string();
+        let mut activations = Activations::default();
+        let (pool, save, beyond) = (Pool::serial(), Save::Nothing, Beyond::NoPosition);
+        let run = forward::forward(&pool, &view, &[1, 2], 1, &mut activations, save, None, beyond);
+        assert_eq!(run.unwrap_err().to_string(), error);
+        error
+    };
+    assert!(refused(&model).contains("embedding_dim / num_heads is 3"));
+    let spec = Spec { dim: 8, ..spec };
+    model = reference::random(&spec, 1);
+    let attention = model.params.layers[1].attention.as_mut().unwrap();
+    (attention.heads, attention.head_dim) = (4, 2);
+    assert!(refused(&model).contains("the same num_heads in every layer"));
+}
+
 #[test]
 fn one_position() {
     check(Spec { vocab: 2, ..Spec::default() }, 1, 1, 10);
@@ -193,6 +311,12 @@ fn no_position_counts() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
+    for architecture in [Architecture::ORIGINAL, Architecture::MODERN] {
+        threads_do_not_change_a_bit_of(architecture);
+    }
+}
+
+fn threads_do_not_change_a_bit_of(architecture: Architecture) {
     let spec = Spec {
         vocab: 300,
         dim: 64,
@@ -200,6 +324,7 @@ fn threads_do_not_change_a_bit() {
         hidden: 200,
         layers: 2,
         max_length: 96,
+        architecture,
         ..Spec::default()
     };
     let model = reference::random(&spec, 17);
@@ -249,8 +374,17 @@ fn incremental(pool: &Pool, model: &Owned, tokens: &[u32], pieces: &[usize]) -> 
 
 #[test]
 fn every_path_gives_the_same_logits() {
-    for (seed, layout) in [(20, AttentionLayout::Full), (21, AttentionLayout::PerHead)] {
-        let spec = Spec { dim: 12, heads: 3, max_length: 150, layout, ..Spec::default() };
+    let (original, modern) = (Architecture::ORIGINAL, Architecture::MODERN);
+    let untied = Architecture { untied: true, ..modern };
+    for (seed, layout, architecture) in [
+        (20, AttentionLayout::Full, original),
+        (21, AttentionLayout::PerHead, original),
+        (22, AttentionLayout::Full, modern),
+        (23, AttentionLayout::Full, untied),
+    ] {
+        let learned = !architecture.rotary;
+        let sizes = Spec { dim: 12, heads: 3, max_length: 150, ..Spec::default() };
+        let spec = Spec { layout, architecture, learned, ..sizes };
         let model = reference::random(&spec, seed);
         let input = tokens(150, spec.vocab, seed + 1);
         let expected = reference::logits(&model, &model.doubled(), &input, 1);

@@ -1,7 +1,7 @@
 //! Owned models through files and back, beside those of the original library.
 
 use cllm_engine::file::{Integrity, describe};
-use cllm_engine::model::{AttentionLayout, NormShape, Part, Table};
+use cllm_engine::model::{Architecture, AttentionLayout, NormShape, Part, Table};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
 use cllm_engine::{Dataset, Error, Model, ModelConfig, ModelRef, Pool, Vocabulary, evaluate};
@@ -12,8 +12,25 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data").join(name)
 }
 
-const SMALL: ModelConfig =
-    ModelConfig { vocab: 11, dim: 12, layers: 2, heads: 3, hidden: 20, context: 7 };
+const SMALL: ModelConfig = ModelConfig {
+    vocab: 11,
+    dim: 12,
+    layers: 2,
+    heads: 3,
+    hidden: 20,
+    context: 7,
+    architecture: Architecture::ORIGINAL,
+    norm_parameters: true,
+    biases: true,
+};
+
+const MODERN: ModelConfig = ModelConfig {
+    heads: 2,
+    architecture: Architecture::MODERN,
+    norm_parameters: false,
+    biases: false,
+    ..SMALL
+};
 
 /// What a model computes for a few tokens, bit for bit.
 fn computed(model: &ModelRef) -> Vec<u32> {
@@ -53,10 +70,22 @@ fn round_trip(model: &Model) -> Model {
 fn a_model_is_the_same_after_a_round_trip() {
     for config in [
         SMALL,
-        ModelConfig { vocab: 1, dim: 1, layers: 1, heads: 1, hidden: 1, context: 1 },
+        ModelConfig { vocab: 1, dim: 1, layers: 1, heads: 1, hidden: 1, context: 1, ..SMALL },
         ModelConfig { hidden: 0, ..SMALL },
         ModelConfig { context: 0, ..SMALL },
         ModelConfig { layers: 20, ..SMALL },
+        ModelConfig { biases: false, norm_parameters: false, ..SMALL },
+        MODERN,
+        ModelConfig { layers: 20, biases: true, norm_parameters: true, ..MODERN },
+        ModelConfig {
+            architecture: Architecture { untied: true, ..Architecture::ORIGINAL },
+            ..SMALL
+        },
+        ModelConfig {
+            architecture: Architecture { untied: true, output: false, ..Architecture::MODERN },
+            hidden: 0,
+            ..MODERN
+        },
     ] {
         let mut model = Model::new(&config, 3).unwrap();
         fill(&mut model);
@@ -110,10 +139,69 @@ fn unusual_models_survive() {
     }
 }
 
+/// A file of another block says so in a part that a reader must know.
+#[test]
+fn the_architecture_is_needed_to_read_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.cllm");
+    let mut model = Model::new(&MODERN, 3).unwrap();
+    fill(&mut model);
+    model.write(&path).unwrap();
+    let found = describe(&path, 0).unwrap();
+    assert_eq!((found.architecture, found.problems), (Some(Architecture::MODERN), Vec::new()));
+    let part = |name: &str| found.parts.iter().find(|part| part.name == name).unwrap();
+    assert_eq!((part("ARCH").bytes, part("WGHT").bytes), (8, 4 * 2 * 12 * 12));
+    let content =
+        "rotary positions, norms of queries and keys, matrix after attention, squared ReLU";
+    assert_eq!(part("ARCH").content, content);
+    // As a reader sees it that does not know the section.
+    let mut bytes = fs::read(&path).unwrap();
+    let frame = part("ARCH").offset as usize - 24;
+    assert_eq!(bytes[frame..frame + 8], *b"ARCH\x01\0\0\0");
+    bytes[frame..frame + 4].copy_from_slice(b"ARCX");
+    let crc = crc32(&bytes[frame..frame + 20]);
+    bytes[frame + 20..frame + 24].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, &bytes).unwrap();
+    let error = Model::read(&path).unwrap_err().to_string();
+    assert!(error.contains("section ARCX") && error.contains("does not know it"), "{error}");
+
+    // Files of the original block are what they were.
+    Model::new(&SMALL, 3).unwrap().write(&path).unwrap();
+    let found = describe(&path, 0).unwrap();
+    assert_eq!(found.architecture, None);
+    assert!(found.parts.iter().all(|part| part.name != "ARCH" && part.name != "WGHT"));
+}
+
+/// CRC-32 as FORMAT.md states it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// Without a table there is no last position: generation keeps to the windows of training.
+#[test]
+fn a_modern_model_knows_its_window() {
+    let model = Model::new(&MODERN, 1).unwrap();
+    assert_eq!(model.view().positions(), Some(7));
+    assert_eq!(model.view().params.learned, None);
+    let unbounded = Model::new(&ModelConfig { context: 0, ..MODERN }, 1).unwrap();
+    assert_eq!(unbounded.view().positions(), None);
+}
+
 /// Every value is reached once, each by the name that the view gives it.
 #[test]
 fn views_agree() {
-    let mut model = Model::new(&SMALL, 1).unwrap();
+    let untied = Architecture { untied: true, ..Architecture::MODERN };
+    for config in [SMALL, MODERN, ModelConfig { architecture: untied, ..MODERN }] {
+        views_of_one_agree(&config);
+    }
+}
+
+fn views_of_one_agree(config: &ModelConfig) {
+    let mut model = Model::new(config, 1).unwrap();
     let mut number = 0.0;
     let mut seen = Vec::new();
     model.params_mut().map(|part, layer, t| {
@@ -127,7 +215,10 @@ fn views_agree() {
     for (part, layer, first) in seen {
         assert_eq!(view.params.get(part, layer).unwrap()[0], first, "{part:?} {layer}");
     }
-    assert_eq!(view.weights(), SMALL.num_weights().unwrap() + 7 * 12);
+    assert_eq!(view.weights(), number as usize);
+    if *config == SMALL {
+        assert_eq!(view.weights(), SMALL.num_weights().unwrap() + 7 * 12);
+    }
     assert_eq!(view.params.get(Part::Query, 2), None);
     assert_eq!(view.params.get(Part::Clock, 0), None);
     for layer in &view.params.layers {
@@ -200,6 +291,7 @@ fn wrong_sizes_are_errors() {
         (ModelConfig { layers: 0, ..SMALL }, "num_layers"),
         (ModelConfig { heads: 0, ..SMALL }, "num_heads"),
         (ModelConfig { heads: 5, ..SMALL }, "num_heads"),
+        (ModelConfig { heads: 4, ..MODERN }, "embedding_dim / num_heads is 3"),
         (ModelConfig { layers: 100_000, dim: 1, heads: 1, ..SMALL }, "num_layers"),
         (ModelConfig { vocab: usize::MAX, ..SMALL }, "the weights"),
         (ModelConfig { hidden: usize::MAX / 2, ..SMALL }, "the weights"),
@@ -225,7 +317,8 @@ fn wrong_sizes_are_errors() {
 /// Every cut, and a flip of one bit in every byte: an error, and a description that tells.
 #[test]
 fn damage_is_an_error_and_described() {
-    let config = ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 2 };
+    let config =
+        ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 2, ..SMALL };
     let mut model = Model::new(&config, 1).unwrap();
     let vocabulary = Vocabulary::from_words([(&b"a"[..], 1), (b"b", 2)]).unwrap();
     model.set_vocabulary(Some(vocabulary)).unwrap();

@@ -21,6 +21,7 @@ fn start(seed: u64) -> (Model, Dataset) {
         heads: 4,
         hidden: 64,
         context: CONTEXT,
+        ..ModelConfig::default()
     };
     let mut model = Model::new(&config, seed).unwrap();
     model.set_vocabulary(Some(vocabulary)).unwrap();

@@ -3,7 +3,7 @@
 mod reference;
 
 use cllm_engine::error::Error;
-use cllm_engine::model::{ModelRef, Params};
+use cllm_engine::model::{Architecture, ModelRef, Params};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::checkpoint::{self, Checkpoint, DataMark};
 use cllm_engine::train::{
@@ -220,6 +220,79 @@ fn threads_change_no_bit() {
     let serial = trained(&Pool::serial());
     assert!(serial.0[11] < serial.0[0], "it learns: {:?}", serial.0);
     assert_eq!(serial, trained(&Pool::start(3)));
+}
+
+/// The modern block, windows at random offsets and dropout: what the recipe is made of.
+fn modern() -> (Spec, TrainerConfig) {
+    let architecture = Architecture { untied: true, ..Architecture::MODERN };
+    let bare = Spec { norms: false, second_norms: false, biases: false, ..Spec::default() };
+    let spec = Spec { dim: 8, architecture, spiral: false, learned: false, ..bare };
+    let config = TrainerConfig {
+        schedule: Schedule::linear(3e-3, 3, 60),
+        window: 2,
+        beta2: 0.99,
+        dropout: 0.1,
+        seed: 11,
+        ..TrainerConfig::default()
+    };
+    (spec, config)
+}
+
+#[test]
+fn threads_change_no_bit_of_a_modern_run() {
+    let ids = ids(400);
+    let (spec, config) = modern();
+    let corpus = Corpus::new(&ids, 4, 12).unwrap().shuffled(3);
+    let trained = |pool: &Pool, config| {
+        let mut weights = TrainingWeights::new(random(&spec, 6));
+        let mut trainer = Trainer::new(config);
+        let losses = train(&mut trainer, &mut weights, &corpus, pool, 24);
+        (losses, bits(&weights.into_model()))
+    };
+    let serial = trained(&Pool::serial(), config);
+    assert_eq!(serial, trained(&Pool::start(3), config));
+    // Each of these is something that the result depends on.
+    for other in [
+        TrainerConfig { seed: 12, ..config },
+        TrainerConfig { dropout: 0.0, ..config },
+        TrainerConfig { beta2: 0.999, ..config },
+    ] {
+        assert_ne!(serial.1, trained(&Pool::serial(), other).1);
+    }
+}
+
+#[test]
+fn a_restored_modern_run_is_the_same_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.state");
+    let (ids, pool, (spec, config)) = (ids(100), Pool::serial(), modern());
+    let corpus = Corpus::new(&ids, 2, 4).unwrap().shuffled(3);
+    let mut weights = TrainingWeights::new(random(&spec, 7));
+    let mut trainer = Trainer::new(config);
+    // In the middle of an epoch and of a window.
+    train(&mut trainer, &mut weights, &corpus, &pool, 17);
+    assert!(trainer.counters.accumulated > 0 && trainer.counters.epoch > 0);
+    checkpoint::save(&path, &trainer.counters, &mut weights, Some(&corpus)).unwrap();
+    let expected = train(&mut trainer, &mut weights, &corpus, &pool, 20);
+
+    let mut other = TrainingWeights::new(random(&spec, 8));
+    let mut resumed = Trainer::new(config);
+    let mut saved = Checkpoint::open(&path).unwrap();
+    let mark = saved.notes().data.unwrap();
+    assert_eq!(mark, DataMark::of(&corpus));
+    let text = mark.difference(&DataMark::of(&corpus.shuffled(4))).unwrap();
+    assert_eq!(text, "its batches came in the order of seed 3, these come in the order of seed 4");
+    let text = mark.difference(&DataMark::of(&Corpus::new(&ids, 2, 4).unwrap())).unwrap();
+    assert_eq!(text, "its batches came in the order of seed 3, these come in order");
+    resumed.counters = saved.restore(&mut other).unwrap();
+    assert_eq!(train(&mut resumed, &mut other, &corpus, &pool, 20), expected);
+    assert_eq!(bits(other.model()), bits(weights.model()));
+
+    // Without one of its tensors it is another model.
+    let architecture = Architecture::MODERN;
+    let mut tied = TrainingWeights::new(random(&Spec { architecture, ..spec }, 8));
+    let error = Checkpoint::open(&path).unwrap().restore(&mut tied).unwrap_err().to_string();
+    assert!(error.contains("weight arrays"), "{error}");
 }
 
 #[test]

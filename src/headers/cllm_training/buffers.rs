@@ -7,7 +7,7 @@ use super::*;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::model::ModelRef;
+use cllm_engine::model::{Attention, ModelRef};
 use cllm_engine::nn::forward;
 use cllm_engine::nn::rows::{Pass, linear};
 use cllm_kernels::Pool;
@@ -309,6 +309,9 @@ pub(super) unsafe fn publish(
             let attended = *entry(t.attention_outputs, l)?;
             let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
+                Some(Attention { output: Some(output), .. }) => {
+                    linear(pool, attended, &a.attended, output, n, d, d);
+                }
                 Some(w) => forward::attended(&pass, w, &a.qkv[..n * 3 * d], attended),
                 None => attended.fill(0.0),
             }

@@ -123,6 +123,7 @@ fn settings(config: &CLLMTrainingConfig) -> TrainerConfig {
         weight_decay: config.weight_decay,
         clip: config.gradient_clip,
         window: count(config.gradient_accumulation_steps),
+        ..TrainerConfig::default()
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) fn sizes(config: &CLLMConfig) -> ModelConfig {
         heads: config.num_heads as usize,
         hidden: config.ff_dim as usize,
         context: config.max_seq_len as usize,
+        ..ModelConfig::default()
     }
 }
 
@@ -45,9 +46,8 @@ const LARGE: CLLMConfig = preset(50_000, 1024, 12, 16, 4096, 2048);
 /// As [`view::plan`]; nothing else uses the weights meanwhile, and no two of its arrays overlap.
 pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<()> {
     let plan = view::plan(model)?;
-    let params = view::write(plan.params)?;
-    let dim = plan.dim;
-    init::initialize(params, dim, rng);
+    let (dim, architecture) = (plan.dim, view::architecture(model)?);
+    init::initialize(view::write(plan.params)?, dim, architecture, rng);
     view::weights_changed(model);
     Ok(())
 }

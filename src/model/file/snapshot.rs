@@ -9,8 +9,8 @@ use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::file::{Entry, Extras, Header, Source};
 use cllm_engine::model::{
-    AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part, Table,
-    TrainingRecord,
+    Architecture, AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part,
+    Table, TrainingRecord,
 };
 use cllm_engine::system::date;
 use cllm_engine::text::WordList;
@@ -67,6 +67,7 @@ impl Snapshot<'_> {
         // SAFETY: likewise.
         let empty = unsafe { empty_feed_forward(model)? };
         let mut shape = shape(m, vocab, dim, &params, second_norms, &empty);
+        shape.architecture = view::architecture(model)?;
         shape.max_length = max_length;
         shape.embeddings = has_embeddings;
         shape.tables = Table::of_values([spiral, clock, prime, params.learned]);
@@ -173,6 +174,7 @@ fn shape(
         vocab,
         dim,
         max_length: 0,
+        architecture: Architecture::ORIGINAL,
         layout: attention.map_or(AttentionLayout::Full, |a| a.layout),
         embeddings: true,
         layers: layer_shapes.collect(),

@@ -43,7 +43,15 @@ fn a_model_computes_the_same_after_a_round_trip() {
         (AttentionLayout::PerHead, false, 3),
         (AttentionLayout::PerHead, true, 1),
     ] {
-        let config = ModelConfig { vocab: 7, dim: 6, layers: 2, heads, hidden: 5, context: 4 };
+        let config = ModelConfig {
+            vocab: 7,
+            dim: 6,
+            layers: 2,
+            heads,
+            hidden: 5,
+            context: 4,
+            ..ModelConfig::default()
+        };
         let mut shape = config.shape().unwrap();
         shape.layout = layout;
         shape.norms.truncate(if second_norms { 4 } else { 2 });
@@ -128,7 +136,15 @@ fn an_assembled_model_computes_the_same_after_a_round_trip() {
 
 #[test]
 fn words_of_any_length_survive() {
-    let config = ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 1 };
+    let config = ModelConfig {
+        vocab: 3,
+        dim: 2,
+        layers: 1,
+        heads: 1,
+        hidden: 2,
+        context: 1,
+        ..ModelConfig::default()
+    };
     let model = build::build(&config.shape().unwrap()).unwrap();
     let long = "ß".repeat(1000);
     let words: [(&[u8], u64); 3] = [(b"a", 1), (long.as_bytes(), 2), (b"", 3)];

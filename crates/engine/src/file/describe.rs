@@ -4,10 +4,11 @@ use super::header::{Extension, HEADER_BYTES, Header, MAGIC};
 use super::section::{self, FRAME_BYTES, Frame};
 use super::{Problem, Reader, Values};
 use crate::error::{Error, Result};
-use crate::model::TrainingRecord;
+use crate::model::{Architecture, TrainingRecord};
 use crate::text::WordList;
 use cllm_kernels::memory::filled;
 use crc32fast::Hasher;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -35,8 +36,8 @@ pub enum Integrity {
 pub struct FilePart {
     /// `header`, `body`, or the four characters of a section, `?` for those that can't be printed.
     pub name: String,
-    /// What such a part holds.
-    pub content: &'static str,
+    /// What such a part holds; of the architecture, what that is.
+    pub content: Cow<'static, str>,
     /// Where it begins in the file.
     pub offset: u64,
     /// Its length, as the file states it.
@@ -56,6 +57,9 @@ pub struct Description {
     pub header: Option<Header>,
     /// In the order of the file, as far as they were found.
     pub parts: Vec<FilePart>,
+    /// What the blocks compute; `None` where the file does not say, as one of the original block
+    /// does not, or where that part is damaged.
+    pub architecture: Option<Architecture>,
     /// The training metadata; `None` where the file has none, only zeros, or damaged ones.
     pub training: Option<TrainingRecord>,
     /// The first words, as far as they can be read.
@@ -162,7 +166,7 @@ impl Inspector {
             )),
             Integrity::Unchecked | Integrity::Whole => {}
         }
-        let content = content(&name);
+        let content = content(&name).into();
         self.found.parts.push(FilePart { name, content, offset, bytes, integrity });
     }
 
@@ -249,6 +253,9 @@ impl Inspector {
                 section::TRAINING if integrity == Integrity::Whole => {
                     self.training(start, frame.length)?;
                 }
+                section::ARCHITECTURE if integrity == Integrity::Whole => {
+                    self.architecture(start, frame.length)?;
+                }
                 _ => {}
             }
             if integrity == Integrity::CutShort {
@@ -296,6 +303,19 @@ impl Inspector {
         Ok(())
     }
 
+    fn architecture(&mut self, start: u64, len: u64) -> Result<(), Problem> {
+        let mut payload = filled("a section of the file", len.min(CHUNK as u64) as usize)?;
+        if self.read_at(start, &mut payload)? {
+            self.found.architecture = Architecture::parse(&payload).ok();
+        }
+        if let (Some(architecture), Some(part)) =
+            (self.found.architecture, self.found.parts.last_mut())
+        {
+            part.content = architecture.to_string().into();
+        }
+        Ok(())
+    }
+
     fn training(&mut self, start: u64, len: u64) -> Result<(), Problem> {
         if len > CHUNK as u64 {
             return Ok(());
@@ -318,10 +338,12 @@ fn printable(frame: &Frame) -> String {
 }
 
 fn content(name: &str) -> &'static str {
-    const CONTENTS: [(&[u8], &str); 11] = [
+    const CONTENTS: [(&[u8], &str); 13] = [
         (b"header", "sizes, name, times"),
         (b"body", "weight matrices"),
         (&section::SHAPE, "sizes of the layers"),
+        (&section::ARCHITECTURE, "what the blocks compute"),
+        (&section::LATER, "more weight matrices"),
         (&section::NORMS, "layer norms"),
         (&section::POSITIONS, "positions"),
         (&section::TRANSFORMS, "lattice transforms"),

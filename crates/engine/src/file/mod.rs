@@ -5,6 +5,7 @@
 //! array of floats in it is an [`Entry`]. Values go straight between the file and the memory that [`Source`] or
 //! [`Destination`] names, so that neither saving nor loading needs a second copy of a model.
 
+mod architecture;
 pub(crate) mod bytes;
 pub mod container;
 mod describe;

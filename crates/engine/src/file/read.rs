@@ -8,7 +8,7 @@ use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
 use super::sizes::{self, Entry, floats};
 use super::{Problem, v1};
 use crate::error::Error;
-use crate::model::{ModelShape, NormShape, TrainingRecord};
+use crate::model::{Architecture, ModelShape, NormShape, TrainingRecord};
 use crate::text::WordList;
 use crc32fast::Hasher;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -90,7 +90,15 @@ impl<R: Read + Seek> Reader<R> {
         })?;
         sections.remove(0);
         let payload = payload(&mut source, offset, &frame)?;
-        let shape = ModelShape::parse(&payload, &header)?;
+        let mut shape = ModelShape::parse(&payload, &header)?;
+        if let Some(&(offset, frame)) =
+            sections.iter().find(|(_, f)| f.tag == section::ARCHITECTURE)
+        {
+            let payload = self::payload(&mut source, offset, &frame)?;
+            shape.architecture = Architecture::parse(&payload)?;
+            let checked = shape.check_for_file();
+            checked.map_err(|e| Problem::content(format!("section ARCH: {e}")))?;
+        }
         let body = HEADER_BYTES as u64 + 4 * floats(&sizes::body(&shape, false)) as u64;
         if body != extension.offset {
             return Err(Problem::content(format!(
@@ -137,23 +145,6 @@ impl<R: Read + Seek> Reader<R> {
 
     /// Which sections there are, whether each fits the sizes, and whether one is missing.
     fn check_sections(&self) -> Result<(), Problem> {
-        let shape = &self.shape;
-        let expected = [
-            (section::NORMS, floats(&sizes::norms(shape))),
-            (section::POSITIONS, floats(&sizes::tables(shape))),
-            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
-        ];
-        for (tag, floats) in expected {
-            let bytes = 4 * floats as u64;
-            let found = self.sections.iter().find(|(_, f)| f.tag == tag);
-            let length = found.map_or(0, |(_, f)| f.length);
-            if length != bytes {
-                return Err(Problem::content(format!(
-                    "section {} has {length} bytes, not the {bytes} of its sizes",
-                    tag.escape_ascii()
-                )));
-            }
-        }
         let mut seen: Vec<Tag> = vec![section::SHAPE];
         for (offset, frame) in &self.sections {
             let known = KNOWN.contains(&frame.tag);
@@ -172,6 +163,24 @@ impl<R: Read + Seek> Reader<R> {
             }
             if known {
                 seen.push(frame.tag);
+            }
+        }
+        let shape = &self.shape;
+        let expected = [
+            (section::LATER, floats(&sizes::later(shape))),
+            (section::NORMS, floats(&sizes::norms(shape))),
+            (section::POSITIONS, floats(&sizes::tables(shape))),
+            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
+        ];
+        for (tag, floats) in expected {
+            let bytes = 4 * floats as u64;
+            let found = self.sections.iter().find(|(_, f)| f.tag == tag);
+            let length = found.map_or(0, |(_, f)| f.length);
+            if length != bytes {
+                return Err(Problem::content(format!(
+                    "section {} has {length} bytes, not the {bytes} of its sizes",
+                    tag.escape_ascii()
+                )));
             }
         }
         if self.header.num_lattice_points > 0 && !seen.contains(&section::POINTS) {
@@ -197,6 +206,7 @@ impl<R: Read + Seek> Reader<R> {
         self.floats("the weights", start, &body, crc, destination, values)?;
         for (offset, frame) in std::mem::take(&mut self.sections) {
             let entries = match frame.tag {
+                section::LATER => sizes::later(&self.shape),
                 section::NORMS => sizes::norms(&self.shape),
                 section::POSITIONS => sizes::tables(&self.shape),
                 section::TRANSFORMS => sizes::transforms(&self.shape),
@@ -224,6 +234,8 @@ impl<R: Read + Seek> Reader<R> {
                 extras.points = extras::parse_points(&bytes, self.header.num_lattice_points)?;
             }
             section::TRAINING => extras.training = TrainingRecord::parse(&bytes)?,
+            // Read with the sizes.
+            section::ARCHITECTURE => {}
             _ => extras::check_tokenizer(&bytes)?,
         }
         Ok(())
@@ -312,8 +324,10 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 /// The sections that this version knows.
-const KNOWN: [Tag; 9] = [
+const KNOWN: [Tag; 11] = [
     section::SHAPE,
+    section::ARCHITECTURE,
+    section::LATER,
     section::NORMS,
     section::POSITIONS,
     section::TRANSFORMS,

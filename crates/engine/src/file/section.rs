@@ -11,6 +11,8 @@ pub(super) const CRITICAL: u32 = 1;
 /// What a section holds.
 pub(super) type Tag = [u8; 4];
 pub(super) const SHAPE: Tag = *b"SHAP";
+pub(super) const ARCHITECTURE: Tag = *b"ARCH";
+pub(super) const LATER: Tag = *b"WGHT";
 pub(super) const NORMS: Tag = *b"NORM";
 pub(super) const POSITIONS: Tag = *b"POSN";
 pub(super) const TRANSFORMS: Tag = *b"TRFM";

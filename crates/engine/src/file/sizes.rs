@@ -6,7 +6,9 @@ use super::bytes::Parser;
 use super::header::Header;
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::model::{AttentionLayout, LayerShape, ModelShape, NormShape, Part, Table, TensorName};
+use crate::model::{
+    Architecture, AttentionLayout, LayerShape, ModelShape, NormShape, Part, Table, TensorName,
+};
 
 /// One array of floats in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +27,21 @@ fn is_norm(name: &TensorName) -> bool {
     matches!(name.part, Part::Gamma1 | Part::Beta1 | Part::Gamma2 | Part::Beta2)
 }
 
-/// The tensors of the body, from byte 1576 on: the block of weights without the norms. Files of the
+/// The tensors of the body, from byte 1576 on: the block of weights without the norms, and without
+/// what the original library has not. Files of the
 /// original (`v1`) have the transforms after E.
 pub(super) fn body(shape: &ModelShape, v1: bool) -> Vec<Entry> {
-    let mut list = entries(shape, shape.block().filter(|name| !is_norm(name)));
+    let mut list =
+        entries(shape, shape.block().filter(|name| !is_norm(name) && !name.part.is_later()));
     if v1 {
         list.splice(1..1, transforms(shape));
     }
     list
+}
+
+/// The tensors of the section of weights that the body has no place for.
+pub(super) fn later(shape: &ModelShape) -> Vec<Entry> {
+    entries(shape, shape.block().filter(|name| name.part.is_later() && shape.has(*name)))
 }
 
 /// The tensors of the section of norms.
@@ -67,7 +76,7 @@ impl ModelShape {
         let [v, d, s] = [self.vocab, self.dim, self.max_length].map(|n| n as u128);
         let hidden: u128 = self.layers.iter().map(|layer| layer.hidden as u128).sum();
         let (layers, norms) = (self.layers.len() as u128, self.norms.len() as u128);
-        d * (v + 2 * d + layers * (3 * d + 1) + 2 * hidden + 2 * norms + 4 * s) + hidden
+        d * (2 * v + 2 * d + layers * (4 * d + 1) + 2 * hidden + 2 * norms + 4 * s) + hidden
     }
 
     /// The limits that hold for every file; the message says which is exceeded.
@@ -102,6 +111,7 @@ impl ModelShape {
                 return Err(Error::argument("hidden_dim", layer.hidden, "below 2^32"));
             }
         }
+        self.check_rotary()?;
         if self.norms.len() != self.layers.len() && self.norms.len() != 2 * self.layers.len() {
             return Err(Error::shape(format!(
                 "{} norms for {} layers",
@@ -197,6 +207,7 @@ impl ModelShape {
             } else {
                 AttentionLayout::Full
             },
+            architecture: Architecture::ORIGINAL,
             embeddings: bits("the flag of the embeddings", embeddings, 1)?(0),
             layers: Vec::new(),
             norms: Vec::new(),

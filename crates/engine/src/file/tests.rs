@@ -3,8 +3,8 @@
 use super::sizes::{body, norms, tables, transforms};
 use super::*;
 use crate::model::{
-    AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table, TensorName,
-    TokenRecord, TrainingRecord,
+    Architecture, AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table,
+    TensorName, TokenRecord, TrainingRecord,
 };
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -42,6 +42,7 @@ fn sample_shape() -> ModelShape {
         dim: 4,
         max_length: 2,
         layout: AttentionLayout::Full,
+        architecture: Architecture::ORIGINAL,
         embeddings: true,
         layers: vec![layer, LayerShape { hidden: 2, attention: false, ..layer }],
         norms: vec![norm, NormShape { beta: false, ..norm }, norm, norm],

@@ -64,7 +64,11 @@ pub fn model<'a>(
         }
     };
     add(section::SHAPE, CRITICAL, Payload::Bytes(shape.to_bytes()));
+    if !shape.architecture.is_original() {
+        add(section::ARCHITECTURE, CRITICAL, Payload::Bytes(shape.architecture.to_bytes()));
+    }
     let tensors = Payload::Floats;
+    add(section::LATER, CRITICAL, tensors(sizes::later(shape)));
     add(section::NORMS, CRITICAL, tensors(sizes::norms(shape)));
     add(section::POSITIONS, CRITICAL, tensors(sizes::tables(shape)));
     add(section::TRANSFORMS, CRITICAL, tensors(sizes::transforms(shape)));

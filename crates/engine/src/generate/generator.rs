@@ -27,7 +27,7 @@ use std::sync::Arc;
 ///
 /// # // E, four words: each says that the next one follows.
 /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
-/// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
+/// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None, head: None };
 /// # let model = ModelRef { version: 0, vocab: 4, dim: 2, max_length: 0, spiral: None, params };
 /// let config = GeneratorConfig { max_tokens: 8, stop_tokens: vec![0], ..Default::default() };
 /// let mut generator = Generator::new(config, 42)?;
@@ -209,7 +209,7 @@ impl Generator {
     /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
-    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
+    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None, head: None };
     /// # let model = ModelRef { version: 0, vocab: 4, dim: 2, max_length: 0, spiral: None, params };
     /// let mut generator = Generator::new(Default::default(), 7)?;
     /// generator.prompt(&[2])?;
@@ -232,7 +232,7 @@ impl Generator {
     /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
-    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
+    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None, head: None };
     /// # let model = ModelRef { version: 0, vocab: 4, dim: 2, max_length: 0, spiral: None, params };
     /// use std::ops::ControlFlow::{Break, Continue};
     ///
@@ -296,7 +296,7 @@ impl Generator {
     /// # use cllm_engine::model::{Layers, ModelRef, Params};
     /// # use cllm_engine::generate::Generator;
     /// # let table = [2.0, -1.0, -1.0, 2.0, -2.0, 1.0, 1.0, -2.0];
-    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None };
+    /// # let params = Params { embeddings: &table[..], layers: Layers::new(), learned: None, head: None };
     /// # let model = ModelRef { version: 0, vocab: 4, dim: 2, max_length: 0, spiral: None, params };
     /// let mut one = Generator::new(Default::default(), 7)?;
     /// one.prompt(&[2])?;

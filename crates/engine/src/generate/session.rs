@@ -119,10 +119,9 @@ impl Session {
     /// positions; later its last part. The window moves by half of the context at a time, so that
     /// it is recomputed only once in that many tokens.
     pub fn window<'s>(model: &ModelRef, sequence: &'s [u32]) -> &'s [u32] {
-        let context = model.max_length;
-        if !model.has_positions() || sequence.len() <= context {
+        let Some(context) = model.positions().filter(|&context| sequence.len() > context) else {
             return sequence;
-        }
+        };
         let step = (context / 2).max(1);
         let dropped = (sequence.len() - context).div_ceil(step) * step;
         &sequence[dropped.min(sequence.len() - 1)..]
@@ -143,7 +142,12 @@ mod tests {
             dim: 1,
             max_length: 8,
             spiral: Some(&table),
-            params: Params { embeddings: &[0.0][..], layers: Layers::new(), learned: None },
+            params: Params {
+                embeddings: &[0.0][..],
+                layers: Layers::new(),
+                learned: None,
+                head: None,
+            },
         };
         let sequence: Vec<u32> = (0..40).collect();
         let mut starts = Vec::new();

@@ -171,6 +171,9 @@ mod tests {
             layout: AttentionLayout::Full,
             qkv: [&VALUES[..]; 3],
             joined: None,
+            output: None,
+            rotary: false,
+            qk_norm: false,
         };
         let layer = Layer {
             norm1: Norm::default(),
@@ -179,7 +182,7 @@ mod tests {
             feed_forward: None,
         };
         let layers = Layers::from_iter([layer]);
-        let params = Params { embeddings: &VALUES[..12], layers, learned: None };
+        let params = Params { embeddings: &VALUES[..12], layers, learned: None, head: None };
         ModelRef { version: 0, vocab: 3, dim: 4, max_length: 0, spiral: None, params }
     }
 

@@ -1,5 +1,6 @@
 //! How a new model's parameters start.
 
+use super::architecture::Architecture;
 use super::params::Params;
 use super::part::Part;
 use crate::rng::{Rng, fill_normal};
@@ -20,7 +21,16 @@ pub fn sigma(d: usize) -> f32 {
 /// that the stream's variance at the output does not grow with the depth. In GPT-2 those are W2
 /// and attention's output matrix; this model has no output matrix, Wv writes to the stream itself,
 /// so Wv takes its place. Biases are 0, norms start as gamma 1 and beta 0.
-pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
+///
+/// That is the start of [`Architecture::ORIGINAL`]. Any other begins with blocks that add nothing,
+/// so that every depth begins as the same function (Zhang et al., "Fixup", 2019): Wo and W2 are 0, as
+/// is a matrix of the logits. Wq, Wk, Wv and W1 are drawn from N(0, 1/d), so that a map of a
+/// normalised vector has variance 1, E from N(0, [`EMBEDDING_SIGMA`]²), P from N(0, 0.02²). Without
+/// Wo it is Wv that writes to the stream: it has the deviation of above.
+pub fn initialize(params: Params<&mut [f32]>, d: usize, architecture: Architecture, rng: &mut Rng) {
+    if !architecture.is_original() {
+        return initialize_idle(params, d, architecture, rng);
+    }
     let sublayers = 2 * params.layers.len().max(1);
     let sigma = sigma(d);
     let residual = sigma / (sublayers as f32).sqrt();
@@ -33,9 +43,34 @@ pub fn initialize(params: Params<&mut [f32]>, d: usize, rng: &mut Rng) {
     });
 }
 
+/// Standard deviation of the embeddings of a model that is not of the original block. Logits of tied
+/// embeddings begin small with it, so that the first steps are not spent on unlearning them.
+pub const EMBEDDING_SIGMA: f32 = 0.02;
+
+/// The start with blocks that add nothing.
+fn initialize_idle(
+    params: Params<&mut [f32]>,
+    d: usize,
+    architecture: Architecture,
+    rng: &mut Rng,
+) {
+    let sublayers = 2 * params.layers.len().max(1);
+    let map = 1.0 / (d.max(1) as f32).sqrt();
+    let value = if architecture.output { map } else { sigma(d) / (sublayers as f32).sqrt() };
+    params.map(|kind, _, t| match kind {
+        Part::Embeddings => fill_normal(rng, t, EMBEDDING_SIGMA),
+        Part::Query | Part::Key | Part::W1 => fill_normal(rng, t, map),
+        Part::Value => fill_normal(rng, t, value),
+        Part::Learned => fill_normal(rng, t, 0.02),
+        Part::Gamma1 | Part::Gamma2 => t.fill(1.0),
+        _ => t.fill(0.0),
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::architecture::Activation;
     use crate::model::params::{Attention, AttentionLayout, FeedForward, Layer, Norm};
     use crate::rng::seeded;
 
@@ -63,9 +98,13 @@ mod tests {
                     layout: AttentionLayout::Full,
                     qkv: [next(), next(), next()],
                     joined: None,
+                    output: None,
+                    rotary: false,
+                    qk_norm: false,
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,
+                    activation: Activation::Gelu,
                     w1: next(),
                     b1: Some(next()),
                     w2: next(),
@@ -75,7 +114,7 @@ mod tests {
                 norm2: Norm { epsilon: 1e-5, gamma: Some(next()), beta: Some(next()) },
             });
             let layers = layers.collect();
-            Params { embeddings, layers, learned: Some(next()) }
+            Params { embeddings, layers, learned: Some(next()), head: None }
         }
     }
 
@@ -91,7 +130,7 @@ mod tests {
         assert_eq!(sigma(768), 0.02);
         let full = f64::from(sigma(D));
         let mut buffers = Buffers::new();
-        initialize(buffers.params(), D, &mut seeded(7));
+        initialize(buffers.params(), D, Architecture::ORIGINAL, &mut seeded(7));
         let residual = full / 4f64.sqrt();
         buffers.params().visit(|kind, layer, t| {
             let (mean, sigma) = moments(t);
@@ -117,9 +156,9 @@ mod tests {
     #[test]
     fn a_seed_means_the_same_weights() {
         let (mut a, mut b, mut c) = (Buffers::new(), Buffers::new(), Buffers::new());
-        initialize(a.params(), D, &mut seeded(1));
-        initialize(b.params(), D, &mut seeded(1));
-        initialize(c.params(), D, &mut seeded(2));
+        initialize(a.params(), D, Architecture::ORIGINAL, &mut seeded(1));
+        initialize(b.params(), D, Architecture::ORIGINAL, &mut seeded(1));
+        initialize(c.params(), D, Architecture::ORIGINAL, &mut seeded(2));
         assert_eq!(a.0, b.0);
         assert_ne!(a.0[0], c.0[0]);
         assert_ne!(a.0[1], a.0[2], "Q and K must differ");

@@ -1,6 +1,7 @@
 //! What a model is: its sizes ([`ModelConfig`], [`ModelShape`]), the list of its tensors
 //! ([`Part`], [`Params`]), how they start ([`init`]), and the owned [`Model`].
 
+mod architecture;
 mod config;
 pub mod init;
 mod owned;
@@ -10,6 +11,7 @@ mod record;
 mod shape;
 mod version;
 
+pub use architecture::{Activation, Architecture};
 pub use config::ModelConfig;
 pub use owned::Model;
 pub use params::{

@@ -39,8 +39,8 @@ pub struct Model {
     /// The weights in the order of [`ModelShape::block`].
     block: Floats,
     /// Where in the block each region begins whose tensors stand in the canonical order: attention,
-    /// feed-forward, LN1, LN2.
-    regions: [usize; 4],
+    /// feed-forward, LN1, LN2, Wo, the output matrix.
+    regions: [usize; 6],
     /// The position tables in the order of [`Part::TABLES`]; empty where the model has none.
     tables: [Floats; 4],
     /// The transforms in the order of [`Part::TRANSFORMS`].
@@ -92,8 +92,8 @@ impl Model {
     /// A size out of its range; no memory.
     pub fn new(config: &ModelConfig, seed: u64) -> Result<Self> {
         let mut model = Self::zeroed(config.shape()?)?;
-        let dim = model.shape.dim;
-        initialize(model.params_mut(), dim, &mut seeded(seed));
+        let (dim, architecture) = (model.shape.dim, model.shape.architecture);
+        initialize(model.params_mut(), dim, architecture, &mut seeded(seed));
         Ok(model)
     }
 
@@ -109,7 +109,7 @@ impl Model {
         let mut block = Floats::new();
         block.grow("the weights", shape.num_weights()?)?;
         let mut places = shape.params()?.map(|_, _, len| Place { start: 0, len });
-        let mut regions = [None; 4];
+        let mut regions = [None; 6];
         let mut start = 0;
         for name in shape.block() {
             let region = match name.part {
@@ -117,6 +117,8 @@ impl Model {
                 Part::Gamma1 | Part::Beta1 => Some(2),
                 Part::Gamma2 | Part::Beta2 => Some(3),
                 Part::Query | Part::Key | Part::Value => Some(0),
+                Part::Output => Some(4),
+                Part::Head => Some(5),
                 _ => Some(1),
             };
             if let Some(region) = region.and_then(|i| regions.get_mut(i)) {
@@ -130,6 +132,10 @@ impl Model {
                 block.get_mut(start..start + room).unwrap_or_default().fill(1.0);
             }
             start += room;
+        }
+        let mut starts = [start; 6];
+        for i in (0..6).rev() {
+            starts[i] = regions[i].unwrap_or(starts.get(i + 1).copied().unwrap_or(start));
         }
         let table = shape.table_floats()?;
         let mut tables = [const { Floats::new() }; 4];
@@ -147,7 +153,8 @@ impl Model {
         }
         Ok(Self {
             version: new_version(),
-            regions: regions.map(|region| region.unwrap_or(start)),
+            // Where a region is empty the next one begins.
+            regions: starts,
             block,
             tables,
             transforms,
@@ -170,6 +177,9 @@ impl Model {
             heads: self.shape.heads(),
             hidden: self.shape.layers.first().map_or(0, |layer| layer.hidden),
             context: self.shape.max_length,
+            architecture: self.shape.architecture,
+            norm_parameters: self.shape.norms.iter().any(|norm| norm.gamma || norm.beta),
+            biases: self.shape.layers.iter().any(|layer| layer.bias1 || layer.bias2),
         }
     }
 
@@ -210,7 +220,7 @@ impl Model {
     /// The trained values, to be changed.
     pub fn params_mut(&mut self) -> Params<&mut [f32]> {
         self.version = new_version();
-        let [attention, feed_forward, norms1, norms2] = self.regions;
+        let [attention, feed_forward, norms1, norms2, outputs, head] = self.regions;
         let mut rest = &mut self.block[..];
         let mut at = 0;
         let mut until = |end: usize| {
@@ -223,7 +233,9 @@ impl Model {
         let mut attention = until(feed_forward);
         let mut feed_forward = until(norms1);
         let mut first = until(norms2);
-        let mut second = until(usize::MAX);
+        let mut second = until(outputs);
+        let mut outputs = until(head);
+        let mut head = until(usize::MAX);
         let mut learned = Some(&mut self.tables[3][..]);
         self.places.by_ref().map(|part, _, place| match part {
             Part::Learned => learned.take().unwrap_or_default(),
@@ -231,6 +243,8 @@ impl Model {
             Part::W1 | Part::Bias1 | Part::W2 | Part::Bias2 => feed_forward.take(*place),
             Part::Gamma1 | Part::Beta1 => first.take(*place),
             Part::Gamma2 | Part::Beta2 => second.take(*place),
+            Part::Output => outputs.take(*place),
+            Part::Head => head.take(*place),
             _ => embeddings.take(*place),
         })
     }

@@ -1,6 +1,7 @@
 //! The parameters of a model as shaped views: the same structure over weights, gradients and
 //! optimizer moments.
 
+use super::architecture::Activation;
 use super::part::{Extent, Part, TensorName};
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
@@ -28,7 +29,7 @@ impl AttentionLayout {
     }
 }
 
-/// Query, key and value matrices of one layer.
+/// The matrices of attention of one layer.
 #[derive(Clone, Debug)]
 pub struct Attention<T> {
     /// Number of heads.
@@ -41,6 +42,12 @@ pub struct Attention<T> {
     pub qkv: [T; 3],
     /// The three as one matrix `[3d][d]`, where they lie next to each other; never an own tensor.
     pub joined: Option<T>,
+    /// Wo, `[d][d]`; absent: what attention gives is added as it is.
+    pub output: Option<T>,
+    /// Whether queries and keys are turned by their positions.
+    pub rotary: bool,
+    /// Whether each head of queries and keys is divided by its root mean square.
+    pub qk_norm: bool,
 }
 
 /// The two products of a feed-forward sublayer.
@@ -48,6 +55,8 @@ pub struct Attention<T> {
 pub struct FeedForward<T> {
     /// F.
     pub hidden: usize,
+    /// What the hidden units compute.
+    pub activation: Activation,
     /// `[F][d]`.
     pub w1: T,
     /// `[F]`; absent = 0.
@@ -95,17 +104,19 @@ pub type Layers<T> = SmallVec<[Layer<T>; 16]>;
 /// Everything that is trained.
 #[derive(Clone, Debug)]
 pub struct Params<T> {
-    /// E, `[V][d]`: input embedding and output matrix.
+    /// E, `[V][d]`: input embedding, and output matrix where there is no other.
     pub embeddings: T,
     /// The blocks.
     pub layers: Layers<T>,
     /// P, `[max_length][d]`.
     pub learned: Option<T>,
+    /// The output matrix, `[V][d]`; absent: E.
+    pub head: Option<T>,
 }
 
 impl<T> Params<T> {
-    /// Visits every tensor in the canonical order: E; then for each layer Wq, Wk, Wv, W1, b1, W2,
-    /// b2, the two norms; then P. Layer is 0 for E and P.
+    /// Visits every tensor in the canonical order: E; then for each layer Wq, Wk, Wv, Wo, W1, b1,
+    /// W2, b2, the two norms; then P and the output matrix. Layer is 0 for what is in none.
     pub fn visit<'s>(&'s self, mut f: impl FnMut(Part, usize, &'s T)) {
         let mut call = |part, layer| {
             if let Some(tensor) = self.get(part, layer) {
@@ -117,6 +128,7 @@ impl<T> Params<T> {
             Part::LAYER.into_iter().for_each(|part| call(part, layer));
         }
         call(Part::Learned, 0);
+        call(Part::Head, 0);
     }
 
     /// The same structure over what `f` makes of each tensor, called in the canonical order.
@@ -130,15 +142,29 @@ impl<T> Params<T> {
         for (l, layer) in self.layers.into_iter().enumerate() {
             let attention = match layer.attention {
                 None => None,
-                Some(Attention { heads, head_dim, layout, qkv: [q, k, v], joined: _ }) => {
+                Some(a) => {
+                    let Attention { heads, head_dim, layout, rotary, qk_norm, .. } = a;
+                    let [q, k, v] = a.qkv;
                     let qkv = [f(Part::Query, l, q)?, f(Part::Key, l, k)?, f(Part::Value, l, v)?];
-                    Some(Attention { heads, head_dim, layout, qkv, joined: None })
+                    let output = a.output.map(|t| f(Part::Output, l, t)).transpose()?;
+                    let joined = None;
+                    Some(Attention {
+                        heads,
+                        head_dim,
+                        layout,
+                        qkv,
+                        joined,
+                        output,
+                        rotary,
+                        qk_norm,
+                    })
                 }
             };
             let feed_forward = match layer.feed_forward {
                 None => None,
-                Some(FeedForward { hidden, w1, b1, w2, b2 }) => Some(FeedForward {
+                Some(FeedForward { hidden, activation, w1, b1, w2, b2 }) => Some(FeedForward {
                     hidden,
+                    activation,
                     w1: f(Part::W1, l, w1)?,
                     b1: b1.map(|t| f(Part::Bias1, l, t)).transpose()?,
                     w2: f(Part::W2, l, w2)?,
@@ -157,7 +183,8 @@ impl<T> Params<T> {
             layers.push(Layer { norm1, attention, norm2, feed_forward });
         }
         let learned = self.learned.map(|t| f(Part::Learned, 0, t)).transpose()?;
-        Ok(Params { embeddings, layers, learned })
+        let head = self.head.map(|t| f(Part::Head, 0, t)).transpose()?;
+        Ok(Params { embeddings, layers, learned, head })
     }
 
     /// References to every tensor, in the canonical order.
@@ -202,10 +229,14 @@ macro_rules! borrowing {
                         layout: a.layout,
                         qkv: a.qkv.$each_ref(),
                         joined: $joined(&a.joined),
+                        output: a.output.$as_ref(),
+                        rotary: a.rotary,
+                        qk_norm: a.qk_norm,
                     }),
                     norm2: layer.norm2.$by(),
                     feed_forward: layer.feed_forward.$as_ref().map(|ff| FeedForward {
                         hidden: ff.hidden,
+                        activation: ff.activation,
                         w1: &$($mut)? ff.w1,
                         b1: ff.b1.$as_ref(),
                         w2: &$($mut)? ff.w2,
@@ -216,6 +247,7 @@ macro_rules! borrowing {
                     layers: layers.collect(),
                     embeddings: &$($mut)? self.embeddings,
                     learned: self.learned.$as_ref(),
+                    head: self.head.$as_ref(),
                 }
             }
 
@@ -225,11 +257,15 @@ macro_rules! borrowing {
                     return match part {
                         Part::Embeddings => Some(&$($mut)? self.embeddings),
                         Part::Learned => self.learned.$as_ref(),
+                        Part::Head => self.head.$as_ref(),
                         _ => None,
                     };
                 }
                 let Layer { norm1, attention, norm2, feed_forward } =
                     self.layers.$iter().nth(layer)?;
+                if part == Part::Output {
+                    return attention.$as_ref().and_then(|a| a.output.$as_ref());
+                }
                 let qkv = attention.$as_ref().map(|a| a.qkv.$each_ref());
                 match part {
                     Part::Query => qkv.map(|[q, _, _]| q),
@@ -285,7 +321,8 @@ pub struct Network<T> {
     pub vocab: usize,
     /// d.
     pub dim: usize,
-    /// Rows of the position tables; 0 when there are none.
+    /// Rows of the position tables; with rotary positions, the length of the windows that the model
+    /// was trained on; 0 when there are neither.
     pub max_length: usize,
     /// S: `[max_length][d]`, added but not trained.
     pub spiral: Option<T>,
@@ -304,15 +341,37 @@ impl ModelRef<'_> {
         sum
     }
 
-    /// Whether some position table takes part, so that positions from `max_length` on have no row.
-    pub fn has_positions(&self) -> bool {
-        self.max_length > 0 && (self.spiral.is_some() || self.params.learned.is_some())
+    /// The positions that the model knows: those of its tables, or, where positions turn the heads,
+    /// those that it was trained on. `None` where it tells no positions apart.
+    pub fn positions(&self) -> Option<usize> {
+        let tables = self.spiral.is_some() || self.params.learned.is_some();
+        (self.max_length > 0 && (tables || self.some_attention(|w| w.rotary)))
+            .then_some(self.max_length)
+    }
+
+    /// The output matrix: logits = it · n.
+    pub fn output_matrix(&self) -> &[f32] {
+        self.params.head.unwrap_or(self.params.embeddings)
+    }
+
+    /// Components of the heads that positions turn; `None` where no layer has such.
+    ///
+    /// # Errors
+    /// Heads of an odd number of components, or of different ones.
+    pub fn rotary_head_dim(&self) -> Result<Option<usize>> {
+        let attention = self.params.layers.iter().filter_map(|l| l.attention.as_ref());
+        super::shape::rotary_head_dim(attention.filter(|a| a.rotary).map(|a| a.head_dim))
     }
 
     /// The widest feed-forward sublayer; 0 without any.
     pub fn max_hidden(&self) -> usize {
         let hidden = |l: &Layer<_>| l.feed_forward.as_ref().map_or(0, |ff| ff.hidden);
         self.params.layers.iter().map(hidden).max().unwrap_or(0)
+    }
+
+    /// Whether the attention of some layer is such.
+    pub fn some_attention(&self, is: impl Fn(&Attention<&[f32]>) -> bool) -> bool {
+        self.params.layers.iter().filter_map(|l| l.attention.as_ref()).any(is)
     }
 
     /// The most heads of any layer; 0 without attention.
@@ -349,6 +408,7 @@ impl ModelRef<'_> {
         if let Some(spiral) = self.spiral {
             check(Part::Spiral, 0, spiral)?;
         }
+        self.rotary_head_dim()?;
         let mut outcome = Ok(());
         self.params.visit(|part, layer, t| {
             if outcome.is_ok() {

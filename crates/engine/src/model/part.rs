@@ -21,6 +21,8 @@ pub enum Part {
     Key,
     /// Wv.
     Value,
+    /// Wo, `[d][d]`: what attention adds to the stream passes through it.
+    Output,
     /// W1, `[F][d]`.
     W1,
     /// b1, `[F]`.
@@ -45,6 +47,8 @@ pub enum Part {
     Prime,
     /// P, `[positions][d]`.
     Learned,
+    /// The output matrix, `[V][d]`, of a model whose logits don't come from E.
+    Head,
 }
 
 /// The numbers that the length of a tensor follows from.
@@ -62,10 +66,11 @@ pub struct Extent {
 
 impl Part {
     /// The parts that a layer has of its own, in the canonical order.
-    pub const LAYER: [Self; 11] = [
+    pub const LAYER: [Self; 12] = [
         Self::Query,
         Self::Key,
         Self::Value,
+        Self::Output,
         Self::W1,
         Self::Bias1,
         Self::W2,
@@ -90,6 +95,7 @@ impl Part {
             Self::Query => "query",
             Self::Key => "key",
             Self::Value => "value",
+            Self::Output => "output",
             Self::W1 => "w1",
             Self::Bias1 => "bias1",
             Self::W2 => "w2",
@@ -102,7 +108,13 @@ impl Part {
             Self::Clock => "clock positions",
             Self::Prime => "prime positions",
             Self::Learned => "learned",
+            Self::Head => "head",
         }
+    }
+
+    /// Whether the layout of the original library has no place for it.
+    pub fn is_later(self) -> bool {
+        matches!(self, Self::Output | Self::Head)
     }
 
     /// Whether each layer has one.
@@ -118,9 +130,11 @@ impl Part {
                 | Self::Query
                 | Self::Key
                 | Self::Value
+                | Self::Output
                 | Self::W1
                 | Self::W2
                 | Self::Learned
+                | Self::Head
         )
     }
 
@@ -132,8 +146,11 @@ impl Part {
         let &Extent { vocab, dim, hidden, positions } = extent;
         let (what, sizes) = match self {
             Self::Embeddings => ("the embedding matrix", [vocab, dim]),
+            Self::Head => ("the output matrix", [vocab, dim]),
             Self::LatticeTransform | Self::InverseTransform => ("a transform", [dim, dim]),
-            Self::Query | Self::Key | Self::Value => ("an attention matrix", [dim, dim]),
+            Self::Query | Self::Key | Self::Value | Self::Output => {
+                ("an attention matrix", [dim, dim])
+            }
             Self::W1 | Self::W2 => ("a feed-forward matrix", [hidden, dim]),
             Self::Bias1 => ("a bias", [hidden, 1]),
             Self::Bias2 => ("a bias", [dim, 1]),

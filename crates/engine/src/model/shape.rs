@@ -1,5 +1,6 @@
 //! The sizes of a model: which parts it has, and how long each is.
 
+use super::architecture::Architecture;
 use super::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm, Params,
 };
@@ -89,6 +90,8 @@ pub struct ModelShape {
     pub max_length: usize,
     /// Shape of the attention matrices.
     pub layout: AttentionLayout,
+    /// What the blocks compute.
+    pub architecture: Architecture,
     /// Whether the model has E; without, zeros stand in its place.
     pub embeddings: bool,
     /// The blocks.
@@ -144,6 +147,8 @@ impl ModelShape {
             Part::LatticeTransform => self.transforms[0],
             Part::InverseTransform => self.transforms[1],
             Part::Query | Part::Key | Part::Value => layer(|l| l.attention),
+            Part::Output => self.architecture.output && layer(|l| l.attention),
+            Part::Head => self.architecture.untied,
             Part::W1 | Part::W2 => layer(|l| l.feed_forward),
             Part::Bias1 => layer(|l| l.feed_forward && l.bias1),
             Part::Bias2 => layer(|l| l.feed_forward && l.bias2),
@@ -157,7 +162,8 @@ impl ModelShape {
     }
 
     /// The tensors of the block of weights in its order: E; Q, K, V of each layer; W1, b1, W2, b2
-    /// of each layer; all LN1, then all LN2, gamma before beta.
+    /// of each layer; all LN1, then all LN2, gamma before beta; then what the original library has
+    /// not: Wo of each layer, the output matrix.
     pub fn block(&self) -> impl Iterator<Item = TensorName> {
         let layers = self.layers.len();
         let each = move |parts: &'static [Part]| {
@@ -165,11 +171,15 @@ impl ModelShape {
                 .flat_map(move |layer| parts.iter().map(move |&part| TensorName { part, layer }))
         };
         let second: &[Part] = if self.second_norms() { &[Part::Gamma2, Part::Beta2] } else { &[] };
+        let output: &[Part] = if self.architecture.output { &[Part::Output] } else { &[] };
+        let head = TensorName { part: Part::Head, layer: 0 };
         std::iter::once(TensorName { part: Part::Embeddings, layer: 0 })
             .chain(each(&[Part::Query, Part::Key, Part::Value]))
             .chain(each(&[Part::W1, Part::Bias1, Part::W2, Part::Bias2]))
             .chain(each(&[Part::Gamma1, Part::Beta1]))
             .chain(each(second))
+            .chain(each(output))
+            .chain(self.architecture.untied.then_some(head))
     }
 
     /// Floats of the block of weights.
@@ -179,7 +189,8 @@ impl ModelShape {
     pub fn num_weights(&self) -> Result<usize> {
         let hidden = self.layers.iter().map(|layer| layer.hidden);
         let hidden = hidden.fold(0usize, usize::saturating_add);
-        block_floats(self.vocab, self.dim, self.layers.len(), hidden, self.norms.len())
+        let norms = self.norms.len();
+        block_floats(self.vocab, self.dim, self.layers.len(), hidden, norms, self.architecture)
     }
 
     /// Floats of one position table.
@@ -193,10 +204,11 @@ impl ModelShape {
     /// The value of `total_params` in the header of a file: the floats of the block of weights that
     /// the original library would make for these sizes, with its 2L norms.
     pub fn total_params(&self) -> u64 {
-        let norms = |n: &TensorName| {
-            matches!(n.part, Part::Gamma1 | Part::Beta1 | Part::Gamma2 | Part::Beta2)
+        let others = |n: &TensorName| {
+            let norm = matches!(n.part, Part::Gamma1 | Part::Beta1 | Part::Gamma2 | Part::Beta2);
+            norm || n.part.is_later()
         };
-        let rest: u64 = self.block().filter(|n| !norms(n)).map(|n| self.room(n) as u64).sum();
+        let rest: u64 = self.block().filter(|n| !others(n)).map(|n| self.room(n) as u64).sum();
         rest + 4 * self.dim as u64 * self.layers.len() as u64
     }
 
@@ -224,9 +236,13 @@ impl ModelShape {
                 layout: self.layout,
                 qkv: [self.layout.matrix_len(heads, head_dim); 3],
                 joined: None,
+                output: present(Part::Output, l),
+                rotary: self.architecture.rotary,
+                qk_norm: self.architecture.qk_norm,
             });
             let feed_forward = (shape.feed_forward && shape.hidden > 0).then(|| FeedForward {
                 hidden: shape.hidden,
+                activation: self.architecture.activation,
                 w1: room(Part::W1, l),
                 b1: present(Part::Bias1, l),
                 w2: room(Part::W2, l),
@@ -251,6 +267,7 @@ impl ModelShape {
             embeddings: room(Part::Embeddings, 0),
             layers,
             learned: present(Part::Learned, 0),
+            head: present(Part::Head, 0),
         })
     }
 
@@ -271,10 +288,40 @@ impl ModelShape {
         for layer in &self.layers {
             check_heads(self.dim, layer.heads)?;
         }
+        self.check_rotary()?;
         self.num_weights()?;
         self.table_floats()?;
         Ok(())
     }
+}
+
+impl ModelShape {
+    /// Whether positions can turn the heads, where they are to.
+    ///
+    /// # Errors
+    /// Heads of an odd number of components, or of different ones.
+    pub(crate) fn check_rotary(&self) -> Result<()> {
+        let layers = self.layers.iter().filter(|l| self.architecture.rotary && l.attention);
+        rotary_head_dim(layers.map(|l| self.dim / l.heads.max(1))).map(drop)
+    }
+}
+
+/// The common number of components of heads that positions turn.
+pub(super) fn rotary_head_dim(mut heads: impl Iterator<Item = usize>) -> Result<Option<usize>> {
+    let Some(first) = heads.next() else { return Ok(None) };
+    if first % 2 == 1 {
+        return Err(Error::shape(format!(
+            "rotary positions turn pairs of components; embedding_dim / num_heads is {first}, \
+             an odd number"
+        )));
+    }
+    if let Some(other) = heads.find(|&other| other != first) {
+        return Err(Error::shape(format!(
+            "rotary positions need the same num_heads in every layer; heads of {first} and of \
+             {other} components"
+        )));
+    }
+    Ok(Some(first))
 }
 
 /// Floats of a block of weights, `hidden` being the sum over all layers.
@@ -284,6 +331,7 @@ pub(super) fn block_floats(
     layers: usize,
     hidden: usize,
     norms: usize,
+    architecture: Architecture,
 ) -> Result<usize> {
     const WHAT: &str = "the weights";
     let parts = [
@@ -293,6 +341,8 @@ pub(super) fn block_floats(
         product(WHAT, &[hidden, 1])?,
         product(WHAT, &[layers, dim])?,
         product(WHAT, &[2, norms, dim])?,
+        product(WHAT, &[usize::from(architecture.output), layers, dim, dim])?,
+        product(WHAT, &[usize::from(architecture.untied), vocab, dim])?,
     ];
     let sum = parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
     sum.ok_or(Error::Memory { what: WHAT, bytes: usize::MAX })

@@ -9,8 +9,8 @@ use super::params::ModelRef;
 pub struct WeightsVersion {
     /// [`ModelRef::version`].
     counted: u64,
-    /// A hash of a few values of every tensor and of the numbers of heads: it changes when the
-    /// weights are replaced as a whole, or trained.
+    /// A hash of a few values of every tensor, of the numbers of heads and of what they do: it changes
+    /// when the weights are replaced as a whole, or trained.
     sampled: u64,
 }
 
@@ -26,7 +26,14 @@ impl ModelRef<'_> {
     pub fn weights_version(&self) -> WeightsVersion {
         let mut hash = self.sample();
         for layer in &self.params.layers {
-            hash.add(layer.attention.as_ref().map_or(0, |a| a.heads as u64));
+            let Some(attention) = &layer.attention else {
+                hash.add(0);
+                continue;
+            };
+            hash.add(attention.heads as u64);
+            if attention.rotary || attention.qk_norm {
+                hash.add(1 + u64::from(attention.rotary) + 2 * u64::from(attention.qk_norm));
+            }
         }
         WeightsVersion { counted: self.version, sampled: hash.0 }
     }

@@ -1,6 +1,8 @@
 //! What a forward pass computes on its way. Training keeps one [`LayerActivations`] per layer for
 //! the backward pass; generation uses a single one for all layers.
 
+use super::dropout::Dropout;
+use super::rotary::Angles;
 use crate::error::Result;
 use crate::model::ModelRef;
 use cllm_kernels::layer_norm::Stats;
@@ -16,8 +18,14 @@ pub struct LayerActivations {
     pub stats1: Vec<Stats>,
     /// LN1 of it, `[T][d]`.
     pub normed1: Floats,
-    /// Queries, keys, values, `[T][3d]`.
+    /// Queries, keys, values, `[T][3d]`; queries and keys as attention reads them, normalised and
+    /// turned where the layer does so.
     pub qkv: Floats,
+    /// What the heads of queries, then of keys, were multiplied by, `[T][2H]`; only where they are
+    /// normalised.
+    pub qk_factors: Floats,
+    /// What Wo maps, `[T][d]`; only where there is a Wo.
+    pub attended: Floats,
     /// log Σ e^score of each row and head, `[T][H]`.
     pub lse: Floats,
     /// Residual stream after attention, `[T][d]`.
@@ -26,9 +34,9 @@ pub struct LayerActivations {
     pub stats2: Vec<Stats>,
     /// LN2 of it, `[T][d]`.
     pub normed2: Floats,
-    /// GELU(W1·x + b1), `[T][F]`.
+    /// The activation of W1·x + b1, `[T][F]`.
     pub hidden: Floats,
-    /// GELU'(W1·x + b1), `[T][F]`; only where the backward pass needs it.
+    /// Its derivative there, `[T][F]`; only where the backward pass needs it.
     pub slope: Floats,
 }
 
@@ -45,6 +53,11 @@ pub struct Activations {
     pub normed: Floats,
     /// Result of the sublayer at work, `[T][d]`.
     pub delta: Floats,
+    /// The angles of rotary positions.
+    pub angles: Angles,
+    /// What passes for training leave out; a program sets it before a pass, and the backward pass
+    /// follows it. [`Save::Nothing`] leaves nothing out.
+    pub dropout: Option<Dropout>,
 }
 
 /// Which intermediate results a pass saves.
@@ -87,6 +100,12 @@ impl Activations {
             grow(WHAT, &mut a.stats2, rows)?;
             if heads > 0 {
                 a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
+                if model.some_attention(|w| w.qk_norm) {
+                    a.qk_factors.grow(WHAT, product(WHAT, &[2, rows, heads])?)?;
+                }
+                if model.some_attention(|w| w.output.is_some()) {
+                    a.attended.grow(WHAT, width)?;
+                }
                 if save == Save::ForBackward {
                     a.lse.grow(WHAT, product(WHAT, &[rows, heads])?)?;
                 }

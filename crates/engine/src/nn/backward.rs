@@ -2,7 +2,9 @@
 //! the forward pass kept. Derivations: `docs/MODEL.md`.
 
 use super::activations::{Activations, LayerActivations};
+use super::dropout::{Dropout, Site};
 use super::forward::qkv_heads;
+use super::rotary::{self, Angles};
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
 use crate::error::Result;
 use crate::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
@@ -29,6 +31,8 @@ pub struct ActivationGradients {
     qkv: Floats,
     /// Partial sums over rows.
     partials: Floats,
+    /// What is left of `dx` for a sublayer whose result was left out in part, `[T][d]`.
+    dropped: Floats,
 }
 
 impl ActivationGradients {
@@ -50,8 +54,8 @@ impl ActivationGradients {
 }
 
 /// Gradients of everything below the output layer. `activation_grads.dnormed` holds the gradient of n, and
-/// `grads.embeddings` that of the output matrix, to which the input embeddings' is added; all
-/// other tensors of `grads` are overwritten.
+/// `grads.embeddings` that of the output matrix, where that is E (else it is 0), to which the input
+/// embeddings' is added; `grads.head` stays; all other tensors of `grads` are overwritten.
 pub fn backward(
     pool: &Pool,
     model: &ModelRef,
@@ -63,6 +67,9 @@ pub fn backward(
 ) -> Result<()> {
     let n = tokens.len();
     activation_grads.reserve(model, n)?;
+    if activations.dropout.is_some() {
+        activation_grads.dropped.grow("the backward pass", product("rows", &[n, model.dim])?)?;
+    }
     let pass = Pass { pool, batch, rows: n / batch.max(1), base: 0, d: model.dim };
     pool.install(|| run(&pass, model, tokens, activations, grads, activation_grads));
     Ok(())
@@ -87,10 +94,15 @@ fn run(
     };
     norm_backward(pass, norm, dnormed, dx, partials, &mut Norm::default(), Accumulate::Replace);
     let layers = model.params.layers.iter().zip(&mut grads.layers).zip(&activations.layers);
-    for ((layer, grads), a) in layers.rev() {
-        layer_backward(pass, layer, a, grads, activation_grads, Accumulate::Replace);
+    for (l, ((layer, grads), a)) in layers.enumerate().rev() {
+        let passed = Passed { angles: &activations.angles, dropout: activations.dropout, layer: l };
+        layer_backward(pass, layer, a, &passed, grads, activation_grads, Accumulate::Replace);
     }
-    let dx = &activation_grads.dx[..len];
+    let dx = &mut activation_grads.dx[..len];
+    if let Some(dropout) = activations.dropout {
+        dropout.apply(pass, Site::Input, dx, None);
+    }
+    let dx = &*dx;
     embedding_backward(pass, tokens, dx, grads.embeddings);
     if let Some(learned) = &mut grads.learned {
         // Positions beyond the table have no row in training: `Beyond::NoPosition`.
@@ -125,20 +137,49 @@ fn embedding_backward(pass: &Pass, tokens: &[u32], dx: &[f32], embeddings: &mut 
     });
 }
 
+/// What the forward pass over a layer followed besides its weights.
+#[derive(Clone, Copy)]
+pub struct Passed<'a> {
+    /// [`Activations::angles`].
+    pub angles: &'a Angles,
+    /// [`Activations::dropout`].
+    pub dropout: Option<Dropout>,
+    /// Which layer it was.
+    pub layer: usize,
+}
+
+/// The gradient of what a sublayer gave: that of the stream, less what was left out.
+fn result_gradient<'a>(
+    pass: &Pass,
+    passed: &Passed,
+    site: Site,
+    dx: &'a [f32],
+    dropped: &'a mut [f32],
+) -> &'a [f32] {
+    let Some(dropout) = passed.dropout else { return dx };
+    let dropped = &mut dropped[..dx.len()];
+    dropped.copy_from_slice(dx);
+    dropout.apply(pass, site, dropped, None);
+    dropped
+}
+
 /// One layer: `activation_grads.dx` is the gradient of what leaves it and becomes that of what enters
 /// it. Its parameters' gradients overwrite `grads` or are added to it.
 pub fn layer_backward(
     pass: &Pass,
     layer: &Layer<&[f32]>,
     a: &LayerActivations,
+    passed: &Passed,
     grads: &mut Layer<&mut [f32]>,
     activation_grads: &mut ActivationGradients,
     accumulate: Accumulate,
 ) {
     let (n, d, len) = (pass.n(), pass.d, pass.values());
     if let (Some(ff), Some(grads_ff)) = (&layer.feed_forward, &mut grads.feed_forward) {
-        feed_forward_backward(pass, ff, a, grads_ff, activation_grads, accumulate);
-        let ActivationGradients { dx, branch, partials, .. } = activation_grads;
+        let ActivationGradients { dx, branch, hidden, partials, dropped, .. } = activation_grads;
+        let site = Site::FeedForward(passed.layer);
+        let dy = result_gradient(pass, passed, site, &dx[..len], dropped);
+        feed_forward_backward(pass, ff, a, dy, grads_ff, branch, hidden, partials, accumulate);
         let norm = NormInput { x: &a.middle[..len], stats: &a.stats2, norm: &layer.norm2 };
         let dx = &mut dx[..len];
         norm_backward(pass, norm, branch, dx, partials, &mut grads.norm2, accumulate);
@@ -147,11 +188,22 @@ pub fn layer_backward(
     }
 
     if let (Some(w), Some(grads_w)) = (&layer.attention, &mut grads.attention) {
-        let ActivationGradients { dx, branch, qkv, partials, .. } = activation_grads;
+        let ActivationGradients { dx, branch, qkv, partials, dropped, .. } = activation_grads;
         let (dx, dqkv) = (&mut dx[..len], &mut qkv[..3 * len]);
         let (call, heads) = (pass.attention(w), qkv_heads(&a.qkv, pass.rows, d));
         let (lse, columns) = (&a.lse[..n * w.heads], [0, d, 2 * d]);
-        attention::backward(pass.pool, &call, heads, lse, dx, dqkv, 3 * d, columns);
+        let dy = result_gradient(pass, passed, Site::Attention(passed.layer), dx, dropped);
+        let dattended = match (w.output, &mut grads_w.output) {
+            (Some(w), Some(grad)) => {
+                let (pool, dy) = (pass.pool, mat(dy, n, d));
+                matmul(pool, mat_mut(grad, d, d), dy.t(), mat(&a.attended, n, d), accumulate);
+                matmul(pool, mat_mut(branch, n, d), dy, mat(w, d, d), Accumulate::Replace);
+                &branch[..len]
+            }
+            _ => dy,
+        };
+        attention::backward(pass.pool, &call, heads, lse, dattended, dqkv, 3 * d, columns);
+        rotary::backward(pass, w, passed.angles, &a.qkv, &a.qk_factors, dqkv);
         projection_backward(pass, w, &a.normed1, dqkv, grads_w, branch, accumulate);
         let norm = NormInput { x: &a.input[..len], stats: &a.stats1, norm: &layer.norm1 };
         norm_backward(pass, norm, branch, dx, partials, &mut grads.norm1, accumulate);
@@ -166,18 +218,19 @@ fn clear(norm: &mut Norm<&mut [f32]>) {
     }
 }
 
-/// y = W2·GELU(W1·x + b1) + b2: of `activation_grads`, `dx` is the gradient of y, and `branch` receives
-/// that of x.
+/// y = W2·f(W1·x + b1) + b2: `dy` is the gradient of y, and `branch` receives that of x.
 fn feed_forward_backward(
     pass: &Pass,
     ff: &FeedForward<&[f32]>,
     a: &LayerActivations,
+    dy: &[f32],
     grads: &mut FeedForward<&mut [f32]>,
-    activation_grads: &mut ActivationGradients,
+    branch: &mut [f32],
+    hidden: &mut [f32],
+    partials: &mut [f32],
     accumulate: Accumulate,
 ) {
     let (pool, n, d, width) = (pass.pool, pass.n(), pass.d, ff.hidden);
-    let ActivationGradients { dx: dy, branch, hidden, partials, .. } = activation_grads;
     if let Some(b2) = &mut grads.b2 {
         sum_rows(pass, b2, dy, partials, accumulate);
     }

@@ -125,7 +125,7 @@ mod tests {
             feed_forward: None,
         };
         let layers = [layer.clone(), layer].into_iter().collect();
-        let params = Params { embeddings: &[][..], layers, learned: None };
+        let params = Params { embeddings: &[][..], layers, learned: None, head: None };
         ModelRef { version: 0, vocab: 0, dim, max_length, spiral: None, params }
     }
 

@@ -2,21 +2,24 @@
 //!
 //! ```text
 //! x_t = E[token_t] + S[t] + P[t]
-//! for each layer: x += Attention(LN1(x));  x += W2·GELU(W1·LN2(x) + b1) + b2
+//! for each layer: x += Wo·Attention(LN1(x));  x += W2·f(W1·LN2(x) + b1) + b2
 //! n = LN(x);  logits = E·n
 //! ```
-//! (pre-norm blocks as in GPT-2, Radford et al. 2019, without output matrix after attention.)
+//! (pre-norm blocks as in GPT-2, Radford et al. 2019. What a model has of it, and what f is, is its
+//! [`Architecture`](crate::model::Architecture).)
 
 use super::activations::{Activations, LayerActivations, Save};
 use super::cache::KvCache;
+use super::dropout::Site;
+use super::rotary;
 use super::rows::{Pass, TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
-use crate::model::{Attention, AttentionLayout, FeedForward, ModelRef, Norm};
+use crate::model::{Activation, Attention, AttentionLayout, FeedForward, ModelRef, Norm};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads};
 use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
 use cllm_kernels::vector::add_assign;
-use cllm_kernels::{gelu, layer_norm};
+use cllm_kernels::{gelu, layer_norm, squared_relu};
 
 /// What positions do that the tables have no row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +38,8 @@ pub enum Beyond {
 /// the cache ends, and is appended to it.
 ///
 /// # Errors
-/// If the tokens are not `batch` sequences, or memory is missing.
+/// If the tokens are not `batch` sequences, positions can't turn the heads that they are to, or memory
+/// is missing.
 pub fn forward(
     pool: &Pool,
     model: &ModelRef,
@@ -57,11 +61,17 @@ pub fn forward(
         cache.reserve(model, rows)?;
         base = cache.len();
     }
+    if let Some(head_dim) = model.rotary_head_dim()? {
+        activations.angles.reserve(head_dim, base.saturating_add(rows), model.max_length)?;
+    }
     let pass = Pass { pool, batch, rows, base, d };
     pool.install(|| {
         let none = model.params.layers.is_empty();
         let x = if none { &mut activations.output } else { &mut activations.layers[0].input };
         embed(&pass, model, tokens, &mut x[..n * d], beyond);
+        if let Some(dropout) = activations.dropout.filter(|_| save == Save::ForBackward) {
+            dropout.apply(&pass, Site::Input, x, None);
+        }
         blocks(&pass, model, activations, save, cache.as_deref_mut());
     });
     if let Some(cache) = cache {
@@ -72,10 +82,22 @@ pub fn forward(
 
 /// The layers over one sequence whose residual stream is given, for a model of one layer; the
 /// activations have room for it.
-pub fn layer_forward(pool: &Pool, model: &ModelRef, x: &[f32], activations: &mut Activations) {
+///
+/// # Errors
+/// Heads that positions can't turn; memory.
+pub fn layer_forward(
+    pool: &Pool,
+    model: &ModelRef,
+    x: &[f32],
+    activations: &mut Activations,
+) -> Result<()> {
     let pass = Pass::one(pool, x.len() / model.dim, model.dim);
+    if let Some(head_dim) = model.rotary_head_dim()? {
+        activations.angles.reserve(head_dim, pass.rows, 0)?;
+    }
     activations.layers[0].input[..x.len()].copy_from_slice(x);
     blocks(&pass, model, activations, Save::ForBackward, None);
+    Ok(())
 }
 
 /// All layers and the output norm, from the embedded input on.
@@ -87,7 +109,8 @@ fn blocks(
     mut cache: Option<&mut KvCache>,
 ) {
     let (n, d, len) = (pass.n(), pass.d, pass.values());
-    let Activations { layers, output, output_stats, normed, delta } = activations;
+    let Activations { layers, output, output_stats, normed, delta, angles, dropout } = activations;
+    let dropout = dropout.filter(|_| save == Save::ForBackward);
     let index = |l: usize| if save == Save::ForBackward { l } else { 0 };
     if let Some(layer) = model.params.layers.first() {
         let LayerActivations { input, stats1, normed1, .. } = &mut layers[0];
@@ -100,8 +123,12 @@ fn blocks(
         let a = &mut layers[index(l)];
         if let Some(attention) = &layer.attention {
             project(pass, attention, &a.normed1, &mut a.qkv);
+            rotary::forward(pass, attention, angles, &mut a.qkv, &mut a.qk_factors);
             let cache = cache.as_deref_mut().map(|cache| (cache, l));
             attend(pass, attention, a, &mut delta[..len], save, cache);
+            if let Some(dropout) = dropout {
+                dropout.apply(pass, Site::Attention(l), delta, None);
+            }
         }
         let LayerActivations { input, middle, stats2, normed2, .. } = a;
         let attended = layer.attention.as_ref().map(|_| &delta[..]);
@@ -112,8 +139,11 @@ fn blocks(
             hidden(pass, ff, a, save);
             linear(pass.pool, delta, &a.hidden, ff.w2, n, ff.hidden, d);
         }
+        let mut bias = feed_forward.and_then(|ff| ff.b2);
+        if let (Some(dropout), Some(_)) = (dropout, feed_forward) {
+            dropout.apply(pass, Site::FeedForward(l), delta, bias.take());
+        }
         let change = feed_forward.map(|_| &delta[..]);
-        let bias = feed_forward.and_then(|ff| ff.b2);
         // The stream leaves this layer and is normalised for the next one, or for the output.
         let middle = std::mem::take(&mut a.middle);
         let from = &middle[..len];
@@ -243,7 +273,8 @@ pub fn project(pass: &Pass, attention: &Attention<&[f32]>, x: &[f32], qkv: &mut 
     }
 }
 
-/// Causal attention over the batch, or over a layer of the cache and the new rows, `[B·rows][d]`.
+/// Causal attention over the batch, or over a layer of the cache and the new rows, and Wo after it,
+/// `[B·rows][d]`.
 fn attend(
     pass: &Pass,
     w: &Attention<&[f32]>,
@@ -256,17 +287,21 @@ fn attend(
     let call = pass.attention(w);
     let lse = (save == Save::ForBackward).then(|| &mut a.lse[..n * w.heads]);
     let [q, k, v] = qkv_heads(&a.qkv, pass.rows, d);
+    let attended = if w.output.is_some() { &mut a.attended[..n * d] } else { &mut *out };
     match cache {
-        None => attention::forward(pool, &call, q, k, v, out, lse),
+        None => attention::forward(pool, &call, q, k, v, attended, lse),
         Some((cache, layer)) => {
             let (keys, values) = cache.append(layer, &a.qkv[..n * 3 * d], d);
             let cached = |data| Heads { data, row: d, sequence: 0 };
-            attention::forward(pool, &call, q, cached(keys), cached(values), out, lse);
+            attention::forward(pool, &call, q, cached(keys), cached(values), attended, lse);
         }
+    }
+    if let Some(w) = w.output {
+        linear(pool, out, &a.attended, w, n, d, d);
     }
 }
 
-/// What attention added to the stream, `[B·rows][d]`, again from the queries, keys and values that a
+/// What attention gave, before Wo, `[B·rows][d]`, again from the queries, keys and values that a
 /// forward pass kept: the same bits.
 pub fn attended(pass: &Pass, w: &Attention<&[f32]>, qkv: &[f32], out: &mut [f32]) {
     let [q, k, v] = qkv_heads(qkv, pass.rows, pass.d);
@@ -278,7 +313,7 @@ pub fn qkv_heads(qkv: &[f32], rows: usize, d: usize) -> [Heads<'_>; 3] {
     [0, d, 2 * d].map(|offset| Heads { data: &qkv[offset..], row: 3 * d, sequence: rows * 3 * d })
 }
 
-/// GELU(W1·x + b1), and its derivative where the backward pass needs it.
+/// The activation of W1·x + b1, and its derivative where the backward pass needs it.
 fn hidden(pass: &Pass, ff: &FeedForward<&[f32]>, a: &mut LayerActivations, save: Save) {
     let (pool, n, d, width) = (pass.pool, pass.n(), pass.d, ff.hidden);
     let slope = (save == Save::ForBackward).then(|| mat_mut(&mut a.slope, n, width));
@@ -288,15 +323,22 @@ fn hidden(pass: &Pass, ff: &FeedForward<&[f32]>, a: &mut LayerActivations, save:
         slope,
         mat(&a.normed2, n, d),
         mat(ff.w1, width, d).t(),
-        |_, j, x, slope| match (ff.b1, save) {
-            (bias, Save::ForBackward) => gelu::with_slope(x, bias.map(|b| &b[j..]), slope),
-            (Some(bias), Save::Nothing) => gelu::with_bias(x, &bias[j..]),
-            (None, Save::Nothing) => gelu::in_place(x),
+        |_, j, x, slope| {
+            let bias = ff.b1.map(|b| &b[j..]);
+            match (ff.activation, save, bias) {
+                (Activation::Gelu, Save::ForBackward, bias) => gelu::with_slope(x, bias, slope),
+                (Activation::Gelu, Save::Nothing, Some(bias)) => gelu::with_bias(x, bias),
+                (Activation::Gelu, Save::Nothing, None) => gelu::in_place(x),
+                (Activation::SquaredRelu, Save::ForBackward, bias) => {
+                    squared_relu::with_slope(x, bias, slope);
+                }
+                (Activation::SquaredRelu, Save::Nothing, bias) => squared_relu::in_place(x, bias),
+            }
         },
     );
 }
 
-/// logits = E·n for rows of n: `out` is `[rows][V]`.
+/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`.
 pub fn logits(pool: &Pool, model: &ModelRef, normed: &[f32], rows: usize, out: &mut [f32]) {
-    linear(pool, out, normed, model.params.embeddings, rows, model.dim, model.vocab);
+    linear(pool, out, normed, model.output_matrix(), rows, model.dim, model.vocab);
 }

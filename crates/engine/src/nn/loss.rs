@@ -61,7 +61,7 @@ impl LossBuffers {
     }
 }
 
-/// Mean of `−ln softmax(E·n)[target]` over the rows that count; 0 if none does.
+/// Mean of `−ln softmax(E·n)[target]`, E being the output matrix, over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
     model: &ModelRef,
@@ -86,7 +86,8 @@ pub fn evaluate(
     Ok(mean(model, targets, &buffers.losses[..rows]))
 }
 
-/// The same, and its gradient: `dnormed` `[T][d]` and `dembeddings` `[V][d]` are overwritten.
+/// The same, and its gradient: `dnormed` `[T][d]` and `doutput` `[V][d]`, that of the output matrix,
+/// are overwritten.
 pub fn gradient(
     pool: &Pool,
     model: &ModelRef,
@@ -94,7 +95,7 @@ pub fn gradient(
     targets: Targets,
     buffers: &mut LossBuffers,
     dnormed: &mut [f32],
-    dembeddings: &mut [f32],
+    doutput: &mut [f32],
 ) -> Result<f64> {
     let rows = checked_rows(model, normed, targets)?;
     buffers.reserve(rows, model.vocab)?;
@@ -117,11 +118,11 @@ pub fn gradient(
                     pool,
                     out,
                     dlogits,
-                    mat(model.params.embeddings, vocab, d),
+                    mat(model.output_matrix(), vocab, d),
                     Accumulate::Replace,
                 );
                 let x = mat(&normed[first * d..], count, d);
-                matmul(pool, mat_mut(dembeddings, vocab, d), dlogits.t(), x, replace_first(first));
+                matmul(pool, mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
             },
         );
     });
@@ -153,7 +154,7 @@ fn chunks(
     for first in (0..rows).step_by(step) {
         let count = step.min(rows - first);
         let logits = &mut buffers.logits[..count * vocab];
-        linear(pool, logits, &normed[first * d..], model.params.embeddings, count, d, vocab);
+        linear(pool, logits, &normed[first * d..], model.output_matrix(), count, d, vocab);
         let losses = &mut buffers.losses[first..first + count];
         pool.chunks2((logits, 4 * vocab), (losses, 4), |task, logits, losses| {
             for (i, (row, loss)) in logits.chunks_exact_mut(vocab).zip(losses).enumerate() {

@@ -6,6 +6,8 @@
 pub mod activations;
 pub mod backward;
 pub mod cache;
+pub mod dropout;
 pub mod forward;
 pub mod loss;
+pub mod rotary;
 pub mod rows;

@@ -1,10 +1,11 @@
-//! Batches of B sequences of S positions: contiguous ones of a corpus in order, or padded copies in
-//! any order.
+//! Batches of B sequences of S positions: contiguous ones of a corpus in order, windows of it at random
+//! offsets, or padded copies in any order.
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_BATCH_POSITIONS;
 use crate::nn::loss::Targets;
-use cllm_kernels::memory::product;
+use crate::rng::mix;
+use cllm_kernels::memory::{grow, product};
 
 /// Positions of a batch; an error for none, and for more than the library works on at once.
 pub fn positions(batch: usize, seq: usize) -> Result<usize> {
@@ -31,8 +32,9 @@ pub struct Batch<'a> {
     pub sequences: usize,
 }
 
-/// The ids of a training text, cut into contiguous batches in order: nothing is padded, nothing
-/// shuffled, and the ids that don't fill a last batch are left over.
+/// The ids of a training text, cut into contiguous batches in order: nothing is padded, and the ids
+/// that don't fill a last batch are left over. Or, [`shuffled`](Self::shuffled), windows of it in
+/// random order.
 ///
 /// ```
 /// use cllm_engine::train::Corpus;
@@ -50,6 +52,7 @@ pub struct Corpus<'a> {
     ids: &'a [u32],
     sequences: usize,
     rows: usize,
+    seed: Option<u64>,
 }
 
 impl<'a> Corpus<'a> {
@@ -63,7 +66,36 @@ impl<'a> Corpus<'a> {
                 return Err(Error::argument(name, 0, "1 or more"));
             }
         }
-        Ok(Self { ids, sequences, rows: product("the batch", &[sequences, positions])? })
+        let rows = product("the batch", &[sequences, positions])?;
+        Ok(Self { ids, sequences, rows, seed: None })
+    }
+
+    /// The same ids in windows of S tokens at random offsets: in each epoch they begin at another
+    /// place and come in another order, no token twice. Both follow from `seed` and the number of the
+    /// epoch, so that a run that goes on from a checkpoint sees the same windows.
+    ///
+    /// ```
+    /// use cllm_engine::train::Corpus;
+    /// use cllm_engine::train::batch::Windows;
+    ///
+    /// let ids: Vec<u32> = (0..100).collect();
+    /// let corpus = Corpus::new(&ids, 2, 8)?.shuffled(7);
+    /// let mut windows = Windows::default();
+    /// let batch = corpus.draw(0, 0, &mut windows)?.expect("one of several");
+    /// for (tokens, targets) in batch.tokens.chunks(8).zip(batch.targets.ids.chunks(8)) {
+    ///     assert_eq!(targets[0], tokens[0] + 1);
+    ///     assert_eq!(tokens[7], tokens[0] + 7);
+    /// }
+    /// assert_ne!(batch.tokens[8], batch.tokens[7] + 1);
+    /// # Ok::<(), cllm_engine::Error>(())
+    /// ```
+    pub fn shuffled(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// What the windows follow from; `None` where batches come in order.
+    pub fn seed(&self) -> Option<u64> {
+        self.seed
     }
 
     /// All of them.
@@ -81,12 +113,73 @@ impl<'a> Corpus<'a> {
         self.rows
     }
 
-    /// Batches from offset 0: ⌊(ids − 1)/(B·S)⌋. The last id is no input, for nothing follows it.
-    pub fn batches(&self) -> usize {
-        self.ids.len().saturating_sub(1) / self.rows
+    /// S: tokens of a sequence.
+    pub fn positions(&self) -> usize {
+        self.rows / self.sequences
     }
 
-    /// The batch that begins at `offset`; `None` where not enough ids follow.
+    /// Batches of an epoch: ⌊(ids − 1)/(B·S)⌋. The last id is no input, for nothing follows it. One
+    /// fewer in windows where those would fill the text so tightly that they could not move by S.
+    pub fn batches(&self) -> usize {
+        let inputs = self.ids.len().saturating_sub(1);
+        let full = inputs / self.rows;
+        let tight = inputs - full * self.rows < self.positions() - 1;
+        if self.seed.is_some() && full > 1 && tight { full - 1 } else { full }
+    }
+
+    /// Whether an epoch has a batch at `offset`, in tokens from its beginning.
+    pub fn has_batch(&self, offset: usize) -> bool {
+        match self.seed {
+            None => self.batch(offset).is_some(),
+            Some(_) => {
+                let end = (offset / self.positions()).checked_add(self.sequences);
+                end.is_some_and(|end| end <= self.batches() * self.sequences)
+            }
+        }
+    }
+
+    /// The batch at `offset` of an epoch, counted in tokens; `None` at its end. `windows` is memory
+    /// for one whose sequences don't follow each other.
+    ///
+    /// # Errors
+    /// Memory.
+    pub fn draw<'b>(
+        &self,
+        epoch: u32,
+        offset: usize,
+        windows: &'b mut Windows,
+    ) -> Result<Option<Batch<'b>>>
+    where
+        'a: 'b,
+    {
+        let Some(seed) = self.seed else { return Ok(self.batch(offset)) };
+        if !self.has_batch(offset) {
+            return Ok(None);
+        }
+        let length = self.positions();
+        let key = mix(mix(seed) ^ u64::from(epoch));
+        // As far as the windows can move together, at most by what comes to the same.
+        let inputs = self.ids.len() - 1;
+        let room = inputs - self.batches() * self.rows;
+        let start = (mix(key) % (room.min(length - 1) as u64 + 1)) as usize;
+        let count = (inputs - start) / length;
+        grow("a batch", &mut windows.tokens, self.rows)?;
+        grow("a batch", &mut windows.targets, self.rows)?;
+        let (tokens, targets) =
+            (&mut windows.tokens[..self.rows], &mut windows.targets[..self.rows]);
+        let sequences = tokens.chunks_exact_mut(length).zip(targets.chunks_exact_mut(length));
+        for (i, (tokens, targets)) in sequences.enumerate() {
+            let window = permuted((offset / length + i) as u64, count as u64, key) as usize;
+            let from = &self.ids[start + window * length..];
+            tokens.copy_from_slice(&from[..length]);
+            targets.copy_from_slice(&from[1..length + 1]);
+        }
+        let targets = Targets::all(targets);
+        Ok(Some(Batch { tokens, targets, sequences: self.sequences }))
+    }
+
+    /// The batch that begins with the id at `offset`, in the order of the ids even of a corpus that is
+    /// shuffled; `None` where not enough ids follow.
     pub fn batch(&self, offset: usize) -> Option<Batch<'a>> {
         let after = self.ids.get(offset..)?;
         let targets = after.get(1..)?.get(..self.rows)?;
@@ -96,6 +189,13 @@ impl<'a> Corpus<'a> {
             sequences: self.sequences,
         })
     }
+}
+
+/// Memory for a batch of windows, used again from batch to batch.
+#[derive(Debug, Default)]
+pub struct Windows {
+    tokens: Vec<u32>,
+    targets: Vec<u32>,
 }
 
 /// The arrays of one padded batch, B·S values each.
@@ -207,14 +307,6 @@ fn permuted(index: u64, len: u64, key: u64) -> u64 {
     }
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +390,50 @@ mod tests {
             }
         }
         assert!(permuted(u64::MAX - 1, u64::MAX, 3) < u64::MAX);
+    }
+
+    #[test]
+    fn windows_cover_the_text_once_an_epoch() {
+        for (len, sequences, positions) in
+            [(1000, 3, 7), (1000, 1, 1), (9, 2, 4), (17, 2, 4), (48, 2, 8), (49, 2, 8), (50, 2, 8)]
+        {
+            let ids: Vec<u32> = (0..len).collect();
+            let corpus = Corpus::new(&ids, sequences, positions).unwrap().shuffled(5);
+            let rows = corpus.rows();
+            assert!(corpus.batches() > 0 && corpus.batches() * rows < len as usize);
+            let mut windows = Windows::default();
+            let mut orders = Vec::new();
+            for epoch in 0..3 {
+                let (mut seen, mut firsts) = (vec![false; len as usize], Vec::new());
+                for batch in 0..corpus.batches() {
+                    let batch = corpus.draw(epoch, batch * rows, &mut windows).unwrap().unwrap();
+                    assert_eq!(batch.sequences, sequences);
+                    let parts = batch.tokens.chunks(positions);
+                    for (tokens, targets) in parts.zip(batch.targets.ids.chunks(positions)) {
+                        firsts.push(tokens[0]);
+                        for (i, (&token, &target)) in tokens.iter().zip(targets).enumerate() {
+                            assert_eq!((token, target), (tokens[0] + i as u32, token + 1));
+                            assert!(!std::mem::replace(&mut seen[token as usize], true));
+                        }
+                    }
+                }
+                let end = corpus.batches() * rows;
+                assert!(corpus.has_batch(end - rows) && !corpus.has_batch(end));
+                assert!(corpus.draw(epoch, end, &mut windows).unwrap().is_none());
+                orders.push(firsts);
+            }
+            assert!(orders[0].len() < 8 || orders[0] != orders[1] && orders[1] != orders[2]);
+        }
+        let ids: Vec<u32> = (0..1000).collect();
+        let first = |seed, epoch| {
+            let corpus = Corpus::new(&ids, 2, 10).unwrap().shuffled(seed);
+            corpus.draw(epoch, 40, &mut Windows::default()).unwrap().unwrap().tokens.to_vec()
+        };
+        assert_eq!(first(1, 2), first(1, 2));
+        assert_ne!(first(1, 2), first(2, 2));
+        // They move by less than a window from epoch to epoch.
+        let phases: std::collections::HashSet<_> = (0..50).map(|e| first(1, e)[0] % 10).collect();
+        assert!(phases.len() > 7, "{phases:?}");
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub struct DataMark {
     pub sequences: u64,
     /// S.
     pub positions: u64,
+    /// What windows at random offsets follow from; `None` where batches come in order.
+    pub seed: Option<u64>,
     /// [`words_checksum`] of the model's vocabulary, where it is known.
     pub words: Option<u32>,
 }
@@ -98,7 +100,8 @@ impl DataMark {
             ids: corpus.ids().len() as u64,
             checksum,
             sequences: corpus.sequences() as u64,
-            positions: (corpus.rows() / corpus.sequences()) as u64,
+            positions: corpus.positions() as u64,
+            seed: corpus.seed(),
             words: None,
         }
     }
@@ -114,10 +117,18 @@ impl DataMark {
             return Some("its vocabulary has other words".to_string());
         }
         let shape = |mark: &Self| (mark.sequences, mark.positions);
-        (shape(self) != shape(here)).then(|| {
+        if shape(self) != shape(here) {
             let ((b, s), (b2, s2)) = (shape(self), shape(here));
-            format!("its batches are {b} sequences of {s} tokens, these are {b2} of {s2}")
-        })
+            return Some(format!(
+                "its batches are {b} sequences of {s} tokens, these are {b2} of {s2}"
+            ));
+        }
+        let order = |mark: &Self| match mark.seed {
+            None => "in order".to_string(),
+            Some(seed) => format!("in the order of seed {seed}"),
+        };
+        (self.seed != here.seed)
+            .then(|| format!("its batches came {}, these come {}", order(self), order(here)))
     }
 }
 
@@ -253,6 +264,9 @@ fn entries_of(
         e.u64("ids_crc32", u64::from(data.checksum))?;
         e.u64("batch_size", data.sequences)?;
         e.u64("sequence_length", data.positions)?;
+        if let Some(seed) = data.seed {
+            e.u64("window_seed", seed)?;
+        }
         if let Some(words) = data.words {
             e.u64("words_crc32", u64::from(words))?;
         }
@@ -373,6 +387,10 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             checksum: saved.u64("ids_crc32")? as u32,
             sequences: saved.u64("batch_size")?,
             positions: saved.u64("sequence_length")?,
+            seed: match saved.contains("window_seed") {
+                true => Some(saved.u64("window_seed")?),
+                false => None,
+            },
             words: match saved.contains("words_crc32") {
                 true => Some(saved.u64("words_crc32")? as u32),
                 false => None,

@@ -10,7 +10,7 @@ use cllm_kernels::vector::{scale, square_sum};
 
 /// β₁ of Adam.
 pub const BETA1: f32 = 0.9;
-/// β₂ of Adam.
+/// β₂ of Adam, where a configuration states none.
 pub const BETA2: f32 = 0.999;
 /// ε of Adam.
 pub const EPSILON: f32 = 1e-8;
@@ -21,7 +21,7 @@ const CHUNK: usize = 1 << 14;
 /// How weights move.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Optimizer {
-    /// Adam with decoupled decay: β₁ 0.9, β₂ 0.999, ε 1e-8.
+    /// Adam with decoupled decay: β₁ 0.9, β₂ of the configuration, ε 1e-8.
     #[default]
     AdamW,
     /// w ← w − lr·g.
@@ -40,6 +40,8 @@ pub struct Update {
     pub optimizer: Optimizer,
     /// t of Adam's bias corrections: the updates so far, this one included.
     pub number: u64,
+    /// β₂ of Adam.
+    pub beta2: f32,
     /// lr.
     pub learning_rate: f32,
     /// λ, for matrices; 0 or less: none.
@@ -145,11 +147,11 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
             // Powers in f64: 1 − 0.999ᵗ loses half of its digits in f32.
             let t_power = update.number.min(i32::MAX as u64) as i32;
             let correction1 = 1.0 - f64::from(BETA1).powi(t_power);
-            let correction2 = 1.0 - f64::from(BETA2).powi(t_power);
+            let correction2 = 1.0 - f64::from(update.beta2).powi(t_power);
             let step = AdamStep {
                 rate: (f64::from(lr) / correction1) as f32,
                 beta1: BETA1,
-                beta2: BETA2,
+                beta2: update.beta2,
                 root_correction: (1.0 / correction2.sqrt()) as f32,
                 epsilon: EPSILON,
                 keep,
@@ -235,6 +237,7 @@ mod tests {
     const ADAM: Update = Update {
         optimizer: Optimizer::AdamW,
         number: 0,
+        beta2: BETA2,
         learning_rate: 0.01,
         weight_decay: 0.1,
         clip: 0.0,

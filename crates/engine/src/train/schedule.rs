@@ -52,6 +52,11 @@ impl Schedule {
         Self { decay: Decay::Cosine, base, warmup, end, ..Self::default() }
     }
 
+    /// A linear warm-up of `warmup` steps to `base`, then a straight line down to 0 at step `end`.
+    pub fn linear(base: f32, warmup: u32, end: u32) -> Self {
+        Self { decay: Decay::Linear, base, floor: 0.0, warmup, end, ..Self::default() }
+    }
+
     /// The rate at `step`, the first one being 0.
     pub fn rate(&self, step: u32) -> f32 {
         let (base, floor) = (f64::from(self.base), f64::from(self.floor));
@@ -175,5 +180,9 @@ mod tests {
         assert_eq!(cosine.rate(9), 1e-3);
         near(cosine.rate(60), 0.5005e-3);
         assert_eq!(cosine.rate(110), 1e-6);
+        let linear = Schedule::linear(1e-3, 10, 110);
+        near(linear.rate(0), 1e-4);
+        near(linear.rate(60), 0.5e-3);
+        assert_eq!((linear.rate(9), linear.rate(110), linear.rate(500)), (1e-3, 0.0, 0.0));
     }
 }

@@ -1,13 +1,14 @@
 //! Training: what a step is, in one sequence. Batch, forward pass, loss, backward pass, learning
 //! rate, accumulation, clipping, update.
 
-use super::batch::{Batch, Corpus};
-use super::optimizer::{self, Optimizer, Update};
+use super::batch::{Batch, Corpus, Windows};
+use super::optimizer::{self, BETA2, Optimizer, Update};
 use super::run::{self, Position, Progress, Run};
 use super::schedule::Schedule;
 use super::weights::Weights;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
+use crate::nn::dropout::Dropout;
 use cllm_kernels::Pool;
 use std::ops::ControlFlow;
 
@@ -35,10 +36,20 @@ pub struct TrainerConfig {
     pub clip: f32,
     /// Batches whose mean gradient makes one update; 0 counts as 1.
     pub window: u32,
+    /// β₂ of Adam, 0 to below 1: how much of the mean square of the gradients each update keeps. Small
+    /// batches want more of it.
+    pub beta2: f32,
+    /// The share of the values that a step leaves out of the embedded input and of what the
+    /// sublayers add (Srivastava et al., "Dropout", 2014), 0 to below 1; 0: none.
+    pub dropout: f32,
+    /// What the choices of dropout follow from, with the number of the batch: a run that goes on
+    /// from a checkpoint makes the same.
+    pub seed: u64,
 }
 
 impl Default for TrainerConfig {
-    /// AdamW at a constant 1e-3, decay 0.01, clipping at 1, an update for every batch.
+    /// AdamW with β₂ 0.999 at a constant 1e-3, decay 0.01, clipping at 1, an update for every batch, no
+    /// dropout.
     fn default() -> Self {
         Self {
             optimizer: Optimizer::AdamW,
@@ -46,6 +57,9 @@ impl Default for TrainerConfig {
             weight_decay: 0.01,
             clip: 1.0,
             window: 1,
+            beta2: BETA2,
+            dropout: 0.0,
+            seed: 0,
         }
     }
 }
@@ -140,7 +154,7 @@ pub struct Step {
 /// use std::ops::ControlFlow;
 ///
 /// let config =
-///     ModelConfig { vocab: 4, dim: 8, layers: 1, heads: 2, hidden: 16, context: 8 };
+///     ModelConfig { vocab: 4, dim: 8, layers: 1, heads: 2, hidden: 16, ..Default::default() };
 /// let mut model = Model::new(&config, 1)?;
 /// let mut weights = TrainingWeights::new(&mut model);
 /// let mut trainer = Trainer::new(TrainerConfig::default());
@@ -167,6 +181,7 @@ pub struct Trainer {
     /// Memory of passes. After a step it holds what the forward pass computed.
     pub workspace: Workspace,
     partials: Vec<f64>,
+    windows: Windows,
 }
 
 impl Trainer {
@@ -207,7 +222,8 @@ impl Trainer {
         Ok(Step { number, loss, learning_rate, gradient_norm, outcome })
     }
 
-    /// Mean loss of a batch and its exact gradients, which overwrite those that were there.
+    /// Mean loss of a batch and its exact gradients, which overwrite those that were there; with
+    /// dropout, those of what the next step leaves.
     ///
     /// # Errors
     /// As [`step`](Self::step).
@@ -223,7 +239,9 @@ impl Trainer {
             return Err(Error::shape(format!("{m} targets for {n} tokens")));
         }
         let (model, mut gradients) = weights.pass()?;
-        self.workspace.forward(pool, &model, tokens, sequences)?;
+        let key = Dropout::key(self.config.seed, u64::from(self.counters.step));
+        let dropout = Dropout::new(self.config.dropout, key);
+        self.workspace.forward(pool, &model, tokens, sequences, dropout)?;
         let loss =
             self.workspace.backward(pool, &model, tokens, targets, sequences, &mut gradients)?;
         Ok(loss as f32)
@@ -281,9 +299,9 @@ impl Trainer {
         optimizer: Optimizer,
         learning_rate: f32,
     ) -> Result<Outcome> {
-        let TrainerConfig { weight_decay, clip, .. } = self.config;
+        let TrainerConfig { weight_decay, clip, beta2, .. } = self.config;
         let number = self.counters.updates + 1;
-        let update = Update { optimizer, number, learning_rate, weight_decay, clip };
+        let update = Update { optimizer, number, beta2, learning_rate, weight_decay, clip };
         let norm = optimizer::apply(pool, weights, &update, &mut self.partials)?;
         self.counters.gradient_norm = norm;
         if !norm.is_finite() {
@@ -317,11 +335,18 @@ impl Trainer {
         learning_rate: f32,
     ) -> Result<Option<(Step, Position)>> {
         let offset = self.counters.offset;
-        let Some(batch) = corpus.batch(offset) else {
+        // Taken out for the time of the step, which has the trainer for itself.
+        let mut windows = std::mem::take(&mut self.windows);
+        let step = match corpus.draw(self.counters.epoch, offset, &mut windows) {
+            Ok(Some(batch)) => self.step(pool, weights, &batch, learning_rate).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.windows = windows;
+        let Some(step) = step? else {
             self.counters.end_epoch();
             return Ok(None);
         };
-        let step = self.step(pool, weights, &batch, learning_rate)?;
         self.counters.offset = offset + corpus.rows();
         let position = Position {
             epoch: self.counters.epoch,
@@ -332,7 +357,7 @@ impl Trainer {
         Ok(Some((step, position)))
     }
 
-    /// Trains batches of `corpus` in order, from the counters' offset on, at the rates of the
+    /// Trains batches of `corpus` in its order, from the counters' offset on, at the rates of the
     /// schedule: to the end of the epoch, or `limit` of them, or until `watch` breaks. With a
     /// limit the epoch ends only in a call that finds no batch left.
     ///
@@ -347,7 +372,7 @@ impl Trainer {
         watch: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Run> {
         let next = |done: usize| {
-            if limit.is_some() && done > 0 && corpus.batch(self.counters.offset).is_none() {
+            if limit.is_some() && done > 0 && !corpus.has_batch(self.counters.offset) {
                 return Ok(None);
             }
             self.next_step(pool, weights, corpus, self.scheduled_rate())

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::model::{ModelRef, Params};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::backward::{self, ActivationGradients};
+use crate::nn::dropout::Dropout;
 use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers, Targets};
 use cllm_kernels::Pool;
@@ -19,14 +20,17 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The forward pass of `batch` sequences.
+    /// The forward pass of `batch` sequences, which leaves out what `dropout` says; the backward
+    /// pass after it does so too.
     pub fn forward(
         &mut self,
         pool: &Pool,
         model: &ModelRef,
         tokens: &[u32],
         batch: usize,
+        dropout: Option<Dropout>,
     ) -> Result<()> {
+        self.activations.dropout = dropout;
         forward::forward(
             pool,
             model,
@@ -51,6 +55,13 @@ impl Workspace {
         grads: &mut Params<&mut [f32]>,
     ) -> Result<f64> {
         self.backward.reserve(model, tokens.len())?;
+        let doutput = match &mut grads.head {
+            Some(head) => {
+                grads.embeddings.fill(0.0);
+                head
+            }
+            None => &mut *grads.embeddings,
+        };
         let mean = loss::gradient(
             pool,
             model,
@@ -58,7 +69,7 @@ impl Workspace {
             targets,
             &mut self.loss,
             &mut self.backward.dnormed,
-            grads.embeddings,
+            doutput,
         )?;
         let Self { activations, backward: activation_grads, .. } = self;
         backward::backward(pool, model, tokens, batch, activations, grads, activation_grads)?;

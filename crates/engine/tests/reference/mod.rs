@@ -2,7 +2,11 @@
 //! models to compare on.
 #![allow(dead_code)]
 
-use cllm_engine::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
+use cllm_engine::model::{
+    Activation, Architecture, Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm,
+    Params,
+};
+use cllm_engine::nn::dropout::Site;
 use rand::{RngExt, SeedableRng};
 
 /// A model whose values the test owns.
@@ -31,6 +35,7 @@ pub struct Spec {
     pub biases: bool,
     pub spiral: bool,
     pub learned: bool,
+    pub architecture: Architecture,
 }
 
 impl Default for Spec {
@@ -50,6 +55,7 @@ impl Default for Spec {
             biases: true,
             spiral: true,
             learned: true,
+            architecture: Architecture::ORIGINAL,
         }
     }
 }
@@ -66,10 +72,21 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
         let attention = spec.attention.then(|| {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
-            Attention { heads: spec.heads, head_dim: h, layout: spec.layout, qkv, joined: None }
+            let Architecture { output, rotary, qk_norm, .. } = spec.architecture;
+            Attention {
+                heads: spec.heads,
+                head_dim: h,
+                layout: spec.layout,
+                qkv,
+                joined: None,
+                output: output.then(|| values(d * d, 0.0, 1.2)),
+                rotary,
+                qk_norm,
+            }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
             hidden: spec.hidden,
+            activation: spec.architecture.activation,
             w1: values(spec.hidden * d, 0.0, 1.5),
             b1: spec.biases.then(|| values(spec.hidden, 0.0, 0.5)),
             w2: values(spec.hidden * d, 0.0, 1.0),
@@ -96,6 +113,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
             embeddings: values(spec.vocab * d, 0.0, 1.6),
             layers: layers.into(),
             learned: spec.learned.then(|| values(spec.max_length * d, 0.0, 0.6)),
+            head: spec.architecture.untied.then(|| values(spec.vocab * d, 0.0, 1.6)),
         },
     }
 }
@@ -139,7 +157,19 @@ pub fn loss(
     targets: &[u32],
     batch: usize,
 ) -> f64 {
-    let logits = logits(model, params, tokens, batch);
+    masked_loss(model, params, tokens, targets, batch, &|_, _| 1.0)
+}
+
+/// The same where value i of what a site gives, `[B·S][d]`, is multiplied by `mask(site, i)`.
+pub fn masked_loss(
+    model: &Owned,
+    params: &Params<Vec<f64>>,
+    tokens: &[u32],
+    targets: &[u32],
+    batch: usize,
+    mask: &dyn Fn(Site, usize) -> f64,
+) -> f64 {
+    let logits = masked_logits(model, params, tokens, batch, mask);
     let (mut sum, mut count) = (0.0, 0);
     for (row, &target) in logits.iter().zip(targets) {
         if (target as usize) < model.vocab {
@@ -159,9 +189,20 @@ pub fn logits(
     tokens: &[u32],
     batch: usize,
 ) -> Vec<Vec<f64>> {
+    masked_logits(model, params, tokens, batch, &|_, _| 1.0)
+}
+
+fn masked_logits(
+    model: &Owned,
+    params: &Params<Vec<f64>>,
+    tokens: &[u32],
+    batch: usize,
+    mask: &dyn Fn(Site, usize) -> f64,
+) -> Vec<Vec<f64>> {
     let (d, s) = (model.dim, tokens.len() / batch);
     let mut out = Vec::new();
-    for sequence in tokens.chunks(s) {
+    for (number, sequence) in tokens.chunks(s).enumerate() {
+        let mask = |site, row: usize, c: usize| mask(site, (number * s + row) * d + c);
         let mut x: Vec<Vec<f64>> = Vec::new();
         for (pos, &token) in sequence.iter().enumerate() {
             let mut row = vec![0.0; d];
@@ -178,14 +219,23 @@ pub fn logits(
                     }
                 }
             }
+            for (c, x) in row.iter_mut().enumerate() {
+                *x *= mask(Site::Input, pos, c);
+            }
             x.push(row);
         }
-        for layer in &params.layers {
+        for (l, layer) in params.layers.iter().enumerate() {
             if let Some(a) = &layer.attention {
                 let u: Vec<_> = x.iter().map(|row| norm(row, &layer.norm1)).collect();
-                let [q, k, v] = [0, 1, 2]
+                let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
+                for rows in [&mut q, &mut k] {
+                    for (position, row) in rows.iter_mut().enumerate() {
+                        row.chunks_mut(h).for_each(|head| prepare(head, position, a));
+                    }
+                }
+                let mut attended = vec![vec![0.0; d]; s];
                 for i in 0..s {
                     for head in 0..a.heads {
                         let at = head * h..(head + 1) * h;
@@ -198,30 +248,43 @@ pub fn logits(
                         let max = scores.iter().cloned().fold(f64::NEG_INFINITY, f64::max);
                         let total: f64 = scores.iter().map(|s| (s - max).exp()).sum();
                         for c in at {
-                            x[i][c] += (0..=i)
+                            attended[i][c] = (0..=i)
                                 .map(|j| (scores[j] - max).exp() / total * v[j][c])
                                 .sum::<f64>();
                         }
                     }
                 }
+                for (t, (row, attended)) in x.iter_mut().zip(attended).enumerate() {
+                    for o in 0..d {
+                        let change = match &a.output {
+                            Some(w) => (0..d).map(|i| w[o * d + i] * attended[i]).sum(),
+                            None => attended[o],
+                        };
+                        row[o] += change * mask(Site::Attention(l), t, o);
+                    }
+                }
             }
             if let Some(f) = &layer.feed_forward {
-                for row in &mut x {
+                for (t, row) in x.iter_mut().enumerate() {
                     let w = norm(row, &layer.norm2);
                     let hidden: Vec<f64> = (0..f.hidden)
                         .map(|o| {
                             let z = f.b1.as_ref().map_or(0.0, |b| b[o])
                                 + (0..d).map(|i| f.w1[o * d + i] * w[i]).sum::<f64>();
+                            if f.activation == Activation::SquaredRelu {
+                                return z.max(0.0).powi(2);
+                            }
                             let u =
                                 (2.0 / std::f64::consts::PI).sqrt() * (z + 0.044715 * z.powi(3));
                             0.5 * z * (1.0 + u.tanh())
                         })
                         .collect();
                     for o in 0..d {
-                        row[o] += f.b2.as_ref().map_or(0.0, |b| b[o])
+                        let change = f.b2.as_ref().map_or(0.0, |b| b[o])
                             + (0..f.hidden)
                                 .map(|i| f.w2[o * f.hidden + i] * hidden[i])
                                 .sum::<f64>();
+                        row[o] += change * mask(Site::FeedForward(l), t, o);
                     }
                 }
             }
@@ -230,7 +293,9 @@ pub fn logits(
             let n = norm(row, &Norm::default());
             out.push(
                 params
-                    .embeddings
+                    .head
+                    .as_ref()
+                    .unwrap_or(&params.embeddings)
                     .chunks(d)
                     .map(|e| e.iter().zip(&n).map(|(e, n)| e * n).sum())
                     .collect(),
@@ -251,6 +316,23 @@ fn norm(x: &[f64], norm: &Norm<Vec<f64>>) -> Vec<f64> {
                 + norm.beta.as_ref().map_or(0.0, |b| b[i])
         })
         .collect()
+}
+
+/// A head of a query or key, normalised and turned.
+fn prepare(head: &mut [f64], position: usize, a: &Attention<Vec<f64>>) {
+    let h = head.len();
+    if a.qk_norm {
+        let mean = head.iter().map(|x| x * x).sum::<f64>() / h as f64;
+        head.iter_mut().for_each(|x| *x /= (mean + 1e-5).sqrt());
+    }
+    if a.rotary {
+        for i in 0..h / 2 {
+            let angle = position as f64 / 10_000f64.powf(2.0 * i as f64 / h as f64);
+            let (p, q) = (head[i], head[i + h / 2]);
+            head[i] = p * angle.cos() - q * angle.sin();
+            head[i + h / 2] = p * angle.sin() + q * angle.cos();
+        }
+    }
 }
 
 fn project(x: &[f64], w: &[f64], a: &Attention<Vec<f64>>) -> Vec<f64> {

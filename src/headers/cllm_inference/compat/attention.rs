@@ -22,6 +22,7 @@ pub(crate) unsafe fn attention_view<'a>(
 ) -> Result<Attention<&'a [f32]>> {
     let layout = view::attention_layout(layer);
     let a = ffi::get(layer, "layer")?;
+    view::check_single(a.query_lattice)?;
     let (heads, head_dim) = (a.num_heads as usize, a.head_dim as usize);
     if heads == 0 || head_dim == 0 {
         return Err(Error::shape("the attention layer has no heads or heads of width 0"));
@@ -37,7 +38,16 @@ pub(crate) unsafe fn attention_view<'a>(
         ffi::slice(a.key_lattice, len, "layer->key_lattice")?,
         ffi::slice(a.value_lattice, len, "layer->value_lattice")?,
     ];
-    Ok(Attention { heads, head_dim, layout, qkv, joined: None })
+    Ok(Attention {
+        heads,
+        head_dim,
+        layout,
+        qkv,
+        joined: None,
+        output: None,
+        rotary: false,
+        qk_norm: false,
+    })
 }
 
 /// Attention over `seq_len` rows in which every row sees every row: out = softmax(q·kᵀ/√hd)·v per

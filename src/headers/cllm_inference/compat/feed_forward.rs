@@ -3,6 +3,7 @@
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::FeedForwardLayer;
 use crate::model::build::free_blocks;
+use crate::model::view;
 use cllm_compat::sublayers::Dense;
 use cllm_engine::error::{Error, Result};
 use cllm_kernels::memory::product;
@@ -14,6 +15,7 @@ use std::ffi::c_int;
 /// Non-NULL pointers of `layer` hold what its widths say.
 pub(crate) unsafe fn dense_view<'a>(layer: *const FeedForwardLayer) -> Result<Dense<'a>> {
     let f = ffi::get(layer, "layer")?;
+    view::check_single(f.w1_lattice)?;
     let widths = [f.input_dim as usize, f.hidden_dim as usize, f.output_dim as usize];
     let [inputs, hidden, outputs] = widths;
     if widths.contains(&0) {

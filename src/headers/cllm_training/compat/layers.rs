@@ -11,7 +11,7 @@ use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::Error;
 use cllm_engine::model::{Attention, Layers, ModelRef, Params};
 use cllm_engine::nn::activations::{Activations, Save};
-use cllm_engine::nn::backward::{ActivationGradients, layer_backward};
+use cllm_engine::nn::backward::{ActivationGradients, Passed, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
 use cllm_engine::nn::rows::Pass;
 use cllm_engine::train::Weights;
@@ -135,6 +135,9 @@ pub unsafe extern "C" fn cllm_attention_backward(
         layout: w.layout,
         qkv: own.each_mut().map(Vec::as_mut_slice),
         joined: None,
+        output: None,
+        rotary: false,
+        qk_norm: false,
     };
     let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
     for (pointer, own) in given.into_iter().zip(&own) {
@@ -227,11 +230,12 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
         let mut activations = Activations::default();
         activations.reserve(&one, n, Save::ForBackward)?;
         let pool = &Pool::serial();
-        layer_forward(pool, &one, x, &mut activations);
+        layer_forward(pool, &one, x, &mut activations)?;
         let (layer, a) = (&model.params.layers[l], &activations.layers[0]);
         let pass = Pass::one(pool, n, d);
         let grads = &mut grads.layers[l];
-        layer_backward(&pass, layer, a, grads, &mut activation_grads, Accumulate::Add);
+        let passed = Passed { angles: &activations.angles, dropout: None, layer: l };
+        layer_backward(&pass, layer, a, &passed, grads, &mut activation_grads, Accumulate::Add);
         ffi::slice_mut(grad_input, len, "grad_input")?.copy_from_slice(&activation_grads.dx[..len]);
         Ok(())
     })
@@ -243,6 +247,7 @@ fn one_layer<'a>(model: &ModelRef<'a>, l: usize) -> ModelRef<'a> {
         embeddings: model.params.embeddings,
         layers: Layers::from_iter([model.params.layers[l].clone()]),
         learned: None,
+        head: None,
     };
     ModelRef { spiral: None, params, ..*model }
 }

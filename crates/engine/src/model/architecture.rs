@@ -1,0 +1,89 @@
+//! Which mathematics the blocks of a model are made of.
+
+use std::fmt;
+
+/// What the hidden units of a feed-forward sublayer compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// GELU in its tanh form (Hendrycks and Gimpel, 2016).
+    #[default]
+    Gelu,
+    /// max(0, z)² (So et al., "Primer: Searching for Efficient Transformers", 2021).
+    SquaredRelu,
+}
+
+/// What the blocks of a model do beyond the sizes and parts that its
+/// [`ModelShape`](super::ModelShape) lists. It is a property of the model and travels in its file:
+/// a model generates with the mathematics that it was trained with.
+///
+/// ```
+/// use cllm_engine::model::{Activation, Architecture};
+///
+/// // Parts can be tried one by one.
+/// let gelu = Architecture { activation: Activation::Gelu, ..Architecture::MODERN };
+/// assert!(gelu.rotary && gelu != Architecture::MODERN);
+/// assert_eq!(Architecture::default(), Architecture::ORIGINAL);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Architecture {
+    /// Queries and keys are turned by their positions (Su et al., "RoFormer", 2021; base 10000) in
+    /// place of tables of positions: no position is the last one. Needs an even number of components
+    /// a head.
+    pub rotary: bool,
+    /// Queries and keys are divided by their root mean square, each head's by itself (Henry et al.,
+    /// "Query-Key Normalization for Transformers", 2020; without a parameter).
+    pub qk_norm: bool,
+    /// A matrix Wo after attention.
+    pub output: bool,
+    /// What the hidden units compute.
+    pub activation: Activation,
+    /// The logits come from a matrix of their own instead of the embeddings.
+    pub untied: bool,
+}
+
+impl Architecture {
+    /// The block of the original library: positions from tables, no matrix after attention, GELU,
+    /// tied embeddings.
+    pub const ORIGINAL: Self = Self {
+        rotary: false,
+        qk_norm: false,
+        output: false,
+        activation: Activation::Gelu,
+        untied: false,
+    };
+
+    /// The block that learns most from a token: rotary positions, normalised queries and keys, a
+    /// matrix after attention, squared ReLU.
+    pub const MODERN: Self = Self {
+        rotary: true,
+        qk_norm: true,
+        output: true,
+        activation: Activation::SquaredRelu,
+        untied: false,
+    };
+
+    /// Whether it is the block of files without a section `ARCH`.
+    pub fn is_original(&self) -> bool {
+        *self == Self::ORIGINAL
+    }
+}
+
+/// Its parts in words: `rotary positions, norms of queries and keys, matrix after attention, squared
+/// ReLU`.
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.rotary, "rotary positions"),
+            (self.qk_norm, "norms of queries and keys"),
+            (self.output, "matrix after attention"),
+            (self.untied, "output matrix of its own"),
+        ];
+        for (_, name) in parts.iter().filter(|(has, _)| *has) {
+            write!(f, "{name}, ")?;
+        }
+        f.write_str(match self.activation {
+            Activation::Gelu => "GELU",
+            Activation::SquaredRelu => "squared ReLU",
+        })
+    }
+}
