@@ -10,7 +10,7 @@ use cllm_engine::error::Result;
 use cllm_engine::file::{Entry, Extras, Header, Source};
 use cllm_engine::model::{
     Architecture, AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part,
-    Table, TrainingRecord,
+    Precision, Table, TrainingRecord,
 };
 use cllm_engine::system::date;
 use cllm_engine::text::WordList;
@@ -175,6 +175,7 @@ fn shape(
         dim,
         max_length: 0,
         architecture: Architecture::ORIGINAL,
+        precision: Precision::F32,
         layout: attention.map_or(AttentionLayout::Full, |a| a.layout),
         embeddings: true,
         layers: layer_shapes.collect(),

@@ -3,11 +3,15 @@
 use super::{Destination, Entry, Extras, Header, Problem, Reader, Source, Values};
 use crate::error::{Error, Result};
 use crate::limits::DEFAULT_CONTEXT;
-use crate::model::{Metadata, Model, ModelShape, Part, Table, TensorName};
+use crate::model::{
+    Metadata, Model, ModelShape, Part, Precision, QuantizedModel, Table, TensorName,
+};
 use crate::system::{atomic, date};
 use crate::text::index::Words;
 use crate::text::split::is_placeholder;
 use crate::text::{Vocabulary, WordList};
+use cllm_kernels::int8::Matrix;
+use std::fs::File;
 use std::path::Path;
 
 impl Model {
@@ -19,19 +23,26 @@ impl Model {
     /// the damage is.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (file, len) = super::open(path)?;
-        let mut reader = Reader::open(file, len).map_err(Problem::at(path))?;
-        if !reader.shape().embeddings {
-            return Err(Error::file(path, "holds a model without embeddings"));
+        let mut reader = open(path)?;
+        if reader.shape().precision == Precision::Int8 {
+            return Err(Error::file(
+                path,
+                "holds 8-bit weights: QuantizedModel::read reads it, and expands it to floats",
+            ));
         }
         let mut model = Self::zeroed(reader.model_shape())?;
         let extras = reader.read(&mut Slots(&mut model), Values::Finite);
-        let extras = extras.map_err(Problem::at(path))?;
-        *model.metadata_mut() = metadata(reader.header());
-        *model.training_mut() = extras.training;
-        let vocabulary = vocabulary(&extras)?;
-        model.set_records(vocabulary, extras.tokens, extras.points);
+        model.take_records(reader.header(), extras.map_err(Problem::at(path))?)?;
         Ok(model)
+    }
+
+    /// What a file holds besides sizes and values.
+    fn take_records(&mut self, header: &Header, extras: Extras) -> Result<()> {
+        *self.metadata_mut() = metadata(header);
+        *self.training_mut() = extras.training;
+        let vocabulary = vocabulary(&extras)?;
+        self.set_records(vocabulary, extras.tokens, extras.points);
+        Ok(())
     }
 
     /// Writes a model file, whole or not at all: after a crash at any moment the old file is there
@@ -42,6 +53,11 @@ impl Model {
     /// A model larger than a file holds (a million tokens, width 10000, 100 layers); the system's
     /// reason.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.write_from(self, path.as_ref())
+    }
+
+    /// Writes a file of this model's sizes and records, with the values of `source`.
+    fn write_from(&self, source: &dyn Source, path: &Path) -> Result<()> {
         let tables =
             Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
         let shape = ModelShape { tables: Table::of_values(tables), ..self.shape().clone() };
@@ -52,8 +68,8 @@ impl Model {
             points: self.points().to_vec(),
             training: *self.training(),
         };
-        let file = super::prepare(&header, &shape, self, &extras)?;
-        atomic::write(path.as_ref(), |out| file.write(out))
+        let file = super::prepare(&header, &shape, source, &extras)?;
+        atomic::write(path, |out| file.write(out))
     }
 
     fn table(&self, name: TensorName) -> Option<&[f32]> {
@@ -74,6 +90,65 @@ impl Destination for Slots<'_> {
     fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
         self.0.floats_mut(entry.name)
     }
+}
+
+impl QuantizedModel {
+    /// Reads a model file whose matrices are 8-bit weights.
+    ///
+    /// # Errors
+    /// A file of floats, whose model [`Model::quantize`] makes one of 8-bit weights; otherwise as
+    /// [`Model::read`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut reader = open(path)?;
+        if reader.shape().precision != Precision::Int8 {
+            return Err(Error::file(path, "holds weights that are floats: Model::read reads it"));
+        }
+        let mut model = Self::zeroed(reader.model_shape())?;
+        let extras = reader.read(&mut model, Values::Finite);
+        let extras = extras.map_err(Problem::at(path))?;
+        model.rest_mut().take_records(reader.header(), extras)?;
+        Ok(model)
+    }
+
+    /// Writes a model file as [`Model::write`] does. Older releases and the original library refuse
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Model::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.rest().write_from(self, path.as_ref())
+    }
+}
+
+impl Source for QuantizedModel {
+    fn data(&self, entry: &Entry) -> Option<&[f32]> {
+        self.rest().floats(entry.name)
+    }
+
+    fn matrix(&self, name: TensorName) -> Option<&Matrix> {
+        QuantizedModel::matrix(self, name)
+    }
+}
+
+impl Destination for QuantizedModel {
+    fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
+        self.rest_mut().floats_mut(entry.name)
+    }
+
+    fn matrix(&mut self, name: TensorName) -> Option<&mut Matrix> {
+        self.matrix_mut(name)
+    }
+}
+
+/// A file of a model that has embeddings.
+fn open(path: &Path) -> Result<Reader<File>> {
+    let (file, len) = super::open(path)?;
+    let reader = Reader::open(file, len).map_err(Problem::at(path))?;
+    if !reader.shape().embeddings {
+        return Err(Error::file(path, "holds a model without embeddings"));
+    }
+    Ok(reader)
 }
 
 /// The text in a field that zeros fill up.

@@ -2,11 +2,13 @@
 
 use super::bytes::floats_to_bytes;
 use super::extras::{self, Extras};
-use super::header::{Extension, HEADER_BYTES, Header};
+use super::header::{EXTENSION_VERSION, EXTENSION_VERSION_INT8, Extension, HEADER_BYTES, Header};
+use super::int8;
 use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
 use super::sizes::{self, Entry, floats};
 use crate::error::Result;
-use crate::model::ModelShape;
+use crate::model::{ModelShape, Precision, TensorName};
+use cllm_kernels::int8::Matrix;
 use crc32fast::Hasher;
 use std::io::{self, Write};
 
@@ -18,12 +20,19 @@ pub trait Source {
     /// The values of a tensor. One that is shorter than the tensor is filled up with zeros, one
     /// that is not there is zero throughout.
     fn data(&self, entry: &Entry) -> Option<&[f32]>;
+
+    /// A matrix of 8-bit weights, of a model that has such.
+    fn matrix(&self, _: TensorName) -> Option<&Matrix> {
+        None
+    }
 }
 
 /// What a section holds.
 enum Payload {
     Bytes(Vec<u8>),
     Floats(Vec<Entry>),
+    /// Matrices of 8-bit weights.
+    Int8(Vec<TensorName>),
 }
 
 /// A file ready to be written: everything but the values, and the checksums of those.
@@ -58,6 +67,7 @@ pub fn model<'a>(
         let empty = match &payload {
             Payload::Bytes(bytes) => bytes.is_empty(),
             Payload::Floats(entries) => floats(entries) == 0,
+            Payload::Int8(names) => names.is_empty(),
         };
         if !empty {
             payloads.push((tag, flags, payload));
@@ -68,6 +78,7 @@ pub fn model<'a>(
         add(section::ARCHITECTURE, CRITICAL, Payload::Bytes(shape.architecture.to_bytes()));
     }
     let tensors = Payload::Floats;
+    add(section::INT8, CRITICAL, Payload::Int8(sizes::matrices(shape).collect()));
     add(section::LATER, CRITICAL, tensors(sizes::later(shape)));
     add(section::NORMS, CRITICAL, tensors(sizes::norms(shape)));
     add(section::POSITIONS, CRITICAL, tensors(sizes::tables(shape)));
@@ -93,12 +104,25 @@ pub fn model<'a>(
         let (length, crc) = match &payload {
             Payload::Bytes(bytes) => (bytes.len(), crc32fast::hash(bytes)),
             Payload::Floats(entries) => (4 * floats(entries), prepared.crc(entries, None)),
+            Payload::Int8(names) => {
+                let mut crc = Hasher::new();
+                // Adding to a checksum can't fail.
+                let _ = prepared.matrices(names, |bytes| {
+                    crc.update(bytes);
+                    Ok(())
+                });
+                (int8::length(shape), crc.finalize())
+            }
         };
         let frame = Frame { tag, flags, length: length as u64, crc };
         prepared.sections.push((frame, payload));
     }
     let lengths = prepared.sections.iter().map(|(frame, _)| frame.length);
     let extension = Extension {
+        version: match shape.precision {
+            Precision::F32 => EXTENSION_VERSION,
+            Precision::Int8 => EXTENSION_VERSION_INT8,
+        },
         sections: prepared.sections.len() as u32,
         offset: (HEADER_BYTES + 4 * floats(&prepared.body)) as u64,
         length: lengths.map(|n| n + FRAME_BYTES as u64).sum(),
@@ -119,7 +143,21 @@ impl Prepared<'_> {
             match payload {
                 Payload::Bytes(bytes) => write(bytes)?,
                 Payload::Floats(entries) => self.each(entries, None, &mut write)?,
+                Payload::Int8(names) => self.matrices(names, &mut write)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a section of 8-bit weights, some rows at a time.
+    fn matrices(
+        &self,
+        names: &[TensorName],
+        mut f: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        f(&int8::head())?;
+        for matrix in names.iter().filter_map(|name| self.source.matrix(*name)) {
+            int8::write(matrix, &mut f)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use super::backward::replace_first;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
-use crate::model::ModelRef;
+use crate::model::{ModelRef, Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
 use cllm_kernels::matmul::{Accumulate, matmul};
@@ -64,7 +64,7 @@ impl LossBuffers {
 /// Mean of `−ln softmax(E·n)[target]`, E being the output matrix, over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     targets: Targets,
     buffers: &mut LossBuffers,
@@ -129,7 +129,7 @@ pub fn gradient(
     Ok(mean(model, targets, &buffers.losses[..rows]))
 }
 
-fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<usize> {
+fn checked_rows(model: &Network<impl Weight>, normed: &[f32], targets: Targets) -> Result<usize> {
     let rows = targets.ids.len();
     if rows * model.dim > normed.len() || targets.mask.is_some_and(|m| m.len() < rows) {
         return Err(Error::shape(format!("{rows} targets for fewer rows")));
@@ -141,7 +141,7 @@ fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<us
 /// then `after` with the chunk's first row, its number of rows and what `row_loss` left there.
 fn chunks(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     targets: Targets,
     rows: usize,
@@ -171,7 +171,7 @@ fn chunks(
     }
 }
 
-fn mean(model: &ModelRef, targets: Targets, losses: &[f32]) -> f64 {
+fn mean(model: &Network<impl Weight>, targets: Targets, losses: &[f32]) -> f64 {
     let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
     match targets.count(model.vocab) {
         0 => 0.0,

@@ -13,7 +13,7 @@ const TASK_ROWS: usize = 8;
 /// The scale of a block is its largest magnitude divided by 127. A block with a value that is not
 /// finite is NaN, and so is every product with its row; one without a magnitude of 2^-100 is zero.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub(super) struct Inputs {
     rows: usize,
     columns: usize,
     /// Row after row, with zeros up to a multiple of [`STEP`].

@@ -173,6 +173,16 @@ impl Matrix {
         assert!((integers, scales) == expected, "{integers} and {scales} values of a row");
     }
 
+    /// Gives `f` a few of the stored weights and scales, as numbers: others where the matrix is
+    /// replaced as a whole.
+    pub fn sample(&self, mut f: impl FnMut(u64)) {
+        const AT: usize = 7;
+        for line in self.lines.iter().step_by((self.lines.len() / AT).max(1)) {
+            line.0.as_chunks::<8>().0.iter().for_each(|bytes| f(u64::from_le_bytes(*bytes)));
+        }
+        self.scales.iter().step_by((self.scales.len() / AT).max(1)).for_each(|&s| f(s.into()));
+    }
+
     /// Row i as floats.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 //!
 //! A row of weights is cut into blocks of [`BLOCK`] inputs. A block is a scale s and integers q from
 //! −127 to 127, standing for s·q ([`Matrix`]). Rows of floats are cut in the same way when a product
-//! needs them ([`Inputs`]). Then
+//! needs them. Then
 //!
 //! ```text
 //! out = Σ_b f32(Σ_i q_bi·p_bi)·(s_b·t_b)      q, s: the weights; p, t: the inputs
@@ -22,7 +22,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use inputs::Inputs;
+#[cfg(test)]
+use inputs::Inputs;
 pub use matrix::Matrix;
 pub use product::{linear, linear_then};
 

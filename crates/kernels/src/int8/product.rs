@@ -7,6 +7,7 @@ use super::matrix::{GROUP, Line, Matrix};
 use crate::arch::InstructionSet;
 use crate::threads::Pool;
 use once_cell::sync::Lazy;
+use std::cell::RefCell;
 
 /// Bytes of weights of one task, about.
 const TASK: usize = 1 << 17;
@@ -43,13 +44,19 @@ fn in_use() -> Run {
     *IN_USE
 }
 
-/// out = x·Wᵀ: `[n][outputs]` for the n rows of x. Several matrices are one with the rows of the
-/// first, then those of the second, and so on.
+thread_local! {
+    /// What the calling thread multiplies, kept from call to call.
+    static INPUTS: RefCell<Inputs> = RefCell::default();
+}
+
+/// out = x·Wᵀ: `[rows][outputs]` for x `[rows][columns]`, which may be longer. Several matrices are one
+/// with the rows of the first, then those of the second, and so on.
 ///
 /// # Panics
-/// If the matrices don't have as many columns as x, or `out` is of another size.
-pub fn linear(pool: &Pool, out: &mut [f32], x: &Inputs, matrices: &[&Matrix]) {
-    linear_then(pool, out, x, matrices, |_, _| ());
+/// If there are fewer values in x, the matrices have different numbers of columns, or `out` is of
+/// another size; where there is no memory.
+pub fn linear(pool: &Pool, out: &mut [f32], x: &[f32], rows: usize, matrices: &[&Matrix]) {
+    linear_then(pool, out, x, rows, matrices, |_, _| ());
 }
 
 /// [`linear`], then `finish(j, part)` for parts of rows of the result while they are in the cache,
@@ -60,11 +67,20 @@ pub fn linear(pool: &Pool, out: &mut [f32], x: &Inputs, matrices: &[&Matrix]) {
 pub fn linear_then(
     pool: &Pool,
     out: &mut [f32],
-    x: &Inputs,
+    x: &[f32],
+    rows: usize,
     matrices: &[&Matrix],
     finish: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    multiply(in_use(), pool, out, x, matrices, &finish);
+    let columns = matrices.first().map_or(0, |w| w.columns());
+    INPUTS.with_borrow_mut(|inputs| {
+        // A panic becomes an error of the call; growing without asking would end the process.
+        if let Err(error) = inputs.reserve(rows, columns) {
+            panic!("{error}");
+        }
+        inputs.quantize(pool, x, rows, columns);
+        multiply(in_use(), pool, out, inputs, matrices, &finish);
+    });
 }
 
 /// Where tasks write disjoint parts of a result.

@@ -1,3 +1,4 @@
+use super::inputs::Inputs;
 use super::product::{multiply, ways};
 use super::*;
 use crate::arch::InstructionSet;
@@ -188,13 +189,14 @@ fn values_are_wrong_by_half_a_scale_at_most() {
 #[test]
 fn every_element_is_finished_once() {
     let (n, rows, columns) = (110, 300, 256);
-    let x = quantized(&random(n * columns, 1), n, columns);
+    let floats = random(n * columns, 1);
+    let x = quantized(&floats, n, columns);
     let w = Matrix::quantized(&Pool::serial(), &random(rows * columns, 2), rows, columns).unwrap();
     let mut out = vec![0.0; n * 2 * rows];
     let finish = |j: usize, part: &mut [f32]| {
         part.iter_mut().enumerate().for_each(|(c, x)| *x += (j + c) as f32);
     };
-    linear_then(&Pool::start(2), &mut out, &x, &[&w, &w], finish);
+    linear_then(&Pool::start(2), &mut out, &floats, n, &[&w, &w], finish);
     let want = reference(&x, &w);
     for (i, row) in out.chunks_exact(2 * rows).enumerate() {
         for (j, y) in row.iter().enumerate() {
@@ -205,19 +207,19 @@ fn every_element_is_finished_once() {
 
 #[test]
 fn sizes_that_do_not_fit_are_refused() {
-    let x = quantized(&random(20, 1), 2, 10);
+    let x = random(20, 1);
     let w = Matrix::zeroed(3, 10).unwrap();
     let other = Matrix::zeroed(3, 11).unwrap();
-    let refused = |len: usize, w: &Matrix| {
-        let run = || linear(&Pool::serial(), &mut vec![0.0; len], &x, &[w]);
+    let refused = |len: usize, matrices: &[&Matrix]| {
+        let run = || linear(&Pool::serial(), &mut vec![0.0; len], &x, 2, matrices);
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
     };
-    assert!(!refused(6, &w) && refused(5, &w) && refused(7, &w) && refused(6, &other));
+    assert!(!refused(6, &[&w]) && refused(5, &[&w]) && refused(7, &[&w]));
+    assert!(refused(12, &[&w, &other]) && refused(6, &[&other]) && !refused(0, &[]));
     assert!(Matrix::zeroed(usize::MAX, 64).is_err());
     assert!(Matrix::zeroed(0, 64).is_ok() && Matrix::zeroed(64, 0).is_ok());
-    linear(&Pool::serial(), &mut [], &quantized(&[], 0, 64), &[&Matrix::zeroed(5, 64).unwrap()]);
+    linear(&Pool::serial(), &mut [], &[], 0, &[&Matrix::zeroed(5, 64).unwrap()]);
     let mut out = [1.0; 10];
-    let nothing = Matrix::zeroed(5, 0).unwrap();
-    linear(&Pool::serial(), &mut out, &quantized(&[], 2, 0), &[&nothing]);
+    linear(&Pool::serial(), &mut out, &[], 2, &[&Matrix::zeroed(5, 0).unwrap()]);
     assert_eq!(out, [0.0; 10]);
 }
