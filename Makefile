@@ -11,6 +11,10 @@ TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
 TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
                tools/cllm_tokenize tools/cllm_vocab_build tools/cllm_info
 
+# Other names of the library, for the link lines of old programs.
+COMPAT_SO := libcrystalline.so libalgorithms.so libprimemath.so
+COMPAT_A  := $(COMPAT_SO:.so=.a)
+
 # install and uninstall
 include packaging/install.mk
 
@@ -18,7 +22,7 @@ include packaging/install.mk
 
 all: lib $(TOOLS)
 
-lib: libcllm.so libcllm.so.1 libcllm.a libcrystalline.so libalgorithms.so
+lib: libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A)
 
 # cargo knows what is stale; what depends on these is made only when they changed.
 $(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
@@ -34,9 +38,13 @@ libcllm.a: $(BUILT)/libcllm.a libcllm.so packaging/archive.sh
 libcllm.so.1: libcllm.so
 	@ln -sf $< $@
 
-# Linker scripts: old link lines end in -lcllm -lcrystalline -lalgorithms.
-libcrystalline.so libalgorithms.so: Makefile
+# Linker scripts: old link lines end in -lcllm -lcrystalline -lalgorithms, or in -lprimemath.
+$(COMPAT_SO): Makefile
 	@echo 'INPUT(-lcllm)' > $@
+
+# The name of the file, so that they find libcllm.a beside them without -L, too.
+$(COMPAT_A): Makefile
+	@echo 'INPUT(libcllm.a)' > $@
 
 tools/train_model: tools/train_options.c tools/train_data.c tools/train_folder.c tools/train_metrics.c \
                    tools/train_model.h
@@ -87,7 +95,7 @@ lint: ## format, clippy, rustdoc: no warnings
 
 clean:
 	$(CARGO) clean
-	rm -rf build libcllm.so libcllm.so.1 libcllm.a libcrystalline.so libalgorithms.so $(TOOLS)
+	rm -rf build libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A) $(TOOLS)
 
 help:
 	@echo 'make                library, linker scripts and tools'

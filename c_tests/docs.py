@@ -43,6 +43,7 @@ extern CLLMTokenizer *tokenizer;
 extern uint32_t *ids;
 extern size_t count;
 extern int last_step;
+extern const char *line, *text;
 extern FILE *log_file;
 """
 BLOB = "extern uint8_t *state;\nextern size_t size;\n"

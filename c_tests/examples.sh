@@ -69,6 +69,33 @@ tools/train_model "$work/known.txt" --quiet --batch-size 1 --seq-len 4 --embed-d
 run c/evaluate.c 0 "$work/run/final_model.cllm" "$work/run/vocab.txt" "$work/held_out.txt"
 check "counts and evaluates" says '^14 words, 2 unknown: loss [0-9.]+ nats per word, perplexity [0-9.]+$'
 
+# A log with a pattern, a model of it, and a day on which something happened.
+for day in {1..40}; do
+    for user in alice bob carol; do
+        echo "sshd: session opened for user $user"
+        echo "sshd: session closed for user $user"
+    done
+    printf '%s\n' "kernel: disk sda mounted read and write" "" "cron: backup finished without errors"
+done > "$work/week.log"
+tools/train_model "$work/week.log" --quiet --batch-size 4 --seq-len 16 --embed-dim 32 --num-layers 1 \
+    --num-heads 2 --epochs 30 --learning-rate 0.003 --checkpoint-dir "$work/log_run" > /dev/null
+{ head -n 60 "$work/week.log"; echo "cron: backup finished write session closed"; tail -n 60 "$work/week.log"; } \
+    > "$work/today.log"
+run c/next_words.c 2
+run c/next_words.c 0 "$work/log_run/final_model.cllm" "kernel: disk sda"
+check "three words" test "$(wc -l < "$work/stdout")" -eq 3
+check "the likeliest is the right one" bash -c "head -n 1 '$work/stdout' | grep -qE '^ *[0-9.]+ %  kernel: disk sda mounted$'"
+check "nothing on stderr" quiet
+run c/next_words.c 1 "$work/missing.cllm" "kernel:"
+run c/strange_lines.c 2
+run c/strange_lines.c 0 "$work/log_run/final_model.cllm" "$work/today.log"
+check "ten lines" test "$(wc -l < "$work/stdout")" -eq 10
+check "the strangest is the strange one" \
+    bash -c "head -n 1 '$work/stdout' | grep -qE '^ *[0-9.]+  cron: backup finished write session closed$'"
+check "nothing on stderr" quiet
+run c/strange_lines.c 1 "$work/log_run/final_model.cllm" "$work/missing.log"
+check "in at most 40 lines" test "$(wc -l < examples/c/next_words.c)" -le 40 -a "$(wc -l < examples/c/strange_lines.c)" -le 40
+
 run c/hand_made_model.c 0
 check "one season after the other" says '^spring summer autumn winter$'
 check "the logits are as computed by hand" says '^summer -> autumn \(logits 2\.0 8\.0 16\.0 0\.0\)$'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import interface
 from hostile import RESULTS, Writer, failure
-from hostile_rules import PRINTS, RELEASES
+from hostile_rules import BORROWED, PRINTS, RELEASES
 
 # Without failure paths.
 UNGUARDED = {"cllm_version", "cllm_last_error", "cllm_clear_error"}
@@ -24,6 +24,9 @@ BEFORE = {
         "cllm_inference_get_state(a0, &state, &a2), a1 = state;"],
     "cllm_inference_load_state": [
         GENERATED, 'cllm_inference_save_state(a0, "context.state");'],
+    "model_manager_release_read": ["model_manager_acquire_read(a0);"],
+    "model_manager_release_write": ["model_manager_acquire_write(a0);"],
+    "model_manager_reload": ["model_manager_unload(a0);"],
     "train_complete": ["a1->use_lll = 0;"],  # warned about through the last error
 }
 # What failed calls return, where that is more than after other errors.
@@ -31,9 +34,13 @@ OUTCOMES = {
     "cllm_tokenizer_decode": "!r || r[0] == '\\0'",  # "" needs memory too
     "cllm_get_batch": "r <= 0",
     "create_default_complete_config": "r.num_epochs == 100",
+    "optimizer_default_config": "r.learning_rate == 0.001f",
     "cllm_get_optimal_thread_count": "r == 1",
     # A training goes on without the validation that it has no memory for.
     "train_complete": "r == -1 || strstr(cllm_last_error(), \"no validation\")",
+    # A file that can't be read is left out; a model that can't be written stays.
+    "model_manager_init": "!r || !model_manager_exists(\"the cat sat\")",
+    "model_manager_create": "!r || model_manager_exists(\"new\")",
     "cllm_get_version": "r && *r == '\\0'",
     "cllm_get_build_info": "r && strcmp(r, \"CLLM\") == 0",
 }
@@ -57,7 +64,7 @@ def body(function):
         lines.append("        if (at_entry()) check(untouched(), \"nothing is written\");")
     if released:
         lines.append("        if (!reported_error) w.%s = NULL;" % released)
-    if function.returns in RESULTS:
+    if function.returns in RESULTS and name not in BORROWED:
         lines.append("        " + RESULTS[function.returns])
     writer.end()
     return lines

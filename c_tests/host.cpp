@@ -2,6 +2,7 @@
 // exception passes through C. Prints what was not as it should be.
 #include "cllm.hpp"
 
+#include <cmath>
 #include <iostream>
 #include <stdexcept>
 
@@ -48,6 +49,7 @@ int main() {
     throws("Model::set_vocab", [&] { model.set_vocab(words); });
     throws("Model::load_vocab", [&] { model.load_vocab("x"); });
     throws("Model::evaluate", [&] { model.evaluate({1, 2, 3}, 2); });
+    throws("Model::evaluate_bytes", [&] { model.evaluate_bytes({1, 2, 3}, 9, 2); });
     throws("Inference of a moved-from model", [&] { cllm::Inference nothing(model); });
     throws("Training of a moved-from model", [&] { cllm::Training(model, {}, {1, 2, 3}); });
     model = new_model;
@@ -64,8 +66,33 @@ int main() {
     throws("Inference::threads", [&] { inference.threads(1); });
     throws("Inference::generate", [&] { inference.generate("token_7"); });
     throws("Inference::go_on", [&] { inference.go_on([](std::string_view) { return true; }); });
+    throws("Inference::score", [&] { inference.score("token_7 token_8"); });
+    throws("Inference::log_probs", [&] { inference.log_probs({7, 8}); });
+    throws("Inference::next_tokens", [&] { inference.next_tokens({7, 8}, 3); });
+    throws("Inference::next_words", [&] { inference.next_words("token_7", 3); });
+    throws("Inference::embed", [&] { inference.embed("token_7"); });
+    throws("Inference::allow_only", [&] { inference.allow_only({7}); });
     throws("Inference::state", [&] { inference.state(); });
     throws("Inference::restore", [&] { inference.restore({1}); });
+
+    // Scores and suggestions.
+    auto whole = other.score("token_7 token_8 token_9");
+    auto each = other.log_probs({7, 8, 9});
+    if (whole.tokens != 2 || whole.bytes != 23 || each.size() != 3 || each[0] != 0 ||
+        std::abs(whole.nats + each[1] + each[2]) > 1e-6)
+        failures++, std::cerr << "score: not the sum\n";
+    if (model.evaluate_bytes({7, 8, 9}, 23, 16).tokens != 2) failures++, std::cerr << "evaluate_bytes\n";
+    if (other.next_tokens({7, 8}, 1000).size() != 50) failures++, std::cerr << "next_tokens: not all\n";
+    auto next = other.next_words("token_7 token_8", 3);
+    if (next.size() != 3 || next[0].first.rfind(" token_", 0) != 0 || next[0].second < next[1].second)
+        failures++, std::cerr << "next_words: not three\n";
+    if (other.embed("token_7").size() != 8) failures++, std::cerr << "embed: not d values\n";
+    other.allow_only({11, 12});
+    other.max_tokens(1);
+    std::string only = other.generate("token_7");
+    if (only != " token_11" && only != " token_12") failures++, std::cerr << "allow_only: " << only << '\n';
+    other.allow_all();
+    other.max_tokens(50);
 
     CLLMTrainingConfig config{};
     config.learning_rate = 0.01f, config.batch_size = 2, config.sequence_length = 8;

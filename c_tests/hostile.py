@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import interface
-from hostile_rules import (BYTES, EMPTY_IS_FINE, FILES, LONG_WORK, NOT_SIZES, NUMBERS, NUMBERS_OF,
+from hostile_rules import (BORROWED, BYTES, EMPTY_IS_FINE, FILES, LONG_WORK, NOT_SIZES, NUMBERS, NUMBERS_OF,
                            PRINTS, QUIET, REFUSED, RELEASES, SHARED, SIZES)
 
 OBJECTS = {
@@ -23,15 +23,21 @@ OBJECTS = {
     "FeedForwardLayer*": "feedforward", "CLLMLayerNorm*": "norm",
     "PositionalEncoding*": "positions", "Embeddings*": "embeddings",
     "CLLMTrainingConfig*": "training_config", "CompleteTrainingConfig*": "complete_config",
+    "CLLMMetrics*": "live_metrics", "HierarchicalTrainingSystem*": "hierarchy",
+    "OptimizerState*": "optimizer", "OptimizerConfig*": "optimizer_config",
     "CLLMHeader*": "header", "CLLMToken*": "token", "CLLMLatticePoint*": "points",
 }
 INITS = {"cllm_attention_init": "raw_attention", "cllm_feedforward_init": "raw_feedforward",
          "cllm_layer_norm_init": "raw_norm"}
 ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_t*": "halves",
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
-          "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes"}
+          "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
+          "bool*": "bools", "ThreadMetrics**": "entries",
+          "CLLMScore*": "score", "IndexProb*": "choices"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
-             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path"}
+             "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
+             "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed",
+             "CLLMMetricsCallback": "on_metrics"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",
@@ -39,9 +45,11 @@ RESULTS = {
     "CLLMDataLoader*": "cllm_data_loader_free(r);", "TokenDataset*": "cllm_token_dataset_free(r);",
     "CLLMBatch*": "cllm_batch_free(r);", "CLLMBatchIterator*": "cllm_batch_iterator_free(r);",
     "ThreadedTrainingSystem*": "threaded_training_free(r);",
+    "CLLMMetrics*": "cllm_metrics_free(r);",
+    "HierarchicalTrainingSystem*": "hierarchical_training_free(r);",
     "ValidationSet*": "free_validation_set(r);", "TrainingMetrics*": "free_training_metrics(r);",
     "CLLMConfig*": "cllm_free_config(r);", "EarlyStoppingState*": "free(r);",
-    "LRScheduler*": "free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
+    "LRScheduler*": "free(r);", "OptimizerState*": "optimizer_free(r);", "uint32_t*": "free(r);", "char*": "free(r);",
 }
 HOSTILE = {
     "int": ["0", "-1", "INT_MIN", "INT_MAX"],
@@ -53,6 +61,8 @@ HOSTILE = {
     "double": ["0.0", "-1.0", "DBL_MAX", "-DBL_MAX", "(double)NAN", "(double)INFINITY",
                "(double)-INFINITY"],
     "bool": ["true", "false"],
+    "ThreadState": ["0", "5", "(ThreadState)UINT_MAX"],
+    "OptimizerType": ["0", "6", "7", "(OptimizerType)-1"],
 }
 # Numbers above what any array of the test holds.
 TOO_LARGE = {"INT_MAX", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX", "(uint64_t)INT64_MAX",
@@ -87,7 +97,7 @@ def valid(function, kind, name):
         file = FILES.get(function.name, "the cat sat")
         return '"%s"' % FILES.get((function.name, name), file)
     if kind == "void*":
-        return "model()" if name == "model" else "NULL"
+        return name + "()" if name in ("model", "training") else "NULL"
     kind = bare(kind)
     if kind in CALLBACKS:
         return CALLBACKS[kind]
@@ -119,6 +129,8 @@ class Writer:
             out("        %sa%d = %s;" % (declared, i, value))
             if bare(kind) == "uint64_t" and value.startswith('"'):
                 raise ValueError(function)
+        if function.header == "cllm_model_manager.h":
+            out("        managed_file();" if function.name == "model_manager_init" else "        managed();")
         for line in before:
             out("        " + line)
         arguments = ", ".join("a%d" % i for i in range(len(names)))
@@ -135,7 +147,7 @@ class Writer:
         released = RELEASES.get(function.name)
         if released and (stale or names[0] not in changes):
             out("        w.%s = NULL;" % released)
-        if result in RESULTS:
+        if result in RESULTS and function.name not in BORROWED:
             out("        " + RESULTS[result])
 
     def end(self):
@@ -245,7 +257,8 @@ def field_cases(writer, function):
     if function.name == "cllm_create_config":
         return
     owners = {"CLLMInference": ["CLLMModel"], "CLLMTraining": ["CLLMModel"],
-              "CLLMDataLoader": ["CLLMTokenizer"], "ThreadedTrainingSystem": ["CLLMTraining"]}
+              "CLLMDataLoader": ["CLLMTokenizer"], "ThreadedTrainingSystem": ["CLLMTraining"],
+              "HierarchicalTrainingSystem": ["CLLMTraining"]}
     for index, (kind, name) in enumerate(function.params):
         base = bare(kind).rstrip("*")
         if kind == "void*" and name == "model":
@@ -268,7 +281,9 @@ def one_field(writer, function, struct, access, const):
         # The tables behind const structs are changed through the world's own pointer.
         if const:
             world = {"CLLMModel": "w.model->", "CLLMConfig": "w.config->",
-                     "CLLMTokenizer": "w.tokenizer->"}.get(struct)
+                     "CLLMTokenizer": "w.tokenizer->", "OptimizerState": "w.optimizer->",
+                     "OptimizerConfig": "w.optimizer_config->",
+                     "CLLMMetrics": "w.live_metrics->"}.get(struct)
             if world is None:
                 return
             target = world + field
@@ -304,6 +319,7 @@ STALE = {"CLLMModel*": "cllm_free_model", "CLLMInference*": "cllm_inference_clea
          "CLLMDataLoader*": "cllm_data_loader_free", "TokenDataset*": "cllm_token_dataset_free",
          "CLLMBatch*": "cllm_batch_free", "CLLMBatchIterator*": "cllm_batch_iterator_free",
          "ThreadedTrainingSystem*": "threaded_training_free",
+         "HierarchicalTrainingSystem*": "hierarchical_training_free",
          "ValidationSet*": "free_validation_set", "TrainingMetrics*": "free_training_metrics"}
 
 

@@ -10,9 +10,9 @@ NUMBERS = {
     "num_threads": 2, "thread_count": 2, "count": 2, "sphere_id": 0, "num_iterations": 2,
     "duration_seconds": 0, "num_epochs": 1, "patience": 3, "capacity": 4, "steps": 2,
     "threads": 1, "size": 16, "n": 4, "m": 4, "p": 4, "shuffle": 0, "drop_last": 0,
-    "num_gradients": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
+    "num_gradients": 16, "num_parameters": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
-    "learning_rate": 0.01, "length": 4,
+    "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
 }
 NUMBERS_OF = {
     ("cllm_embedding_backward", "batch_size"): 4,
@@ -31,7 +31,7 @@ NUMBERS_OF = {
 SIZES = {
     "dim", "seq_len", "num_tokens", "size", "n", "m", "p", "vocab_size", "batch_size",
     "num_points", "num_gradients", "embedding_dim", "seq_length", "num_decay_steps",
-    "length",
+    "length", "num_parameters",
 }
 # ... except where the function does not read or write that much.
 NOT_SIZES = {
@@ -43,6 +43,7 @@ NOT_SIZES = {
     ("cllm_create_batch_from_tokens", "batch_size"): "the shape of what is made",
     ("cllm_create_batch_from_tokens", "seq_len"): "the shape of what is made",
     ("cllm_evaluate", "seq_len"): "a window, cut to the text",
+    ("cllm_evaluate_bytes", "seq_len"): "a window, cut to the text",
     ("cllm_benchmark_inference_batch", "batch_size"): "every row reads the same ids",
 }
 # Sizes without an array: work is proportional to them, and a run may take half a minute.
@@ -57,8 +58,15 @@ RELEASES = {
     "cllm_free_tokenizer": "tokenizer", "cllm_data_loader_free": "loader",
     "cllm_token_dataset_free": "dataset", "cllm_batch_free": "batch",
     "cllm_batch_iterator_free": "iterator", "threaded_training_free": "system",
+    "hierarchical_training_free": "hierarchy", "cllm_metrics_free": "live_metrics",
     "free_validation_set": "validation", "free_training_metrics": "metrics",
-    "cllm_free_config": "config",
+    "cllm_free_config": "config", "optimizer_free": "optimizer",
+}
+
+# What they return is still somebody else's.
+BORROWED = {
+    "threaded_training_get_metrics", "model_manager_acquire_read", "model_manager_acquire_write",
+    "model_manager_get_first",
 }
 
 # Functions whose purpose is printing.
@@ -66,7 +74,8 @@ PRINTS = {
     "cllm_print_vocab_stats", "cllm_data_loader_print_stats", "cllm_print_lr_schedule",
     "cllm_print_model_info", "cllm_print_memory_stats", "cllm_run_benchmark_suite",
     "cllm_profile_memory", "cllm_batch_print_stats", "threaded_training_print_stats",
-    "cllm_print_config", "cllm_print_model_stats",
+    "cllm_print_config", "cllm_print_model_stats", "cllm_metrics_print",
+    "optimizer_print_state",
 }
 
 # Sizes of 0 (and of less) that are no failure: nothing to do, and a result.
@@ -77,11 +86,13 @@ EMPTY_IS_FINE = {
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
-    ("cllm_write_file", "size"),
+    ("cllm_write_file", "size"), ("cllm_set_allowed_tokens", "num_tokens"),
+    ("cllm_write_file", "size"), ("optimizer_compute_gradient_norm", "num_parameters"),
+    ("optimizer_compute_parameter_norm", "num_parameters"),
 }
 
 # `const char*` that are bytes with a length beside them: no NUL ends them.
-BYTES = {("cllm_decode_text", "bytes")}
+BYTES = {("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
 
 # Numbers with which a function does nothing, without an error.
 QUIET = {"max_norm", "clip_value"}
@@ -98,6 +109,8 @@ REFUSED = {
     ("create_training_metrics", "capacity"): ["-1", "INT_MIN"],
     ("cllm_train_epoch_mt", "num_threads"): ["-1", "INT_MIN"],
     ("threaded_training_get_sphere_stats", "sphere_id"): ["-1", "INT_MIN", "INT_MAX"],
+    ("hierarchical_training_create", "num_threads"): ["0", "-1", "INT_MIN"],
+    ("cllm_metrics_get_worker_threads", "max_workers"): ["-1", "INT_MIN"],
     ("cllm_gradient_check_weight", "weight_idx"): ["SIZE_MAX"],
     ("cllm_profile_memory", "duration_seconds"): ["INT_MAX"],
     ("cllm_tokenize", "max_tokens"): ["0", "-1", "INT_MIN"],
@@ -115,11 +128,24 @@ REFUSED = {
     ("cllm_benchmark_inference_batch", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_score_tokens", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_score_text", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_next_tokens", "count"): ["0", "-1", "INT_MIN"],
+    ("cllm_next_words", "num_words"): ["0", "-1", "INT_MIN", "INT_MAX"],
+    ("cllm_embed_tokens", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_embed_text", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
     ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],
     ("cllm_clip_gradients_by_value", "clip_value"): ["0.0f", "-1.0f", "NAN"],
     ("cllm_nearest_prime", "n"): ["UINT64_MAX"],
+    ("optimizer_create", "num_parameters"): ["0", "SIZE_MAX / 4 + 1", "SIZE_MAX"],
+    ("optimizer_set_learning_rate", "learning_rate"): ["0.0f", "-1.0f", "NAN", "INFINITY"],
+    ("optimizer_clip_gradients_by_value", "clip_value"): ["0.0f", "-1.0f", "NAN"],
+    ("optimizer_clip_gradients_by_norm", "max_norm"): ["0.0f", "-1.0f", "NAN"],
+    ("cllm_lattice_aware_init", "scale"): ["NAN", "INFINITY", "-INFINITY"],
+    ("cllm_compute_loss_crystalline", "num_tokens"): ["0", "-1", "INT_MIN"],
+    ("crystalline_sort_by_locality", "num_tokens"): ["-1", "INT_MIN"],
 }
 
 # The file that a function's parameters name, or one of them, in the folder of the sweep.
@@ -141,6 +167,8 @@ FILES = {
     "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
     ("cllm_plot_metrics", "svg_path"): "out.svg",
     "cllm_write_file": "out.txt", "cllm_text_files": "texts",
+    "model_manager_init": "models", ("model_manager_load", "path"): "model.cllm",
+    ("model_manager_load", "name"): "new", ("model_manager_create", "name"): "new",
 }
 
 # Pointer and number fields of the public structs: each is set to NULL or to hostile numbers in
@@ -242,6 +270,26 @@ SHARED = {
         "sizes": ["max_length", "embedding_dim"],
     },
     "Embeddings": {"pointers": ["embeddings"], "sizes": ["vocab_size", "embedding_dim"]},
+    "CLLMMetrics": {
+        "ints": ["num_threads", "control_thread_id", "threads[3].thread_id", "training.current_step"],
+        "huge": ["threads[3].state", "threads[3].role"],
+        "floats": ["training.best_loss", "training.tokens_per_second"],
+    },
+    "OptimizerState": {
+        "pointers": ["parameters", "gradients", "momentum_buffer", "variance_buffer",
+                     "max_variance_buffer"],
+        "sizes": ["num_parameters"],
+        "ints": ["step", "config.warmup_steps", "config.total_steps", "config.decay_steps",
+                 "config.cycle_steps", "config.type", "config.scheduler"],
+        "floats": ["current_lr", "config.learning_rate", "config.min_lr", "config.beta1",
+                   "config.beta2", "config.epsilon", "config.weight_decay", "config.clip_value",
+                   "config.clip_norm"],
+    },
+    "OptimizerConfig": {
+        "ints": ["type", "scheduler", "warmup_steps", "total_steps", "decay_steps"],
+        "floats": ["learning_rate", "min_lr", "max_lr", "momentum", "beta1", "beta2", "epsilon",
+                   "weight_decay", "clip_value", "clip_norm", "decay_rate"],
+    },
     "CompleteTrainingConfig": {
         "pointers": ["val_data_path", "checkpoint_dir", "metrics_path"],
         "ints": ["batch_size", "sequence_length", "num_threads", "lll_target_dim",

@@ -22,13 +22,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ai/cllm_hierarchical_training.h>
+#include <ai/cllm_optimizer.h>
 #include <cllm.h>
 #include <cllm_batch.h>
+#include <cllm_crystalline_training.h>
 #include <cllm_data_loader.h>
 #include <cllm_ext.h>
 #include <cllm_format.h>
 #include <cllm_fp16.h>
 #include <cllm_inference.h>
+#include <cllm_metrics.h>
+#include <cllm_model_manager.h>
 #include <cllm_production.h>
 #include <cllm_simd_utils.h>
 #include <cllm_tokenizer.h>
@@ -65,16 +70,22 @@ static struct {
     CLLMBatch *batch;
     CLLMBatchIterator *iterator;
     ThreadedTrainingSystem *system;
+    HierarchicalTrainingSystem *hierarchy;
+    CLLMMetrics *live_metrics;
     ValidationSet *validation;
     EarlyStoppingState *stopping;
     LRScheduler *scheduler;
     TrainingMetrics *metrics;
     CLLMConfig *config;
+    OptimizerState *optimizer;
+    OptimizerConfig *optimizer_config;
     AttentionLayer *attention;
     FeedForwardLayer *feedforward;
     CLLMLayerNorm *norm;
     PositionalEncoding *positions;
     uint32_t *ids;
+    int managed;
+    float *parameters;
 } w;
 
 /* The arrays of a call, and what they held before it. */
@@ -120,12 +131,28 @@ BUFFER(ints, int, i % 12)
 BUFFER(primes, uint64_t, 2 * i + 3)
 BUFFER(bytes, uint8_t, 3 * i)
 BUFFER(sizes, size_t, i)
+BUFFER(bools, bool, i % 2)
+
+static CLLMScore *score(void) {
+    CLLMScore init = {.struct_size = sizeof init};
+    return buffer(&init, sizeof init);
+}
+
+static IndexProb *choices(void) {
+    static const IndexProb init[ROOM];
+    return buffer(init, sizeof init);
+}
 
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
     return buffer(init, sizeof init);
 }
 
+
+static ThreadMetrics **entries(void) {
+    static ThreadMetrics *const init[MAX_TRACKED_THREADS];
+    return buffer(init, sizeof init);
+}
 
 static const char *const WORDS[] = {"the", "cat", "sat", "on", "a", "mat", "and", "dog"};
 
@@ -192,6 +219,33 @@ static ThreadedTrainingSystem *train_system(void) {
     return w.system;
 }
 
+static HierarchicalTrainingSystem *hierarchy(void) {
+    if (!w.hierarchy) w.hierarchy = need(hierarchical_training_create(training(), 2, iterator()));
+    return w.hierarchy;
+}
+
+static CLLMMetrics *live_metrics(void) {
+    if (w.live_metrics) return w.live_metrics;
+    w.live_metrics = need(cllm_metrics_create(4));
+    cllm_metrics_update_thread_state(w.live_metrics, 2, THREAD_STATE_WORKING);
+    return w.live_metrics;
+}
+
+/* The folder of the model manager, with one model in it. */
+static void managed_file(void) {
+    unlink("models/new.cllm");
+    mkdir("models", 0777);
+    if (access("models/the cat sat.cllm", F_OK) != 0)
+        cllm_write_model(model(), "models/the cat sat.cllm");
+    w.managed = 1;
+}
+
+/* The manager at work. */
+static void managed(void) {
+    managed_file();
+    if (!model_manager_init("models")) exit(3);
+}
+
 static ValidationSet *validation(void) {
     if (!w.validation) w.validation = need(create_validation_set("text.txt", B, T));
     return w.validation;
@@ -205,6 +259,23 @@ static EarlyStoppingState *stopping(void) {
 static LRScheduler *scheduler(void) {
     if (!w.scheduler) w.scheduler = need(create_lr_scheduler(0.1f, 2, 9));
     return w.scheduler;
+}
+
+static OptimizerConfig *optimizer_config(void) {
+    if (w.optimizer_config) return w.optimizer_config;
+    w.optimizer_config = need(malloc(sizeof *w.optimizer_config));
+    *w.optimizer_config = optimizer_default_config(OPTIMIZER_ADAM);
+    w.optimizer_config->amsgrad = w.optimizer_config->use_gradient_clipping = true;
+    w.optimizer_config->clip_norm = 1;
+    return w.optimizer_config;
+}
+
+/* Over ROOM parameters, as many as the arrays of a call have. */
+static OptimizerState *optimizer(void) {
+    if (w.optimizer) return w.optimizer;
+    if (!w.parameters) w.parameters = need(calloc(ROOM, sizeof *w.parameters));
+    w.optimizer = need(optimizer_create(optimizer_config(), w.parameters, ROOM));
+    return w.optimizer;
 }
 
 static TrainingMetrics *metrics(void) {
@@ -326,6 +397,22 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static void on_metrics(const CLLMMetrics *metrics, void *user) {
+    (void)metrics, (void)user;
+}
+
+static bool on_word(const char *word, size_t length, float probability, void *user) {
+    (void)word, (void)length, (void)probability, (void)user;
+    return true;
+}
+
+static bool on_allowed(const uint32_t *tokens, size_t num_tokens, unsigned char *allowed,
+                       size_t vocab_size, void *user) {
+    (void)tokens, (void)num_tokens, (void)user;
+    if (vocab_size > 0) allowed[0] = 0;
+    return true;
+}
+
 static void on_log(int level, const char *message, void *user) {
     (void)level, (void)message, (void)user;
 }
@@ -345,7 +432,14 @@ static uint8_t **blocks(void) { return &block; }
 static void world_drop(void) {
     free(block);
     block = NULL;
+    if (w.managed) { /* what a call took, and would be left to it */
+        model_manager_release_read("the cat sat");
+        model_manager_release_write("the cat sat");
+        model_manager_cleanup();
+    }
     threaded_training_free(w.system);
+    hierarchical_training_free(w.hierarchy);
+    cllm_metrics_free(w.live_metrics);
     cllm_batch_iterator_free(w.iterator);
     if (w.training) {
         if (w.training->tokens != w.ids) free(w.training->tokens);
@@ -356,6 +450,9 @@ static void world_drop(void) {
     free_training_metrics(w.metrics);
     free(w.stopping);
     free(w.scheduler);
+    optimizer_free(w.optimizer);
+    free(w.optimizer_config);
+    free(w.parameters);
     cllm_batch_free(w.batch);
     cllm_token_dataset_free(w.dataset);
     cllm_data_loader_free(w.loader);

@@ -21,6 +21,9 @@ lib=$prefix/lib
 check "library" test -f "$lib/libcllm.so.$version"
 check "soname link" same "libcllm.so.$version" "$(readlink "$lib/libcllm.so.1")"
 check "link for linking" same libcllm.so.1 "$(readlink "$lib/libcllm.so")"
+for name in crystalline algorithms primemath; do
+    check "no lib$name" bash -c "! ls '$lib/lib$name'.*"
+done
 check "static library" cmp libcllm.a "$lib/libcllm.a"
 check "the library without debug data is below 4 MB" test "$(stat -c %s "$lib/libcllm.so.$version")" -lt 4000000
 check "the static library is below 12 MB" test "$(stat -c %s "$lib/libcllm.a")" -lt 12000000
@@ -207,6 +210,12 @@ check "completion of train_model" completes train_model --ep --epochs
 check "completion of cllm_info" completes cllm_info --j --json
 check "completion of cllm_vocab_build" completes cllm_vocab_build --m "--max-freq --max-size --min-freq"
 
+# links_as NAME FOLDER [FLAG]: an old link line, with what install-compat put there.
+links_as() {
+    "$CC" -std=c11 -Iinclude c_tests/link_check.c -o "$work/linked" -L"$2" ${3:+"$3"} "-l$1" \
+        -Wl,-Bdynamic -lm -lpthread -ldl && LD_LIBRARY_PATH=$2 "$work/linked"
+}
+
 # ---- uninstall; DESTDIR and other folders ----
 cd "$tree" || exit 1
 unset PKG_CONFIG_PATH
@@ -220,8 +229,14 @@ stage=$work/stage
 other=(DESTDIR="$stage" PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/cllm)
 check "make install-compat with DESTDIR" make_install install-compat "${other[@]}"
 check "DESTDIR: library" test -f "$stage/usr/lib/x86_64-linux-gnu/libcllm.so.$version"
-check "DESTDIR: linker scripts" test -f "$stage/usr/lib/x86_64-linux-gnu/libalgorithms.so"
+for name in crystalline algorithms primemath; do
+    check "DESTDIR: linker scripts" test -f "$stage/usr/lib/x86_64-linux-gnu/lib$name.so"
+    check "DESTDIR: linker scripts" test -f "$stage/usr/lib/x86_64-linux-gnu/lib$name.a"
+    check "DESTDIR: -l$name" links_as "$name" "$stage/usr/lib/x86_64-linux-gnu"
+    check "DESTDIR: -l$name, static" links_as "$name" "$stage/usr/lib/x86_64-linux-gnu" -Wl,-Bstatic
+done
 check "DESTDIR: header" test -f "$stage/usr/include/cllm/cllm.h"
+check "DESTDIR: header below ai/" test -f "$stage/usr/include/cllm/ai/cllm_optimizer.h"
 check "DESTDIR: tools find the library" "$stage/usr/bin/cllm_tokenize" --help
 check "DESTDIR is not in the files" bash -c \
     "! grep -rlF '$stage' '$stage/usr/lib/x86_64-linux-gnu/pkgconfig' '$stage/usr/lib/x86_64-linux-gnu/cmake'"

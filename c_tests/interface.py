@@ -70,10 +70,10 @@ def tidy(kind):
 def functions():
     """All of them, in the order of the headers."""
     found = []
-    for path in sorted(INCLUDE.glob("*.h")):
+    for path in sorted(INCLUDE.rglob("*.h")):
         text = path.read_text()
         for match in FUNCTION.finditer(text):
-            found.append(Function(path.name, match["declaration"], match["doc"]))
+            found.append(Function(str(path.relative_to(INCLUDE)), match["declaration"], match["doc"]))
     return found
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link readme tools runs terminal info examples
+# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs terminal info examples
 # docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also runs, terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
@@ -20,7 +20,7 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link readme tools runs terminal info examples docs install host survival)
+    parts=(rust harness hostile abi headers symbols link old readme tools runs terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
@@ -166,7 +166,7 @@ part_hostile() {
 # The recorded interface: layouts and prototypes when compiled, functions when linked.
 part_abi() {
     local name line
-    for name in abi_check abi_check_tier2; do
+    for name in abi_check abi_check_tier2 abi_check_tier3; do
         if ! build_c "$out/$name" "c_tests/$name.c" -lcllm -lcrystalline; then
             count "$name" 0 1
             continue
@@ -174,7 +174,7 @@ part_abi() {
         timeout 600 "${wrapper[@]}" "$out/$name" > "$out/log" 2>&1
         local status=$?
         line=$(tail -n 1 "$out/log")
-        if [[ $line =~ ^tier\ [12]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
+        if [[ $line =~ ^tier\ [123]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
             [ "$status" -eq "$((BASH_REMATCH[2] != 0))" ]; then
             [ "$status" -ne 0 ] && cat "$out/log" >&2
             count "$name" $((BASH_REMATCH[1])) $((BASH_REMATCH[2]))
@@ -197,9 +197,9 @@ compile_only() {
 # Each header alone, twice in a row, and all of them in two orders; as C and as C++.
 part_headers() {
     local good=0 bad=0 standard compiler language header all=() reversed=()
-    for header in include/*.h; do
-        all+=("#include <$(basename "$header")>")
-        reversed=("#include <$(basename "$header")>" "${reversed[@]}")
+    for header in include/*.h include/*/*.h; do
+        all+=("#include <${header#include/}>")
+        reversed=("#include <${header#include/}>" "${reversed[@]}")
     done
     for standard in c11 c17 gnu17 c++17; do
         compiler=$CC language=c
@@ -403,6 +403,7 @@ part_info() {
 
 part_examples() { SANITIZE="${sanitize[*]}" part_script examples c_tests/examples.sh; }
 part_docs() { if command -v python3 > /dev/null; then part_script docs c_tests/docs.py; else echo "docs left out: python3 is not installed" >&2; fi; }
+part_old() { part_script old c_tests/old_programs.sh; }
 part_install() { part_script install c_tests/install.sh; }
 part_host() { part_script host c_tests/host.sh; }
 # Kills, hostile files, threads and misuse, resuming; a few kills in plain, 600 in reliability.

@@ -252,31 +252,6 @@ static void damaged_datasets(void) {
     CHECK(cllm_token_dataset_load(NULL) == NULL);
 }
 
-static void statistics(void) {
-    CLLMTokenizer *t = cllm_create_tokenizer(100);
-    CLLMDataLoader *l = cllm_data_loader_create(t);
-    cllm_data_loader_add_document(l, "one two\n");
-    cllm_data_loader_add_document(l, "six");
-    cllm_data_loader_build_vocab(l);
-    fflush(stdout);
-    int keep = dup(1);
-    CHECK(freopen(in_scratch("out"), "wb", stdout) != NULL);
-    cllm_data_loader_print_stats(l);
-    fflush(stdout);
-    dup2(keep, 1);
-    close(keep);
-    char content[1024] = "";
-    FILE *f = fopen(in_scratch("out"), "rb");
-    CHECK(fread(content, 1, sizeof content - 1, f) > 0);
-    fclose(f);
-    CHECK(strstr(content, "Documents: 2") && strstr(content, "Characters: 11"));
-    CHECK(strstr(content, "Lines: 1") && strstr(content, "Tokens: 3"));
-    CHECK(strstr(content, "5.5") && strstr(content, "Vocabulary: 8"));
-    cllm_data_loader_print_stats(NULL);
-    cllm_data_loader_free(l);
-    cllm_free_tokenizer(t);
-}
-
 int main(void) {
     scratch_make();
     RUN(defaults);
@@ -287,7 +262,6 @@ int main(void) {
     RUN(vocabulary_of_all_documents);
     RUN(datasets);
     RUN(damaged_datasets);
-    RUN(statistics);
     CHECK(scratch_remove() == 0);
     return harness_report();
 }

@@ -325,30 +325,6 @@ static void tokenizer_of_the_program(void) {
     cllm_print_vocab_stats(&hollow);
 }
 
-/* DEFECT: the most frequent word was printed ten times. */
-static void statistics(void) {
-    CLLMTokenizer *t = cllm_create_tokenizer(50);
-    cllm_build_vocab(t, "a b b c c c d e f g h i j k");
-    t->token_counts[0] = 1000;
-    t->token_counts[5] = UINT32_MAX;
-    fflush(stdout);
-    int keep = dup(1);
-    CHECK(freopen(path, "wb", stdout) != NULL);
-    cllm_print_vocab_stats(t);
-    fflush(stdout);
-    dup2(keep, 1);
-    close(keep);
-    char content[2048];
-    CHECK(read_back(content, sizeof content) > 0);
-    CHECK(strstr(content, "16 of 50"));
-    CHECK(strstr(content, "4294968308")); /* The sum needs 64 bits. */
-    CHECK(strstr(content, " 1. a (4294967295)") && strstr(content, " 2. c (3)"));
-    CHECK(strstr(content, " 3. b (2)") && strstr(content, "10. j (1)"));
-    CHECK(!strstr(content, "PAD") && !strstr(content, "k (1)"));
-    cllm_print_vocab_stats(NULL);
-    cllm_free_tokenizer(t);
-}
-
 static void freeing(void) {
     cllm_free_tokenizer(NULL);
     CLLMTokenizer *t = cllm_create_tokenizer(9);
@@ -405,7 +381,6 @@ int main(void) {
     RUN(files_that_do_not_work);
     RUN(edits_of_the_program_are_noticed);
     RUN(tokenizer_of_the_program);
-    RUN(statistics);
     RUN(freeing);
     RUN(a_large_text);
     CHECK(scratch_remove() == 0);

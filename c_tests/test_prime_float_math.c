@@ -76,6 +76,7 @@ static void conventions(void) {
     CHECK(prime_isinff(INFINITY) == 1 && prime_isinff(-INFINITY) == 1);
     CHECK(prime_isinff(FLT_MAX) == 0 && prime_isinff(NAN) == 0);
     CHECK(prime_isnanf(NAN) == 1 && prime_isnanf(INFINITY) == 0 && prime_isnanf(0) == 0);
+    CHECK(prime_isnan(NAN) == 1 && prime_isnan(-INFINITY) == 0 && prime_isnan(1e308) == 0);
     CHECK(prime_fmax(NAN, 2) == 2 && prime_fminf(2, NAN) == 2);
     CHECK(isnan(prime_exp(NAN)) && isnan(prime_log(NAN)) && isnan(prime_sqrt(NAN)));
 }

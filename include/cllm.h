@@ -461,6 +461,10 @@ typedef struct TrainingMetadata {
  * program may also assemble one, with calloc() and its own arrays, and a NULL pointer means that
  * this part is absent. Fields and weights may be read and written at any time when no call uses
  * the model.
+ *
+ * A program that defines CLLM_MODEL_EXTENDED before it includes a header has five fields more, 2752
+ * bytes instead of 1952. They are the program's: zero in a model that the library made, which has
+ * room for them in any case, never read by the library, and in no file.
  */
 typedef struct CLLMModel {
     /**
@@ -525,6 +529,53 @@ typedef struct CLLMModel {
      * What is known of its training.
      */
     struct TrainingMetadata training_meta;
+#ifdef CLLM_MODEL_EXTENDED
+    /**
+     * Name of the model, for the program.
+     */
+    char model_name[256];
+    /**
+     * Epochs done, for the program.
+     */
+    int epochs_trained;
+    /**
+     * Epochs wanted, for the program.
+     */
+    int target_epochs;
+    /**
+     * A folder, for the program.
+     */
+    char queue_directory[512];
+    /**
+     * How the program trains it; a batch_size of 0 means that nothing is set.
+     */
+    struct {
+        /**
+         * Learning rate.
+         */
+        float learning_rate;
+        /**
+         * Sequences of a batch.
+         */
+        int batch_size;
+        /**
+         * Tokens of a sequence.
+         */
+        int sequence_length;
+        /**
+         * Epochs.
+         */
+        int num_epochs;
+        /**
+         * Weight decay.
+         */
+        float weight_decay;
+        /**
+         * Bound of the gradient's norm.
+         */
+        float gradient_clip;
+    } training_config;
+#endif
 } CLLMModel;
 
 /**
@@ -723,15 +774,28 @@ void cllm_free_config(struct CLLMConfig *config);
  *
  * @pre `config` is NULL or points to a `CLLMConfig`.
  */
-int cllm_validate_config(const struct CLLMConfig *config);
+int cllm_validate_config(struct CLLMConfig *config);
 
 /**
- * Prints the seven values of a configuration, and the width of a head, to stdout. NULL prints
- * nothing.
+ * Prints the seven values of a configuration, and the width of a head (0 without heads), to stdout:
+ *
+ * ```text
+ * CLLM Configuration:
+ *   Vocabulary Size:  1000
+ *   Embedding Dim:    64
+ *   Number of Layers: 2
+ *   Number of Heads:  4
+ *   Head Dimension:   16
+ *   FF Dimension:     256
+ *   Max Seq Length:   512
+ *   Dropout:          0.10
+ * ```
+ *
+ * NULL prints the line `Configuration: NULL`.
  *
  * @pre `config` is NULL or points to a `CLLMConfig`.
  */
-void cllm_print_config(const struct CLLMConfig *config);
+void cllm_print_config(struct CLLMConfig *config);
 
 /**
  * Copies a configuration.
@@ -750,17 +814,18 @@ struct CLLMConfig *cllm_clone_config(const struct CLLMConfig *config);
  *
  * @pre `a` and `b` are NULL or point to a `CLLMConfig`.
  */
-int cllm_compare_configs(const struct CLLMConfig *a, const struct CLLMConfig *b);
+int cllm_compare_configs(struct CLLMConfig *a, struct CLLMConfig *b);
 
 /**
- * The library's version, as "1.0.0".
+ * The library's name and version, as `CLLM v1.0.0 - Crystalline Lattice Language Model`.
  *
  * @return a static string; not to be freed.
  */
 const char *cllm_get_version(void);
 
 /**
- * Version, processor, system and kind of build in one line.
+ * When the library was built, in UTC, as `Built: Nov 27 2026 08:30:00`: a day below 10 has a blank
+ * before it, as `__DATE__` has. A build with SOURCE_DATE_EPOCH in its environment has that time.
  *
  * @return a static string; not to be freed.
  */
@@ -802,6 +867,23 @@ void cllm_init_model(struct CLLMModel *model);
 void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
 
 /**
+ * Draws new values for the weights of a model, uniformly in [−scale, scale]: embeddings and
+ * matrices; biases become 0, gamma 1, beta 0. Parts that the model does not have are skipped,
+ * position tables stay.
+ *
+ * For programs written for the original library: scale is an amplitude, whatever the width of the
+ * model. cllm_init_model gives a start from which training goes better.
+ *
+ * The draws start from two values of libc's `rand()`; `srand` is not called.
+ *
+ * @param model the model; NULL, or one without embeddings, is left alone.
+ * @param scale finite; others change nothing.
+ *
+ * @pre As `cllm_reset_model`.
+ */
+void cllm_lattice_aware_init(struct CLLMModel *model, float scale);
+
+/**
  * How many parameters a model has, for display: `V*D`, `D*D` for each embedding transform that
  * is there, `S*D` for a learned position table, and for each layer
  * `4*D*D + in*F + F*out + F + out + 4*D`.
@@ -813,7 +895,7 @@ void cllm_init_model_with_seed(struct CLLMModel *model, unsigned int seed);
  *
  * @pre `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
  */
-uint64_t cllm_get_parameter_count(const struct CLLMModel *model);
+uint64_t cllm_get_parameter_count(struct CLLMModel *model);
 
 /**
  * Bytes of a model's parameters and structs, for display: 4 times `cllm_get_parameter_count`,
@@ -823,15 +905,30 @@ uint64_t cllm_get_parameter_count(const struct CLLMModel *model);
  *
  * @pre As `cllm_get_parameter_count`.
  */
-uint64_t cllm_get_memory_usage(const struct CLLMModel *model);
+uint64_t cllm_get_memory_usage(struct CLLMModel *model);
 
 /**
  * Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
- * (`cllm_get_memory_usage`) to stdout. NULL prints nothing.
+ * (`cllm_get_memory_usage`) to stdout:
  *
- * @pre As `cllm_get_parameter_count`.
+ * ```text
+ * CLLM Model Statistics:
+ *   Vocabulary Size:    1000
+ *   Embedding Dim:      64
+ *   Number of Layers:   2
+ *   Total Parameters:   196224 (0.20 M)
+ *   Memory Usage:       787152 bytes (0.75 MB)
+ *   Attention Heads:    4
+ *   Head Dimension:     16
+ *   FF Hidden Dim:      256
+ * ```
+ *
+ * The last three lines are those of layer 0, and are left out where it has no such part. A megabyte
+ * has 2^20 bytes. NULL prints the line `Model: NULL`.
+ *
+ * @pre `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
  */
-void cllm_print_model_stats(const struct CLLMModel *model);
+void cllm_print_model_stats(struct CLLMModel *model);
 
 /**
  * Looks for NaN and infinite values in all parameters of a model: embeddings, attention,
@@ -842,7 +939,7 @@ void cllm_print_model_stats(const struct CLLMModel *model);
  *
  * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
-int cllm_check_model_health(const struct CLLMModel *model);
+int cllm_check_model_health(struct CLLMModel *model);
 
 /**
  * Applies a lattice transform: `vector <- T * vector`. The same as
@@ -855,6 +952,72 @@ int cllm_check_model_health(const struct CLLMModel *model);
  * @pre The arrays are NULL or have the sizes above.
  */
 void cllm_apply_inverse_lattice_transform(float *vector, float *inverse_transform, int dim);
+
+/**
+ * Makes a model of the given sizes, ready to be trained.
+ *
+ * The weights are one block, `model->weights`, of
+ * `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
+ * query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
+ * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
+ * other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
+ * drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
+ * biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and
+ * prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
+ * `token_<i>`.
+ *
+ * @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
+ *               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
+ *               feed-forward sublayer, no positions); dropout is ignored. Not kept.
+ * @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
+ *         size is out of range or there is no memory; `cllm_last_error` says which.
+ *
+ * The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
+ * Threads: any, apart from what `rand()` shares.
+ *
+ * @pre `config` is NULL or points to a `CLLMConfig`.
+ */
+struct CLLMModel *cllm_create_model(const struct CLLMConfig *config);
+
+/**
+ * Writes a model file, whole or not at all: the content goes to a temporary file in the same
+ * directory, which is flushed to the disk and then takes the place of the old file. After an
+ * error the old file is as it was.
+ *
+ * The file starts as a file of the original library, which can read it where every feed-forward
+ * layer is 4 * embedding_dim wide; what that layout has no room for follows it. Missing matrices
+ * are written as zeros and noted as missing. Per-head matrices of a model that the program
+ * assembled are num_heads * head_dim * head_dim floats each.
+ *
+ * @param model     the model, made by the library or by the program; not NULL, not changed. At
+ *                  most 1000000 words, 100 layers, and a width of 10000.
+ * @param filepath  the file's path; not NULL. A symbolic link is followed.
+ * @return 0; -1 if the model has no sizes or sizes that contradict each other, or if the file
+ *         can't be written: cllm_last_error() says why.
+ *
+ * The times in the file's header are set to now (created_timestamp only where it is 0); all
+ * bytes after the header depend on the model alone. NaN and infinite weights are written, but
+ * cllm_read_model() refuses them.
+ *
+ * @pre Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
+ */
+int cllm_write_model(const struct CLLMModel *model, const char *filepath);
+
+/**
+ * Releases a model, whoever made it: the same as cllm_free_model().
+ *
+ * @param model  a model of the library, or one that the program assembled, in which the model
+ *               itself, `tokens`, `lattice_points`, the arrays of layers, `weights`, and every
+ *               matrix outside `weights` is a block of malloc's family; a block that several
+ *               pointers share is freed once. NULL is fine. The embeddings of lattice points
+ *               belong to the program.
+ *
+ * Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
+ * one private block of the program can't be freed by the library.
+ *
+ * @pre `model` is as above, and nothing uses it any more.
+ */
+void cllm_free(struct CLLMModel *model);
 
 #ifdef __cplusplus
 }  // extern "C"

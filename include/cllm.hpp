@@ -211,6 +211,15 @@ public:
         return found;
     }
 
+    /** The same as nats per token and bits per byte of the text that the ids stand for. */
+    CLLMScore evaluate_bytes(const std::vector<std::uint32_t> &ids, std::size_t bytes, int length,
+                             int threads = 0) const {
+        CLLMScore score{};
+        score.struct_size = sizeof score;
+        detail::check(cllm_evaluate_bytes(get(), ids.data(), ids.size(), bytes, length, threads, &score));
+        return score;
+    }
+
     CLLMModel *get() const { return detail::live(model_.get(), "Model"); }
 
 private:
@@ -262,6 +271,61 @@ public:
         });
     }
 
+    /** How well the model predicts a text, in windows of its context: see cllm_score_text(). */
+    CLLMScore score(std::string_view text, int stride = 0) {
+        CLLMScore score{};
+        score.struct_size = sizeof score;
+        detail::check(cllm_score_text(get(), text.data(), text.size(), stride, &score));
+        return score;
+    }
+
+    /** The natural logarithm of each id's probability after those before it; 0 for the first. */
+    std::vector<float> log_probs(const std::vector<std::uint32_t> &ids, int stride = 0) {
+        std::vector<float> found(ids.size());
+        detail::check(cllm_score_tokens(get(), ids.data(), ids.size(), stride, 0, found.data(), nullptr,
+                                        nullptr));
+        return found;
+    }
+
+    /** The likeliest next tokens, likeliest first; `count` of them, or all. */
+    std::vector<IndexProb> next_tokens(const std::vector<std::uint32_t> &ids, int count) {
+        std::size_t room = count < 0 ? 0 : static_cast<std::size_t>(count);
+        if (room > model_.get()->vocab_size) room = model_.get()->vocab_size;
+        std::vector<IndexProb> next(room + 1); // an address also where the count is refused
+        int found = cllm_next_tokens(get(), ids.data(), ids.size(), next.data(), count);
+        if (found < 0) detail::fail();
+        next.resize(static_cast<std::size_t>(found));
+        return next;
+    }
+
+    /** The likeliest next words, each with its probability, likeliest first. */
+    std::vector<std::pair<std::string, float>> next_words(const std::string &prompt, int count) {
+        std::vector<std::pair<std::string, float>> words;
+        auto add = [&words](std::string_view word, float probability) {
+            words.emplace_back(word, probability);
+            return true;
+        };
+        detail::Callback<std::function<bool(std::string_view, float)>> to{add, nullptr, false};
+        int found = cllm_next_words(get(), prompt.c_str(), count, &Inference::word, &to);
+        to.rethrow();
+        if (found < 0) detail::fail();
+        return words;
+    }
+
+    /** A vector for a text: the mean of its tokens' (CLLM_POOLING_MEAN), or the last one's. */
+    std::vector<float> embed(std::string_view text, int pooling = CLLM_POOLING_MEAN) {
+        std::vector<float> embedding(static_cast<std::size_t>(model_.get()->embedding_dim));
+        detail::check(cllm_embed_text(get(), text.data(), text.size(), pooling, embedding.data()));
+        return embedding;
+    }
+
+    /** Only these tokens are drawn from now on; allow_all() lets all come again. */
+    void allow_only(const std::vector<std::uint32_t> &ids) {
+        std::uint32_t none = 0;
+        detail::check(cllm_set_allowed_tokens(get(), ids.empty() ? &none : ids.data(), ids.size()));
+    }
+    void allow_all() { detail::check(cllm_set_allowed_tokens(get(), nullptr, 0)); }
+
     /** Settings, generator and sequence: see cllm_inference_get_state(). */
     std::vector<unsigned char> state() const {
         unsigned char *bytes = nullptr;
@@ -278,6 +342,11 @@ public:
 
 private:
     using Pieces = detail::Callback<std::function<bool(std::string_view)>>;
+
+    static bool word(const char *text, std::size_t length, float probability, void *callback) noexcept {
+        return (*static_cast<detail::Callback<std::function<bool(std::string_view, float)>> *>(callback))(
+            std::string_view(text, length), probability);
+    }
 
     static bool piece(const char *text, std::size_t length, std::uint32_t, void *callback) noexcept {
         return (*static_cast<Pieces *>(callback))(std::string_view(text, length));

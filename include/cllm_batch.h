@@ -154,6 +154,16 @@ struct CLLMBatch *cllm_create_batch_from_tokens(uint32_t *tokens,
 /**
  * Prints a batch's sizes and how much of it is padding to stdout. NULL prints nothing.
  *
+ * ```text
+ * Batch Statistics:
+ *   Batch size: 4
+ *   Sequence length: 32
+ *   Total tokens: 128
+ *   Valid tokens: 96
+ *   Padding tokens: 32
+ *   Padding ratio: 25.00%
+ * ```
+ *
  * @pre `batch` is NULL or points to a `CLLMBatch`.
  */
 void cllm_batch_print_stats(struct CLLMBatch *batch);

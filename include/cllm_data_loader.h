@@ -230,9 +230,23 @@ struct TokenDataset *cllm_token_dataset_load(const char *filename);
 
 /**
  * Prints to stdout the numbers of documents, characters, lines and tokens, the mean number of
- * characters per document, and the size of the vocabulary.
+ * characters per document (where there are documents), and the size of the vocabulary (where there
+ * is a tokenizer):
  *
- * @param loader  the loader.
+ * ```text
+ *
+ * === Data Loader Statistics ===
+ * Documents: 2
+ * Total characters: 61
+ * Total lines: 3
+ * Total tokens: 12
+ * Avg chars per document: 30.5
+ * Vocabulary size: 14
+ * ==============================
+ *
+ * ```
+ *
+ * @param loader  the loader; NULL: nothing is printed.
  *
  * @pre As cllm_data_loader_build_vocab().
  */

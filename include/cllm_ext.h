@@ -72,6 +72,36 @@
 #define CLLM_FILE_CUT_SHORT 3
 
 /**
+ * An embedding is the mean of the vectors of all tokens.
+ */
+#define CLLM_POOLING_MEAN 0
+
+/**
+ * An embedding is the vector of the last token.
+ */
+#define CLLM_POOLING_LAST 1
+
+/**
+ * Receives a word that may come next: `length` bytes at `word` (no NUL behind them; valid during the
+ * call), with the white space that stands before it, and its probability. Returns false to end the
+ * list. It may not throw a C++ exception, nor leave by longjmp.
+ */
+typedef bool (*CLLMWordCallback)(const char *word, size_t length, float probability, void *user_data);
+
+/**
+ * Says which tokens may come after the `num_tokens` of a sequence, prompt and continuation:
+ * `allowed[id]` is 1 for each of the `vocab_size` tokens of the model, and is to be 0 for one that may
+ * not come. Both arrays are valid during the call. Returns false to end the text here. Called on
+ * the thread of the generation, without any lock held; it may use the context, but begin no other
+ * generation in it. It may not throw a C++ exception, nor leave by longjmp.
+ */
+typedef bool (*CLLMAllowedCallback)(const uint32_t *tokens,
+                                    size_t num_tokens,
+                                    uint8_t *allowed,
+                                    size_t vocab_size,
+                                    void *user_data);
+
+/**
  * A part of a model file.
  */
 typedef struct CLLMFilePart {
@@ -181,6 +211,36 @@ typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t tok
 typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
 
 /**
+ * How well a model predicts a text, all in all.
+ */
+typedef struct CLLMScore {
+    /**
+     * `sizeof(CLLMScore)`, which the program sets before the call: the fields that it knows of.
+     */
+    size_t struct_size;
+    /**
+     * Tokens that were predicted.
+     */
+    uint64_t tokens;
+    /**
+     * Bytes of the text, as the program said, or of the text that was given.
+     */
+    uint64_t bytes;
+    /**
+     * −ln of the probability of all predicted tokens together.
+     */
+    double nats;
+    /**
+     * nats / tokens, the mean loss; 0 where none was predicted. Perplexity is e^nats_per_token.
+     */
+    double nats_per_token;
+    /**
+     * nats / ln 2 / bytes. It compares models whatever their tokens are. NaN where `bytes` is 0.
+     */
+    double bits_per_byte;
+} CLLMScore;
+
+/**
  * How far training is, after a batch.
  */
 typedef struct CLLMProgress {
@@ -237,6 +297,122 @@ typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * The likeliest tokens after a sequence, with their probabilities, without drawing any: likeliest
+ * first, of equals the lower id. Left out is what a generation would not draw: special words (see
+ * cllm_set_allow_special) and what cllm_set_allowed_tokens does not allow; an `<EOS>` that training met
+ * is among them. The probabilities of all others sum to 1: temperature, top_k, top_p, min-p, repetition
+ * penalty and the callback of cllm_set_allowed_callback take no part. A sequence beyond the model's
+ * positions is seen as a generation sees it, by its last part.
+ *
+ * The result depends on the sequence and the model alone; the context's generation and its keys and
+ * values are not touched.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens  at least 1.
+ * @param next        `[count]`, receives ids and probabilities.
+ * @param count       how many are wanted, at least 1.
+ * @return how many there are: `count`, or fewer where the model has no more; -1 on failure.
+ *
+ * ```c
+ * IndexProb next[3];
+ * int found = cllm_next_tokens(inference, ids, count, next, 3);
+ * for (int i = 0; i < found; i++) printf("%d: %.3f\n", next[i].idx, next[i].prob);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `tokens` is NULL or holds `num_tokens` ids; `next` is NULL or has room
+ * for `count`.
+ */
+int cllm_next_tokens(CLLMInference *inference,
+                     const uint32_t *tokens,
+                     size_t num_tokens,
+                     IndexProb *next,
+                     int count);
+
+/**
+ * The likeliest words after a text, likeliest first, as a keyboard or a search box suggests them. A
+ * word may be several tokens: it ends before white space, and where the text ends; it is found by a
+ * beam search as wide as four times `num_words` (16 at least, 1,024 at most), and has up to 8 tokens.
+ * Its probability is that of its tokens and of an end behind them; ways to spell it that the search met
+ * are added up. Where the tokens of the model are not whole words and the prompt ends inside of a word,
+ * what is found goes on with it.
+ *
+ * Left out is what cllm_next_tokens leaves out. Of a prompt beyond the model's positions the last part
+ * is seen. The result depends on prompt and model alone.
+ *
+ * @param prompt     at least one word.
+ * @param num_words  how many are wanted, 1 to 256.
+ * @param callback   gets each word; returns false to end the list. No lock is held meanwhile.
+ * @return how many words `callback` got; -1 on failure.
+ *
+ * ```c
+ * static bool show(const char *word, size_t length, float probability, void *file) {
+ *     return fprintf(file, "%.3f%.*s\n", probability, (int)length, word) > 0;
+ * }
+ * cllm_next_words(inference, "connection refused", 3, show, stdout);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `prompt` is NULL or a C string; `callback` may be called with
+ * `user_data`.
+ */
+int cllm_next_words(CLLMInference *inference,
+                    const char *prompt,
+                    int num_words,
+                    CLLMWordCallback callback,
+                    void *user_data);
+
+/**
+ * Lets the context's generations draw these tokens only: the words of an enumeration, digits, the
+ * letters of a file name. `<EOS>` ends a generation only if it is one of them, and special words that
+ * are not drawn (cllm_set_allow_special) stay out. Where nothing is left, a generation is an error.
+ * cllm_sample_token draws from all that it is given; a saved state does not hold the list.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size, copied; NULL: all tokens.
+ * @param num_tokens  how many.
+ * @return 0; -1 on failure, with the list as before.
+ *
+ * ```c
+ * char output[256];
+ * uint32_t answers[2] = {cllm_find_token(tokenizer, "yes"), cllm_find_token(tokenizer, "no")};
+ * cllm_set_allowed_tokens(inference, answers, 2);
+ * cllm_set_max_tokens(inference, 1);
+ * cllm_generate(inference, "is the sky blue", output, 256);
+ * cllm_set_allowed_tokens(inference, NULL, 0);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `tokens` is NULL or holds `num_tokens` ids.
+ */
+int cllm_set_allowed_tokens(CLLMInference *inference,
+                            const uint32_t *tokens,
+                            size_t num_tokens);
+
+/**
+ * Has `callback` asked before each token of the context's generations which ones may come: for what
+ * depends on the text so far, such as a grammar. It narrows what cllm_set_allowed_tokens and
+ * cllm_set_allow_special leave. Where nothing is left, the generation is an error; what it made until
+ * then stays its sequence.
+ *
+ * @param callback   NULL: none.
+ * @param user_data  handed to the callback.
+ * @return 0, or -1.
+ *
+ * ```c
+ * static bool no_repeats(const uint32_t *tokens, size_t num_tokens, unsigned char *allowed,
+ *                        size_t vocab_size, void *user_data) {
+ *     (void)vocab_size, (void)user_data;
+ *     for (size_t i = 0; i < num_tokens; i++) allowed[tokens[i]] = 0;
+ *     return num_tokens < 20;
+ * }
+ * cllm_set_allowed_callback(inference, no_repeats, NULL);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `callback` may be called with `user_data` until another one is set or
+ * the context is freed.
+ */
+int cllm_set_allowed_callback(CLLMInference *inference,
+                              CLLMAllowedCallback callback,
+                              void *user_data);
 
 /**
  * Describes a model file, whole or damaged: its header, its parts with their checksums, its first
@@ -650,6 +826,180 @@ void cllm_set_log_silent(void);
  * @pre The paths are NULL or C strings.
  */
 int cllm_plot_metrics(const char *csv_path, const char *svg_path);
+
+/**
+ * How likely each token of a text is, given the tokens before it. The first one has nothing before it
+ * and is not scored; to have it scored, put a token in front that texts begin behind, such as `<EOS>`
+ * if the model was trained with it.
+ *
+ * Texts of any length: the model sees windows of as many tokens as it has positions (512 if it has
+ * none), each `stride` tokens after the one before it. Every token is scored once, with at least
+ * positions − stride tokens before it, where the text has them. A small stride shows each token more
+ * of the text; stride s costs positions / s times the text. All of it runs as a prompt does, many
+ * tokens at once, on the threads of the context (cllm_inference_set_threads), on whose number no bit
+ * depends. Memory does not grow with the text. The context's generation and its keys and values are
+ * not touched.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens  at least 1.
+ * @param stride      from 1 to the model's positions; 0: half of them.
+ * @param bytes       of the text that the tokens stand for, for bits_per_byte; 0: not known.
+ * @param log_probs   `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
+ *                    the first; may be NULL.
+ * @param ranks       `[num_tokens]`, receives the place of each token among all tokens of the model by
+ *                    their probability: 1 for the likeliest, of equals the lower id first; 0 for the
+ *                    first token; may be NULL.
+ * @param score       receives the sum, its `struct_size` set before; may be NULL.
+ * @return 0; -1 on failure. The arrays may then hold a part of the scores where memory was
+ *         missing; otherwise all is unchanged.
+ *
+ * ```c
+ * uint32_t tokens[256];
+ * float log_probs[256];
+ * CLLMScore score = {.struct_size = sizeof score};
+ * int n = cllm_tokenize(inference, line, tokens, 256);
+ * if (cllm_score_tokens(inference, tokens, (size_t)n, 0, strlen(line), log_probs, NULL, &score) == 0)
+ *     printf("%.3f bits per byte\n", score.bits_per_byte);
+ * ```
+ *
+ * @pre `inference` is NULL or live; the arrays are NULL or hold `num_tokens` values; `score` is NULL or of
+ * the size that it says.
+ */
+int cllm_score_tokens(CLLMInference *inference,
+                      const uint32_t *tokens,
+                      size_t num_tokens,
+                      int stride,
+                      size_t bytes,
+                      float *log_probs,
+                      uint32_t *ranks,
+                      struct CLLMScore *score);
+
+/**
+ * Scores a text as cllm_score_tokens does its tokens; `bytes` is the length of the text. A model of
+ * whole words is asked for its words: white space costs nothing, and unknown words what `<UNK>` costs.
+ *
+ * @param text    `[length]` bytes with at least one token.
+ * @param length  bytes of the text, at most 2^30; none of them ends it.
+ * @param stride  as for cllm_score_tokens; 0: half of the model's positions.
+ * @param score   receives the sum, its `struct_size` set before.
+ * @return 0; -1 on failure, with `score` unchanged.
+ *
+ * ```c
+ * CLLMScore score = {.struct_size = sizeof score};
+ * if (cllm_score_text(inference, line, strlen(line), 0, &score) == 0)
+ *     printf("%.3f bits per byte: %s\n", score.bits_per_byte, line);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `text` is NULL or holds `length` bytes; `score` is NULL or of the size
+ * that it says.
+ */
+int cllm_score_text(CLLMInference *inference,
+                    const char *text,
+                    size_t length,
+                    int stride,
+                    struct CLLMScore *score);
+
+/**
+ * cllm_evaluate with a result that also compares models of different tokens: windows of `seq_len`
+ * tokens that don't see each other, in each of which token i+1 is predicted from those up to i.
+ *
+ * @param tokens      `[num_tokens]`, at least 2.
+ * @param bytes       of the text that the tokens stand for: 0 if that is not known.
+ * @param seq_len     window, at least 1.
+ * @param threads     0: one for each processor. The result is the same for any number.
+ * @param score       receives the result, its `struct_size` set before.
+ * @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
+ *         out with a warning; where there are no others, that is a failure.
+ *
+ * ```c
+ * CLLMScore score = {.struct_size = sizeof score};
+ * if (cllm_evaluate_bytes(model, ids, count, strlen(text), 128, 0, &score) == 0)
+ *     printf("%.3f nats a token, %.3f bits per byte\n", score.nats_per_token, score.bits_per_byte);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile; `tokens` is NULL or holds `num_tokens` ids;
+ * `score` is NULL or of the size that it says.
+ */
+int cllm_evaluate_bytes(CLLMModel *model,
+                        const uint32_t *tokens,
+                        size_t num_tokens,
+                        size_t bytes,
+                        int seq_len,
+                        int threads,
+                        struct CLLMScore *score);
+
+/**
+ * The final hidden vector of each token: the stream after the last layer and the norm before the
+ * logits, which are its products with the embeddings. The windows are those of cllm_score_tokens with
+ * stride 0.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens  at least 1.
+ * @param hidden      `[num_tokens][d]`, receives the vectors.
+ * @return 0; -1 on failure.
+ *
+ * ```c
+ * float *hidden = malloc(count * model->embedding_dim * sizeof *hidden);
+ * if (cllm_hidden_states(inference, ids, count, hidden) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `inference` is NULL or live; `tokens` is NULL or holds `num_tokens` ids; `hidden` is NULL or has
+ * room as said.
+ */
+int cllm_hidden_states(CLLMInference *inference,
+                       const uint32_t *tokens,
+                       size_t num_tokens,
+                       float *hidden);
+
+/**
+ * One vector for a text, made of its cllm_hidden_states: for search, for grouping, as input of another
+ * program. Texts that the model goes on alike after have similar ones: compare them by the cosine of
+ * the angle between them.
+ *
+ * @param tokens      `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens  at least 1.
+ * @param pooling     CLLM_POOLING_MEAN, or CLLM_POOLING_LAST, for which only the last window of a long
+ *                    text is computed.
+ * @param embedding   `[d]`, receives the vector.
+ * @return 0; -1 on failure, with `embedding` unchanged.
+ *
+ * ```c
+ * float embedding[256];   // model->embedding_dim
+ * cllm_embed_tokens(inference, ids, count, CLLM_POOLING_MEAN, embedding);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `tokens` is NULL or holds `num_tokens` ids; `embedding` is NULL or has
+ * room for d floats.
+ */
+int cllm_embed_tokens(CLLMInference *inference,
+                      const uint32_t *tokens,
+                      size_t num_tokens,
+                      int pooling,
+                      float *embedding);
+
+/**
+ * cllm_embed_tokens for the tokens of a text.
+ *
+ * @param text       `[length]` bytes with at least one token.
+ * @param length     bytes of the text, at most 2^30; none of them ends it.
+ * @param pooling    CLLM_POOLING_MEAN or CLLM_POOLING_LAST.
+ * @param embedding  `[d]`, receives the vector.
+ * @return 0; -1 on failure, with `embedding` unchanged.
+ *
+ * ```c
+ * float embedding[256];   // model->embedding_dim
+ * cllm_embed_text(inference, line, strlen(line), CLLM_POOLING_MEAN, embedding);
+ * ```
+ *
+ * @pre `inference` is NULL or live; `text` is NULL or holds `length` bytes; `embedding` is NULL or has room
+ * for d floats.
+ */
+int cllm_embed_text(CLLMInference *inference,
+                    const char *text,
+                    size_t length,
+                    int pooling,
+                    float *embedding);
 
 /**
  * Saves where a context stands, in memory: settings, generator, the sequence of the latest

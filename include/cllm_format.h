@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "prime_types.h"
 #include "cllm.h"
 
 #ifdef __cplusplus
@@ -33,30 +34,6 @@ extern "C" {
  * @pre `filename` is NULL or a NUL-terminated string.
  */
 CLLMModel *cllm_read_model(const char *filename);
-
-/**
- * Writes a model file, whole or not at all: the content goes to a temporary file in the same
- * directory, which is flushed to the disk and then takes the place of the old file. After an
- * error the old file is as it was.
- *
- * The file starts as a file of the original library, which can read it where every feed-forward
- * layer is 4 * embedding_dim wide; what that layout has no room for follows it. Missing matrices
- * are written as zeros and noted as missing. Per-head matrices of a model that the program
- * assembled are num_heads * head_dim * head_dim floats each.
- *
- * @param model     the model, made by the library or by the program; not NULL, not changed. At
- *                  most 1000000 words, 100 layers, and a width of 10000.
- * @param filepath  the file's path; not NULL. A symbolic link is followed.
- * @return 0; -1 if the model has no sizes or sizes that contradict each other, or if the file
- *         can't be written: cllm_last_error() says why.
- *
- * The times in the file's header are set to now (created_timestamp only where it is 0); all
- * bytes after the header depend on the model alone. NaN and infinite weights are written, but
- * cllm_read_model() refuses them.
- *
- * @pre Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
- */
-int cllm_write_model(const CLLMModel *model, const char *filepath);
 
 /**
  * Says whether a model in memory is complete: embeddings, sizes, the three arrays of layers, and
@@ -102,22 +79,6 @@ CLLMModel *cllm_read_checkpoint(const char *filename);
  * @pre As cllm_read_model().
  */
 bool cllm_validate(const char *filename);
-
-/**
- * Releases a model, whoever made it: the same as cllm_free_model().
- *
- * @param model  a model of the library, or one that the program assembled, in which the model
- *               itself, `tokens`, `lattice_points`, the arrays of layers, `weights`, and every
- *               matrix outside `weights` is a block of malloc's family; a block that several
- *               pointers share is freed once. NULL is fine. The embeddings of lattice points
- *               belong to the program.
- *
- * Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
- * one private block of the program can't be freed by the library.
- *
- * @pre `model` is as above, and nothing uses it any more.
- */
-void cllm_free(CLLMModel *model);
 
 /**
  * Sets a header to the library's defaults: magic "CLLM\1\0\0\0", version 1, architecture 1,

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "prime_types.h"
 #include "cllm.h"
 
 /**

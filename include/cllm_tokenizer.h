@@ -196,10 +196,22 @@ uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
 const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t token_id);
 
 /**
- * Prints to stdout the size of the vocabulary, the sum of its counts, the largest count, and the
- * ten most frequent words that are not special, of equally frequent ones those with lower ids.
+ * Prints to stdout the size of the vocabulary and its room, the sum of its counts, the largest count,
+ * and the ten most frequent words that are not special, of equally frequent ones those with lower ids
+ * first. Words that were never counted are left out.
  *
- * @param tokenizer  the vocabulary.
+ * ```text
+ * Vocabulary Statistics:
+ *   Size: 7 / 100
+ *   Total tokens seen: 9
+ *   Most frequent count: 6
+ *
+ *   Top 10 tokens:
+ *      1. the                  6
+ *      2. cat                  3
+ * ```
+ *
+ * @param tokenizer  the vocabulary; NULL: nothing is printed.
  *
  * @pre As cllm_find_token().
  */

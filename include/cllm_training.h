@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+#include "prime_types.h"
 #include "cllm.h"
 
 /**

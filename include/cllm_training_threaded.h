@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "cllm_training.h"
 #include "cllm_batch.h"
+#include "cllm_metrics.h"
 
 /**
  * Trains a training object on the batches of an iterator; made by `threaded_training_create`.
@@ -57,7 +58,9 @@ void threaded_training_free(struct ThreadedTrainingSystem *system);
  *         NULL, training object or iterator freed or not the library's).
  *
  * Sets `current_step`, `current_loss`, `best_loss`, `config.learning_rate` per batch and
- * `current_epoch` at the end; not `current_batch_offset`.
+ * `current_epoch` at the end; not `current_batch_offset`. The metrics of the system follow
+ * (threaded_training_get_metrics), and the callback of cllm_metrics_set_callback() is told after
+ * every tenth batch and at the end.
  *
  * @pre `system` is NULL or a system; its training object, model and iterator, and the iterator's
  * tokens, are still there, and no other thread uses them.
@@ -65,8 +68,37 @@ void threaded_training_free(struct ThreadedTrainingSystem *system);
 float threaded_train_epoch(struct ThreadedTrainingSystem *system);
 
 /**
- * Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
- * nothing.
+ * threaded_train_epoch() under its later name. The metrics of the system, and the callback of
+ * cllm_metrics_set_callback(), show this epoch's number.
+ *
+ * @param current_epoch  any number, for the metrics only: `current_epoch` of the training object
+ *                       grows by one as always.
+ * @return as threaded_train_epoch.
+ *
+ * @pre As threaded_train_epoch.
+ */
+float threaded_train_epoch_lockfree(struct ThreadedTrainingSystem *system, int current_epoch);
+
+/**
+ * Prints to stdout how many batches each worker was booked with and their mean loss. The group of a
+ * worker is its number mod 12.
+ *
+ * ```text
+ *
+ * ========================================
+ *   Multi-Threaded Training Statistics
+ * ========================================
+ *
+ * Thread System:
+ *
+ * Sphere Statistics:
+ *   Sphere  0 (Group  0): 3 batches processed, avg loss: 2.9957
+ *   Sphere  1 (Group  1): 2 batches processed, avg loss: 2.9812
+ *
+ * ```
+ *
+ * Workers that had no batch yet are listed with 0, as far as they are among the first 256. NULL
+ * prints nothing.
  *
  * @pre `system` is NULL or a system.
  */
@@ -108,6 +140,22 @@ float threaded_training_get_gradient_norm(struct ThreadedTrainingSystem *system)
  * @pre `system` is NULL or a system.
  */
 int threaded_training_get_num_workers(struct ThreadedTrainingSystem *system);
+
+/**
+ * The metrics of a system: its epochs write them, and any thread may read them meanwhile, each
+ * number for itself. `num_threads` is the number of workers, of which the first 144 have entries;
+ * an epoch sets `training`, `performance.active_threads`, `performance.idle_threads` and of each
+ * worker `state` and `batches_processed`. The rest is as cllm_metrics_init() leaves it.
+ *
+ * The callback of cllm_metrics_set_callback() gets them on the thread that called the epoch, after
+ * every tenth batch that was trained and once more at the end, before the epoch returns.
+ *
+ * @return the system's own record, valid until threaded_training_free(), not to be freed; NULL if
+ *         system is NULL.
+ *
+ * @pre `system` is NULL or a system.
+ */
+CLLMMetrics *threaded_training_get_metrics(struct ThreadedTrainingSystem *system);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -143,10 +143,33 @@ struct BenchmarkResults cllm_benchmark_training_step(CLLMModel *model,
 size_t cllm_estimate_memory(const CLLMConfig *config);
 
 /**
- * Prints what a model consists of to stdout: version, sizes, number of weights, heads and
- * feed-forward widths of the first layer, memory in MiB.
+ * Prints what a model consists of to stdout:
  *
- * @param model the model; NULL prints a line that says so.
+ * ```text
+ * === CLLM Model Information ===
+ * Version: 1
+ * Vocabulary Size: 1000
+ * Embedding Dimension: 64
+ * Number of Layers: 2
+ * Total Weights: 155264
+ *
+ * Attention Configuration:
+ *   Number of Heads: 4
+ *   Head Dimension: 16
+ *
+ * Feed-Forward Configuration:
+ *   Input Dimension: 64
+ *   Hidden Dimension: 256
+ *
+ * Memory Usage: 0.72 MB
+ * ==============================
+ * ```
+ *
+ * The two blocks are those of layer 0, each with an empty line before it, and are left out where it
+ * has no such part. Memory is that of the struct, the tokens, the weights and the layers; a megabyte
+ * has 2^20 bytes.
+ *
+ * @param model the model; NULL prints the line `Model is NULL`.
  *
  * @pre `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
  */
@@ -160,40 +183,32 @@ void cllm_reset_memory_stats(void);
 
 /**
  * Prints to stdout how many blocks, and how many bytes, the library has allocated for C and
- * released since the start or the last `cllm_reset_memory_stats`, and whether they balance.
+ * released since the start or the last `cllm_reset_memory_stats`, and whether they balance:
+ *
+ * ```text
+ *
+ * === Memory Statistics ===
+ * Allocations: 7
+ * Deallocations: 6
+ * Bytes allocated: 787152 (0.75 MB)
+ * Bytes freed: 784400 (0.75 MB)
+ * ⚠ Warning: Allocation/deallocation mismatch!
+ *   Difference: 1
+ * ⚠ Warning: Memory leak detected!
+ *   Leaked bytes: 2752
+ * ========================
+ *
+ * ```
+ *
+ * Instead of each warning and its number stands `✓ All allocations properly freed` or
+ * `✓ No memory leaks detected` where the two counts are equal. A megabyte has 2^20 bytes.
  *
  * Counted are the blocks that C can see (models, contexts, batches, strings); what the library
- * keeps for itself is not. A block that the program released with `free()` shows as outstanding,
- * and so do the last few freed structs that the library keeps back to recognise double frees.
+ * keeps for itself is not. A block that the program released with `free()` shows as leaked, and so
+ * do the last few freed structs that the library keeps back to recognise double frees.
  * Threads: any; the four numbers are read one after the other.
  */
 void cllm_print_memory_stats(void);
-
-/**
- * Makes a model of the given sizes, ready to be trained.
- *
- * The weights are one block, `model->weights`, of
- * `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
- * query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
- * beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
- * other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
- * drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
- * biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and
- * prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
- * `token_<i>`.
- *
- * @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
- *               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
- *               feed-forward sublayer, no positions); dropout is ignored. Not kept.
- * @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
- *         size is out of range or there is no memory; `cllm_last_error` says which.
- *
- * The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
- * Threads: any, apart from what `rand()` shares.
- *
- * @pre `config` is NULL or points to a `CLLMConfig`.
- */
-CLLMModel *cllm_create_model(const CLLMConfig *config);
 
 /**
  * Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.
@@ -240,9 +255,37 @@ CLLMModel *cllm_create_large_model(void);
  * Runs the four benchmarks and prints the model's sizes and the results to stdout: single
  * inference (128 tokens, 100 iterations), batch inference (8 sequences, 50), forward pass (4
  * sequences, 50), training step (4 sequences, 20). On models for which that would take over a
- * minute, iterations are left out.
+ * minute, iterations are left out; the number printed is of those that were done.
  *
- * @param model the model; only read. NULL prints a line that says so.
+ * ```text
+ * Model Configuration:
+ *   Vocabulary Size: 1000
+ *   Embedding Dimension: 64
+ *   Number of Layers: 2
+ *   Total Parameters: 188032
+ *
+ * 1. Single Token Inference Benchmark
+ *   Sequence length: 128
+ *   Iterations: 100
+ * Results:
+ *   Average time per token: 0.412 ms
+ *   Tokens per second: 2427.18
+ *   Memory delta: 0.25 MB
+ *
+ * 2. Batch Inference Benchmark
+ *   Batch size: 8
+ *   Sequence length: 128
+ *   Iterations: 50
+ * Results:
+ *   Average time per batch: 2.871 ms
+ *   Throughput: 356670.15 tokens/sec
+ *   Memory delta: 1.12 MB
+ * ```
+ *
+ * `3. Forward Pass Benchmark` has `Average forward pass time` and no memory, `4. Training Step
+ * Benchmark` has `Average training step time`; otherwise they are as the second one.
+ *
+ * @param model the model; only read. NULL prints the line `Model is NULL`.
  *
  * @pre `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
  */
@@ -252,6 +295,17 @@ void cllm_run_benchmark_suite(CLLMModel *model);
  * Prints the process's resident memory to stdout once a second, then the most and the least of
  * it and their difference. Returns after `duration_seconds`.
  *
+ * ```text
+ * Profiling memory usage for 1 seconds...
+ *   [0 s] RSS: 3.91 MB
+ *   [1 s] RSS: 3.92 MB
+ *
+ * Memory Profile Summary:
+ *   Peak RSS: 3.92 MB
+ *   Min RSS: 3.91 MB
+ *   Delta: 0.01 MB
+ * ```
+ *
  * @param model            not used, and may be NULL.
  * @param duration_seconds 1 to 86400; 0 or less takes one sample. More is refused.
  */
@@ -260,6 +314,27 @@ void cllm_profile_memory(CLLMModel *model, int duration_seconds);
 /**
  * Writes a Markdown file about a model: configuration, memory, the results of four short
  * benchmarks (a few seconds each at most), the date. A file of that name is replaced.
+ *
+ * ```text
+ * # CLLM Performance Report
+ *
+ * ## Model Configuration
+ *
+ * - Vocabulary Size: 1000
+ * - Embedding Dimension: 64
+ * - Number of Layers: 2
+ * - Total Parameters: 188032 (0.19 M)
+ *
+ * ## Memory Footprint
+ *
+ * - Model Weights: 0.72 MB
+ * - Tokens: 132.81 KB
+ * - Total Estimated: 0.85 MB
+ *
+ * ## Benchmark Results
+ * ```
+ *
+ * Then a part for each benchmark, a rule (`---`) and `Report generated: Fri Nov 27 08:30:00 2026`.
  *
  * @param model       the model; only read.
  * @param output_file name of the file; nothing is written, and the reason recorded, if it or the

@@ -42,7 +42,7 @@ built:
 
 install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
 	@$(fill) packaging/cllm.pc.in > /dev/null
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(BINDIR)' \
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)/ai' '$(DESTDIR)$(BINDIR)' \
 	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
 	    '$(DESTDIR)$(BASHCOMPDIR)' '$(DESTDIR)$(DOCDIR)'
 	mkdir -p build
@@ -53,6 +53,7 @@ install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, h
 	ln -sf libcllm.so.1 '$(DESTDIR)$(LIBDIR)/libcllm.so'
 	$(INSTALL) -m 644 libcllm.a '$(DESTDIR)$(LIBDIR)'
 	$(INSTALL) -m 644 include/*.h include/*.hpp '$(DESTDIR)$(INCLUDEDIR)'
+	$(INSTALL) -m 644 include/ai/*.h '$(DESTDIR)$(INCLUDEDIR)/ai'
 	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
 	$(INSTALL) -m 644 $(MAN_PAGES) '$(DESTDIR)$(MANDIR)/man1'
 	for tool in $(notdir $(TOOLS)); do \
@@ -72,17 +73,17 @@ install-debug: install ## install, and the debug data of the shared library, in 
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/.debug'
 	$(INSTALL) -m 644 build/cllm.debug '$(DESTDIR)$(LIBDIR)/.debug'
 
-install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms)
-	$(INSTALL) -m 644 libcrystalline.so libalgorithms.so '$(DESTDIR)$(LIBDIR)'
+install-compat: install ## install, and the linker scripts for old link lines (-lcrystalline -lalgorithms -lprimemath)
+	$(INSTALL) -m 644 $(COMPAT_SO) $(COMPAT_A) '$(DESTDIR)$(LIBDIR)'
 
 uninstall: ## removes what install, install-compat and install-debug put there
 	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 $(SO_NAME) \
-	    libcllm.a libcrystalline.so libalgorithms.so .debug/cllm.debug || true
-	rm -f $(foreach file,$(notdir $(wildcard include/*.h include/*.hpp)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
+	    libcllm.a $(COMPAT_SO) $(COMPAT_A) .debug/cllm.debug || true
+	rm -f $(foreach file,$(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/ai/*.h)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
 	rm -f $(foreach tool,$(notdir $(TOOLS)),'$(DESTDIR)$(BASHCOMPDIR)/$(tool)')
 	rm -f $(foreach file,$(LICENCES),'$(DESTDIR)$(DOCDIR)/$(file)')
 	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
 	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
-	rmdir '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
+	rmdir '$(DESTDIR)$(INCLUDEDIR)/ai' '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true

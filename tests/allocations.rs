@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use cllm::headers::cllm::models::cllm_create_model;
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
 use cllm::headers::cllm_ext::training::cllm_train_steps;
@@ -10,7 +11,7 @@ use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_infere
 use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_sample_token};
 use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
 use cllm_engine::{Model, ModelConfig, Pool};
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use cllm::headers::cllm::CLLMConfig;
+use cllm::headers::cllm::models::cllm_create_model;
 use cllm::headers::cllm_data_loader::*;
 use cllm::headers::cllm_ext::generation::cllm_set_seed;
 use cllm::headers::cllm_ext::state::cllm_inference_save_state;
@@ -15,7 +16,7 @@ use cllm::headers::cllm_tokenizer::*;
 use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;

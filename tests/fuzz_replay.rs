@@ -97,9 +97,9 @@ fn text() {
 #[test]
 #[ignore = "writes into fuzz/seeds"]
 fn write_seeds() {
+    use cllm::headers::cllm::models::cllm_write_model;
     use cllm::headers::cllm_ext::state::cllm_inference_save_state;
     use cllm::headers::cllm_ext::training::cllm_train_steps;
-    use cllm::headers::cllm_format::files::cllm_write_model;
     use cllm::headers::cllm_inference::generation::cllm_generate;
     use cllm::headers::cllm_production::checkpoints::save_checkpoint;
     use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;

@@ -2,9 +2,10 @@
 // The tests play the C program: all they do with the models is through its pointers.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks, clippy::mut_from_ref)]
 
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::*;
 use cllm::headers::cllm_format::files::*;
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use serde_json::Value;
 use std::ffi::{CString, c_char};
 use std::fs;

@@ -4,9 +4,10 @@
 #![allow(unsafe_code)]
 
 use cllm::headers::cllm::CLLMModel;
+use cllm::headers::cllm::models::cllm_write_model;
 use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
 use cllm::headers::cllm_ext::training::cllm_train_steps;
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::attention::cllm_attention_forward;
 use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
 use cllm::headers::cllm_inference::feed_forward::cllm_feedforward;

@@ -3,10 +3,11 @@
 
 #![allow(unsafe_code)]
 
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::evaluation::{cllm_evaluate, cllm_model_load_vocab};
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm_engine::{Model, ModelConfig, Pool, Vocabulary, evaluate};
 use std::ffi::CString;
 use std::fs;

@@ -2,12 +2,13 @@
 
 #![allow(unsafe_code)]
 
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::CLLMProgress;
 use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
 use cllm::headers::cllm_ext::generation::{cllm_kv_cache_clear, cllm_set_greedy, cllm_set_seed};
 use cllm::headers::cllm_ext::training::{cllm_set_progress_callback, cllm_train_steps};
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::CLLMInference;
 use cllm::headers::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens, cllm_set_top_k,
@@ -23,7 +24,7 @@ use cllm::headers::cllm_training::schedule::cllm_update_learning_rate;
 use cllm::headers::cllm_training::updates::cllm_optimizer_step;
 use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
 use cllm::headers::cllm_training_mt::cllm_train_epoch_mt;
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm::headers::cllm_vocab_builder::cllm_build_vocabulary_from_file;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;

@@ -54,11 +54,12 @@ fn every_exported_function_is_guarded() {
 
 #[test]
 fn the_headers_are_what_their_sources_say() {
-    let headers = files(&root().join("include"), "h");
-    assert!(headers.len() >= 19, "only {} headers found", headers.len());
+    let include = root().join("include");
+    let headers = files(&include, "h");
+    assert!(headers.len() >= 22, "only {} headers found", headers.len());
     for path in headers {
         // build.rs has just made them from the sources.
-        let made = Path::new(env!("OUT_DIR")).join(path.file_name().unwrap());
+        let made = Path::new(env!("OUT_DIR")).join(path.strip_prefix(&include).unwrap());
         let same = fs::read(&path).unwrap() == fs::read(made).unwrap();
         assert!(same, "{} is stale: make headers", path.display());
     }
@@ -88,7 +89,7 @@ fn nothing_in_the_headers_is_undocumented() {
             if trimmed.is_empty() {
                 continue;
             }
-            let field = in_struct && !trimmed.starts_with('}');
+            let field = in_struct && !trimmed.starts_with(['}', '#']);
             let define = trimmed.starts_with("#define ") && !trimmed.ends_with("_H");
             let starts = line.starts_with(|c: char| c.is_ascii_alphabetic());
             let declares = starts && !trimmed.starts_with("extern \"C\"");
@@ -129,11 +130,12 @@ fn no_placeholder_is_left_in_the_sources() {
 }
 
 #[test]
-fn the_table_of_headers_is_complete() {
-    let table = fs::read_to_string(root().join("docs/COMPATIBILITY.md")).unwrap();
+fn every_header_has_a_section_about_compatibility() {
+    let page = fs::read_to_string(root().join("docs/COMPATIBILITY.md")).unwrap();
+    let headings: Vec<&str> = page.lines().filter(|line| line.starts_with('#')).collect();
     for path in files(&root().join("include"), "h") {
-        let header = path.file_name().unwrap().to_str().unwrap();
-        assert!(table.contains(&format!("| `{header}` |")), "{header}");
+        let header = format!("{}`", path.file_name().unwrap().to_str().unwrap());
+        assert!(headings.iter().any(|heading| heading.contains(&header)), "{header}");
     }
 }
 

@@ -3,13 +3,14 @@
 
 #![allow(unsafe_code)]
 
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_data_loader::*;
 use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
 use cllm::headers::cllm_ext::generation::{cllm_inference_set_threads, cllm_set_seed};
 use cllm::headers::cllm_ext::library::{cllm_last_error, cllm_set_log_callback};
 use cllm::headers::cllm_ext::training::cllm_train_steps;
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_format::lattice::cllm_token_to_prime;
 use cllm::headers::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens,
@@ -18,7 +19,7 @@ use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_generate};
 use cllm::headers::cllm_tokenizer::*;
 use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm::headers::cllm_vocab_builder::cllm_tokenize_with_vocab;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::null_mut;

@@ -2,16 +2,17 @@
 //! The shapes that are measured, and the C objects of one run.
 
 use crate::measure::seconds;
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
 use cllm::headers::cllm_ext::training::cllm_train_steps;
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::CLLMInference;
 use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
 use cllm::headers::cllm_inference::generation::cllm_forward;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use std::ffi::CString;
 use std::path::Path;
 

@@ -36,5 +36,5 @@ pub(crate) mod ffi {
         slice_opt, slice_or_empty,
     };
     pub(crate) use super::seed::libc_seed;
-    pub(crate) use super::text::{bytes, field_bytes, path, print, set_field};
+    pub(crate) use super::text::{bytes, field_bytes, fixed, local_time, path, print, set_field};
 }

@@ -49,10 +49,50 @@ pub(crate) fn set_field(field: &mut [c_char], text: &[u8]) {
 }
 
 /// Prints to C's stdout, so that it interleaves with the caller's own output.
-pub(crate) fn print(text: &str) {
-    let Ok(text) = CString::new(text.replace('\0', "")) else {
+pub(crate) fn print(text: impl AsRef<[u8]>) {
+    let bytes: Vec<u8> = text.as_ref().iter().copied().filter(|&b| b != 0).collect();
+    let Ok(text) = CString::new(bytes) else {
         return;
     };
     // SAFETY: a constant format that takes one NUL-terminated string.
     unsafe { libc::printf(c"%s".as_ptr(), text.as_ptr()) };
+}
+
+/// A number with that many decimals, as C's `%.*f` prints it: Rust says `NaN` where C says `nan`.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    match (value.is_nan(), value.is_sign_negative()) {
+        (true, false) => "nan".into(),
+        (true, true) => "-nan".into(),
+        _ => format!("{value:.decimals$}"),
+    }
+}
+
+/// Now, in the zone of the machine, as C's `ctime` has it: `Fri Nov 27 08:30:00 2026`. Empty where the
+/// system can't say.
+pub(crate) fn local_time() -> String {
+    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut parts = std::mem::MaybeUninit::uninit();
+    // SAFETY: `time` takes NULL; `localtime_r` reads one value and fills the other, or returns NULL.
+    let t = unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        if libc::localtime_r(&now, parts.as_mut_ptr()).is_null() {
+            return String::new();
+        }
+        parts.assume_init()
+    };
+    let name = |names: &'static [&'static str], index: i32| {
+        usize::try_from(index).ok().and_then(|i| names.get(i)).copied().unwrap_or("???")
+    };
+    format!(
+        "{} {} {:2} {:02}:{:02}:{:02} {}",
+        name(&DAYS, t.tm_wday),
+        name(&MONTHS, t.tm_mon),
+        t.tm_mday,
+        t.tm_hour,
+        t.tm_min,
+        t.tm_sec,
+        i64::from(t.tm_year) + 1900
+    )
 }

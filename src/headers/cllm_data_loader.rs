@@ -386,9 +386,23 @@ pub unsafe extern "C" fn cllm_token_dataset_load(filename: *const c_char) -> *mu
 }
 
 /// Prints to stdout the numbers of documents, characters, lines and tokens, the mean number of
-/// characters per document, and the size of the vocabulary.
+/// characters per document (where there are documents), and the size of the vocabulary (where there
+/// is a tokenizer):
 ///
-/// @param loader  the loader.
+/// ```text
+///
+/// === Data Loader Statistics ===
+/// Documents: 2
+/// Total characters: 61
+/// Total lines: 3
+/// Total tokens: 12
+/// Avg chars per document: 30.5
+/// Vocabulary size: 14
+/// ==============================
+///
+/// ```
+///
+/// @param loader  the loader; NULL: nothing is printed.
 ///
 /// # Safety
 /// As cllm_data_loader_build_vocab().
@@ -397,17 +411,17 @@ pub unsafe extern "C" fn cllm_token_dataset_load(filename: *const c_char) -> *mu
 pub unsafe extern "C" fn cllm_data_loader_print_stats(loader: *mut CLLMDataLoader) {
     let l = *fields(loader)?;
     let mut text = format!(
-        "Documents: {}\nCharacters: {}\nLines: {}\nTokens: {}\n",
+        "\n=== Data Loader Statistics ===\nDocuments: {}\nTotal characters: {}\n\
+         Total lines: {}\nTotal tokens: {}\n",
         l.num_documents, l.total_chars, l.total_lines, l.total_tokens
     );
     if l.num_documents > 0 {
         let mean = l.total_chars as f64 / l.num_documents as f64;
-        text += &format!("Characters per document: {mean:.1}\n");
+        text += &format!("Avg chars per document: {mean:.1}\n");
     }
     if !l.tokenizer.is_null() {
-        let vocab = words::fields(l.tokenizer)?.vocab_size;
-        text += &format!("Vocabulary: {vocab} words\n");
+        text += &format!("Vocabulary size: {}\n", words::fields(l.tokenizer)?.vocab_size);
     }
-    ffi::print(&text);
+    ffi::print(format!("{text}{}\n\n", "=".repeat(30)));
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+pub mod choice;
 pub mod describe;
 pub mod evaluation;
 pub mod files;
 pub mod generation;
 pub mod library;
 pub mod report;
+pub mod score;
 pub mod state;
 pub mod text;
 pub mod training;
@@ -36,6 +38,33 @@ pub type CLLMTokenCallback = Option<
         piece: *const c_char,
         length: usize,
         token: u32,
+        user_data: *mut c_void,
+    ) -> bool,
+>;
+
+/// Receives a word that may come next: `length` bytes at `word` (no NUL behind them; valid during the
+/// call), with the white space that stands before it, and its probability. Returns false to end the
+/// list. It may not throw a C++ exception, nor leave by longjmp.
+pub type CLLMWordCallback = Option<
+    unsafe extern "C" fn(
+        word: *const c_char,
+        length: usize,
+        probability: f32,
+        user_data: *mut c_void,
+    ) -> bool,
+>;
+
+/// Says which tokens may come after the `num_tokens` of a sequence, prompt and continuation:
+/// `allowed[id]` is 1 for each of the `vocab_size` tokens of the model, and is to be 0 for one that may
+/// not come. Both arrays are valid during the call. Returns false to end the text here. Called on
+/// the thread of the generation, without any lock held; it may use the context, but begin no other
+/// generation in it. It may not throw a C++ exception, nor leave by longjmp.
+pub type CLLMAllowedCallback = Option<
+    unsafe extern "C" fn(
+        tokens: *const u32,
+        num_tokens: usize,
+        allowed: *mut u8,
+        vocab_size: usize,
         user_data: *mut c_void,
     ) -> bool,
 >;

@@ -377,10 +377,22 @@ pub unsafe extern "C" fn cllm_get_token_string(
     Ok(strings.slot(token_id).map_or(c"<UNK>".as_ptr(), <*mut c_char>::cast_const))
 }
 
-/// Prints to stdout the size of the vocabulary, the sum of its counts, the largest count, and the
-/// ten most frequent words that are not special, of equally frequent ones those with lower ids.
+/// Prints to stdout the size of the vocabulary and its room, the sum of its counts, the largest count,
+/// and the ten most frequent words that are not special, of equally frequent ones those with lower ids
+/// first. Words that were never counted are left out.
 ///
-/// @param tokenizer  the vocabulary.
+/// ```text
+/// Vocabulary Statistics:
+///   Size: 7 / 100
+///   Total tokens seen: 9
+///   Most frequent count: 6
+///
+///   Top 10 tokens:
+///      1. the                  6
+///      2. cat                  3
+/// ```
+///
+/// @param tokenizer  the vocabulary; NULL: nothing is printed.
 ///
 /// # Safety
 /// As cllm_find_token().
@@ -393,17 +405,23 @@ pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
     let total: u64 = counts.iter().map(|&n| u64::from(n)).sum();
     let largest = counts.iter().max().copied().unwrap_or(0);
     let mut text = format!(
-        "Vocabulary: {} of {} words\nOccurrences: {total}, at most {largest} of one word\n",
+        "Vocabulary Statistics:\n  Size: {} / {}\n  Total tokens seen: {total}\n  \
+             Most frequent count: {largest}\n\n  Top 10 tokens:\n",
         t.vocab_size, t.max_vocab_size
-    );
-    let mut ranked: Vec<(usize, u32)> = counts.iter().copied().enumerate().collect();
-    ranked.drain(..SPECIALS.len().min(counts.len()));
+    )
+    .into_bytes();
+    let ordinary = counts.iter().copied().enumerate().skip(SPECIALS.len());
+    let mut ranked: Vec<(usize, u32)> = ordinary.filter(|&(_, count)| count > 0).collect();
     ranked.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
-    for (rank, (id, count)) in ranked.iter().take(10).enumerate() {
-        let word = String::from_utf8_lossy(strings.get(*id as u32).unwrap_or(b""));
-        text += &format!("{:4}. {word} ({count})\n", rank + 1);
+    for (rank, (id, count)) in (1..).zip(ranked.iter().take(10)) {
+        let word = strings.get(*id as u32).unwrap_or(b"");
+        // Padded as C does it: by bytes, whatever the word is.
+        let pad = 20usize.saturating_sub(word.len());
+        text.extend(format!("    {rank:2}. ").bytes());
+        text.extend_from_slice(word);
+        text.extend(format!("{:pad$} {count}\n", "").bytes());
     }
-    ffi::print(&text);
+    ffi::print(text);
     Ok(())
 }
 

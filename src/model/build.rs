@@ -1,7 +1,7 @@
 //! Models that the library makes: one block of weights, plain C structs around it; and the one
 //! way to free a model, whoever made it.
 
-use crate::border::ffi::{self, CArray};
+use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::parts::Structs;
@@ -25,9 +25,23 @@ pub(crate) fn build(shape: &ModelShape) -> Result<*mut CLLMModel> {
     Ok(blocks.publish(shape))
 }
 
+/// A model with room for the fields behind it that programs with CLLM_MODEL_EXTENDED have. They are
+/// zero, and nothing here looks at them again: a model that a program made may end before them.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Room {
+    model: CLLMModel,
+    tail: [u8; EXTENDED_MODEL - size_of::<CLLMModel>()],
+}
+
+/// Bytes of the longer `CLLMModel`.
+const EXTENDED_MODEL: usize = 2752;
+const _: () = assert!(size_of::<Room>() == EXTENDED_MODEL);
+zeroable!(Room);
+
 /// The memory of a model, freed unless it is published.
 struct Blocks {
-    model: CArray<CLLMModel>,
+    model: CArray<Room>,
     tokens: CArray<CLLMToken>,
     weights: CArray<f32>,
     attention: CArray<AttentionLayer>,
@@ -98,7 +112,7 @@ impl Blocks {
             (n.layer_id, n.dim, n.epsilon) = (i, dim, norm.epsilon);
         }
 
-        let m = &mut self.model.as_mut_slice()[0];
+        let m = &mut self.model.as_mut_slice()[0].model;
         for (slot, byte) in m.header.magic.iter_mut().zip(b"CLLM") {
             *slot = *byte as c_char;
         }
@@ -127,7 +141,7 @@ impl Blocks {
         let weights = self.weights.as_mut_slice();
         let (base, mut used) = (weights.as_mut_ptr(), 0);
         let mut structs = Structs {
-            model: &mut self.model.as_mut_slice()[0],
+            model: &mut self.model.as_mut_slice()[0].model,
             attention: self.attention.as_mut_slice(),
             feed_forward: self.feed_forward.as_mut_slice(),
             norms: self.norms.as_mut_slice(),
@@ -148,7 +162,7 @@ impl Blocks {
 
     /// Hands all of it over to the program, and the registry a record of it.
     fn publish(mut self, shape: &ModelShape) -> *mut CLLMModel {
-        let m = &mut self.model.as_mut_slice()[0];
+        let m = &mut self.model.as_mut_slice()[0].model;
         m.weights = self.weights.into_raw();
         m.tokens = self.tokens.into_raw();
         m.attention_layers = self.attention.into_raw();
@@ -179,7 +193,7 @@ impl Blocks {
             version: view::new_version(),
             long_strings: Arc::default(),
         };
-        let model = self.model.into_raw();
+        let model = self.model.into_raw().cast::<CLLMModel>();
         MODELS.insert(model, record);
         model
     }

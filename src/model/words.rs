@@ -178,6 +178,28 @@ pub(crate) unsafe fn shown_word(model: *const CLLMModel, id: u32) -> Result<Opti
     Ok((!special::is_special(&strings, id)).then(|| word.to_vec()))
 }
 
+/// What each token of a model adds to a text, appended to bytes: a space and its word; nothing for a
+/// special word or a slot without one. Of a model without `tokens` one byte, id mod 128.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn spellings<'a>(
+    model: *const CLLMModel,
+) -> Result<impl Fn(u32, &mut Vec<u8>) + 'a> {
+    // SAFETY: the caller's promise.
+    let strings: Option<Strings<'a>> = unsafe { strings(model)? };
+    Ok(move |id: u32, bytes: &mut Vec<u8>| {
+        let Some(strings) = &strings else {
+            return bytes.push((id % 128) as u8);
+        };
+        let word = strings.get(id).filter(|word| !word.is_empty());
+        if let Some(word) = word.filter(|_| !special::is_special(strings, id)) {
+            bytes.push(b' ');
+            bytes.extend_from_slice(word);
+        }
+    })
+}
+
 /// What a checkpoint says of the words of a model; `None` for one without real ones.
 ///
 /// # Safety

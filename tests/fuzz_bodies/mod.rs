@@ -2,6 +2,7 @@
 //! and mutations. Each body goes through the C functions, as a program would; a panic, a wrong
 //! value or a report of a sanitizer is a finding.
 
+use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_data_loader::*;
 use cllm::headers::cllm_ext::generation::cllm_set_seed;
@@ -10,7 +11,7 @@ use cllm::headers::cllm_ext::state::{
     cllm_inference_get_state, cllm_inference_load_state, cllm_inference_save_state,
 };
 use cllm::headers::cllm_ext::training::cllm_train_steps;
-use cllm::headers::cllm_format::files::{cllm_read_model, cllm_write_model};
+use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::CLLMInference;
 use cllm::headers::cllm_inference::context::{
     cllm_inference_cleanup, cllm_inference_init, cllm_set_max_tokens,
@@ -21,7 +22,7 @@ use cllm::headers::cllm_tokenizer::*;
 use cllm::headers::cllm_training::checkpoints::cllm_load_checkpoint;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
-use cllm::headers::cllm_utils::models::{cllm_create_model, cllm_free_model};
+use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm::headers::cllm_vocab_builder::cllm_tokenize_with_vocab;
 use std::ffi::{CStr, CString, c_char};
 use std::fs::{self, File};

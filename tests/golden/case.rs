@@ -46,6 +46,11 @@ impl<'a> Case<'a> {
         &self.0["args"][name]
     }
 
+    /// Whether there is such an argument.
+    pub fn has(&self, name: &str) -> bool {
+        self.0["args"].get(name).is_some()
+    }
+
     fn list<T>(&self, name: &str, read: impl Fn(&Value) -> Option<T>) -> Vec<T> {
         let list = self.arg(name).as_array();
         let values: Option<_> = list.and_then(|list| list.iter().map(read).collect());

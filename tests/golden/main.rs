@@ -6,6 +6,7 @@
 mod case;
 mod functions;
 mod layers;
+mod optimizer;
 mod prime;
 
 use case::Case;
@@ -14,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 /// The files that must be there; fewer mean that some were lost.
-const FUNCTIONS: usize = 87;
+const FUNCTIONS: usize = 109;
 
 #[test]
 fn every_golden_vector() {
@@ -31,6 +32,7 @@ fn every_golden_vector() {
         let function = file["function"].as_str().unwrap();
         let handler = functions::handler(function)
             .or_else(|| layers::handler(function))
+            .or_else(|| optimizer::handler(function))
             .or_else(|| prime::handler(function));
         let Some(handler) = handler else {
             failures.push(format!("{function}: no handler"));

@@ -48,6 +48,8 @@ struct Options {
     threads: usize,
     /// Evaluations of the held-out text.
     evaluations: usize,
+    /// Where the trained model is written; empty: nowhere.
+    save: String,
     /// Two files of ids and the bytes of the second one's text.
     ids: Option<(String, String, usize)>,
 }
@@ -69,6 +71,7 @@ impl Default for Options {
             seed: 1,
             threads: 2,
             evaluations: 8,
+            save: String::new(),
             ids: None,
         }
     }
@@ -131,6 +134,7 @@ impl Options {
             "seed" => self.seed = parsed(value)?,
             "threads" => self.threads = parsed(value)?,
             "evaluations" => self.evaluations = parsed(value)?,
+            "save" => self.save = value.into(),
             "ids" => {
                 let parts: Vec<&str> = value.split(',').collect();
                 let [train, held, bytes] = parts[..] else {
@@ -258,6 +262,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             );
             (loss, since, began) = (0.0, 0, Instant::now());
         }
+    }
+    drop(weights);
+    if !options.save.is_empty() {
+        model.write(&options.save)?;
     }
     Ok(())
 }

@@ -20,6 +20,25 @@ impl Evaluation {
     pub fn perplexity(&self) -> f64 {
         self.mean_loss.exp()
     }
+
+    /// The loss of all predicted tokens together, in nats.
+    pub fn nats(&self) -> f64 {
+        self.mean_loss * self.tokens as f64
+    }
+
+    /// The loss in bits for each of the `bytes` bytes of the text: nats / ln 2 / bytes. It compares
+    /// models whatever their tokens are: words, parts of words, single bytes. NaN where `bytes` is 0.
+    ///
+    /// ```
+    /// use cllm_engine::Evaluation;
+    ///
+    /// // Four tokens of two bytes, each as likely as a side of a coin.
+    /// let coin = Evaluation { mean_loss: f64::ln(2.0), tokens: 4 };
+    /// assert_eq!(coin.bits_per_byte(8), 0.5);
+    /// ```
+    pub fn bits_per_byte(&self, bytes: u64) -> f64 {
+        if bytes == 0 { f64::NAN } else { self.nats() / std::f64::consts::LN_2 / bytes as f64 }
+    }
 }
 
 /// Mean loss of `ids`, such as held-out text, cut into windows of `window` tokens that don't see

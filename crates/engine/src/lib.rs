@@ -60,6 +60,7 @@
 //! | [`text`] | [`Vocabulary`], [`Dataset`], how text is split |
 //! | [`train`] | the trainer: steps, epochs, schedules, checkpoints |
 //! | [`generate`] | the generator: settings, the next token, streams, saved states |
+//! | [`score`] | what a model says of a text: the probability of each token, what comes next, a vector |
 //! | [`nn`] | the forward pass and its gradient, over borrowed weights ([`ModelRef`]) |
 //! | [`mod@file`] | model files: the layout, reading and writing without a second copy, what is damaged |
 //! | [`report`] | the record of a run, and its picture |
@@ -93,6 +94,7 @@ pub mod model;
 pub mod nn;
 pub mod report;
 pub mod rng;
+pub mod score;
 pub mod system;
 pub mod text;
 pub mod train;

@@ -17,6 +17,13 @@ pub fn normal(rng: &mut Rng) -> f32 {
     (radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
 }
 
+/// Fills `out` with uniform draws from [−amplitude, amplitude).
+pub fn fill_uniform(rng: &mut Rng, out: &mut [f32], amplitude: f32) {
+    for x in out {
+        *x = amplitude * (2.0 * rng.random::<f32>() - 1.0);
+    }
+}
+
 /// Fills `out` with draws from N(0, sigma²).
 pub fn fill_normal(rng: &mut Rng, out: &mut [f32], sigma: f32) {
     for x in out {

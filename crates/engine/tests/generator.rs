@@ -147,6 +147,51 @@ fn stop_and_suppressed_tokens() {
     assert_eq!(some.sequence().len(), 201);
 }
 
+/// A list, a filter and a mask of allowed tokens: what is drawn, what ends the text, what is an error.
+#[test]
+fn allowed_tokens() {
+    let model = model(64, 4);
+    let view = model.view();
+    let allowed_tokens = Some(vec![3, 6, 9, 12, 99]);
+    let mut some = generator(GeneratorConfig { allowed_tokens, ..config(60) }, 2);
+    some.prompt(&[1]).unwrap();
+    assert!(all(&mut some, &view).iter().all(|t| [3, 6, 9, 12].contains(t)));
+
+    // The filter sees the sequence as it grows, and narrows the list.
+    let state = some.save_state(&view).unwrap();
+    some.set_filter(Some(Box::new(|sequence, allowed| {
+        assert_eq!(allowed, [true; VOCAB]);
+        allowed[3..=6].fill(sequence.len() % 2 == 0);
+        if sequence.len() < 90 { Continue(()) } else { Break(()) }
+    })));
+    some.resume().unwrap();
+    let more = all(&mut some, &view);
+    assert!(some.ended() && some.sequence().len() == 90 && more.len() == 29);
+    assert!(more.iter().zip(61..).all(|(t, n)| n % 2 == 0 || [9, 12].contains(t)));
+    // A restored state brings neither.
+    some.restore_state(&state, &view).unwrap();
+    some.config_mut().max_tokens = 29;
+    some.resume().unwrap();
+    assert_eq!(all(&mut some, &view), more);
+
+    some.set_filter(Some(Box::new(|_, allowed| {
+        allowed[9] = false;
+        allowed[12..].fill(false);
+        allowed[..9].fill(false);
+        Continue(())
+    })));
+    some.resume().unwrap();
+    let before = some.sequence().to_vec();
+    assert!(some.next(&view).unwrap_err().to_string().contains("not allowed"));
+    assert_eq!((some.sequence(), some.ended()), (&before[..], false));
+    let (mut hidden, mut logits) = ([0.0; 16], [0.0; VOCAB]);
+    let mask = [false, false, false, true];
+    assert_eq!(some.next_among(&view, &mut hidden, &mut logits, &mask).unwrap(), Some(3));
+    assert_eq!(logits[3], 1.0);
+    some.set_filter(None);
+    assert!(some.next(&view).unwrap().is_some());
+}
+
 /// Cached keys and values are used as long as the weights are those that they were made with.
 #[test]
 fn changed_weights_are_noticed() {

@@ -5,8 +5,7 @@ use crate::headers::cllm::CLLMConfig;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_macros::c_api;
-use once_cell::sync::Lazy;
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{c_char, c_int};
 use std::ptr;
 
 /// dropout of a configuration that states none.
@@ -90,34 +89,49 @@ pub unsafe extern "C" fn cllm_free_config(config: *mut CLLMConfig) {
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
 #[c_api(0)]
-pub unsafe extern "C" fn cllm_validate_config(config: *const CLLMConfig) -> c_int {
+pub unsafe extern "C" fn cllm_validate_config(config: *mut CLLMConfig) -> c_int {
     check(ffi::get(config, "config")?)?;
     Ok(1)
 }
 
-/// Prints the seven values of a configuration, and the width of a head, to stdout. NULL prints
-/// nothing.
+/// Prints the seven values of a configuration, and the width of a head (0 without heads), to stdout:
+///
+/// ```text
+/// CLLM Configuration:
+///   Vocabulary Size:  1000
+///   Embedding Dim:    64
+///   Number of Layers: 2
+///   Number of Heads:  4
+///   Head Dimension:   16
+///   FF Dimension:     256
+///   Max Seq Length:   512
+///   Dropout:          0.10
+/// ```
+///
+/// NULL prints the line `Configuration: NULL`.
 ///
 /// # Safety
 /// `config` is NULL or points to a `CLLMConfig`.
 #[unsafe(no_mangle)]
 #[c_api]
-pub unsafe extern "C" fn cllm_print_config(config: *const CLLMConfig) {
+pub unsafe extern "C" fn cllm_print_config(config: *mut CLLMConfig) {
+    if config.is_null() {
+        ffi::print("Configuration: NULL\n");
+        return Ok(());
+    }
     let c = ffi::get(config, "config")?;
-    // Without heads there is no such width; the original divided by zero.
-    let head = c.embedding_dim.checked_div(c.num_heads);
-    let head = head.map_or("none".to_string(), |dim| dim.to_string());
+    let head = c.embedding_dim.checked_div(c.num_heads).unwrap_or(0);
     ffi::print(&format!(
-        "Model configuration:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  \
-             Layers: {}\n  Attention heads: {}\n  Head dimension: {head}\n  \
-             Feed-forward dimension: {}\n  Maximum sequence length: {}\n  Dropout: {:.2}\n",
+        "CLLM Configuration:\n  Vocabulary Size:  {}\n  Embedding Dim:    {}\n  \
+             Number of Layers: {}\n  Number of Heads:  {}\n  Head Dimension:   {head}\n  \
+             FF Dimension:     {}\n  Max Seq Length:   {}\n  Dropout:          {}\n",
         c.vocab_size,
         c.embedding_dim,
         c.num_layers,
         c.num_heads,
         c.ff_dim,
         c.max_seq_len,
-        c.dropout
+        ffi::fixed(c.dropout.into(), 2)
     ));
     Ok(())
 }
@@ -143,7 +157,7 @@ pub unsafe extern "C" fn cllm_clone_config(config: *const CLLMConfig) -> *mut CL
 /// `a` and `b` are NULL or point to a `CLLMConfig`.
 #[unsafe(no_mangle)]
 #[c_api(0)]
-pub unsafe extern "C" fn cllm_compare_configs(a: *const CLLMConfig, b: *const CLLMConfig) -> c_int {
+pub unsafe extern "C" fn cllm_compare_configs(a: *mut CLLMConfig, b: *mut CLLMConfig) -> c_int {
     let (a, b) = (ffi::get(a, "a")?, ffi::get(b, "b")?);
     let sizes = |c: &CLLMConfig| {
         [c.vocab_size, c.embedding_dim, c.num_layers, c.num_heads, c.ff_dim, c.max_seq_len]
@@ -151,30 +165,23 @@ pub unsafe extern "C" fn cllm_compare_configs(a: *const CLLMConfig, b: *const CL
     Ok(c_int::from(sizes(a) == sizes(b) && a.dropout == b.dropout))
 }
 
-/// The library's version, as "1.0.0".
+/// The library's name and version, as `CLLM v1.0.0 - Crystalline Lattice Language Model`.
 ///
 /// @return a static string; not to be freed.
 #[unsafe(no_mangle)]
 #[c_api(c"".as_ptr())]
 pub extern "C" fn cllm_get_version() -> *const c_char {
-    Ok(concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
+    const VERSION: &str =
+        concat!("CLLM v", env!("CARGO_PKG_VERSION"), " - Crystalline Lattice Language Model\0");
+    Ok(VERSION.as_ptr().cast())
 }
 
-/// Version, processor, system and kind of build in one line.
+/// When the library was built, in UTC, as `Built: Nov 27 2026 08:30:00`: a day below 10 has a blank
+/// before it, as `__DATE__` has. A build with SOURCE_DATE_EPOCH in its environment has that time.
 ///
 /// @return a static string; not to be freed.
 #[unsafe(no_mangle)]
 #[c_api(c"CLLM".as_ptr())]
 pub extern "C" fn cllm_get_build_info() -> *const c_char {
-    static INFO: Lazy<CString> = Lazy::new(|| {
-        let kind = if cfg!(debug_assertions) { "debug" } else { "release" };
-        let text = format!(
-            "CLLM {} for {}-{}, {kind} build",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::ARCH,
-            std::env::consts::OS
-        );
-        CString::new(text).unwrap_or_default()
-    });
-    Ok(INFO.as_ptr())
+    Ok(concat!("Built: ", env!("CLLM_BUILT"), "\0").as_ptr().cast())
 }

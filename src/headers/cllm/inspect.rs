@@ -2,7 +2,7 @@
 
 use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
-use crate::headers::cllm_utils::memory::{LAYER_BYTES, mib};
+use crate::headers::cllm_utils::memory::{LAYER_BYTES, megabytes};
 use crate::model::view;
 use cllm_compat::check;
 use cllm_compat::lattice;
@@ -11,6 +11,7 @@ use cllm_engine::model::TensorName;
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_int;
+use std::fmt::Write;
 
 /// # Safety
 /// Non-NULL `ff_layers` have `num_layers` entries.
@@ -72,7 +73,7 @@ unsafe fn health(model: *const CLLMModel) -> Result<()> {
 /// `model` is NULL or a model whose `ff_layers`, where not NULL, have `num_layers` entries.
 #[unsafe(no_mangle)]
 #[c_api(0)]
-pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u64 {
+pub unsafe extern "C" fn cllm_get_parameter_count(model: *mut CLLMModel) -> u64 {
     parameter_count(view::live(model)?)
 }
 
@@ -85,29 +86,61 @@ pub unsafe extern "C" fn cllm_get_parameter_count(model: *const CLLMModel) -> u6
 /// As `cllm_get_parameter_count`.
 #[unsafe(no_mangle)]
 #[c_api(0)]
-pub unsafe extern "C" fn cllm_get_memory_usage(model: *const CLLMModel) -> u64 {
+pub unsafe extern "C" fn cllm_get_memory_usage(model: *mut CLLMModel) -> u64 {
     let m = view::live(model)?;
     Ok(memory_usage(m, parameter_count(m)?))
 }
 
 /// Prints a model's sizes, its number of parameters (`cllm_get_parameter_count`) and its memory
-/// (`cllm_get_memory_usage`) to stdout. NULL prints nothing.
+/// (`cllm_get_memory_usage`) to stdout:
+///
+/// ```text
+/// CLLM Model Statistics:
+///   Vocabulary Size:    1000
+///   Embedding Dim:      64
+///   Number of Layers:   2
+///   Total Parameters:   196224 (0.20 M)
+///   Memory Usage:       787152 bytes (0.75 MB)
+///   Attention Heads:    4
+///   Head Dimension:     16
+///   FF Hidden Dim:      256
+/// ```
+///
+/// The last three lines are those of layer 0, and are left out where it has no such part. A megabyte
+/// has 2^20 bytes. NULL prints the line `Model: NULL`.
 ///
 /// # Safety
-/// As `cllm_get_parameter_count`.
+/// `model` is NULL or a model whose layer arrays, where not NULL, have `num_layers` entries.
 #[unsafe(no_mangle)]
 #[c_api]
-pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
+pub unsafe extern "C" fn cllm_print_model_stats(model: *mut CLLMModel) {
+    if model.is_null() {
+        ffi::print("Model: NULL\n");
+        return Ok(());
+    }
     let m = view::live(model)?;
-    let parameters = parameter_count(m)?;
-    ffi::print(&format!(
-        "Model statistics:\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n  \
-             Parameters: {parameters}\n  Memory: {}\n",
-        view::vocab_size(m)?,
-        view::embedding_dim(m)?,
+    let parameters = parameter_count(m).unwrap_or(0);
+    let bytes = memory_usage(m, parameters);
+    let mut text = format!(
+        "CLLM Model Statistics:\n  Vocabulary Size:    {}\n  Embedding Dim:      {}\n  \
+             Number of Layers:   {}\n  Total Parameters:   {parameters} ({:.2} M)\n  \
+             Memory Usage:       {bytes} bytes ({})\n",
+        m.embeddings.vocab_size,
+        m.embeddings.embedding_dim,
         m.num_layers,
-        mib(memory_usage(m, parameters))
-    ));
+        parameters as f64 / 1e6,
+        megabytes(bytes)
+    );
+    if m.num_layers > 0 && !m.attention_layers.is_null() {
+        let a = ffi::get(m.attention_layers, "attention_layers")?;
+        let _ = writeln!(text, "  Attention Heads:    {}", a.num_heads);
+        let _ = writeln!(text, "  Head Dimension:     {}", a.head_dim);
+    }
+    if m.num_layers > 0 && !m.ff_layers.is_null() {
+        let f = ffi::get(m.ff_layers, "ff_layers")?;
+        let _ = writeln!(text, "  FF Hidden Dim:      {}", f.hidden_dim);
+    }
+    ffi::print(&text);
     Ok(())
 }
 
@@ -121,7 +154,7 @@ pub unsafe extern "C" fn cllm_print_model_stats(model: *const CLLMModel) {
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
 #[unsafe(no_mangle)]
 #[c_api(0)]
-pub unsafe extern "C" fn cllm_check_model_health(model: *const CLLMModel) -> c_int {
+pub unsafe extern "C" fn cllm_check_model_health(model: *mut CLLMModel) -> c_int {
     health(model)?;
     Ok(1)
 }

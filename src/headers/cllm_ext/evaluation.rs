@@ -8,10 +8,10 @@ use crate::headers::cllm_tokenizer::words as tokenizer_words;
 use crate::model::file;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::evaluate;
 use cllm_engine::log;
 use cllm_engine::text::vocab;
 use cllm_engine::train::tokens;
+use cllm_engine::{Evaluation, evaluate};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -48,17 +48,30 @@ pub unsafe extern "C" fn cllm_evaluate(
     perplexity: *mut f64,
 ) -> c_int {
     let length = ffi::positive(seq_len, "seq_len")?;
-    let pool = Pool::shared(threads_or_all(threads)?);
+    let threads = threads_or_all(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let model = view::model(model)?;
-    if let Some(found) = tokens::foreign(tokens, model.vocab)? {
-        let what = found.describe(tokens.len(), model.vocab);
-        log::warn(&format!("cllm_evaluate leaves ids out: {what}"));
-    }
-    let result = evaluate(&pool, &model, tokens, length)?;
+    let result = evaluate_ids(model, tokens, length, threads)?;
     ffi::set_out(mean_loss, result.mean_loss, "mean_loss")?;
     ffi::set_out(perplexity, result.perplexity(), "perplexity")?;
     Ok(0)
+}
+
+/// Evaluates ids, with a warning of those that the model does not have.
+///
+/// # Safety
+/// `model` is NULL or live and not trained meanwhile.
+pub(super) unsafe fn evaluate_ids(
+    model: *mut CLLMModel,
+    tokens: &[u32],
+    length: usize,
+    threads: usize,
+) -> Result<Evaluation> {
+    let model = view::model(model)?;
+    if let Some(found) = tokens::foreign(tokens, model.vocab)? {
+        let what = found.describe(tokens.len(), model.vocab);
+        log::warn(&format!("ids are left out of the evaluation: {what}"));
+    }
+    evaluate(&Pool::shared(threads), &model, tokens, length)
 }
 
 /// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model

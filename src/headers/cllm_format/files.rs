@@ -2,8 +2,8 @@
 
 use crate::border::ffi;
 use crate::headers::cllm::*;
+use crate::model::file;
 use crate::model::view::{self, MODELS};
-use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
@@ -34,37 +34,6 @@ pub(crate) use crate::model::file::{read_model, write_model};
 #[c_api(ptr::null_mut())]
 pub unsafe extern "C" fn cllm_read_model(filename: *const c_char) -> *mut CLLMModel {
     read_model(ffi::path(filename, "filename")?, false)
-}
-
-/// Writes a model file, whole or not at all: the content goes to a temporary file in the same
-/// directory, which is flushed to the disk and then takes the place of the old file. After an
-/// error the old file is as it was.
-///
-/// The file starts as a file of the original library, which can read it where every feed-forward
-/// layer is 4 * embedding_dim wide; what that layout has no room for follows it. Missing matrices
-/// are written as zeros and noted as missing. Per-head matrices of a model that the program
-/// assembled are num_heads * head_dim * head_dim floats each.
-///
-/// @param model     the model, made by the library or by the program; not NULL, not changed. At
-///                  most 1000000 words, 100 layers, and a width of 10000.
-/// @param filepath  the file's path; not NULL. A symbolic link is followed.
-/// @return 0; -1 if the model has no sizes or sizes that contradict each other, or if the file
-///         can't be written: cllm_last_error() says why.
-///
-/// The times in the file's header are set to now (created_timestamp only where it is 0); all
-/// bytes after the header depend on the model alone. NaN and infinite weights are written, but
-/// cllm_read_model() refuses them.
-///
-/// # Safety
-/// Every non-NULL pointer of the model holds what its sizes say, and nothing changes it meanwhile.
-#[unsafe(no_mangle)]
-#[c_api(-1)]
-pub unsafe extern "C" fn cllm_write_model(
-    model: *const CLLMModel,
-    filepath: *const c_char,
-) -> c_int {
-    write_model(model, ffi::path(filepath, "filepath")?)?;
-    Ok(0)
 }
 
 /// Says whether a model in memory is complete: embeddings, sizes, the three arrays of layers, and
@@ -162,23 +131,4 @@ pub unsafe extern "C" fn cllm_read_checkpoint(filename: *const c_char) -> *mut C
 pub unsafe extern "C" fn cllm_validate(filename: *const c_char) -> bool {
     file::check(ffi::path(filename, "filename")?)?;
     Ok(true)
-}
-
-/// Releases a model, whoever made it: the same as cllm_free_model().
-///
-/// @param model  a model of the library, or one that the program assembled, in which the model
-///               itself, `tokens`, `lattice_points`, the arrays of layers, `weights`, and every
-///               matrix outside `weights` is a block of malloc's family; a block that several
-///               pointers share is freed once. NULL is fine. The embeddings of lattice points
-///               belong to the program.
-///
-/// Freeing a model of the library twice is reported, not done. A model whose matrices lie inside
-/// one private block of the program can't be freed by the library.
-///
-/// # Safety
-/// `model` is as above, and nothing uses it any more.
-#[unsafe(no_mangle)]
-#[c_api]
-pub unsafe extern "C" fn cllm_free(model: *mut CLLMModel) {
-    build::free(model)
 }

@@ -4,9 +4,12 @@ use super::CLLMInference;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_ext::CLLMAllowedCallback;
+use crate::headers::cllm_training::state::UserData;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::generate::{Generator, GeneratorConfig};
+use cllm_engine::score::Scorer;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
@@ -20,6 +23,10 @@ pub(crate) struct ContextState {
     pub generations: u64,
     /// Special words may be drawn in a generation.
     pub allow_special: bool,
+    /// What the program says before each token of a generation.
+    pub allowed: Option<(CLLMAllowedCallback, UserData)>,
+    /// Works apart from the generation.
+    pub scorer: Scorer,
     /// V and d that the context's own buffers were made for; `None` in a context that the program
     /// made itself.
     pub made_for: Option<(usize, usize)>,
@@ -29,7 +36,14 @@ static CONTEXTS: Registry<ContextState> = Registry::new("inference");
 
 fn new_state(made_for: Option<(usize, usize)>) -> Result<ContextState> {
     let generator = Generator::new(GeneratorConfig::default(), ffi::libc_seed())?;
-    Ok(ContextState { generator, generations: 0, allow_special: false, made_for })
+    Ok(ContextState {
+        generator,
+        generations: 0,
+        allow_special: false,
+        allowed: None,
+        scorer: Scorer::new(),
+        made_for,
+    })
 }
 
 /// The state of a context; one that the program made itself gets it when it is first needed.

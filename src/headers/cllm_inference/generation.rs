@@ -2,8 +2,9 @@
 
 use super::CLLMInference;
 use super::context::{self, ContextState};
-use crate::border::ffi;
 use crate::border::registry::lock;
+use crate::border::{ffi, host};
+use crate::headers::cllm::CLLMModel;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
@@ -11,8 +12,11 @@ use cllm_engine::generate::{Generator, Sampler};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
 use cllm_engine::model::ModelRef;
+use cllm_kernels::memory::{copied, filled, reserve};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
+use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 /// Runs `tokens` through the model: fills `inference->logits` `[V]` for the position after the last
 /// token and `inference->hidden_states` `[d]` with that position's final hidden vector.
@@ -175,14 +179,9 @@ impl Generation {
         start: impl FnOnce(&mut Generator) -> Result<()>,
     ) -> Result<Self> {
         let context = context::live(inference)?;
-        let has_words = words::has_real_strings(context.model)?;
         let state = context::state(inference)?;
         let ContextState { generator, generations, allow_special, .. } = &mut *lock(&state);
-        let (ends, never) = match has_words {
-            true if *allow_special => (words::end_tokens(context.model)?, Vec::new()),
-            true => (words::end_tokens(context.model)?, words::never_drawn(context.model)?),
-            false => Default::default(),
-        };
+        let (ends, never) = special_tokens(context.model, *allow_special)?;
         start(generator)?;
         *generations += 1;
         let config = generator.config_mut();
@@ -229,6 +228,10 @@ impl Generation {
             return Ok(None);
         }
         let state = context::state(self.inference)?;
+        let mask = match self.mask(&state)? {
+            ControlFlow::Continue(mask) => mask,
+            ControlFlow::Break(()) => return Ok(None),
+        };
         let ContextState { generator, generations, made_for, .. } = &mut *lock(&state);
         if *generations != self.number {
             return Err(Error::State("another generation of the context began meanwhile".into()));
@@ -242,10 +245,57 @@ impl Generation {
             config.temperature = config.temperature.clamp(0.1, 2.0);
         }
         config.max_tokens = self.wanted;
-        let token = generator.next_into(&model, hidden, logits)?;
+        let token = match mask {
+            Some(mask) => generator.next_among(&model, hidden, logits, &mask)?,
+            None => generator.next_into(&model, hidden, logits)?,
+        };
         self.made += usize::from(token.is_some());
         Ok(token)
     }
+
+    /// What the program's callback says of the tokens that may come next, if it has one; breaks where the
+    /// text is to end.
+    ///
+    /// # Safety
+    /// As [`Generation::next`].
+    unsafe fn mask(
+        &self,
+        state: &Mutex<ContextState>,
+    ) -> Result<ControlFlow<(), Option<Vec<bool>>>> {
+        let (callback, user_data, sequence) = {
+            let state = lock(state);
+            let Some((Some(callback), user_data)) = state.allowed else {
+                return Ok(ControlFlow::Continue(None));
+            };
+            (callback, user_data, copied("the sequence", state.generator.sequence())?)
+        };
+        let vocab = view::vocab_size(view::live(context::live(self.inference)?.model)?)?;
+        let mut allowed = filled::<u8>("the tokens that may be drawn", vocab)?;
+        allowed.fill(1);
+        let (tokens, n, mask) = (sequence.as_ptr(), sequence.len(), allowed.as_mut_ptr());
+        if !host::outside(|| callback(tokens, n, mask, vocab, user_data.0)) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let mut mask = Vec::new();
+        reserve("the tokens that may be drawn", &mut mask, vocab)?;
+        mask.extend(allowed.iter().map(|&allowed| allowed != 0));
+        Ok(ControlFlow::Continue(Some(mask)))
+    }
+}
+
+/// The tokens that end a text of a model, and those that are never drawn; none where it has no words.
+///
+/// # Safety
+/// `model` is NULL or live.
+pub(crate) unsafe fn special_tokens(
+    model: *mut CLLMModel,
+    allow_special: bool,
+) -> Result<(Vec<u32>, Vec<u32>)> {
+    if !words::has_real_strings(model)? {
+        return Ok(Default::default());
+    }
+    let never = if allow_special { Vec::new() } else { words::never_drawn(model)? };
+    Ok((words::end_tokens(model)?, never))
 }
 
 /// Continues a prompt: `output` receives the prompt's words and the generated ones, joined by

@@ -52,7 +52,7 @@ pub(crate) unsafe fn initialize(model: *mut CLLMModel, rng: &mut Rng) -> Result<
     Ok(())
 }
 
-fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
+pub(crate) fn create(config: &CLLMConfig) -> Result<*mut CLLMModel> {
     create_from(config, ffi::libc_seed)
 }
 
@@ -68,35 +68,6 @@ pub(crate) fn create_from(
         initialize(model, &mut rng::seeded(seed()))?;
         Ok(draft.keep())
     }
-}
-
-/// Makes a model of the given sizes, ready to be trained.
-///
-/// The weights are one block, `model->weights`, of
-/// `V*D + L*(3*D*D + 2*D*F + D + F + 4*D)` floats in the order: embeddings; for each layer
-/// query, key, value; for each layer w1, bias1, w2, bias2; then the 2*L layer norms, gamma before
-/// beta (norms 0 to L-1 stand before attention, L to 2L-1 before the feed-forward products). All
-/// other weight pointers of the model point into it. With σ = 0.02*sqrt(768/D), matrices are
-/// drawn from N(0, σ²), those that write to the residual stream (value, w2) from N(0, σ²/2L);
-/// biases are 0, gamma 1, beta 0. Learned positions are drawn from N(0, 0.02²); spiral, clock and
-/// prime positions are 0 until `cllm_generate_all_positional_encodings`. Token i has the string
-/// `token_<i>`.
-///
-/// @param config sizes: vocab_size (V), embedding_dim (D), num_layers (L) and num_heads are 1 or
-///               more, D is a multiple of num_heads; ff_dim (F) and max_seq_len may be 0 (no
-///               feed-forward sublayer, no positions); dropout is ignored. Not kept.
-/// @return the model; free it with `cllm_free_model` or `cllm_free`. NULL if config is NULL, a
-///         size is out of range or there is no memory; `cllm_last_error` says which.
-///
-/// The draws start from two values of libc's `rand()`, so `srand` makes the model reproducible.
-/// Threads: any, apart from what `rand()` shares.
-///
-/// # Safety
-/// `config` is NULL or points to a `CLLMConfig`.
-#[unsafe(no_mangle)]
-#[c_api(ptr::null_mut())]
-pub unsafe extern "C" fn cllm_create_model(config: *const CLLMConfig) -> *mut CLLMModel {
-    create(ffi::get(config, "config")?)
 }
 
 /// Frees a model with all that belongs to it, whoever made it; the same as `cllm_free`.

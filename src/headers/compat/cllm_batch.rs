@@ -339,6 +339,16 @@ pub unsafe extern "C" fn cllm_create_batch_from_tokens(
 
 /// Prints a batch's sizes and how much of it is padding to stdout. NULL prints nothing.
 ///
+/// ```text
+/// Batch Statistics:
+///   Batch size: 4
+///   Sequence length: 32
+///   Total tokens: 128
+///   Valid tokens: 96
+///   Padding tokens: 32
+///   Padding ratio: 25.00%
+/// ```
+///
 /// # Safety
 /// `batch` is NULL or points to a `CLLMBatch`.
 #[unsafe(no_mangle)]
@@ -349,10 +359,11 @@ pub unsafe extern "C" fn cllm_batch_print_stats(batch: *mut CLLMBatch) {
     let total = u64::from(b.batch_size) * u64::from(b.seq_len);
     let valid = u64::from(b.num_valid_tokens);
     let padding = total.saturating_sub(valid);
-    let percent = 100.0 * padding as f64 / total.max(1) as f64;
-    ffi::print(&format!(
-        "Batch statistics:\n  Batch size: {}\n  Sequence length: {}\n  Total tokens: {total}\n  \
-             Valid tokens: {valid}\n  Padding tokens: {padding} ({percent:.1}%)\n",
+    // In single precision, as programs for the original read it.
+    let ratio = if padding == 0 { 0.0 } else { 100.0 * (1.0 - valid as f32 / total as f32) };
+    ffi::print(format!(
+        "Batch Statistics:\n  Batch size: {}\n  Sequence length: {}\n  Total tokens: {total}\n  \
+             Valid tokens: {valid}\n  Padding tokens: {padding}\n  Padding ratio: {ratio:.2}%\n",
         b.batch_size, b.seq_len
     ));
     Ok(())

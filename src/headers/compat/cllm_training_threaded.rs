@@ -14,6 +14,7 @@ use cllm_engine::train::{Batch, Outcome, Position, Step};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
 use cllm_macros::c_api;
+use metrics::{Follower, Record};
 use std::ffi::c_int;
 use std::fmt::Write;
 use std::ptr;
@@ -37,7 +38,7 @@ impl Sphere {
     }
 }
 
-struct SystemState {
+pub(crate) struct SystemState {
     training: Borrowed<CLLMTraining>,
     iterator: Borrowed<CLLMBatchIterator>,
     workers: c_int,
@@ -45,6 +46,7 @@ struct SystemState {
     /// Those that got a batch so far: batches go to them in order.
     spheres: Vec<Sphere>,
     gradient_norm: f64,
+    metrics: Record,
 }
 
 /// The address of an object that the program has.
@@ -60,7 +62,7 @@ impl<T> Copy for Borrowed<T> {}
 // SAFETY: only an address, looked up in a registry at each use.
 unsafe impl<T> Send for Borrowed<T> {}
 
-static SYSTEMS: Registry<SystemState> = Registry::new("system");
+pub(crate) static SYSTEMS: Registry<SystemState> = Registry::new("system");
 
 impl SystemState {
     /// Batch `number` of an epoch belongs to worker `number` mod n.
@@ -77,6 +79,22 @@ impl SystemState {
             self.gradient_norm = step.gradient_norm;
         }
     }
+}
+
+/// Whether a system can be made of them.
+///
+/// # Safety
+/// As [`threaded_training_create`].
+pub(crate) unsafe fn check_parts(
+    training: *mut CLLMTraining,
+    iterator: *mut CLLMBatchIterator,
+) -> Result<()> {
+    TRAININGS.find(training)?;
+    ITERATORS.get(iterator)?;
+    if ffi::get(training, "training")?.model.is_null() {
+        return Err(Error::Null("training->model"));
+    }
+    Ok(())
 }
 
 /// Makes a system that trains `training` on the batches of `batch_iterator` with several threads.
@@ -99,22 +117,27 @@ pub unsafe extern "C" fn threaded_training_create(
     batch_iterator: *mut CLLMBatchIterator,
     num_threads: c_int,
 ) -> *mut ThreadedTrainingSystem {
-    TRAININGS.find(training)?;
-    ITERATORS.get(batch_iterator)?;
-    if ffi::get(training, "training")?.model.is_null() {
-        return Err(Error::Null("training->model"));
-    }
+    check_parts(training, batch_iterator)?;
     let automatic = || c_int::try_from(optimal()).unwrap_or(1);
     let workers = if num_threads > 0 { num_threads } else { automatic() };
-    let state = SystemState {
+    SYSTEMS.new_handle("a system", new_system(training, batch_iterator, workers)?)
+}
+
+/// A system for objects that are there, with at least one worker.
+pub(crate) fn new_system(
+    training: *mut CLLMTraining,
+    iterator: *mut CLLMBatchIterator,
+    workers: c_int,
+) -> Result<SystemState> {
+    Ok(SystemState {
         training: Borrowed(training),
-        iterator: Borrowed(batch_iterator),
+        iterator: Borrowed(iterator),
         workers,
         pool: Pool::shared(workers as usize),
         spheres: Vec::new(),
         gradient_norm: 0.0,
-    };
-    SYSTEMS.new_handle("a system", state)
+        metrics: Record::new(workers)?,
+    })
 }
 
 /// Frees a system; neither its training object nor its iterator.
@@ -131,7 +154,7 @@ pub unsafe extern "C" fn threaded_training_free(system: *mut ThreadedTrainingSys
 
 /// # Safety
 /// As [`threaded_train_epoch`].
-unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
+pub(crate) unsafe fn epoch(system: &Mutex<SystemState>, number: Option<c_int>) -> Result<f32> {
     let (training, iterator, pool) = {
         let s = lock(system);
         (s.training.0, s.iterator.0, Arc::clone(&s.pool))
@@ -149,6 +172,9 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;
+    let known = with_training(training, |t, _| Ok((t.current_epoch, t.config.num_epochs)))?;
+    let shown = number.unwrap_or(known.0);
+    let mut follower = Follower::begin(system, (shown, known.1), batches, sequences);
     let mut number = 0;
     let next = |_| loop {
         let arrays = BatchMut { inputs: &mut inputs, targets: &mut targets, mask: &mut mask };
@@ -166,7 +192,12 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
         let epoch = u32::try_from(epoch).unwrap_or(0);
         return Ok(Some((step, Position { epoch, batch: number, batches, tokens: rows })));
     };
-    let run = run::run(None, next, |progress| loops::tell(training, progress))?;
+    let outcome = run::run(None, next, |progress| {
+        follower.step(system, progress);
+        loops::tell(training, progress)
+    });
+    follower.end(system);
+    let run = outcome?;
     if !run.stopped {
         with_training(training, |t, _| {
             t.current_epoch = t.current_epoch.saturating_add(1);
@@ -187,7 +218,9 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
 ///         NULL, training object or iterator freed or not the library's).
 ///
 /// Sets `current_step`, `current_loss`, `best_loss`, `config.learning_rate` per batch and
-/// `current_epoch` at the end; not `current_batch_offset`.
+/// `current_epoch` at the end; not `current_batch_offset`. The metrics of the system follow
+/// (threaded_training_get_metrics), and the callback of cllm_metrics_set_callback() is told after
+/// every tenth batch and at the end.
 ///
 /// # Safety
 /// `system` is NULL or a system; its training object, model and iterator, and the iterator's
@@ -197,11 +230,50 @@ unsafe fn epoch(system: &Mutex<SystemState>) -> Result<f32> {
 pub unsafe extern "C" fn threaded_train_epoch(system: *mut ThreadedTrainingSystem) -> f32 {
     let system = SYSTEMS.get(system)?;
     // The system is not locked during the epoch, so that its figures can be read.
-    epoch(&system)
+    epoch(&system, None)
 }
 
-/// Prints to stdout how many batches each worker was booked with and their mean loss. NULL prints
-/// nothing.
+/// threaded_train_epoch() under its later name. The metrics of the system, and the callback of
+/// cllm_metrics_set_callback(), show this epoch's number.
+///
+/// @param current_epoch  any number, for the metrics only: `current_epoch` of the training object
+///                       grows by one as always.
+/// @return as threaded_train_epoch.
+///
+/// # Safety
+/// As threaded_train_epoch.
+#[unsafe(no_mangle)]
+#[c_api(0.0)]
+pub unsafe extern "C" fn threaded_train_epoch_lockfree(
+    system: *mut ThreadedTrainingSystem,
+    current_epoch: c_int,
+) -> f32 {
+    let system = SYSTEMS.get(system)?;
+    epoch(&system, Some(current_epoch))
+}
+
+/// Workers without a batch that are listed at most: as many threads as are ever started.
+const LISTED: usize = 256;
+
+/// Prints to stdout how many batches each worker was booked with and their mean loss. The group of a
+/// worker is its number mod 12.
+///
+/// ```text
+///
+/// ========================================
+///   Multi-Threaded Training Statistics
+/// ========================================
+///
+/// Thread System:
+///
+/// Sphere Statistics:
+///   Sphere  0 (Group  0): 3 batches processed, avg loss: 2.9957
+///   Sphere  1 (Group  1): 2 batches processed, avg loss: 2.9812
+///
+/// ```
+///
+/// Workers that had no batch yet are listed with 0, as far as they are among the first 256. NULL
+/// prints nothing.
 ///
 /// # Safety
 /// `system` is NULL or a system.
@@ -209,21 +281,26 @@ pub unsafe extern "C" fn threaded_train_epoch(system: *mut ThreadedTrainingSyste
 #[c_api]
 pub unsafe extern "C" fn threaded_training_print_stats(system: *mut ThreadedTrainingSystem) {
     let system = SYSTEMS.get(system)?;
-    let (workers, spheres, norm) = {
+    let (workers, spheres) = {
         let s = lock(&system);
-        (s.workers as usize, s.spheres.clone(), s.gradient_norm)
+        (s.workers as usize, s.spheres.clone())
     };
-    let mut text = format!("Threaded training: {workers} workers\n");
-    for (i, sphere) in spheres.iter().enumerate() {
-        let (batches, mean) = (sphere.batches, sphere.mean());
-        let _ = writeln!(text, "  Sphere {i}: {batches} batches, average loss {mean:.6}");
+    let rule = "=".repeat(40);
+    let mut text = format!(
+        "\n{rule}\n  Multi-Threaded Training Statistics\n{rule}\n\nThread System:\n\n\
+         Sphere Statistics:\n"
+    );
+    let idle = workers.min(LISTED).saturating_sub(spheres.len());
+    let listed = spheres.iter().copied().chain(std::iter::repeat_n(Sphere::default(), idle));
+    for (i, sphere) in listed.enumerate() {
+        let (group, batches) = (i % 12, sphere.batches);
+        let mean = ffi::fixed(sphere.mean().into(), 4);
+        let _ = writeln!(
+            text,
+            "  Sphere {i:2} (Group {group:2}): {batches} batches processed, avg loss: {mean}"
+        );
     }
-    let idle = workers.saturating_sub(spheres.len());
-    if idle > 0 {
-        let _ = writeln!(text, "  Without a batch: {idle}");
-    }
-    let _ = writeln!(text, "  Gradient norm: {norm:.6}");
-    ffi::print(&text);
+    ffi::print(text + "\n");
     Ok(())
 }
 
@@ -292,3 +369,5 @@ pub unsafe extern "C" fn threaded_training_get_num_workers(
     let workers = lock(&system).workers;
     Ok(workers)
 }
+
+pub mod metrics;

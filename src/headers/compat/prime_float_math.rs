@@ -241,6 +241,13 @@ pub extern "C" fn prime_isnanf(x: f32) -> c_int {
     Ok(c_int::from(x.is_nan()))
 }
 
+/// 1 for NaN, else 0.
+#[unsafe(no_mangle)]
+#[c_api(0)]
+pub extern "C" fn prime_isnan(x: f64) -> c_int {
+    Ok(c_int::from(x.is_nan()))
+}
+
 /// 1 for the two infinities, else 0.
 #[unsafe(no_mangle)]
 #[c_api(0)]
@@ -286,6 +293,9 @@ mod tests {
         assert_eq!(prime_isinff(f32::NAN), 0);
         assert_eq!(prime_isnanf(f32::NAN), 1);
         assert_eq!(prime_isnanf(f32::INFINITY), 0);
+        assert_eq!(prime_isnan(-f64::NAN), 1);
+        assert_eq!(prime_isnan(f64::NEG_INFINITY), 0);
+        assert_eq!(prime_isnan(1e308), 0);
     }
 
     #[test]

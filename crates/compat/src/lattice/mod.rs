@@ -7,6 +7,7 @@
 pub mod embedding;
 pub mod positions;
 pub mod primes;
+pub mod similarity;
 pub mod spiral;
 pub mod symmetry;
 

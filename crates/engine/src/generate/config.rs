@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 /// Settings of a [`Generator`](super::Generator). The default draws from the model's plain
 /// distribution.
 ///
-/// The steps come in this order: repetition penalty, suppressed tokens, temperature, top-k, top-p,
+/// The steps come in this order: repetition penalty, suppressed and not allowed tokens, temperature, top-k, top-p,
 /// min-p; then one draw.
 ///
 /// ```
@@ -39,6 +39,10 @@ pub struct GeneratorConfig {
     pub stop_tokens: Vec<u32>,
     /// Tokens that are never drawn. Ids that the model does not have are no error. None by default.
     pub suppress_tokens: Vec<u32>,
+    /// The only tokens that may be drawn, less those that are suppressed. Stop tokens too are drawn
+    /// only if they are among them. Ids that the model does not have are no error. `None`, the
+    /// default: all.
+    pub allowed_tokens: Option<Vec<u32>>,
 }
 
 impl Default for GeneratorConfig {
@@ -53,6 +57,7 @@ impl Default for GeneratorConfig {
             max_tokens: 50,
             stop_tokens: Vec::new(),
             suppress_tokens: Vec::new(),
+            allowed_tokens: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::state::{self, Restored, State};
-use super::{GeneratorConfig, Sampler};
+use super::{Filter, GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::file::{self, Problem};
 use crate::model::{InferenceRef, Network, Weight};
@@ -47,6 +47,9 @@ pub struct Generator {
     made: usize,
     /// A stop token was drawn.
     ended: bool,
+    filter: Option<Filter>,
+    /// What the filter says of the tokens.
+    mask: Vec<bool>,
     session: Session,
     pool: Arc<Pool>,
     /// The outputs for callers that bring none.
@@ -67,6 +70,8 @@ impl Generator {
             sequence: Vec::new(),
             made: 0,
             ended: false,
+            filter: None,
+            mask: Vec::new(),
             session: Session::default(),
             pool: Pool::shared(1),
             hidden: Vec::new(),
@@ -97,6 +102,37 @@ impl Generator {
     /// are fewer.
     pub fn set_threads(&mut self, threads: usize) {
         self.pool = Pool::shared(threads);
+    }
+
+    /// The threads that compute.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Lets a function say before each token which ones may come; `None`: those that the settings
+    /// leave. Where it leaves none, the call for the next token is an error, and the sequence is as it
+    /// was. [`GeneratorConfig::allowed_tokens`] is the list for a choice that stays the same.
+    ///
+    /// ```
+    /// use cllm_engine::generate::{Generator, GeneratorConfig};
+    /// use cllm_engine::{Model, ModelConfig};
+    /// use std::ops::ControlFlow::{Break, Continue};
+    ///
+    /// let model = Model::new(&ModelConfig { vocab: 12, dim: 8, heads: 2, ..Default::default() }, 1)?;
+    /// let mut generator = Generator::new(GeneratorConfig::default(), 42)?;
+    /// // Up to four even tokens.
+    /// generator.set_filter(Some(Box::new(|sequence, allowed| {
+    ///     (1..allowed.len()).step_by(2).for_each(|odd| allowed[odd] = false);
+    ///     if sequence.len() < 5 { Continue(()) } else { Break(()) }
+    /// })));
+    /// generator.prompt(&[7])?;
+    /// let tokens = generator.tokens(&model).collect::<cllm_engine::Result<Vec<u32>>>()?;
+    /// assert!(tokens.len() == 4 && tokens.iter().all(|token| token % 2 == 0));
+    /// assert!(generator.ended());
+    /// # Ok::<(), cllm_engine::Error>(())
+    /// ```
+    pub fn set_filter(&mut self, filter: Option<Filter>) {
+        self.filter = filter;
     }
 
     /// Forgets the keys and values, not the sequence. To be called where weights were changed
@@ -157,7 +193,7 @@ impl Generator {
     /// `max_tokens`. A sequence longer than the model's positions is continued over its last part.
     ///
     /// # Errors
-    /// No sequence, a token that the model does not have, all tokens suppressed, no memory. The
+    /// No sequence, a token that the model does not have, no token that may come, no memory. The
     /// sequence is as before then.
     ///
     /// # Panics
@@ -188,12 +224,55 @@ impl Generator {
         if self.ended || self.made >= self.config.max_tokens {
             return Ok(None);
         }
+        let Some(filter) = &mut self.filter else {
+            return self.draw_into(model, hidden, logits, None);
+        };
+        let mut mask = std::mem::take(&mut self.mask);
+        mask.clear();
+        grow("the tokens that may be drawn", &mut mask, model.vocab)?;
+        mask.fill(true);
+        let next = match filter(&self.sequence, &mut mask) {
+            ControlFlow::Continue(()) => self.draw_into(model, hidden, logits, Some(&mask)),
+            ControlFlow::Break(()) => {
+                self.ended = true;
+                Ok(None)
+            }
+        };
+        self.mask = mask;
+        next
+    }
+
+    /// [`Generator::next_into`] among the tokens that are `true` in `mask`, which takes the place of a
+    /// filter for this token; an id behind its end may not come.
+    ///
+    /// # Errors
+    /// As [`Generator::next_into`].
+    pub fn next_among(
+        &mut self,
+        model: &ModelRef,
+        hidden: &mut [f32],
+        logits: &mut [f32],
+        mask: &[bool],
+    ) -> Result<Option<u32>> {
+        if self.ended || self.made >= self.config.max_tokens {
+            return Ok(None);
+        }
+        self.draw_into(model, hidden, logits, Some(mask))
+    }
+
+    fn draw_into(
+        &mut self,
+        model: &ModelRef,
+        hidden: &mut [f32],
+        logits: &mut [f32],
+        mask: Option<&[bool]>,
+    ) -> Result<Option<u32>> {
         let window = Session::window(model, &self.sequence);
         self.session.run(&self.pool, model, window, hidden, logits)?;
         self.sequence
             .try_reserve(1)
             .map_err(|_| Error::Memory { what: "the sequence", bytes: 4 * self.sequence.len() })?;
-        let token = self.sampler.next(logits, &self.sequence, &self.config)?;
+        let token = self.sampler.next_among(logits, &self.sequence, &self.config, mask)?;
         if self.config.stop_tokens.contains(&token) {
             self.ended = true;
             return Ok(None);
@@ -286,8 +365,8 @@ impl Generator {
 
     /// Where the generator stands, as bytes: settings, random numbers, sequence, keys and values. A
     /// generator that gets them goes on exactly as this one would, with the same model, also in
-    /// another process. Not part of it: threads, stop and suppressed tokens, which belong to the
-    /// vocabulary.
+    /// another process. Not part of it: threads, the filter, and the stop, suppressed and allowed
+    /// tokens, which belong to the vocabulary.
     ///
     /// # Errors
     /// No memory.
@@ -352,8 +431,8 @@ impl Generator {
     fn decode(&mut self, state: &[u8], model: &Network<impl Weight>) -> Result<(), Problem> {
         let Restored { config, sampler, sequence, session } = state::decode(state, model)?;
         let old = std::mem::take(&mut self.config);
-        let GeneratorConfig { stop_tokens, suppress_tokens, .. } = old;
-        self.config = GeneratorConfig { stop_tokens, suppress_tokens, ..config };
+        let GeneratorConfig { stop_tokens, suppress_tokens, allowed_tokens, .. } = old;
+        self.config = GeneratorConfig { stop_tokens, suppress_tokens, allowed_tokens, ..config };
         (self.sampler, self.sequence, self.session) = (sampler, sequence, session);
         self.go_on();
         Ok(())

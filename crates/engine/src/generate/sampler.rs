@@ -1,14 +1,15 @@
 //! Choosing the next token from its logits.
 
 use super::GeneratorConfig;
-use crate::error::{Error, Result};
+use super::allowed::Allowed;
+use crate::error::Result;
 use crate::rng::{self, Rng};
 use cllm_kernels::cross_entropy::softmax;
 use rand::RngExt;
 use std::cmp::Ordering;
 
 /// One token with its probability.
-type Candidate = (f32, u32);
+pub(crate) type Candidate = (f32, u32);
 
 /// Draws tokens: the random numbers, and memory that is used again from call to call.
 #[derive(Clone, Debug)]
@@ -16,10 +17,11 @@ pub struct Sampler {
     pub(crate) rng: Rng,
     candidates: Vec<Candidate>,
     ids: Vec<u32>,
+    allowed: Allowed,
 }
 
 /// Likelier first; of equals the lower id.
-fn order(a: &Candidate, b: &Candidate) -> Ordering {
+pub(crate) fn order(a: &Candidate, b: &Candidate) -> Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
@@ -37,7 +39,7 @@ pub fn argmax(values: &[f32]) -> usize {
 impl From<Rng> for Sampler {
     /// Draws that go on where `rng` stands.
     fn from(rng: Rng) -> Self {
-        Self { rng, candidates: Vec::new(), ids: Vec::new() }
+        Self { rng, candidates: Vec::new(), ids: Vec::new(), allowed: Allowed::default() }
     }
 }
 
@@ -51,41 +53,56 @@ impl Sampler {
     /// is drawn from: all of [`GeneratorConfig`].
     ///
     /// # Errors
-    /// [`Error::State`] where every token is suppressed.
+    /// [`Error::State`](crate::Error::State) where no token may be drawn; no memory.
     pub fn next(
         &mut self,
         logits: &mut [f32],
         sequence: &[u32],
         config: &GeneratorConfig,
     ) -> Result<u32> {
-        self.penalise(logits, sequence, config.repetition_penalty);
-        let never = &config.suppress_tokens;
-        if never.len() >= logits.len() {
-            let all = 0..logits.len() as u32;
-            if all.into_iter().all(|id| never.contains(&id)) {
-                let text = "every token of the model is suppressed: none can be drawn";
-                return Err(Error::State(text.into()));
-            }
-        }
-        Ok(self.choose_but(logits, config, never))
+        self.next_among(logits, sequence, config, None)
+    }
+
+    /// [`Sampler::next`] among the tokens that are `true` in a mask; an id behind its end is not.
+    ///
+    /// # Errors
+    /// As [`Sampler::next`].
+    pub fn next_among(
+        &mut self,
+        logits: &mut [f32],
+        sequence: &[u32],
+        config: &GeneratorConfig,
+        mask: Option<&[bool]>,
+    ) -> Result<u32> {
+        let mut allowed = std::mem::take(&mut self.allowed);
+        let token = allowed.set(logits.len(), config, mask).map(|()| {
+            self.penalise(logits, sequence, config.repetition_penalty);
+            self.choose_among(logits, config, &allowed)
+        });
+        self.allowed = allowed;
+        token
     }
 
     /// Turns `logits` in place into the distribution that temperature, top-k, top-p and min-p leave
     /// (tokens left out have probability 0; greedy: one-hot) and draws from it. 0 where there are no
     /// logits.
     pub fn choose(&mut self, logits: &mut [f32], config: &GeneratorConfig) -> u32 {
-        self.choose_but(logits, config, &[])
+        self.choose_among(logits, config, &Allowed::default())
     }
 
-    /// [`Sampler::choose`] with some tokens left out.
-    fn choose_but(&mut self, logits: &mut [f32], config: &GeneratorConfig, never: &[u32]) -> u32 {
-        set(logits, never, f32::NEG_INFINITY);
+    /// [`Sampler::choose`] among some of the tokens.
+    fn choose_among(
+        &mut self,
+        logits: &mut [f32],
+        config: &GeneratorConfig,
+        allowed: &Allowed,
+    ) -> u32 {
+        allowed.close(logits, f32::NEG_INFINITY);
         if config.always_likeliest() || logits.len() < 2 {
             let mut best = argmax(logits);
             if logits.get(best) == Some(&f32::NEG_INFINITY) {
                 // None is likely: the first that may be drawn.
-                let ids = 0..logits.len() as u32;
-                best = ids.into_iter().find(|id| !never.contains(id)).unwrap_or(0) as usize;
+                best = (0..logits.len()).find(|&id| allowed.is_open(id)).unwrap_or(0);
             }
             logits.fill(0.0);
             if let Some(x) = logits.get_mut(best) {
@@ -98,10 +115,11 @@ impl Sampler {
             logits.iter_mut().for_each(|x| *x *= inverse);
         }
         softmax(logits);
+        allowed.close(logits, 0.0); // its exponential of −∞ is tiny, not 0
         if logits.iter().any(|p| !p.is_finite()) {
             // Logits without a usable distribution: all tokens are alike.
             logits.fill(1.0);
-            set(logits, never, 0.0);
+            allowed.close(logits, 0.0);
             let alike = 1.0 / logits.iter().filter(|&&p| p > 0.0).count() as f32;
             logits.iter_mut().for_each(|p| *p *= alike);
         }
@@ -177,15 +195,6 @@ impl Sampler {
         probabilities.fill(0.0);
         for (p, id) in candidates.iter() {
             probabilities[*id as usize] = (f64::from(*p) / total) as f32;
-        }
-    }
-}
-
-/// Gives the logits, or probabilities, of `ids` one value. Ids that there are not don't matter.
-fn set(logits: &mut [f32], ids: &[u32], value: f32) {
-    for &id in ids {
-        if let Some(x) = logits.get_mut(id as usize) {
-            *x = value;
         }
     }
 }
@@ -347,7 +356,8 @@ mod tests {
             GeneratorConfig { top_k: 2, top_p: 0.9, min_p: 0.1, ..plain() },
         ] {
             let config = GeneratorConfig { suppress_tokens: vec![0, 7], ..config };
-            let expected = distribution(&[none, 1.0, 0.5], config.clone());
+            let mut expected = distribution(&[none, 1.0, 0.5], config.clone());
+            expected[0] = 0.0;
             let mut sampler = Sampler::new(5);
             for _ in 0..50 {
                 let mut l = [9.0, 1.0, 0.5];
@@ -368,6 +378,35 @@ mod tests {
             let error = sampler.next(&mut [1.0, 2.0, f32::NAN], &[], &all).unwrap_err();
             assert!(error.to_string().contains("suppressed"));
         }
+    }
+
+    /// A list of allowed tokens and a mask narrow each other; what is suppressed stays out.
+    #[test]
+    fn only_allowed_tokens_are_drawn() {
+        let config = GeneratorConfig {
+            allowed_tokens: Some(vec![4, 2, 0, 2, 77]),
+            suppress_tokens: vec![0],
+            ..plain()
+        };
+        let (mut sampler, mut seen) = (Sampler::new(6), [0; 6]);
+        for _ in 0..200 {
+            let mut l = [9.0, 8.0, 1.0, 7.0, 1.5, 6.0];
+            seen[sampler.next(&mut l, &[], &config).unwrap() as usize] += 1;
+            assert!((l[2] + l[4] - 1.0).abs() < 1e-6 && l[0] + l[1] + l[3] + l[5] == 0.0);
+        }
+        assert!(seen[2] > 0 && seen[4] > 0 && seen[2] + seen[4] == 200, "{seen:?}");
+
+        let mask = [true, true, true, true];
+        let mut l = [9.0, 8.0, 1.0, 7.0, 1.5, 6.0];
+        assert_eq!(sampler.next_among(&mut l, &[], &config, Some(&mask)).unwrap(), 2);
+        assert_eq!(l, [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        let before = [9.0, 8.0, 1.0, 7.0, 1.5, 6.0];
+        let mut l = before;
+        let error = sampler.next_among(&mut l, &[], &config, Some(&mask[..2])).unwrap_err();
+        assert!(error.to_string().contains("not allowed"), "{error}");
+        assert_eq!(l, before);
+        let none = GeneratorConfig { allowed_tokens: Some(Vec::new()), ..plain() };
+        assert!(sampler.next(&mut l, &[], &none).is_err());
     }
 
     proptest! {

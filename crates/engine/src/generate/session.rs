@@ -30,6 +30,12 @@ impl Session {
         self.cached.clear();
     }
 
+    /// Forgets what is cached behind the first `len` tokens.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.cache.truncate(len);
+        self.cached.truncate(len);
+    }
+
     /// The cached tokens and their tables, unless the weights have changed since: `version` is what
     /// they are now.
     pub(crate) fn content(&self, version: WeightsVersion) -> Option<(&[u32], &KvCache)> {

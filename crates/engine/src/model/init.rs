@@ -25,8 +25,8 @@ pub fn sigma(d: usize) -> f32 {
 /// That is the start of [`Architecture::ORIGINAL`]. Any other begins with blocks that add nothing,
 /// so that every depth begins as the same function (Zhang et al., "Fixup", 2019): Wo and W2 are 0, as
 /// is a matrix of the logits. Wq, Wk, Wv and W1 are drawn from N(0, 1/d), so that a map of a
-/// normalised vector has variance 1, E from N(0, [`EMBEDDING_SIGMA`]²), P from N(0, 0.02²). Without
-/// Wo it is Wv that writes to the stream: it has the deviation of above.
+/// normalised vector has variance 1. E and P are drawn as above, and so is Wv without Wo, for then it
+/// writes to the stream.
 pub fn initialize(params: Params<&mut [f32]>, d: usize, architecture: Architecture, rng: &mut Rng) {
     if !architecture.is_original() {
         return initialize_idle(params, d, architecture, rng);
@@ -43,10 +43,6 @@ pub fn initialize(params: Params<&mut [f32]>, d: usize, architecture: Architectu
     });
 }
 
-/// Standard deviation of the embeddings of a model that is not of the original block. Logits of tied
-/// embeddings begin small with it, so that the first steps are not spent on unlearning them.
-pub const EMBEDDING_SIGMA: f32 = 0.02;
-
 /// The start with blocks that add nothing.
 fn initialize_idle(
     params: Params<&mut [f32]>,
@@ -58,7 +54,7 @@ fn initialize_idle(
     let map = 1.0 / (d.max(1) as f32).sqrt();
     let value = if architecture.output { map } else { sigma(d) / (sublayers as f32).sqrt() };
     params.map(|kind, _, t| match kind {
-        Part::Embeddings => fill_normal(rng, t, EMBEDDING_SIGMA),
+        Part::Embeddings => fill_normal(rng, t, sigma(d)),
         Part::Query | Part::Key | Part::W1 => fill_normal(rng, t, map),
         Part::Value => fill_normal(rng, t, value),
         Part::Learned => fill_normal(rng, t, 0.02),
@@ -151,6 +147,30 @@ mod tests {
             assert!((sigma / expected - 1.0).abs() < 0.13, "{kind:?} {layer}: {sigma}");
             assert!(mean.abs() < 0.2 * expected, "{kind:?} {layer}: mean {mean}");
         });
+    }
+
+    #[test]
+    fn another_block_begins_idle() {
+        let mut buffers = Buffers::new();
+        let modern = Architecture::MODERN;
+        initialize(buffers.params(), D, modern, &mut seeded(7));
+        let map = 1.0 / (D as f64).sqrt();
+        buffers.params().visit(|kind, layer, t| {
+            let (mean, deviation) = moments(t);
+            let expected = match kind {
+                Part::Embeddings => f64::from(sigma(D)),
+                Part::Query | Part::Key | Part::Value | Part::W1 => map,
+                Part::Learned => 0.02,
+                Part::Gamma1 | Part::Gamma2 => return assert_eq!((mean, deviation), (1.0, 0.0)),
+                _ => return assert!(t.iter().all(|&x| x == 0.0), "{kind:?} {layer}"),
+            };
+            assert!((deviation / expected - 1.0).abs() < 0.13, "{kind:?} {layer}: {deviation}");
+        });
+        // Without a matrix after attention Wv writes to the stream.
+        let bare = Architecture { output: false, ..modern };
+        initialize(buffers.params(), D, bare, &mut seeded(7));
+        let value = moments(buffers.params().get(Part::Value, 0).unwrap()).1;
+        assert!((value / (f64::from(sigma(D)) / 2.0) - 1.0).abs() < 0.13, "{value}");
     }
 
     #[test]

@@ -71,19 +71,53 @@ pub fn evaluate(
 ) -> Result<f64> {
     let rows = checked_rows(model, normed, targets)?;
     buffers.reserve(rows, model.vocab)?;
-    pool.install(|| {
-        chunks(
-            pool,
-            model,
-            normed,
-            targets,
-            rows,
-            buffers,
-            |row, target| log_sum_exp(row) - row[target],
-            |_, _, _| {},
-        );
+    let LossBuffers { logits, losses } = buffers;
+    let losses = &mut losses[..rows];
+    let loss = |row: &mut [f32], target: usize| log_sum_exp(row) - row[target];
+    let each = where_counted(model, targets, loss);
+    pool.install(|| chunks(pool, model, normed, logits, losses, each, |_, _, _| {}));
+    Ok(mean(model, targets, losses))
+}
+
+/// How a model rates a token that follows in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TokenScore {
+    /// ln of its probability, at most 0 but for rounding.
+    pub log_prob: f32,
+    /// 1 for the likeliest token of the vocabulary, 2 for the next one; of equals the lower id comes
+    /// first.
+    pub rank: u32,
+}
+
+/// The score of `targets[i]` by row i of the final hidden vectors `normed`, into `out[i]`. No more
+/// logits are held at once than for [`evaluate`].
+///
+/// # Errors
+/// Fewer rows than targets, or an output of another length; a target that the model does not have; no
+/// memory.
+pub fn token_scores(
+    pool: &Pool,
+    model: &ModelRef,
+    normed: &[f32],
+    targets: &[u32],
+    buffers: &mut LossBuffers,
+    out: &mut [TokenScore],
+) -> Result<()> {
+    let all = Targets::all(targets);
+    let rows = checked_rows(model, normed, all)?;
+    if out.len() != rows || all.count(model.vocab) != rows {
+        return Err(Error::shape(format!("{rows} targets for {} scores", out.len())));
+    }
+    buffers.reserve(rows, model.vocab)?;
+    let each = where_counted(model, all, |row: &mut [f32], target| {
+        let logit = row[target];
+        let before = row[..target].iter().filter(|&&x| x >= logit).count();
+        let behind = row[target + 1..].iter().filter(|&&x| x > logit).count();
+        TokenScore { log_prob: logit - log_sum_exp(row), rank: 1 + (before + behind) as u32 }
     });
-    Ok(mean(model, targets, &buffers.losses[..rows]))
+    let logits = &mut buffers.logits;
+    pool.install(|| chunks(pool, model, normed, logits, out, each, |_, _, _| {}));
+    Ok(())
 }
 
 /// The same, and its gradient: `dnormed` `[T][d]` and `doutput` `[V][d]`, that of the output matrix,
@@ -102,31 +136,21 @@ pub fn gradient(
     let (d, vocab) = (model.dim, model.vocab);
     let counted = targets.count(vocab);
     let scale = if counted == 0 { 0.0 } else { 1.0 / counted as f32 };
+    let LossBuffers { logits, losses } = buffers;
+    let losses = &mut losses[..rows];
+    let each =
+        where_counted(model, targets, |row: &mut [f32], target| loss_gradient(row, target, scale));
     pool.install(|| {
-        chunks(
-            pool,
-            model,
-            normed,
-            targets,
-            rows,
-            buffers,
-            |row, target| loss_gradient(row, target, scale),
-            |first, count, dlogits| {
-                let dlogits = mat(dlogits, count, vocab);
-                let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
-                matmul(
-                    pool,
-                    out,
-                    dlogits,
-                    mat(model.output_matrix(), vocab, d),
-                    Accumulate::Replace,
-                );
-                let x = mat(&normed[first * d..], count, d);
-                matmul(pool, mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
-            },
-        );
+        chunks(pool, model, normed, logits, losses, each, |first, count, dlogits| {
+            let dlogits = mat(dlogits, count, vocab);
+            let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
+            let embeddings = mat(model.output_matrix(), vocab, d);
+            matmul(pool, out, dlogits, embeddings, Accumulate::Replace);
+            let x = mat(&normed[first * d..], count, d);
+            matmul(pool, mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
+        });
     });
-    Ok(mean(model, targets, &buffers.losses[..rows]))
+    Ok(mean(model, targets, losses))
 }
 
 fn checked_rows(model: &Network<impl Weight>, normed: &[f32], targets: Targets) -> Result<usize> {
@@ -137,37 +161,46 @@ fn checked_rows(model: &Network<impl Weight>, normed: &[f32], targets: Targets) 
     Ok(rows)
 }
 
-/// For each chunk of rows: the logits; `row_loss` on each row that counts (others become 0);
-/// then `after` with the chunk's first row, its number of rows and what `row_loss` left there.
-fn chunks(
+/// What `of` makes of a row's logits and its target, where the row counts; elsewhere the row becomes 0,
+/// and so does the outcome.
+fn where_counted<T: Default>(
+    model: &ModelRef,
+    targets: Targets,
+    of: impl Fn(&mut [f32], usize) -> T + Sync,
+) -> impl Fn(usize, &mut [f32]) -> T + Sync {
+    move |row, logits| match targets.counted(row, model.vocab) {
+        Some(target) => of(logits, target),
+        None => {
+            logits.fill(0.0);
+            T::default()
+        }
+    }
+}
+
+/// For each chunk of the rows of `out`: the logits, in the memory of `logits`; `each` with the row and
+/// its logits, for its place in `out`; then `after` with the chunk's first row, its number of rows and
+/// what `each` left of the logits.
+fn chunks<T: Send>(
     pool: &Pool,
     model: &Network<impl Weight>,
     normed: &[f32],
-    targets: Targets,
-    rows: usize,
-    buffers: &mut LossBuffers,
-    row_loss: impl Fn(&mut [f32], usize) -> f32 + Sync + Send,
+    logits: &mut Floats,
+    out: &mut [T],
+    each: impl Fn(usize, &mut [f32]) -> T + Sync,
     mut after: impl FnMut(usize, usize, &[f32]),
 ) {
     let (d, vocab) = (model.dim, model.vocab);
     let step = chunk_rows(vocab);
-    for first in (0..rows).step_by(step) {
-        let count = step.min(rows - first);
-        let logits = &mut buffers.logits[..count * vocab];
+    for (chunk, out) in out.chunks_mut(step).enumerate() {
+        let (first, count) = (chunk * step, out.len());
+        let logits = &mut logits[..count * vocab];
         linear(pool, logits, &normed[first * d..], model.output_matrix(), count, d, vocab);
-        let losses = &mut buffers.losses[first..first + count];
-        pool.chunks2((logits, 4 * vocab), (losses, 4), |task, logits, losses| {
-            for (i, (row, loss)) in logits.chunks_exact_mut(vocab).zip(losses).enumerate() {
-                *loss = match targets.counted(first + task * 4 + i, vocab) {
-                    Some(target) => row_loss(row, target),
-                    None => {
-                        row.fill(0.0);
-                        0.0
-                    }
-                };
+        pool.chunks2((logits, 4 * vocab), (out, 4), |task, logits, out| {
+            for (i, (row, out)) in logits.chunks_exact_mut(vocab).zip(out).enumerate() {
+                *out = each(first + task * 4 + i, row);
             }
         });
-        after(first, count, &buffers.logits[..count * vocab]);
+        after(first, count, logits);
     }
 }
 

@@ -11,3 +11,4 @@ pub mod forward;
 pub mod loss;
 pub mod rotary;
 pub mod rows;
+pub mod windows;

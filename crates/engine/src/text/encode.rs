@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(byte_ids(text, Rule::Inference, 100, 1).unwrap(), [97]);
         let training = byte_ids(text, Rule::Training, 100, 9).unwrap();
         assert_eq!(training, [97, 0xE9 % 100, 98]);
-        assert_eq!(byte_ids(text, Rule::WithVocab, 100, 9).unwrap(), []);
+        assert_eq!(byte_ids(text, Rule::WithVocab, 100, 9).unwrap(), [0u32; 0]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Text to ids and back: splitting, vocabularies, documents. Text is bytes: nothing here needs it
 //! to be UTF-8.
 
+pub mod bpe;
 pub mod count;
 pub mod dataset;
 pub mod decode;
@@ -11,11 +12,16 @@ pub mod index;
 pub mod outputs;
 pub mod special;
 pub mod split;
+mod stream;
+mod tokenizer;
 pub mod vocab;
 mod vocabulary;
 mod word_list;
 
+pub use bpe::Bpe;
 pub use dataset::Dataset;
+pub use stream::Utf8Stream;
+pub use tokenizer::{Kind, Tokenizer};
 pub use vocabulary::Vocabulary;
 pub use word_list::WordList;
 

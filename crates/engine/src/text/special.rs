@@ -107,6 +107,6 @@ mod tests {
         // Without counts `<EOS>` may have been trained.
         assert_eq!(never_drawn(&words[..], met([0.0; 9])), [0, 1, 2, 4, 7, 8]);
         // A vocabulary of nothing else.
-        assert_eq!(never_drawn(&words[..3], |_| 0.0), []);
+        assert_eq!(never_drawn(&words[..3], |_| 0.0), [0u32; 0]);
     }
 }

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod checkpoint;
 pub mod optimizer;
+pub mod rules;
 pub mod run;
 pub mod schedule;
 pub mod slots;

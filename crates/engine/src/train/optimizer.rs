@@ -1,10 +1,11 @@
 //! The optimizers: AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019),
-//! plain and momentum gradient descent, all with decoupled decay and clipping by global norm.
+//! plain and momentum gradient descent, all with decoupled decay and clipping by global norm. How a
+//! single array moves is [`super::rules`]' affair.
 
+use super::rules::{Change, Moments, Rule, WeightDecay};
 use super::weights::{Tensor, Weights};
 use crate::error::Result;
 use cllm_kernels::Pool;
-use cllm_kernels::adam::{self, AdamStep};
 use cllm_kernels::memory::grow;
 use cllm_kernels::vector::{scale, square_sum};
 
@@ -136,43 +137,47 @@ pub fn apply(
     })
 }
 
+impl Update {
+    /// What it does to a tensor that decays, or doesn't.
+    fn change(&self, decays: bool) -> Change {
+        let rule = match self.optimizer {
+            Optimizer::AdamW => Rule::Adam {
+                beta1: BETA1,
+                beta2: self.beta2,
+                epsilon: EPSILON,
+                number: self.number,
+            },
+            Optimizer::Descent => Rule::Descent,
+            Optimizer::Momentum { mu } => Rule::Velocity { mu },
+        };
+        let lambda = if decays { self.weight_decay } else { 0.0 };
+        Change { rule, rate: self.learning_rate, decay: WeightDecay::Decoupled(lambda) }
+    }
+}
+
 fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
-    let lr = update.learning_rate;
-    let decay = if t.part.decays() { update.weight_decay.max(0.0) } else { 0.0 };
-    let keep = 1.0 - lr * decay;
+    let change = update.change(t.part.decays());
     let gradient = &*t.gradient;
     let part = |chunk: usize, len: usize| &gradient[chunk * CHUNK..chunk * CHUNK + len];
     match update.optimizer {
-        Optimizer::AdamW => {
-            // Powers in f64: 1 − 0.999ᵗ loses half of its digits in f32.
-            let t_power = update.number.min(i32::MAX as u64) as i32;
-            let correction1 = 1.0 - f64::from(BETA1).powi(t_power);
-            let correction2 = 1.0 - f64::from(update.beta2).powi(t_power);
-            let step = AdamStep {
-                rate: (f64::from(lr) / correction1) as f32,
-                beta1: BETA1,
-                beta2: update.beta2,
-                root_correction: (1.0 / correction2.sqrt()) as f32,
-                epsilon: EPSILON,
-                keep,
-            };
-            pool.chunks3(
-                (&mut *t.weights, CHUNK),
-                (&mut *t.moment1, CHUNK),
-                (&mut *t.moment2, CHUNK),
-                |chunk, w, m, v| adam::adam(w, part(chunk, w.len()), m, v, step),
-            );
-        }
-        Optimizer::Descent => pool.chunks((&mut *t.weights, CHUNK), |chunk, w| {
-            adam::descend(w, part(chunk, w.len()), lr, keep);
-        }),
-        Optimizer::Momentum { mu } => pool.chunks2(
+        Optimizer::AdamW => pool.chunks3(
             (&mut *t.weights, CHUNK),
             (&mut *t.moment1, CHUNK),
-            |chunk, w, velocity| {
-                adam::momentum(w, part(chunk, w.len()), velocity, lr, mu, keep);
+            (&mut *t.moment2, CHUNK),
+            |chunk, w, first, second| {
+                let moments = Moments { first, second, ..Moments::default() };
+                change.apply(w, part(chunk, w.len()), moments);
             },
         ),
+        Optimizer::Descent => pool.chunks((&mut *t.weights, CHUNK), |chunk, w| {
+            change.apply(w, part(chunk, w.len()), Moments::default());
+        }),
+        Optimizer::Momentum { .. } => {
+            pool.chunks2((&mut *t.weights, CHUNK), (&mut *t.moment1, CHUNK), |chunk, w, first| {
+                let moments = Moments { first, ..Moments::default() };
+                change.apply(w, part(chunk, w.len()), moments);
+            })
+        }
     }
 }
 

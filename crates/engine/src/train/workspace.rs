@@ -7,6 +7,7 @@ use crate::nn::backward::{self, ActivationGradients};
 use crate::nn::dropout::Dropout;
 use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers, Targets};
+use crate::nn::windows::{self, WindowBuffers, Windows};
 use cllm_kernels::Pool;
 
 /// Memory of training passes.
@@ -17,6 +18,7 @@ pub struct Workspace {
     /// What the latest backward pass computed; `dx` is the gradient of the input embeddings.
     pub backward: ActivationGradients,
     loss: LossBuffers,
+    windows: WindowBuffers,
 }
 
 impl Workspace {
@@ -86,35 +88,17 @@ impl Workspace {
         targets: &[u32],
         length: usize,
     ) -> Result<f64> {
+        let n = tokens.len().min(targets.len());
+        let windows = Windows::apart(length.clamp(1, n.max(1)));
         let (mut sum, mut counted) = (0.0, 0);
-        let mut run = |tokens: &[u32], targets: &[u32], batch: usize| -> Result<()> {
-            let a = &mut self.activations;
-            let (save, beyond) = (Save::Nothing, Beyond::NoPosition);
-            forward::forward(pool, model, tokens, batch, a, save, None, beyond)?;
-            let targets = Targets::all(targets);
+        let Self { activations, loss, windows: buffers, .. } = self;
+        windows::run(pool, model, &tokens[..n], windows, activations, buffers, |at, normed| {
+            let targets = Targets::all(&targets[at]);
             let count = targets.count(model.vocab);
-            let mean = loss::evaluate(pool, model, &a.normed, targets, &mut self.loss)?;
-            sum += mean * count as f64;
+            sum += loss::evaluate(pool, model, normed, targets, loss)? * count as f64;
             counted += count;
             Ok(())
-        };
-        let length = length.clamp(1, tokens.len().max(1));
-        // Several sequences at once keep the products large.
-        let step = length * (EVALUATION_ROWS / length).max(1);
-        let n = tokens.len().min(targets.len());
-        let whole = n / length * length;
-        let mut at = 0;
-        while at < whole {
-            let end = whole.min(at + step);
-            run(&tokens[at..end], &targets[at..end], (end - at) / length)?;
-            at = end;
-        }
-        if at < n {
-            run(&tokens[at..n], &targets[at..n], 1)?;
-        }
+        })?;
         Ok(if counted == 0 { 0.0 } else { sum / counted as f64 })
     }
 }
-
-/// Rows that an evaluation runs at once, about.
-const EVALUATION_ROWS: usize = 1024;

@@ -5,7 +5,6 @@ use crate::headers::cllm::*;
 use crate::headers::cllm_utils::BenchmarkResults;
 use crate::model::view;
 use cllm_compat::bench::{Bench, Measured};
-use cllm_engine::error::Result;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::time::Duration;
@@ -40,28 +39,6 @@ fn throughput(m: &Measured) -> BenchmarkResults {
     BenchmarkResults { throughput_tokens_per_sec, ..results(m) }
 }
 
-pub(crate) fn single(bench: &Bench, ids: &[u32]) -> Result<BenchmarkResults> {
-    let m = bench.last_logits(ids)?;
-    Ok(BenchmarkResults {
-        tokens_per_second: m.timing.per_second(1),
-        total_tokens: m.timing.iterations,
-        ..results(&m)
-    })
-}
-
-pub(crate) fn batch(bench: &Bench, ids: &[u32]) -> Result<BenchmarkResults> {
-    let m = bench.last_logits(ids)?;
-    Ok(BenchmarkResults { total_tokens: m.timing.iterations * m.tokens(), ..throughput(&m) })
-}
-
-pub(crate) fn forward_pass(bench: &Bench) -> Result<BenchmarkResults> {
-    Ok(BenchmarkResults { memory_mb: 0.0, ..throughput(&bench.all_logits()?) })
-}
-
-pub(crate) fn training_step(bench: &Bench) -> Result<BenchmarkResults> {
-    bench.training_steps().map(|m| throughput(&m))
-}
-
 /// Times the forward pass of one sequence up to the logits of its last position, on all
 /// processors. One untimed pass goes before; after half a minute the benchmark ends with the
 /// iterations done by then.
@@ -87,7 +64,12 @@ pub unsafe extern "C" fn cllm_benchmark_inference_single(
 ) -> BenchmarkResults {
     let model = view::model(model)?;
     let bench = Bench::new(model, 1, seq_length, num_iterations, BUDGET)?;
-    single(&bench, ffi::slice(input_ids, seq_length, "input_ids")?)
+    let m = bench.last_logits(ffi::slice(input_ids, seq_length, "input_ids")?)?;
+    Ok(BenchmarkResults {
+        tokens_per_second: m.timing.per_second(1),
+        total_tokens: m.timing.iterations,
+        ..results(&m)
+    })
 }
 
 /// Times the forward passes of a batch, each sequence up to the logits of its last position;
@@ -116,7 +98,8 @@ pub unsafe extern "C" fn cllm_benchmark_inference_batch(
 ) -> BenchmarkResults {
     let model = view::model(model)?;
     let bench = Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?;
-    batch(&bench, ffi::slice(input_ids, seq_length, "input_ids")?)
+    let m = bench.last_logits(ffi::slice(input_ids, seq_length, "input_ids")?)?;
+    Ok(BenchmarkResults { total_tokens: m.timing.iterations * m.tokens(), ..throughput(&m) })
 }
 
 /// Times the forward pass of a batch of random tokens up to the logits of every position, as
@@ -140,7 +123,8 @@ pub unsafe extern "C" fn cllm_benchmark_forward_pass(
     num_iterations: c_int,
 ) -> BenchmarkResults {
     let model = view::model(model)?;
-    forward_pass(&Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?)
+    let bench = Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?;
+    Ok(BenchmarkResults { memory_mb: 0.0, ..throughput(&bench.all_logits()?) })
 }
 
 /// Times training steps (forward, loss, backward, AdamW) on a private copy of the parameters and
@@ -166,5 +150,6 @@ pub unsafe extern "C" fn cllm_benchmark_training_step(
     num_iterations: c_int,
 ) -> BenchmarkResults {
     let model = view::model(model)?;
-    training_step(&Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?)
+    let bench = Bench::new(model, batch_size, seq_length, num_iterations, BUDGET)?;
+    Ok(throughput(&bench.training_steps()?))
 }

@@ -2,19 +2,15 @@
 
 use crate::border::ffi;
 use crate::headers::cllm::*;
-use crate::headers::cllm_utils::BenchmarkResults;
-use crate::headers::cllm_utils::benchmarks;
-use crate::headers::cllm_utils::memory::mib;
+use crate::headers::cllm_utils::memory::megabytes;
 use crate::model::view;
-use cllm_compat::bench::Bench;
+use cllm_compat::bench::{Bench, Measured};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_PROFILE_SECONDS;
 use cllm_engine::model::ModelRef;
-use cllm_engine::system::atomic;
-use cllm_engine::system::{date, memory};
+use cllm_engine::system::{atomic, memory};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
-use std::fmt::Write;
 use std::time::Duration;
 
 /// Time for each of the suite's benchmarks, so that all four stay within a minute.
@@ -24,34 +20,112 @@ const REPORT_BUDGET: Duration = Duration::from_secs(3);
 /// Tokens of a sequence in both.
 const LENGTH: usize = 128;
 
-/// The four benchmarks, with (batch, iterations) of each.
-struct Results {
-    single: BenchmarkResults,
-    batch: BenchmarkResults,
-    forward: BenchmarkResults,
-    training: BenchmarkResults,
+/// The four benchmarks.
+#[derive(Clone, Copy)]
+enum Kind {
+    Single,
+    Batch,
+    Forward,
+    Training,
 }
 
-fn run_all(model: &ModelRef, plan: [(usize, c_int); 4], budget: Duration) -> Result<Results> {
-    let bench = |(batch, iterations): (usize, c_int)| {
-        Bench::new(model.clone(), batch, LENGTH, iterations, budget)
-    };
-    let [single, batch, forward, training] = plan;
-    let ids = bench(single)?.sequence()?;
-    Ok(Results {
-        single: benchmarks::single(&bench(single)?, &ids)?,
-        batch: benchmarks::batch(&bench(batch)?, &ids)?,
-        forward: benchmarks::forward_pass(&bench(forward)?)?,
-        training: benchmarks::training_step(&bench(training)?)?,
-    })
+impl Kind {
+    const ALL: [Self; 4] = [Self::Single, Self::Batch, Self::Forward, Self::Training];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Single => "Single Token Inference Benchmark",
+            Self::Batch => "Batch Inference Benchmark",
+            Self::Forward => "Forward Pass Benchmark",
+            Self::Training => "Training Step Benchmark",
+        }
+    }
+
+    fn run(
+        self,
+        model: &ModelRef,
+        (batch, iterations): (usize, c_int),
+        budget: Duration,
+    ) -> Result<Measured> {
+        let bench = Bench::new(model.clone(), batch, LENGTH, iterations, budget)?;
+        match self {
+            Self::Single | Self::Batch => bench.last_logits(&bench.sequence()?),
+            Self::Forward => bench.all_logits(),
+            Self::Training => bench.training_steps(),
+        }
+    }
+
+    /// What the suite prints below the title. The iterations are those that were done.
+    fn section(self, m: &Measured) -> String {
+        let batch = match self {
+            Self::Single => String::new(),
+            _ => format!("  Batch size: {}\n", m.batch),
+        };
+        let time = match self {
+            Self::Single => "Average time per token",
+            Self::Batch => "Average time per batch",
+            Self::Forward => "Average forward pass time",
+            Self::Training => "Average training step time",
+        };
+        let rate = match self {
+            Self::Single => format!("Tokens per second: {:.2}", m.timing.per_second(1)),
+            _ => format!("Throughput: {:.2} tokens/sec", m.timing.per_second(m.tokens())),
+        };
+        let delta = match self {
+            Self::Forward => String::new(),
+            _ => format!("  Memory delta: {}\n", megabytes(m.grown)),
+        };
+        format!(
+            "{batch}  Sequence length: {}\n  Iterations: {}\nResults:\n  {time}: {:.3} ms\n  \
+             {rate}\n{delta}",
+            m.length,
+            m.timing.iterations,
+            m.timing.milliseconds()
+        )
+    }
+}
+
+/// Floats of all weights and tables.
+fn parameters(model: &ModelRef) -> u64 {
+    let mut count = 0u64;
+    model.params.visit(|_, _, t| count += t.len() as u64);
+    count
 }
 
 /// Runs the four benchmarks and prints the model's sizes and the results to stdout: single
 /// inference (128 tokens, 100 iterations), batch inference (8 sequences, 50), forward pass (4
 /// sequences, 50), training step (4 sequences, 20). On models for which that would take over a
-/// minute, iterations are left out.
+/// minute, iterations are left out; the number printed is of those that were done.
 ///
-/// @param model the model; only read. NULL prints a line that says so.
+/// ```text
+/// Model Configuration:
+///   Vocabulary Size: 1000
+///   Embedding Dimension: 64
+///   Number of Layers: 2
+///   Total Parameters: 188032
+///
+/// 1. Single Token Inference Benchmark
+///   Sequence length: 128
+///   Iterations: 100
+/// Results:
+///   Average time per token: 0.412 ms
+///   Tokens per second: 2427.18
+///   Memory delta: 0.25 MB
+///
+/// 2. Batch Inference Benchmark
+///   Batch size: 8
+///   Sequence length: 128
+///   Iterations: 50
+/// Results:
+///   Average time per batch: 2.871 ms
+///   Throughput: 356670.15 tokens/sec
+///   Memory delta: 1.12 MB
+/// ```
+///
+/// `3. Forward Pass Benchmark` has `Average forward pass time` and no memory, `4. Training Step
+/// Benchmark` has `Average training step time`; otherwise they are as the second one.
+///
+/// @param model the model; only read. NULL prints the line `Model is NULL`.
 ///
 /// # Safety
 /// `model` is NULL or a model whose non-NULL pointers hold what its sizes say.
@@ -59,32 +133,39 @@ fn run_all(model: &ModelRef, plan: [(usize, c_int); 4], budget: Duration) -> Res
 #[c_api]
 pub unsafe extern "C" fn cllm_run_benchmark_suite(model: *mut CLLMModel) {
     if model.is_null() {
-        ffi::print("Benchmark suite: model is NULL\n");
+        ffi::print("Model is NULL\n");
         return Ok(());
     }
     let view = view::model(model)?;
-    ffi::print(&format!(
-        "Benchmark suite\n  Vocabulary size: {}\n  Embedding dimension: {}\n  Layers: {}\n",
+    ffi::print(format!(
+        "Model Configuration:\n  Vocabulary Size: {}\n  Embedding Dimension: {}\n  \
+             Number of Layers: {}\n  Total Parameters: {}\n",
         view.vocab,
         view.dim,
-        view.params.layers.len()
+        view.params.layers.len(),
+        parameters(&view)
     ));
-    let r = run_all(&view, [(1, 100), (8, 50), (4, 50), (4, 20)], SUITE_BUDGET)?;
-    let line = |name: &str, b: &BenchmarkResults, rate: f64| {
-        format!(
-            "  {name} ({} x {} tokens): {:.3} ms, {rate:.1} tokens/s\n",
-            b.batch_size, b.seq_length, b.inference_time_ms
-        )
-    };
-    ffi::print(&line("Single inference", &r.single, r.single.tokens_per_second));
-    ffi::print(&line("Batch inference", &r.batch, r.batch.throughput_tokens_per_sec));
-    ffi::print(&line("Forward pass", &r.forward, r.forward.throughput_tokens_per_sec));
-    ffi::print(&line("Training step", &r.training, r.training.throughput_tokens_per_sec));
+    let plan = [(1, 100), (8, 50), (4, 50), (4, 20)];
+    for (number, (kind, sizes)) in (1..).zip(Kind::ALL.into_iter().zip(plan)) {
+        let measured = kind.run(&view, sizes, SUITE_BUDGET)?;
+        ffi::print(format!("\n{number}. {}\n{}", kind.title(), kind.section(&measured)));
+    }
     Ok(())
 }
 
 /// Prints the process's resident memory to stdout once a second, then the most and the least of
 /// it and their difference. Returns after `duration_seconds`.
+///
+/// ```text
+/// Profiling memory usage for 1 seconds...
+///   [0 s] RSS: 3.91 MB
+///   [1 s] RSS: 3.92 MB
+///
+/// Memory Profile Summary:
+///   Peak RSS: 3.92 MB
+///   Min RSS: 3.91 MB
+///   Delta: 0.01 MB
+/// ```
 ///
 /// @param model            not used, and may be NULL.
 /// @param duration_seconds 1 to 86400; 0 or less takes one sample. More is refused.
@@ -97,6 +178,7 @@ pub extern "C" fn cllm_profile_memory(model: *mut CLLMModel, duration_seconds: c
         let expected = "at most 86400";
         return Err(Error::argument("duration_seconds", duration_seconds, expected));
     }
+    ffi::print(format!("Profiling memory usage for {duration_seconds} seconds...\n"));
     let (mut least, mut most) = (u64::MAX, 0);
     for second in 0..=duration_seconds.max(0) {
         if second > 0 {
@@ -104,21 +186,19 @@ pub extern "C" fn cllm_profile_memory(model: *mut CLLMModel, duration_seconds: c
         }
         let now = memory::resident()?.current;
         (least, most) = (least.min(now), most.max(now));
-        ffi::print(&format!("  {second:>5} s: {}\n", mib(now)));
+        ffi::print(format!("  [{second} s] RSS: {}\n", megabytes(now)));
     }
-    ffi::print(&format!(
-        "Memory profile: peak {}, minimum {}, difference {}\n",
-        mib(most),
-        mib(least),
-        mib(most - least)
+    ffi::print(format!(
+        "\nMemory Profile Summary:\n  Peak RSS: {}\n  Min RSS: {}\n  Delta: {}\n",
+        megabytes(most),
+        megabytes(least),
+        megabytes(most - least)
     ));
     Ok(())
 }
 
 fn report(m: &CLLMModel, model: &ModelRef) -> Result<String> {
-    let r = run_all(model, [(1, 20), (8, 10), (4, 10), (4, 5)], REPORT_BUDGET)?;
-    let mut parameters = 0u64;
-    model.params.visit(|_, _, t| parameters += t.len() as u64);
+    let parameters = parameters(model);
     let weights = parameters * 4;
     let tokens = if m.tokens.is_null() {
         0
@@ -126,32 +206,62 @@ fn report(m: &CLLMModel, model: &ModelRef) -> Result<String> {
         m.vocab_size.saturating_mul(size_of::<CLLMToken>() as u64)
     };
     let mut text = format!(
-        "# CLLM performance report\n\n{}\n\n## Configuration\n\n- Vocabulary size: {}\n\
-         - Embedding dimension: {}\n- Layers: {}\n- Parameters: {parameters}\n\n## Memory\n\n\
-         - Weights: {}\n- Tokens: {:.2} KiB\n- Total: {}\n\n## Results\n\n\
-         | benchmark | batch | tokens | time (ms) | tokens/s |\n|---|---:|---:|---:|---:|\n",
-        date::now(),
+        "# CLLM Performance Report\n\n## Model Configuration\n\n- Vocabulary Size: {}\n\
+         - Embedding Dimension: {}\n- Number of Layers: {}\n\
+         - Total Parameters: {parameters} ({:.2} M)\n\n## Memory Footprint\n\n\
+         - Model Weights: {}\n- Tokens: {:.2} KB\n- Total Estimated: {}\n\n\
+         ## Benchmark Results\n",
         model.vocab,
         model.dim,
         model.params.layers.len(),
-        mib(weights),
+        parameters as f64 / 1e6,
+        megabytes(weights),
         tokens as f64 / 1024.0,
-        mib(weights.saturating_add(tokens)),
+        megabytes(weights.saturating_add(tokens)),
     );
-    for (name, b, rate) in [
-        ("single inference", &r.single, r.single.tokens_per_second),
-        ("batch inference", &r.batch, r.batch.throughput_tokens_per_sec),
-        ("forward pass", &r.forward, r.forward.throughput_tokens_per_sec),
-        ("training step", &r.training, r.training.throughput_tokens_per_sec),
-    ] {
-        let (batch, length, time) = (b.batch_size, b.seq_length, b.inference_time_ms);
-        let _ = writeln!(text, "| {name} | {batch} | {length} | {time:.3} | {rate:.1} |");
+    let plan = [(1, 20), (8, 10), (4, 10), (4, 5)];
+    for (kind, sizes) in Kind::ALL.into_iter().zip(plan) {
+        let m = kind.run(model, sizes, REPORT_BUDGET)?;
+        let (rate, tokens) = match kind {
+            Kind::Single => ("Tokens per second", m.timing.per_second(1)),
+            _ => ("Throughput (tokens/sec)", m.timing.per_second(m.tokens())),
+        };
+        text += &format!(
+            "\n### {}\n\n- Batch size: {}\n- Sequence length: {}\n- Iterations: {}\n\
+             - Average time: {:.3} ms\n- {rate}: {tokens:.2}\n",
+            kind.title(),
+            m.batch,
+            m.length,
+            m.timing.iterations,
+            m.timing.milliseconds(),
+        );
     }
-    Ok(text)
+    Ok(text + &format!("\n---\n\nReport generated: {}\n", ffi::local_time()))
 }
 
 /// Writes a Markdown file about a model: configuration, memory, the results of four short
 /// benchmarks (a few seconds each at most), the date. A file of that name is replaced.
+///
+/// ```text
+/// # CLLM Performance Report
+///
+/// ## Model Configuration
+///
+/// - Vocabulary Size: 1000
+/// - Embedding Dimension: 64
+/// - Number of Layers: 2
+/// - Total Parameters: 188032 (0.19 M)
+///
+/// ## Memory Footprint
+///
+/// - Model Weights: 0.72 MB
+/// - Tokens: 132.81 KB
+/// - Total Estimated: 0.85 MB
+///
+/// ## Benchmark Results
+/// ```
+///
+/// Then a part for each benchmark, a rule (`---`) and `Report generated: Fri Nov 27 08:30:00 2026`.
 ///
 /// @param model       the model; only read.
 /// @param output_file name of the file; nothing is written, and the reason recorded, if it or the

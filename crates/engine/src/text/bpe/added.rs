@@ -1,0 +1,170 @@
+//! Special and other added tokens: found in a text before it is cut into pieces.
+
+use super::wrong;
+use crate::error::{Error, Result};
+use aho_corasick::{AhoCorasick, MatchKind};
+use unicode_normalization::is_nfc;
+
+/// A token that stands beside the merges: found in a text as it is spelled, the longest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its id.
+    pub id: u32,
+    /// Its spelling.
+    pub content: String,
+    /// Found only where a caller asks for special tokens; left out of decoded text.
+    pub special: bool,
+    /// Takes the white space before it along.
+    pub lstrip: bool,
+    /// Takes the white space behind it along.
+    pub rstrip: bool,
+    /// Found only between characters that are no part of a word.
+    pub single_word: bool,
+    /// Looked for after the text was normalised.
+    pub normalized: bool,
+}
+
+impl Added {
+    /// A special token like all others.
+    pub(super) fn special(id: u32, content: String) -> Self {
+        Self {
+            id,
+            content,
+            special: true,
+            lstrip: false,
+            rstrip: false,
+            single_word: false,
+            normalized: false,
+        }
+    }
+}
+
+/// A stretch of a text: an added token or what stands between two.
+pub(super) enum Part<'t> {
+    Token(u32),
+    Text(&'t [u8]),
+}
+
+/// Finds added tokens: of all kinds, or of those that are not special; before a text is normalised
+/// or after.
+pub(super) struct Matcher {
+    /// `[with specials][normalized]`.
+    finders: [[Option<Finder>; 2]; 2],
+}
+
+struct Finder {
+    search: AhoCorasick,
+    added: Vec<Added>,
+}
+
+impl Matcher {
+    pub(super) fn new(added: &[Added], nfc: bool) -> Result<Self> {
+        for token in added {
+            if token.content.is_empty() {
+                return Err(wrong(format_args!("the added token {} has no content", token.id)));
+            }
+            if nfc && token.normalized && !is_nfc(&token.content) {
+                let what = format_args!("the added token {:?} is not in NFC", token.content);
+                return Err(wrong(what));
+            }
+        }
+        let finder = |special: bool, normalized: bool| {
+            let fits = |a: &&Added| (special || !a.special) && a.normalized == normalized;
+            let added: Vec<Added> = added.iter().filter(fits).cloned().collect();
+            if added.is_empty() {
+                return Ok::<_, Error>(None);
+            }
+            let search = AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(added.iter().map(|a| &a.content))
+                .map_err(|error| wrong(format_args!("the added tokens: {error}")))?;
+            Ok(Some(Finder { search, added }))
+        };
+        let both = |special| Ok::<_, Error>([finder(special, false)?, finder(special, true)?]);
+        Ok(Self { finders: [both(false)?, both(true)?] })
+    }
+
+    /// Gives the parts of `text` to `take`, in order.
+    pub(super) fn split<'t>(
+        &self,
+        text: &'t [u8],
+        specials: bool,
+        normalized: bool,
+        mut take: impl FnMut(Part<'t>) -> Result<()>,
+    ) -> Result<()> {
+        let mut done = 0;
+        let finder = self.finders[usize::from(specials)][usize::from(normalized)].as_ref();
+        if let Some(finder) = finder {
+            for found in finder.search.find_iter(text) {
+                let token = &finder.added[found.pattern().as_usize()];
+                let (mut start, mut end) = (found.start(), found.end());
+                if start < done
+                    || token.single_word && (word_before(&text[..start]) || word_at(&text[end..]))
+                {
+                    continue;
+                }
+                if token.lstrip {
+                    start = text[..start].trim_unicode_end().max(done);
+                }
+                if token.rstrip {
+                    end = text.len() - text[end..].trim_unicode_start();
+                }
+                if done < start {
+                    take(Part::Text(&text[done..start]))?;
+                }
+                take(Part::Token(token.id))?;
+                done = end;
+            }
+        }
+        if done < text.len() { take(Part::Text(&text[done..])) } else { Ok(()) }
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn last_char(text: &[u8]) -> Option<char> {
+    let start = text.len() - text.len().min(4);
+    (start..text.len()).find_map(|at| {
+        let mut chars = std::str::from_utf8(&text[at..]).ok()?.chars();
+        chars.next_back()
+    })
+}
+
+fn first_char(text: &[u8]) -> Option<char> {
+    (1..=text.len().min(4)).find_map(|len| std::str::from_utf8(&text[..len]).ok()?.chars().next())
+}
+
+fn word_before(text: &[u8]) -> bool {
+    last_char(text).is_some_and(is_word)
+}
+
+fn word_at(text: &[u8]) -> bool {
+    first_char(text).is_some_and(is_word)
+}
+
+trait Trim {
+    /// The length without the white space at the end.
+    fn trim_unicode_end(&self) -> usize;
+    /// The length without the white space at the start.
+    fn trim_unicode_start(&self) -> usize;
+}
+
+impl Trim for [u8] {
+    fn trim_unicode_end(&self) -> usize {
+        let mut len = self.len();
+        while let Some(c) = last_char(&self[..len]).filter(|c| c.is_whitespace()) {
+            len -= c.len_utf8();
+        }
+        len
+    }
+
+    fn trim_unicode_start(&self) -> usize {
+        let mut at = 0;
+        while let Some(c) = first_char(&self[at..]).filter(|c| c.is_whitespace()) {
+            at += c.len_utf8();
+        }
+        self.len() - at
+    }
+}

@@ -1,0 +1,185 @@
+//! Merging the bytes of a piece: the pair of neighbours with the lowest rank first, of equal ones
+//! the leftmost, until no pair has a rank.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// "No merge": above every rank.
+pub(super) const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    pair: u64,
+    rank: u32,
+    id: u32,
+}
+
+/// Pairs of ids and what they become: an open table, at most half full.
+#[derive(Clone)]
+pub(super) struct Pairs {
+    slots: Vec<Slot>,
+    shift: u32,
+}
+
+/// Two ids as one key.
+#[inline]
+pub(super) fn pair(left: u32, right: u32) -> u64 {
+    u64::from(left) << 32 | u64::from(right)
+}
+
+impl Pairs {
+    /// Room for `count` merges.
+    pub(super) fn with_room(count: usize) -> Self {
+        let size = count.saturating_mul(2).max(2).next_power_of_two();
+        // No id is u32::MAX, so this pair is nobody's.
+        let empty = Slot { pair: u64::MAX, rank: NONE, id: NONE };
+        Self { slots: vec![empty; size], shift: 64 - size.trailing_zeros() }
+    }
+
+    #[inline]
+    fn slot(&self, pair: u64) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut at = (pair.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize;
+        loop {
+            let found = self.slots[at & mask].pair;
+            if found == pair || found == u64::MAX {
+                return at & mask;
+            }
+            at += 1;
+        }
+    }
+
+    /// Whether the pair was not there before.
+    pub(super) fn insert(&mut self, pair: u64, rank: u32, id: u32) -> bool {
+        let at = self.slot(pair);
+        let new = self.slots[at].rank == NONE;
+        if new {
+            self.slots[at] = Slot { pair, rank, id };
+        }
+        new
+    }
+
+    /// Rank and id of a pair; rank [`NONE`] without a merge.
+    #[inline]
+    pub(super) fn get(&self, left: u32, right: u32) -> (u32, u32) {
+        let slot = &self.slots[self.slot(pair(left, right))];
+        (slot.rank, slot.id)
+    }
+}
+
+/// Up to this many symbols a scan for the lowest rank is faster than a heap.
+const SHORT: usize = 48;
+
+/// Merges the symbols of a piece; what is left goes to the end of `out`.
+pub(super) fn merge(
+    pairs: &Pairs,
+    symbols: impl ExactSizeIterator<Item = u32>,
+    out: &mut Vec<u32>,
+) {
+    if symbols.len() > SHORT {
+        merge_long(pairs, symbols, out)
+    } else {
+        merge_short(pairs, symbols, out)
+    }
+}
+
+fn merge_short(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u32>) {
+    let mut ids = [0u32; SHORT];
+    let mut ranks = [(NONE, NONE); SHORT];
+    let mut len = 0;
+    for (slot, symbol) in ids.iter_mut().zip(symbols) {
+        *slot = symbol;
+        len += 1;
+    }
+    for i in 1..len {
+        ranks[i - 1] = pairs.get(ids[i - 1], ids[i]);
+    }
+    loop {
+        let (mut lowest, mut at) = (NONE, 0);
+        for (i, &(rank, _)) in ranks[..len.saturating_sub(1)].iter().enumerate() {
+            if rank < lowest {
+                (lowest, at) = (rank, i);
+            }
+        }
+        if lowest == NONE {
+            break;
+        }
+        ids[at] = ranks[at].1;
+        ids.copy_within(at + 2..len, at + 1);
+        ranks.copy_within(at + 1..len, at);
+        len -= 1;
+        ranks[len - 1] = (NONE, NONE);
+        if at > 0 {
+            ranks[at - 1] = pairs.get(ids[at - 1], ids[at]);
+        }
+        if at + 1 < len {
+            ranks[at] = pairs.get(ids[at], ids[at + 1]);
+        }
+    }
+    out.extend_from_slice(&ids[..len]);
+}
+
+/// A list of symbols with links over those that were merged away; a heap of the pairs. Each merge
+/// adds two pairs at most, so the time is n log n.
+fn merge_long(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u32>) {
+    let mut ids: Vec<u32> = symbols.collect();
+    let len = ids.len();
+    let mut next: Vec<usize> = (1..=len).collect();
+    let mut previous: Vec<usize> = (0..len).map(|i| i.wrapping_sub(1)).collect();
+    let mut heap = BinaryHeap::with_capacity(len);
+    let candidate = |ids: &[u32], left: usize, right: usize| {
+        let (rank, id) = pairs.get(ids[left], ids[right]);
+        (rank != NONE).then_some(Reverse((rank, left, id, ids[left], ids[right])))
+    };
+    heap.extend((1..len).filter_map(|i| candidate(&ids, i - 1, i)));
+    while let Some(Reverse((_, left, id, first, second))) = heap.pop() {
+        let right = next[left];
+        // Merged since: one of the two is no longer what it was. A symbol merged away is NONE.
+        if right >= len || ids[left] != first || ids[right] != second {
+            continue;
+        }
+        ids[left] = id;
+        ids[right] = NONE;
+        next[left] = next[right];
+        if let Some(back) = previous.get_mut(next[left]) {
+            *back = left;
+        }
+        if let Some(before) = Some(previous[left]).filter(|&before| before < len) {
+            heap.extend(candidate(&ids, before, left));
+        }
+        if next[left] < len {
+            heap.extend(candidate(&ids, left, next[left]));
+        }
+    }
+    out.extend(ids.into_iter().filter(|&id| id != NONE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_agree() {
+        let mut pairs = Pairs::with_room(6);
+        for (rank, (left, right, id)) in
+            [(1, 1, 3), (3, 3, 4), (1, 2, 5), (4, 5, 6), (2, 2, 7), (5, 7, 8)]
+                .into_iter()
+                .enumerate()
+        {
+            assert!(pairs.insert(pair(left, right), rank as u32, id));
+        }
+        assert!(!pairs.insert(pair(1, 1), 9, 9));
+        let mut state = 1u32;
+        for len in 0..=SHORT {
+            let mut symbols = Vec::new();
+            for _ in 0..len {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                symbols.push(1 + (state >> 30 & 1));
+            }
+            let (mut short, mut long) = (Vec::new(), Vec::new());
+            merge_short(&pairs, symbols.iter().copied(), &mut short);
+            merge_long(&pairs, symbols.iter().copied(), &mut long);
+            assert_eq!(short, long, "{symbols:?}");
+        }
+    }
+}
