@@ -8,6 +8,7 @@ pub mod evaluation;
 pub mod files;
 pub mod generation;
 pub mod library;
+pub mod precision;
 pub mod report;
 pub mod score;
 pub mod state;

@@ -10,8 +10,10 @@ use crate::system::{atomic, date};
 use crate::text::index::Words;
 use crate::text::split::is_placeholder;
 use crate::text::{Vocabulary, WordList};
+use cllm_kernels::Pool;
 use cllm_kernels::int8::Matrix;
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 impl Model {
@@ -31,7 +33,7 @@ impl Model {
             ));
         }
         let mut model = Self::zeroed(reader.model_shape())?;
-        let extras = reader.read(&mut Slots(&mut model), Values::Finite);
+        let extras = reader.read(&mut model, Values::Finite);
         model.take_records(reader.header(), extras.map_err(Problem::at(path))?)?;
         Ok(model)
     }
@@ -58,9 +60,7 @@ impl Model {
 
     /// Writes a file of this model's sizes and records, with the values of `source`.
     fn write_from(&self, source: &dyn Source, path: &Path) -> Result<()> {
-        let tables =
-            Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
-        let shape = ModelShape { tables: Table::of_values(tables), ..self.shape().clone() };
+        let shape = self.stored_shape();
         let header = Header::of(self.metadata(), &shape, date::unix_now());
         let extras = Extras {
             words: words(self)?,
@@ -70,6 +70,13 @@ impl Model {
         };
         let file = super::prepare(&header, &shape, source, &extras)?;
         atomic::write(path, |out| file.write(out))
+    }
+
+    /// The sizes as a file has them: tables that are zero throughout take no room.
+    fn stored_shape(&self) -> ModelShape {
+        let tables =
+            Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
+        ModelShape { tables: Table::of_values(tables), ..self.shape().clone() }
     }
 
     fn table(&self, name: TensorName) -> Option<&[f32]> {
@@ -83,12 +90,9 @@ impl Source for Model {
     }
 }
 
-/// The values of a model that was made for the file.
-struct Slots<'m>(&'m mut Model);
-
-impl Destination for Slots<'_> {
+impl Destination for Model {
     fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
-        self.0.floats_mut(entry.name)
+        self.floats_mut(entry.name)
     }
 }
 
@@ -104,11 +108,75 @@ impl QuantizedModel {
         if reader.shape().precision != Precision::Int8 {
             return Err(Error::file(path, "holds weights that are floats: Model::read reads it"));
         }
-        let mut model = Self::zeroed(reader.model_shape())?;
-        let extras = reader.read(&mut model, Values::Finite);
-        let extras = extras.map_err(Problem::at(path))?;
+        let read = Self::read_from(&mut reader, Values::Finite);
+        let (mut model, extras) = read.map_err(Problem::at(path))?;
         model.rest_mut().take_records(reader.header(), extras)?;
         Ok(model)
+    }
+
+    /// The weights of a file that holds such, and apart from them its words and records.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_from<R: Read + Seek>(
+        reader: &mut Reader<R>,
+        values: Values,
+    ) -> Result<(Self, Extras), Problem> {
+        let mut model = Self::zeroed(reader.model_shape())?;
+        let extras = reader.read(&mut model, values)?;
+        Ok((model, extras))
+    }
+
+    /// The 8-bit weights of a model whose floats lie elsewhere, without its words and records.
+    ///
+    /// # Errors
+    /// As [`Model::quantize`].
+    pub fn of_source(shape: &ModelShape, source: &dyn Source, pool: &Pool) -> Result<Self> {
+        let shape = ModelShape { precision: Precision::Int8, ..shape.clone() };
+        let mut model = Self::zeroed(shape)?;
+        let shape = model.shape().clone();
+        for name in shape.block().chain(Part::separate()) {
+            let len = shape.values(name);
+            let Some(values) = source.data(&Entry { name, len }) else { continue };
+            if let Some(matrix) = model.matrix_mut(name) {
+                let (rows, columns) = (matrix.rows(), matrix.columns());
+                if values.len() != rows * columns {
+                    return Err(Error::shape(format!("{name} has {} values", values.len())));
+                }
+                // Its own room is given back before it is asked for again.
+                *matrix = Matrix::default();
+                *matrix = Matrix::quantized(pool, values, rows, columns)?;
+            } else if let Some(to) = model.rest_mut().floats_mut(name)
+                && to.len() == values.len()
+            {
+                to.copy_from_slice(values);
+            }
+        }
+        Ok(model)
+    }
+
+    /// Writes the floats that the weights stand for, and all other values, to where they belong.
+    pub fn expand_into(&self, destination: &mut dyn Destination) {
+        let shape = self.shape();
+        for name in shape.block().chain(Part::separate()) {
+            let Some(to) = destination.slot(&Entry { name, len: shape.values(name) }) else {
+                continue;
+            };
+            if let Some(matrix) = self.matrix(name) {
+                for (i, row) in to.chunks_exact_mut(matrix.columns().max(1)).enumerate() {
+                    matrix.expand_row(i, row);
+                }
+            } else if let Some(values) = self.rest().floats(name)
+                && values.len() == to.len()
+            {
+                to.copy_from_slice(values);
+            }
+        }
+    }
+
+    /// The sizes as a file has them: tables that are zero throughout take no room.
+    pub fn stored_shape(&self) -> ModelShape {
+        self.rest().stored_shape()
     }
 
     /// Writes a model file as [`Model::write`] does. Older releases and the original library refuse

@@ -53,15 +53,7 @@ pub fn model<'a>(
     extras: &Extras,
 ) -> Result<Prepared<'a>> {
     shape.check_for_file()?;
-    let header = Header {
-        vocab_size: shape.vocab as u64,
-        embedding_dim: shape.dim as u64,
-        num_layers: shape.layers.len() as u64,
-        num_heads: shape.heads() as u32,
-        num_lattice_points: extras.points.len() as u64,
-        total_params: shape.total_params(),
-        ..header.clone()
-    };
+    let header = header.clone().with_sizes(shape, extras);
     let mut payloads: Vec<(Tag, u32, Payload)> = Vec::new();
     let mut add = |tag, flags, payload| {
         let empty = match &payload {
@@ -130,6 +122,21 @@ pub fn model<'a>(
     };
     prepared.header = header.to_bytes(&extension);
     Ok(prepared)
+}
+
+impl Header {
+    /// The header with the sizes of a model.
+    pub fn with_sizes(self, shape: &ModelShape, extras: &Extras) -> Self {
+        Self {
+            vocab_size: shape.vocab as u64,
+            embedding_dim: shape.dim as u64,
+            num_layers: shape.layers.len() as u64,
+            num_heads: shape.heads() as u32,
+            num_lattice_points: extras.points.len() as u64,
+            total_params: shape.total_params(),
+            ..self
+        }
+    }
 }
 
 impl Prepared<'_> {

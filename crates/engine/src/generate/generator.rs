@@ -249,7 +249,7 @@ impl Generator {
     /// As [`Generator::next_into`].
     pub fn next_among(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         hidden: &mut [f32],
         logits: &mut [f32],
         mask: &[bool],
@@ -262,7 +262,7 @@ impl Generator {
 
     fn draw_into(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         hidden: &mut [f32],
         logits: &mut [f32],
         mask: Option<&[bool]>,

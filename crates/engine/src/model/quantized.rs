@@ -2,7 +2,7 @@
 
 use super::owned::Model;
 use super::params::{AttentionLayout, Params};
-use super::part::{Part, TensorName};
+use super::part::TensorName;
 use super::record::Metadata;
 use super::shape::{ModelShape, Precision};
 use super::tensor::{InferenceRef, Tensor};
@@ -54,29 +54,9 @@ impl Model {
     /// # Errors
     /// Attention matrices by head, as files of the original library have them; no memory.
     pub fn quantize(&self, pool: &Pool) -> Result<QuantizedModel> {
-        let shape = ModelShape { precision: Precision::Int8, ..self.shape().clone() };
-        let mut quantized = QuantizedModel::zeroed(shape)?;
-        quantized.rest.copy_rest(self)?;
-        let mut error = None;
-        let params = self.view().params;
-        quantized.matrices = quantized.matrices.map(|part, layer, old| {
-            let matrix = old.zip(params.get(part, layer))?;
-            let (old, values) = matrix;
-            let (rows, columns) = (old.rows(), old.columns());
-            // Its own room is given back before it is asked for again.
-            drop(old);
-            match Matrix::quantized(pool, values, rows, columns) {
-                Ok(matrix) => Some(matrix),
-                Err(problem) => {
-                    error = Some(problem);
-                    None
-                }
-            }
-        });
-        match error {
-            None => Ok(quantized),
-            Some(problem) => Err(problem.into()),
-        }
+        let mut quantized = QuantizedModel::of_source(self.shape(), self, pool)?;
+        quantized.rest.copy_records(self);
+        Ok(quantized)
     }
 }
 
@@ -121,15 +101,8 @@ impl QuantizedModel {
     pub fn expand(&self) -> Result<Model> {
         let shape = ModelShape { precision: Precision::F32, ..self.shape().clone() };
         let mut model = Model::zeroed(shape)?;
-        model.copy_rest(&self.rest)?;
-        self.matrices.visit(|part, layer, matrix| {
-            let values = model.floats_mut(TensorName { part, layer });
-            if let (Some(matrix), Some(values)) = (matrix, values) {
-                for (i, row) in values.chunks_exact_mut(matrix.columns().max(1)).enumerate() {
-                    matrix.expand_row(i, row);
-                }
-            }
-        });
+        self.expand_into(&mut model);
+        model.copy_records(&self.rest);
         Ok(model)
     }
 
@@ -182,26 +155,12 @@ impl QuantizedModel {
 }
 
 impl Model {
-    /// Copies from a model of the same sizes everything that both have floats of, and the records.
-    fn copy_rest(&mut self, from: &Self) -> Result<()> {
-        let separate = Part::TABLES.into_iter().chain(Part::TRANSFORMS);
-        let separate = separate.map(|part| TensorName { part, layer: 0 });
-        let names: Vec<_> = from.shape().block().chain(separate).collect();
-        for name in names {
-            if let (Some(to), Some(from)) = (self.floats_mut(name), from.floats(name))
-                && to.len() == from.len()
-            {
-                to.copy_from_slice(from);
-            }
-        }
-        self.set_records(
-            from.vocabulary().cloned(),
-            from.tokens().to_vec(),
-            from.points().to_vec(),
-        );
+    /// Copies what a model has besides sizes and values.
+    fn copy_records(&mut self, from: &Self) {
+        let (tokens, points) = (from.tokens().to_vec(), from.points().to_vec());
+        self.set_records(from.vocabulary().cloned(), tokens, points);
         *self.metadata_mut() = from.metadata().clone();
         *self.training_mut() = *from.training();
-        Ok(())
     }
 }
 

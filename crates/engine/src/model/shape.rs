@@ -155,7 +155,7 @@ impl ModelShape {
     }
 
     /// Values of a tensor, whatever they are held in.
-    fn values(&self, name: TensorName) -> usize {
+    pub(crate) fn values(&self, name: TensorName) -> usize {
         let hidden = self.layers.get(name.layer).map_or(0, |layer| layer.hidden);
         let extent =
             Extent { vocab: self.vocab, dim: self.dim, hidden, positions: self.max_length };

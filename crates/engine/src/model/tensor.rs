@@ -1,7 +1,7 @@
 //! The tensors of a model that runs: floats, or matrices of 8-bit weights.
 
 use super::Model;
-use super::params::{ModelRef, Network, Params};
+use super::params::{ModelRef, Network};
 use super::part::Part;
 use cllm_kernels::int8::Matrix;
 
@@ -53,7 +53,14 @@ pub type InferenceRef<'a> = Network<Tensor<'a>>;
 
 impl<'a> From<ModelRef<'a>> for InferenceRef<'a> {
     fn from(model: ModelRef<'a>) -> Self {
-        model.map(Tensor::F32)
+        model.map(|values: &&'a [f32]| Tensor::F32(*values))
+    }
+}
+
+impl ModelRef<'_> {
+    /// The same model, to run.
+    pub fn inference(&self) -> InferenceRef<'_> {
+        self.map(|values| Tensor::F32(values))
     }
 }
 
@@ -79,19 +86,13 @@ pub fn is_matrix(part: Part) -> bool {
     )
 }
 
-impl<T: Copy> Network<T> {
+impl<T> Network<T> {
     /// The same over what `f` makes of each tensor, joined matrices too.
-    fn map<U>(self, f: impl Fn(T) -> U) -> Network<U> {
-        let joined = |params: &Params<T>, l: usize| {
-            let layer = params.layers.get(l)?;
-            layer.attention.as_ref()?.joined
-        };
-        let kept: smallvec::SmallVec<[Option<T>; 16]> =
-            (0..self.params.layers.len()).map(|l| joined(&self.params, l)).collect();
-        let mut params = self.params.map(|_, _, tensor| f(tensor));
-        for (layer, joined) in params.layers.iter_mut().zip(kept) {
-            if let Some(attention) = &mut layer.attention {
-                attention.joined = joined.map(&f);
+    fn map<'s, U>(&'s self, f: impl Fn(&'s T) -> U) -> Network<U> {
+        let mut params = self.params.by_ref().map(|_, _, tensor| f(tensor));
+        for (layer, from) in params.layers.iter_mut().zip(&self.params.layers) {
+            if let (Some(attention), Some(from)) = (&mut layer.attention, &from.attention) {
+                attention.joined = from.joined.as_ref().map(&f);
             }
         }
         Network {
@@ -99,7 +100,7 @@ impl<T: Copy> Network<T> {
             vocab: self.vocab,
             dim: self.dim,
             max_length: self.max_length,
-            spiral: self.spiral.map(&f),
+            spiral: self.spiral.as_ref().map(&f),
             params,
         }
     }

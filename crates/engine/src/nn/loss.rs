@@ -97,7 +97,7 @@ pub struct TokenScore {
 /// memory.
 pub fn token_scores(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     targets: &[u32],
     buffers: &mut LossBuffers,
@@ -164,7 +164,7 @@ fn checked_rows(model: &Network<impl Weight>, normed: &[f32], targets: Targets) 
 /// What `of` makes of a row's logits and its target, where the row counts; elsewhere the row becomes 0,
 /// and so does the outcome.
 fn where_counted<T: Default>(
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     targets: Targets,
     of: impl Fn(&mut [f32], usize) -> T + Sync,
 ) -> impl Fn(usize, &mut [f32]) -> T + Sync {
