@@ -529,6 +529,17 @@ pub(crate) unsafe fn running<'a>(model: *const CLLMModel) -> Result<Running<'a>>
     }
 }
 
+/// Refuses a model of 8-bit weights, for what needs floats.
+pub(crate) fn floats(model: *const CLLMModel) -> Result<()> {
+    match quantized(model)? {
+        None => Ok(()),
+        Some(_) => Err(Error::State(
+            "the model holds 8-bit weights: cllm_expand_model() makes a model of floats of it"
+                .into(),
+        )),
+    }
+}
+
 /// The 8-bit weights of a model that has such.
 pub(crate) fn quantized(model: *const CLLMModel) -> Result<Option<Arc<QuantizedModel>>> {
     Ok(MODELS.find(model)?.and_then(|record| lock(&record).quantized.clone()))
