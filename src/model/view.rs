@@ -226,12 +226,7 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
 /// As [`plan`].
 pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     let record = MODELS.find(model)?;
-    if record.as_ref().is_some_and(|record| lock(record).quantized.is_some()) {
-        return Err(Error::State(
-            "the model holds 8-bit weights: cllm_expand_model() makes a model of floats of it"
-                .into(),
-        ));
-    }
+    floats(model)?;
     // SAFETY: the caller's promise.
     let m = unsafe {
         check_sizes(model)?;
