@@ -7,6 +7,7 @@
 #include "cllm_format.h"
 #include "cllm_inference.h"
 #include "cllm_training.h"
+#include "cllm_utils.h"
 
 enum { VOCAB = 50, DIM = 96, IDS = 200 };
 
