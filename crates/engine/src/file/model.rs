@@ -9,7 +9,7 @@ use crate::model::{
 use crate::system::{atomic, date};
 use crate::text::index::Words;
 use crate::text::split::is_placeholder;
-use crate::text::{Vocabulary, WordList};
+use crate::text::{Tokenizer, Vocabulary, WordList};
 use cllm_kernels::Pool;
 use cllm_kernels::int8::Matrix;
 use std::fs::File;
@@ -39,11 +39,14 @@ impl Model {
     }
 
     /// What a file holds besides sizes and values.
-    fn take_records(&mut self, header: &Header, extras: Extras) -> Result<()> {
+    fn take_records(&mut self, header: &Header, mut extras: Extras) -> Result<()> {
         *self.metadata_mut() = metadata(header);
         *self.training_mut() = extras.training;
-        let vocabulary = vocabulary(&extras)?;
-        self.set_records(vocabulary, extras.tokens, extras.points);
+        let tokenizer = match extras.subwords.take() {
+            Some(subwords) => Some(subwords.into()),
+            None => vocabulary(&extras)?.map(Tokenizer::from),
+        };
+        self.set_records(tokenizer, extras.tokens, extras.points);
         Ok(())
     }
 
@@ -64,6 +67,10 @@ impl Model {
         let header = Header::of(self.metadata(), &shape, date::unix_now());
         let extras = Extras {
             words: words(self)?,
+            subwords: match self.tokenizer() {
+                Some(Tokenizer::Subwords(bpe)) => Some(bpe.clone()),
+                _ => None,
+            },
             tokens: self.tokens().to_vec(),
             points: self.points().to_vec(),
             training: *self.training(),

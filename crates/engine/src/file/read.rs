@@ -180,6 +180,11 @@ impl<R: Read + Seek> Reader<R> {
                 seen.push(frame.tag);
             }
         }
+        if seen.contains(&section::SUBWORDS) && seen.contains(&section::WORDS) {
+            return Err(Problem::content(
+                "has a section WORD and a section SUBW: its tokens can't be words and subwords",
+            ));
+        }
         let shape = &self.shape;
         let expected = [
             (section::INT8, int8::length(shape)),
@@ -280,6 +285,7 @@ impl<R: Read + Seek> Reader<R> {
         match frame.tag {
             section::WORDS => extras.words = WordList::parse(&bytes, vocab)?,
             section::TOKENS => extras.tokens = extras::parse_tokens(&bytes, vocab)?,
+            section::SUBWORDS => extras.subwords = Some(extras::parse_subwords(&bytes, vocab)?),
             section::POINTS => {
                 extras.points = extras::parse_points(&bytes, self.header.num_lattice_points)?;
             }
@@ -374,7 +380,7 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 /// The sections that this version knows.
-const KNOWN: [Tag; 12] = [
+const KNOWN: [Tag; 13] = [
     section::SHAPE,
     section::INT8,
     section::ARCHITECTURE,
@@ -385,6 +391,7 @@ const KNOWN: [Tag; 12] = [
     section::WORDS,
     section::TOKENS,
     section::TOKENIZER,
+    section::SUBWORDS,
     section::POINTS,
     section::TRAINING,
 ];

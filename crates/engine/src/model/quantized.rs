@@ -8,7 +8,7 @@ use super::shape::{ModelShape, Precision};
 use super::tensor::{InferenceRef, Tensor};
 use super::{ModelConfig, Network};
 use crate::error::{Error, Result};
-use crate::text::Vocabulary;
+use crate::text::{Tokenizer, Vocabulary};
 use cllm_kernels::Pool;
 use cllm_kernels::int8::Matrix;
 use std::fmt;
@@ -128,6 +128,11 @@ impl QuantizedModel {
         self.rest.vocabulary()
     }
 
+    /// How its text becomes tokens, if it has a tokenizer.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.rest.tokenizer()
+    }
+
     /// Name, description and times.
     pub fn metadata(&self) -> &Metadata {
         self.rest.metadata()
@@ -158,7 +163,7 @@ impl Model {
     /// Copies what a model has besides sizes and values.
     fn copy_records(&mut self, from: &Self) {
         let (tokens, points) = (from.tokens().to_vec(), from.points().to_vec());
-        self.set_records(from.vocabulary().cloned(), tokens, points);
+        self.set_records(from.tokenizer().cloned(), tokens, points);
         *self.metadata_mut() = from.metadata().clone();
         *self.training_mut() = *from.training();
     }
