@@ -117,10 +117,7 @@ fn files_hold_every_bit_and_refuse_damage() {
     let path = folder.path().join("small.cllm");
     for config in architectures() {
         let mut full = model(&config, 7);
-        full.set_tokenizer(Some(
-            Vocabulary::from_text(b"to be or not to be", 50, 1).unwrap().into(),
-        ))
-        .unwrap();
+        full.set_tokenizer(Vocabulary::from_text(b"to be or not to be", 50, 1).unwrap()).unwrap();
         full.metadata_mut().name = b"small".to_vec();
         let small = full.quantize(&Pool::serial()).unwrap();
         small.write(&path).unwrap();
