@@ -10,6 +10,7 @@ use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::build;
 use crate::model::parts::Structs;
+use crate::model::subwords;
 use crate::model::view::{self, MODELS, ModelRecord};
 use cllm_engine::error::Result;
 use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
@@ -121,6 +122,13 @@ unsafe fn set_extras(model: *mut CLLMModel, extras: &Extras) -> Result<()> {
     if !long.is_empty() {
         let record = MODELS.get(model)?;
         lock(&record).long_strings = Arc::new(long);
+    }
+    if let Some(bpe) = &extras.subwords {
+        for (id, token) in (0..bpe.len() as u32).zip(tokens.iter_mut()) {
+            ffi::set_field(&mut token.token_str, subwords::spelling(bpe, id).as_bytes());
+        }
+        // SAFETY: likewise.
+        unsafe { subwords::keep(model, bpe.clone())? };
     }
     if !extras.points.is_empty() {
         let mut points = CArray::zeroed("the lattice points", extras.points.len())?;

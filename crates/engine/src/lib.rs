@@ -25,7 +25,7 @@
 //!     ..ModelConfig::default()
 //! };
 //! let mut model = Model::new(&config, 42)?;
-//! model.set_vocabulary(Some(vocabulary))?;
+//! model.set_tokenizer(vocabulary)?;
 //! let pool = Pool::shared(2);
 //! let corpus = Corpus::new(dataset.ids(), 4, 8)?;
 //! let mut weights = TrainingWeights::new(&mut model);

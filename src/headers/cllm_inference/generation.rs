@@ -212,6 +212,11 @@ impl Generation {
         c_int::try_from(self.made).unwrap_or(c_int::MAX)
     }
 
+    /// Whether the text has ended before as many tokens as were wanted.
+    pub(crate) fn ended(&self) -> bool {
+        self.made < self.wanted
+    }
+
     /// The next token; `None` at the end.
     ///
     /// # Safety

@@ -5,7 +5,7 @@ use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, MODELS, Plan, Raw};
-use crate::model::words;
+use crate::model::{subwords, words};
 use cllm_engine::error::Result;
 use cllm_engine::file::{Entry, Extras, Header, Source};
 use cllm_engine::model::{
@@ -209,8 +209,9 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
         let tokens = unsafe { ffi::slice(m.tokens, vocab, "model->tokens")? };
         extras.tokens = tokens.iter().map(token_record).collect();
     }
-    // SAFETY: likewise.
-    if let Some(strings) = unsafe { words::strings(model)? } {
+    // SAFETY: likewise, for both.
+    extras.subwords = unsafe { subwords::of(model)? };
+    if let Some(strings) = unsafe { words::strings(model)? }.filter(|_| extras.subwords.is_none()) {
         extras.words = word_list(&strings)?;
     }
     if !m.lattice_points.is_null() && m.num_lattice_points > 0 {

@@ -7,7 +7,7 @@ use crate::model::{Metadata, Model, ModelShape, Part, Table, TensorName};
 use crate::system::{atomic, date};
 use crate::text::index::Words;
 use crate::text::split::is_placeholder;
-use crate::text::{Vocabulary, WordList};
+use crate::text::{Tokenizer, Vocabulary, WordList};
 use std::path::Path;
 
 impl Model {
@@ -26,11 +26,14 @@ impl Model {
         }
         let mut model = Self::zeroed(reader.model_shape())?;
         let extras = reader.read(&mut Slots(&mut model), Values::Finite);
-        let extras = extras.map_err(Problem::at(path))?;
+        let mut extras = extras.map_err(Problem::at(path))?;
         *model.metadata_mut() = metadata(reader.header());
         *model.training_mut() = extras.training;
-        let vocabulary = vocabulary(&extras)?;
-        model.set_records(vocabulary, extras.tokens, extras.points);
+        let tokenizer = match extras.subwords.take() {
+            Some(subwords) => Some(subwords.into()),
+            None => vocabulary(&extras)?.map(Tokenizer::from),
+        };
+        model.set_records(tokenizer, extras.tokens, extras.points);
         Ok(model)
     }
 
@@ -48,6 +51,10 @@ impl Model {
         let header = Header::of(self.metadata(), &shape, date::unix_now());
         let extras = Extras {
             words: words(self)?,
+            subwords: match self.tokenizer() {
+                Some(Tokenizer::Subwords(bpe)) => Some(bpe.clone()),
+                _ => None,
+            },
             tokens: self.tokens().to_vec(),
             points: self.points().to_vec(),
             training: *self.training(),

@@ -165,6 +165,11 @@ impl<R: Read + Seek> Reader<R> {
                 seen.push(frame.tag);
             }
         }
+        if seen.contains(&section::SUBWORDS) && seen.contains(&section::WORDS) {
+            return Err(Problem::content(
+                "has a section WORD and a section SUBW: its tokens can't be words and subwords",
+            ));
+        }
         let shape = &self.shape;
         let expected = [
             (section::LATER, floats(&sizes::later(shape))),
@@ -230,6 +235,7 @@ impl<R: Read + Seek> Reader<R> {
         match frame.tag {
             section::WORDS => extras.words = WordList::parse(&bytes, vocab)?,
             section::TOKENS => extras.tokens = extras::parse_tokens(&bytes, vocab)?,
+            section::SUBWORDS => extras.subwords = Some(extras::parse_subwords(&bytes, vocab)?),
             section::POINTS => {
                 extras.points = extras::parse_points(&bytes, self.header.num_lattice_points)?;
             }
@@ -324,7 +330,7 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 /// The sections that this version knows.
-const KNOWN: [Tag; 11] = [
+const KNOWN: [Tag; 12] = [
     section::SHAPE,
     section::ARCHITECTURE,
     section::LATER,
@@ -334,6 +340,7 @@ const KNOWN: [Tag; 11] = [
     section::WORDS,
     section::TOKENS,
     section::TOKENIZER,
+    section::SUBWORDS,
     section::POINTS,
     section::TRAINING,
 ];

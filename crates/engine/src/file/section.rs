@@ -19,6 +19,7 @@ pub(super) const TRANSFORMS: Tag = *b"TRFM";
 pub(super) const WORDS: Tag = *b"WORD";
 pub(super) const TOKENS: Tag = *b"TOKN";
 pub(super) const TOKENIZER: Tag = *b"TSET";
+pub(super) const SUBWORDS: Tag = *b"SUBW";
 pub(super) const POINTS: Tag = *b"LATP";
 pub(super) const TRAINING: Tag = *b"META";
 

@@ -76,6 +76,9 @@ pub fn model<'a>(
         add(section::WORDS, 0, Payload::Bytes(extras.words.to_bytes()));
         add(section::TOKENIZER, 0, Payload::Bytes(extras::tokenizer()));
     }
+    if let Some(subwords) = &extras.subwords {
+        add(section::SUBWORDS, CRITICAL, Payload::Bytes(subwords.to_bytes()));
+    }
     let tokens = extras::tokens_to_bytes(&extras.tokens);
     add(section::TOKENS, 0, Payload::Bytes(tokens));
     if !extras.points.is_empty() {

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod config;
+mod grow;
 pub mod init;
 mod owned;
 mod params;
@@ -13,6 +14,7 @@ mod version;
 
 pub use architecture::{Activation, Architecture};
 pub use config::ModelConfig;
+pub use grow::{check_growth, mean_row};
 pub use owned::Model;
 pub use params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,

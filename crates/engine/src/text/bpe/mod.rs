@@ -8,6 +8,7 @@ mod counter;
 mod encode;
 mod gpt2;
 mod json;
+mod listed;
 mod merge;
 mod scan;
 mod shown;

@@ -31,6 +31,17 @@ impl Settings {
     pub fn new(size: usize) -> Self {
         Self { size, min_count: 2 }
     }
+
+    /// Whether a vocabulary can be learnt so.
+    ///
+    /// # Errors
+    /// `size` out of range.
+    pub fn check(&self) -> Result<()> {
+        if (FIRST..=MOST).contains(&self.size) {
+            return Ok(());
+        }
+        Err(Error::argument("size", self.size, "261 to 16777216"))
+    }
 }
 
 /// How far training has come.
@@ -71,10 +82,8 @@ impl Bpe {
         settings: Settings,
         mut progress: impl FnMut(Training) -> ControlFlow<()>,
     ) -> Result<Self> {
+        settings.check()?;
         let Settings { size, min_count } = settings;
-        if !(FIRST..=MOST).contains(&size) {
-            return Err(Error::argument("size", size, "261 to 16777216"));
-        }
         let mut learner = Learner::new(counter, min_count.max(1))?;
         while learner.tokens < size {
             let Some(count) = learner.step()? else {
