@@ -1594,7 +1594,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  * for byte, and frequent words are one token.
  *
  * @param text        `[length]`, any bytes.
- * @param length      at most what memory holds.
+ * @param length      at most 2^40.
  * @param vocab_size  tokens to reach, 261 to 16777216; there are fewer where the text has no more
  *                    pairs that it holds twice.
  * @param callback    is told how far it is, and can stop: merges made until then count. NULL: none.
@@ -1603,7 +1603,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  *         cllm_free_tokenizer(). NULL if `text` is NULL, the size is out of range, there is no
  *         memory, or the callback stopped it before the first merge.
  *
- * The same text gives the same tokens. From any thread; takes about a second for 10 MB.
+ * The same text gives the same tokens. From any thread.
  *
  * ```c
  * const char *play = "ROMEO:\nIs the day so young?\n\nBENVOLIO:\nBut new struck nine.\n";
@@ -1628,7 +1628,7 @@ CLLMTokenizer *cllm_train_tokenizer(const char *text,
  * @param paths       `[num_paths]` files and directories.
  * @param num_paths   at least 1.
  * @param vocab_size  as cllm_train_tokenizer().
- * @param callback    as there.
+ * @param callback    as there; NULL: none.
  * @param user_data   handed to the callback.
  * @return as there; NULL also if a path can't be read, or is no text.
  *
@@ -1816,7 +1816,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        `[length]`, any bytes.
- * @param length      how many.
+ * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
  * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
