@@ -138,6 +138,16 @@ static CLLMScore *score(void) {
     return buffer(&init, sizeof init);
 }
 
+static CLLMTrainingOptions *training_options(void) {
+    CLLMTrainingOptions init = {.struct_size = sizeof init, .seed = 7, .shuffle = 1};
+    return buffer(&init, sizeof init);
+}
+
+static CLLMRecipe *recipe(void) {
+    CLLMRecipe init = {.struct_size = sizeof init, .epochs = 1};
+    return buffer(&init, sizeof init);
+}
+
 static IndexProb *choices(void) {
     static const IndexProb init[ROOM];
     return buffer(init, sizeof init);
