@@ -15,6 +15,9 @@ NUMBERS = {
     "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
 }
 NUMBERS_OF = {
+    ("cllm_recipe", "bytes"): 100000,
+    ("cllm_recipe", "seconds"): 60.0,
+    ("cllm_recipe", "speed"): 1e10,
     ("cllm_embedding_backward", "batch_size"): 4,
     ("cllm_backward", "num_tokens"): 8,
     ("cllm_compute_loss", "num_tokens"): 8,
