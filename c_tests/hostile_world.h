@@ -138,6 +138,16 @@ static CLLMScore *score(void) {
     return buffer(&init, sizeof init);
 }
 
+static CLLMTrainingOptions *options(void) {
+    CLLMTrainingOptions init = {.struct_size = sizeof init, .seed = 3, .shuffle = 1};
+    return buffer(&init, sizeof init);
+}
+
+static CLLMRecipe *recipe(void) {
+    CLLMRecipe init = {.struct_size = sizeof init};
+    return buffer(&init, sizeof init);
+}
+
 static IndexProb *choices(void) {
     static const IndexProb init[ROOM];
     return buffer(init, sizeof init);
