@@ -25,6 +25,9 @@ BEFORE = {
         "cllm_inference_get_state(a0, &state, &a2), a1 = state;"],
     "cllm_inference_load_state": [
         GENERATED, 'cllm_inference_save_state(a0, "context.state");'],
+    "cllm_expand_model": [
+        "static CLLMModel *small;", "cllm_free_model(small);",
+        "small = cllm_quantize_model(a0, 1), a0 = small;"],
     "model_manager_release_read": ["model_manager_acquire_read(a0);"],
     "model_manager_release_write": ["model_manager_acquire_write(a0);"],
     "model_manager_reload": ["model_manager_unload(a0);"],

@@ -26,6 +26,9 @@ NUMBERS_OF = {
     ("cllm_generate_lattice_transform", "dim"): 8,
     ("cllm_sample_top_p", "p"): 0.5,
     ("cllm_create_config", "vocab_size"): 16,
+    ("cllm_train_tokenizer", "vocab_size"): 262,
+    ("cllm_train_tokenizer_files", "vocab_size"): 262,
+    ("cllm_train_tokenizer_files", "num_paths"): 1,
 }
 
 # Numbers that say how long an array of the program's is: the library can't know better, so too
@@ -40,6 +43,8 @@ NOT_SIZES = {
     ("cllm_backward", "num_tokens"): "only the first batch is read",
     ("cllm_validate_training_batch", "vocab_size"): "a bound of ids",
     ("cllm_sample_top_p", "p"): "a probability",
+    ("cllm_train_tokenizer", "vocab_size"): "tokens to reach",
+    ("cllm_train_tokenizer_files", "vocab_size"): "tokens to reach",
     ("cllm_batch_iterator_create", "batch_size"): "the shape of what is made",
     ("cllm_batch_iterator_create", "seq_len"): "the shape of what is made",
     ("cllm_create_batch_from_tokens", "batch_size"): "the shape of what is made",
@@ -88,19 +93,27 @@ EMPTY_IS_FINE = {
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
+    ("cllm_text_to_tokens", "length"), ("cllm_train_tokenizer", "length"),
+    ("cllm_tokens_to_text", "num_tokens"),
     ("cllm_write_file", "size"), ("cllm_set_allowed_tokens", "num_tokens"),
     ("cllm_write_file", "size"), ("optimizer_compute_gradient_norm", "num_parameters"),
     ("optimizer_compute_parameter_norm", "num_parameters"),
 }
 
 # `const char*` that are bytes with a length beside them: no NUL ends them.
-BYTES = {("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
+BYTES = {("cllm_train_tokenizer", "text"), ("cllm_text_to_tokens", "text"),
+         ("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
 
 # Numbers with which a function does nothing, without an error.
 QUIET = {"max_norm", "clip_value"}
 
 # Further numbers that must be refused: function, parameter, values.
 REFUSED = {
+    ("cllm_train_tokenizer", "vocab_size"): ["0", "1", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX"],
+    ("cllm_train_tokenizer_files", "vocab_size"): ["0", "1", "0x80000000u", "UINT32_MAX"],
+    ("cllm_train_tokenizer_files", "num_paths"): ["0"],
+    ("cllm_text_to_tokens", "threads"): ["-1", "INT_MIN"],
+    ("cllm_model_tokenizer", "max_vocab_size"): ["0x80000000u", "UINT32_MAX"],
     ("cllm_batch_create", "batch_size"): ["0"], ("cllm_batch_create", "seq_len"): ["0"],
     ("cllm_batch_iterator_create", "batch_size"): ["0"],
     ("cllm_batch_iterator_create", "seq_len"): ["0"],
@@ -169,6 +182,11 @@ FILES = {
     "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
     ("cllm_plot_metrics", "svg_path"): "out.svg",
     "cllm_write_file": "out.txt", "cllm_text_files": "texts",
+    "cllm_read_tokenizer": "tokenizer.json", "cllm_write_tokenizer": "out.json",
+    ("cllm_read_tokenizer_gpt2", "vocab_path"): "vocab.json",
+    ("cllm_read_tokenizer_gpt2", "merges_path"): "merges.txt",
+    ("cllm_write_tokenizer_gpt2", "vocab_path"): "out.json",
+    ("cllm_write_tokenizer_gpt2", "merges_path"): "out.txt",
     "model_manager_init": "models", ("model_manager_load", "path"): "model.cllm",
     ("model_manager_load", "name"): "new", ("model_manager_create", "name"): "new",
 }

@@ -153,6 +153,11 @@ static IndexProb *choices(void) {
     return buffer(init, sizeof init);
 }
 
+static const char *const *paths(void) {
+    static const char *const init[ROOM] = {"text.txt", "texts"};
+    return buffer(init, sizeof init);
+}
+
 static char *chars(void) {
     static const char init[4096] = "xxxxxxxx";
     return buffer(init, sizeof init);
@@ -407,6 +412,11 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static bool on_merge(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void *user) {
+    (void)bytes, (void)tokens, (void)vocab_size, (void)user;
+    return true;
+}
+
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
 }
@@ -555,6 +565,9 @@ static void write_files(void) {
     memcpy(garbage, "CLLM", 4);
     write_text("garbage", garbage, sizeof garbage);
     cllm_save_vocab(tokenizer(), "vocab.txt");
+    CLLMTokenizer *subwords = cllm_byte_tokenizer();
+    cllm_write_tokenizer(subwords, "tokenizer.json");
+    cllm_free_tokenizer(subwords);
     cllm_token_dataset_save(dataset(), "dataset.bin");
     cllm_write_model(model(), "model.cllm");
     cllm_save_checkpoint(training(), "training.ckpt");

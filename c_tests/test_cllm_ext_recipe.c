@@ -167,7 +167,7 @@ static void recipes(void) {
     CLLMRecipe a = {.struct_size = sizeof a}, b = a;
     CHECK(cllm_recipe(900000, 200, 3e11, &a) == 0 && cllm_recipe(900000, 200, 3e11, &b) == 0);
     CHECK(memcmp(&a, &b, sizeof a) == 0); /* a pure function */
-    CHECK(a.tokenizer == 2 && a.vocab_size > 256 && a.embedding_dim % (2 * a.num_heads) == 0);
+    CHECK(a.tokenizer == CLLM_TOKENS_SUBWORDS && a.vocab_size > 256 && a.embedding_dim % (2 * a.num_heads) == 0);
     CHECK(a.steps > 100 && a.learning_rate > 0 && a.beta2 > 0.9f && a.evaluate_every > 0);
     int lines = 1;
     for (const char *p = a.text; *p; p++) lines += *p == '\n';

@@ -9,7 +9,9 @@
 #include "cllm_tokenizer.h"
 
 /**
- * Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy.
+ * Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy; where the
+ * tokenizer has subwords, as it is: `lowercase`, `remove_punctuation` and `remove_numbers` are not
+ * used.
  *
  * A loader that the program fills itself works as well; `documents` and what it points to must
  * then be blocks of `malloc`'s memory. One loader is used by one thread at a time.
@@ -115,7 +117,8 @@ void cllm_data_loader_free(struct CLLMDataLoader *loader);
 /**
  * Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
  * space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay, but
- * for a byte order mark at the beginning, which is dropped.
+ * for a byte order mark at the beginning, which is dropped. For a tokenizer of subwords the text is
+ * kept as it is.
  *
  * @param loader  the loader.
  * @param text    the text; not kept.
@@ -177,6 +180,8 @@ int cllm_data_loader_load_directory(struct CLLMDataLoader *loader,
  * up as it is before it lower-cases it. A word that spells a special word (`<EOS>`, `<eos>`) is the
  * ordinary word `<eos>` in any case, with an id of its own.
  *
+ * A tokenizer of subwords is not built here: the tokens of the documents are counted.
+ *
  * Takes time in proportion to the text: milliseconds for a megabyte.
  *
  * @pre As cllm_data_loader_add_document(); the same holds for the loader's tokenizer.
@@ -184,7 +189,7 @@ int cllm_data_loader_load_directory(struct CLLMDataLoader *loader,
 void cllm_data_loader_build_vocab(struct CLLMDataLoader *loader);
 
 /**
- * The ids of all documents in order, one after the other with nothing between them. A word is looked
+ * The ids of all documents in order, words one after the other with nothing between the documents. A word is looked
  * up in lower case; with `lowercase` 0 as it is, then in lower case. One that the tokenizer does not
  * hold is 1 (`<UNK>`).
  *

@@ -82,6 +82,26 @@
 #define CLLM_POOLING_LAST 1
 
 /**
+ * There is no tokenizer, or it is not known what its tokens are.
+ */
+#define CLLM_TOKENS_NONE 0
+
+/**
+ * Tokens are whole words: texts are taken apart, and do not come back as they were.
+ */
+#define CLLM_TOKENS_WORDS 1
+
+/**
+ * Tokens are pieces of words, down to bytes: texts come back byte for byte.
+ */
+#define CLLM_TOKENS_SUBWORDS 2
+
+/**
+ * Tokens are the 256 bytes.
+ */
+#define CLLM_TOKENS_BYTES 3
+
+/**
  * Receives a word that may come next: `length` bytes at `word` (no NUL behind them; valid during the
  * call), with the white space that stands before it, and its probability. Returns false to end the
  * list. It may not throw a C++ exception, nor leave by longjmp.
@@ -180,6 +200,10 @@ typedef struct CLLMFileInfo {
      * How many; 0: cllm_read_model reads the file.
      */
     size_t num_problems;
+    /**
+     * CLLM_TOKENS_…: what the tokens are. Of subwords `words` are the first tokens, readably.
+     */
+    int tokens;
 } CLLMFileInfo;
 
 /**
@@ -196,7 +220,8 @@ typedef bool (*CLLMPathCallback)(const char *path, const char *left_out, void *u
 /**
  * Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
  * the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
- * UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+ * UTF-8 characters wherever the vocabulary does; of a model with subwords it is the text itself, in
+ * whole UTF-8 characters, and the token is the latest one. Returns false to stop. It may not throw a C++
  * exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
  * again after the call.
  */
@@ -271,7 +296,7 @@ typedef struct CLLMRecipe {
      */
     int steps;
     /**
-     * How text becomes tokens: 2, parts of words (byte-level BPE); 3, single bytes.
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
      */
     int tokenizer;
     /**
@@ -374,6 +399,16 @@ typedef struct CLLMScore {
      */
     double bits_per_byte;
 } CLLMScore;
+
+/**
+ * Told how far the training of a tokenizer is: first, after each text, the bytes that were read, with
+ * `tokens` 0; then, after each merge, the tokens that there are, of `vocab_size` to come. Returns false
+ * to stop. It may not throw a C++ exception, nor leave by longjmp: it returns.
+ */
+typedef bool (*CLLMTokenizerCallback)(uint64_t bytes,
+                                      uint32_t tokens,
+                                      uint32_t vocab_size,
+                                      void *user_data);
 
 /**
  * How far training is, after a batch.
@@ -697,7 +732,8 @@ int cllm_evaluate(CLLMModel *model,
 /**
  * Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model
  * is spelled like entry i of the tokenizer. Entries of the model beyond the tokenizer's keep
- * `token_<id>`.
+ * `token_<id>`. Subwords become the model's own: texts go in and come out by them from then on, and
+ * they travel in its file (`token_str` shows them readably, as cllm_get_token_string()).
  *
  * @return 0; -1 if the tokenizer has more entries than the model, or on NULL (nothing changed).
  *
@@ -711,7 +747,7 @@ int cllm_model_set_vocab(CLLMModel *model, const CLLMTokenizer *tokenizer);
 
 /**
  * The same from a vocab.txt (lines `token<TAB>count` in id order), read as by cllm_read_vocab but
- * with or without special words.
+ * with or without special words. A file of subwords gives the model subwords.
  *
  * @return 0; -1 if the file can't be read, a line is not of that form or repeats a word (the error
  *         names it), or there are more than the model has (nothing changed).
@@ -896,6 +932,9 @@ int cllm_kv_cache_clear(CLLMInference *inference);
  * cllm_generate, but without its bound: `max_tokens` is all that limits the text, unless it ends
  * itself. Only the continuation is handed over, special tokens are not, and no lock is held
  * meanwhile.
+ *
+ * Subwords come as whole UTF-8 characters: what a token begins waits for the token that ends it. A
+ * character that is unfinished after `max_tokens` comes with cllm_continue_stream.
  *
  * @param prompt    at least one word.
  * @param callback  gets each piece; returns false to stop.
@@ -1110,6 +1149,70 @@ int cllm_checkpoint_options(const CLLMTraining *training,
  * @pre `training` is NULL or was made by cllm_training_init.
  */
 int cllm_training_set_end(CLLMTraining *training, int steps);
+
+/**
+ * Makes a model for generation whose matrices are held in 8 bits: a quarter of the memory and of the
+ * file, and two to four times the tokens a second. The given model stays as it is.
+ *
+ * Of blocks of 64 weights each has a scale; docs/MODEL.md says the arithmetic. The new model generates,
+ * scores and evaluates like any other, is written by cllm_write_model() and read by
+ * cllm_read_model(). The library keeps its weights: in the CLLMModel the pointers to weights, norms and
+ * positions are NULL and num_weights is 0. Functions that read or change weights one by one, training
+ * among them, refuse it; cllm_expand_model() makes a model of floats of it again.
+ *
+ * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
+ *                 cllm_create_model() makes; files of the original library have others.
+ * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
+ *         memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_quantize_model(model, 0);
+ * if (!small || cllm_write_model(small, "small.cllm") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile.
+ */
+CLLMModel *cllm_quantize_model(const CLLMModel *model,
+                               int threads);
+
+/**
+ * Makes a model of floats of one that holds 8-bit weights, for training and for everything else that
+ * needs them one by one. Each weight is its integer times the scale of its block; what was rounded away
+ * does not come back. The given model stays as it is.
+ *
+ * @param model  a model that cllm_quantize_model() made, or one that was read from its file; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL for a model of floats, or if there is
+ *         no memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_read_model("small.cllm");
+ * if (small && cllm_model_is_quantized(small)) {
+ *     CLLMModel *full = cllm_expand_model(small);
+ *     cllm_free_model(full);
+ * }
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+CLLMModel *cllm_expand_model(const CLLMModel *model);
+
+/**
+ * Says whether a model holds 8-bit weights.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if it does, 0 if it holds floats; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_quantized(model) == 1 ? "8-bit weights" : "floats");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_quantized(const CLLMModel *model);
 
 /**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
@@ -1467,7 +1570,7 @@ char *cllm_decode_text(const char *bytes,
 /**
  * Makes a tokenizer of a vocab.txt, with room for its words and no more. Ids are line numbers,
  * counted from 0. The file is read once, so it may be a pipe. What editors leave is no part of
- * the words, as in cllm_load_vocab.
+ * the words, as in cllm_load_vocab. A file of subwords makes a tokenizer of subwords.
  *
  * @param path  the file, of at most 1 GiB.
  * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the file can't be read,
@@ -1483,6 +1586,351 @@ char *cllm_decode_text(const char *bytes,
  * @pre `path` is NULL or a C string.
  */
 CLLMTokenizer *cllm_read_vocab(const char *path);
+
+/**
+ * Learns subwords from a text: byte-level byte-pair encoding. The vocabulary has the five special
+ * tokens, the 256 bytes, and then what merging the most frequent neighbours makes, again and again;
+ * no merge crosses the borders of words, numbers and line breaks. So every text can be spelled, byte
+ * for byte, and frequent words are one token.
+ *
+ * @param text        `[length]`, any bytes.
+ * @param length      at most 2^40.
+ * @param vocab_size  tokens to reach, 261 to 16777216; there are fewer where the text has no more
+ *                    pairs that it holds twice.
+ * @param callback    is told how far it is, and can stop: merges made until then count. NULL: none.
+ * @param user_data   handed to the callback.
+ * @return the tokenizer, with the counts of its tokens in the text; to be released with
+ *         cllm_free_tokenizer(). NULL if `text` is NULL, the size is out of range, there is no
+ *         memory, or the callback stopped it before the first merge.
+ *
+ * The same text gives the same tokens. From any thread.
+ *
+ * ```c
+ * const char *play = "ROMEO:\nIs the day so young?\n\nBENVOLIO:\nBut new struck nine.\n";
+ * CLLMTokenizer *tokenizer = cllm_train_tokenizer(play, strlen(play), 300, NULL, NULL);
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `text` is NULL or holds `length` bytes; `callback` may be called with `user_data` during this call.
+ */
+CLLMTokenizer *cllm_train_tokenizer(const char *text,
+                                    size_t length,
+                                    uint32_t vocab_size,
+                                    CLLMTokenizerCallback callback,
+                                    void *user_data);
+
+/**
+ * The same from files, each of them a text, and from directories: what
+ * cllm_data_loader_load_directory() loads of one. Files are read one after the other, as
+ * cllm_data_loader_load_file() reads them; only what is different of their words is kept in memory.
+ *
+ * @param paths       `[num_paths]` files and directories.
+ * @param num_paths   at least 1.
+ * @param vocab_size  as cllm_train_tokenizer().
+ * @param callback    as there; NULL: none.
+ * @param user_data   handed to the callback.
+ * @return as there; NULL also if a path can't be read, or is no text.
+ *
+ * ```c
+ * static bool watch(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void *user_data) {
+ *     (void)user_data;
+ *     fprintf(stderr, "\r%u of %u tokens from %llu bytes", tokens, vocab_size,
+ *             (unsigned long long)bytes);
+ *     return true;
+ * }
+ * const char *paths[] = {"texts", "more.txt"};
+ * CLLMTokenizer *tokenizer = cllm_train_tokenizer_files(paths, 2, 4096, watch, NULL);
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `paths` is NULL or holds `num_paths` C strings; `callback` may be called with `user_data` during
+ * this call.
+ */
+CLLMTokenizer *cllm_train_tokenizer_files(const char *const *paths,
+                                          size_t num_paths,
+                                          uint32_t vocab_size,
+                                          CLLMTokenizerCallback callback,
+                                          void *user_data);
+
+/**
+ * A tokenizer whose tokens are the 256 bytes and the special tokens, 261 in all: for the smallest
+ * models, and for data that is no text.
+ *
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if there is no memory.
+ *
+ * ```c
+ * CLLMTokenizer *bytes = cllm_byte_tokenizer();
+ * printf("%u tokens\n", cllm_get_vocab_size(bytes));   // 261
+ * cllm_free_tokenizer(bytes);
+ * ```
+ *
+ * @pre May be called at any time.
+ */
+CLLMTokenizer *cllm_byte_tokenizer(void);
+
+/**
+ * Reads a `tokenizer.json`, as of Hugging Face: byte-level BPE (GPT-2, Llama 3, Qwen and many
+ * others), with its added tokens. The ids are those of the file.
+ *
+ * @param path  the file, of at most 1 GiB.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the file can't be read, is
+ *         no such file or of another kind (WordPiece, Unigram), is damaged, or asks for what is not
+ *         supported: the error says what and where.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_read_tokenizer("tokenizer.json");
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `path` is NULL or a C string.
+ */
+CLLMTokenizer *cllm_read_tokenizer(const char *path);
+
+/**
+ * Writes the `tokenizer.json` of a tokenizer of subwords, which other programs read as well. It appears
+ * whole or not at all.
+ *
+ * @param tokenizer  not of words: those have a vocab.txt (cllm_save_vocab()).
+ * @param path       the file.
+ * @return 0; -1 on failure: an old file is as it was.
+ *
+ * ```c
+ * if (cllm_write_tokenizer(tokenizer, "tokenizer.json") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live; `path` is NULL or a C string.
+ */
+int cllm_write_tokenizer(const CLLMTokenizer *tokenizer,
+                         const char *path);
+
+/**
+ * Reads the two files of GPT-2: `vocab.json` (tokens and ids) and `merges.txt` (a merge a line).
+ *
+ * @param vocab_path   at most 1 GiB.
+ * @param merges_path  likewise.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL as cllm_read_tokenizer().
+ *
+ * ```c
+ * CLLMTokenizer *gpt2 = cllm_read_tokenizer_gpt2("vocab.json", "merges.txt");
+ * cllm_free_tokenizer(gpt2);
+ * ```
+ *
+ * @pre The paths are NULL or C strings.
+ */
+CLLMTokenizer *cllm_read_tokenizer_gpt2(const char *vocab_path, const char *merges_path);
+
+/**
+ * Writes these two files, each whole or not at all.
+ *
+ * @param tokenizer    one like GPT-2's: what cllm_read_tokenizer_gpt2() read, or a tokenizer.json of
+ *                     that kind.
+ * @param vocab_path   for `vocab.json`.
+ * @param merges_path  for `merges.txt`.
+ * @return 0; -1 on failure, also where the tokenizer has what these files can't say.
+ *
+ * ```c
+ * if (cllm_write_tokenizer_gpt2(gpt2, "vocab.json", "merges.txt") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live; the paths are NULL or C strings.
+ */
+int cllm_write_tokenizer_gpt2(const CLLMTokenizer *tokenizer,
+                              const char *vocab_path,
+                              const char *merges_path);
+
+/**
+ * The tokenizer of a model, as a new one of its own: words or subwords, with the model's counts. With
+ * it a program encodes what the model is to be trained on next.
+ *
+ * @param model           any.
+ * @param max_vocab_size  most words it will take, as cllm_create_tokenizer(); less than the model has:
+ *                        as many as that. Subwords take no more.
+ * @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the model has none, or
+ *         there is no memory.
+ *
+ * ```c
+ * CLLMModel *model = cllm_read_model("model.cllm");
+ * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
+ * CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+CLLMTokenizer *cllm_model_tokenizer(const CLLMModel *model,
+                                    uint32_t max_vocab_size);
+
+/**
+ * Gives a model more words: cllm_model_set_vocab() for a tokenizer that has the model's words at their
+ * ids, and new ones behind. The model grows by as many ids as it has too few. The embeddings of the new
+ * ids are the mean of all others, which training then moves; everything else stays, bit for bit.
+ * Subwords spell every word and need no more.
+ *
+ * The weights move: `model->weights`, `model->tokens` and the pointers into them are others
+ * afterwards. No other thread may use the model meanwhile, and contexts and trainings that were made for
+ * it have arrays of the old size: release them before, make new ones after.
+ *
+ * @param model      made or read by the library.
+ * @param tokenizer  of words; such as cllm_model_tokenizer() made with room, and
+ *                   cllm_data_loader_build_vocab() filled from new texts.
+ * @return how many ids are new, 0 or more; -1 on failure, with the model as before: an argument is
+ *         NULL, an id would mean another word (the error names it), either has subwords, the program
+ *         put arrays of its own into the model, or there is no memory.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 50000);
+ * CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+ * cllm_data_loader_load_file(loader, "today.log");
+ * cllm_data_loader_build_vocab(loader);
+ * printf("%d new words\n", cllm_grow_vocab(model, tokenizer));
+ * cllm_data_loader_free(loader);
+ * ```
+ *
+ * @pre Both are NULL or live.
+ */
+int cllm_grow_vocab(CLLMModel *model,
+                    const CLLMTokenizer *tokenizer);
+
+/**
+ * What the tokens of a tokenizer are.
+ *
+ * @return CLLM_TOKENS_WORDS, CLLM_TOKENS_SUBWORDS or CLLM_TOKENS_BYTES; 0 (CLLM_TOKENS_NONE) for NULL
+ *         and for one that was freed.
+ *
+ * ```c
+ * if (cllm_tokenizer_kind(tokenizer) == CLLM_TOKENS_WORDS)
+ *     puts("text comes back in words, with single spaces");
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live.
+ */
+int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
+
+/**
+ * The tokens of a text. A text is text: what spells a special token (`<EOS>`) is ordinary text, unless
+ * the caller asks for it, who then trusts the text. Otherwise as cllm_tokenizer_encode(), but the text
+ * may hold NUL bytes.
+ *
+ * @param tokenizer   the vocabulary; not changed.
+ * @param text        `[length]`, any bytes.
+ * @param length      how many, at most 2^40.
+ * @param specials    what spells a special token becomes that token; with words, a whole word that
+ *                    does.
+ * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
+ *                    it.
+ * @param num_tokens  receives how many tokens; 0 after a failure.
+ * @return the ids, a block for the caller to free(), not NULL even for an empty text; NULL if an
+ *         argument is NULL or there is no memory.
+ *
+ * ```c
+ * size_t count;
+ * uint32_t *ids = cllm_text_to_tokens(tokenizer, "Is the day\nso young?", 20, false, 1, &count);
+ * free(ids);
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live; `text` is NULL or holds `length` bytes; `num_tokens` is NULL or
+ * writable.
+ */
+uint32_t *cllm_text_to_tokens(const CLLMTokenizer *tokenizer,
+                              const char *text,
+                              size_t length,
+                              bool specials,
+                              int threads,
+                              size_t *num_tokens);
+
+/**
+ * The text of some tokens: of subwords their bytes, which may hold 0; of words the words, joined by
+ * single spaces. Ids that the vocabulary does not have are left out.
+ *
+ * @param tokenizer   the vocabulary; not changed.
+ * @param tokens      `[num_tokens]` ids; may be NULL where there are none.
+ * @param num_tokens  how many.
+ * @param specials    the names of special tokens are part of the text; else they are left out.
+ * @param length      receives the bytes of the text; may be NULL.
+ * @return the text, with a NUL behind it, for the caller to free(); NULL if the tokenizer is NULL,
+ *         there are ids but no array, or there is no memory.
+ *
+ * ```c
+ * size_t length;
+ * char *text = cllm_tokens_to_text(tokenizer, ids, count, false, &length);
+ * if (text) fwrite(text, 1, length, stdout);
+ * free(text);
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live; `tokens` is NULL or holds `num_tokens` ids; `length` is NULL or
+ * writable.
+ */
+char *cllm_tokens_to_text(const CLLMTokenizer *tokenizer,
+                          const uint32_t *tokens,
+                          size_t num_tokens,
+                          bool specials,
+                          size_t *length);
+
+/**
+ * The bytes of one token: of a subword what it adds to a text, of a word its letters, of a special token
+ * its name.
+ *
+ * @param tokenizer  the vocabulary.
+ * @param token      the id.
+ * @param length     receives how many bytes; may be NULL.
+ * @return the bytes, borrowed: valid until the tokenizer is freed or changed. No NUL ends those of a
+ *         subword. NULL where the vocabulary has no such token.
+ *
+ * ```c
+ * size_t length;
+ * const char *bytes = cllm_token_text(tokenizer, 100, &length);
+ * if (bytes) fwrite(bytes, 1, length, stdout);
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live; `length` is NULL or writable.
+ */
+const char *cllm_token_text(const CLLMTokenizer *tokenizer,
+                            uint32_t token,
+                            size_t *length);
+
+/**
+ * Whether a token is a special one, which stands for no text.
+ *
+ * @return false also for a token that the vocabulary does not have, and for NULL.
+ *
+ * ```c
+ * if (!cllm_token_is_special(tokenizer, id)) count_of_text++;
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live.
+ */
+bool cllm_token_is_special(const CLLMTokenizer *tokenizer, uint32_t token);
+
+/**
+ * The token that ends a text: `<EOS>`, or that of a tokenizer.json (`<|endoftext|>`, `</s>` and others).
+ * A program puts it between the texts that it trains on; generation stops there.
+ *
+ * @return the id; -1 where there is none, and for NULL.
+ *
+ * ```c
+ * int end = cllm_end_token(tokenizer);
+ * if (end >= 0) ids[count++] = (uint32_t)end;
+ * ```
+ *
+ * @pre `tokenizer` is NULL or live.
+ */
+int cllm_end_token(const CLLMTokenizer *tokenizer);
+
+/**
+ * The same of a model.
+ *
+ * @return the id; -1 where there is none, and for NULL.
+ *
+ * ```c
+ * if (cllm_model_end_token(model) < 0) puts("its texts have no end of their own");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_end_token(const CLLMModel *model);
 
 /**
  * cllm_create_model() with a seed of its own: the same seed gives the same weights, different

@@ -14,6 +14,9 @@
  * read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
  * program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
  * memory. One tokenizer is used by one thread at a time.
+ *
+ * Of a tokenizer of subwords (cllm_train_tokenizer(), cllm_read_tokenizer()) `vocab` shows the tokens
+ * readably; what they are, the library keeps beside it, and editing `vocab` does not change it.
  */
 typedef struct CLLMTokenizer {
     /**
@@ -70,29 +73,34 @@ void cllm_free_tokenizer(struct CLLMTokenizer *tokenizer);
  *         NULL.
  *
  * Costs the same for any size of the vocabulary; a word that it does not hold is searched for
- * among all words, since the program may have put it there.
+ * among all words, since the program may have put it there. Of subwords the token is found that is
+ * shown so (cllm_get_token_string()), else the one of these bytes: `␣the` and ` the` are the same.
+ * Where there is no `<UNK>` and no such token, that is recorded as an error.
  *
  * @pre The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
  */
-uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer, const char *token);
+uint32_t cllm_find_token(struct CLLMTokenizer *tokenizer,
+                         const char *token);
 
 /**
  * Adds a word, or counts one more occurrence of a word that the vocabulary holds already.
  *
  * @param tokenizer  the vocabulary.
  * @param token      the word; copied as it is, not lower-cased.
- * @return the word's id; 1 (`<UNK>`) if the vocabulary is full, there is no memory, or an argument
- *         is NULL. The word `<UNK>` itself has id 1.
+ * @return the word's id; 1 (`<UNK>`) if the vocabulary is full or one of subwords, there is no memory,
+ *         or an argument is NULL. The word `<UNK>` itself has id 1.
  *
  * @pre As cllm_find_token().
  */
-uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer, const char *token);
+uint32_t cllm_add_token(struct CLLMTokenizer *tokenizer,
+                        const char *token);
 
 /**
  * The ids of a text's words. Words are separated by white space (space, tab, line feed, vertical
  * tab, form feed, carriage return) and lower-cased (ASCII letters only) before they are looked up;
  * in a vocabulary that keeps case (see cllm_data_loader_build_vocab() and cllm_load_vocab()) they are
- * looked up as they are first. A byte order mark at the beginning of the text is dropped.
+ * looked up as they are first. A byte order mark at the beginning of the text is dropped. Subwords
+ * spell the text as it is, and cllm_tokenizer_decode() gives it back byte for byte.
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        the text.
@@ -109,12 +117,13 @@ uint32_t *cllm_tokenizer_encode(struct CLLMTokenizer *tokenizer,
                                 uint32_t *num_tokens);
 
 /**
- * The words of some ids, joined by single spaces.
+ * The words of some ids, joined by single spaces; of subwords their bytes, without special tokens and
+ * ids that there are not (cllm_tokens_to_text() also tells how many bytes, which may be 0).
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param tokens      `num_tokens` ids.
  * @param num_tokens  how many, at most 2^28.
- * @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
+ * @return a string for the caller to free(). Of words `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
  *         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
  *         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
  *
@@ -132,15 +141,19 @@ char *cllm_tokenizer_decode(struct CLLMTokenizer *tokenizer,
  * @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
  * @param text       the text.
  *
- * Takes time in proportion to the text, not to the vocabulary.
+ * Takes time in proportion to the text, not to the vocabulary. Of subwords the tokens of the text are
+ * counted, and none is added.
  *
  * @pre As cllm_find_token(), for `text`.
  */
-void cllm_build_vocab(struct CLLMTokenizer *tokenizer, const char *text);
+void cllm_build_vocab(struct CLLMTokenizer *tokenizer,
+                      const char *text);
 
 /**
  * Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
- * feed. An empty slot is written as an empty word, so that ids stay line numbers.
+ * feed. An empty slot is written as an empty word, so that ids stay line numbers. Subwords are
+ * written as cllm_get_token_string() shows them. Those that this library trained can be read back from
+ * it; all that others' files say is kept by cllm_write_tokenizer() alone.
  *
  * @param tokenizer  the vocabulary.
  * @param filename   the file; it is replaced when all is written, so it is whole or as before.
@@ -148,7 +161,8 @@ void cllm_build_vocab(struct CLLMTokenizer *tokenizer, const char *text);
  *
  * @pre As cllm_find_token(), for `filename`.
  */
-int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
+int cllm_save_vocab(struct CLLMTokenizer *tokenizer,
+                    const char *filename);
 
 /**
  * Adds the words of a file of cllm_save_vocab() as they stand there (not lower-cased) and sets
@@ -164,6 +178,11 @@ int cllm_save_vocab(struct CLLMTokenizer *tokenizer, const char *filename);
  *         an error); 0 with nothing changed if an argument is NULL, the file can't be read, or a line
  *         would move the ids of others: one that is empty or without a TAB or count, or holds a NUL
  *         byte or a special word at another place than its own. The error names the line.
+ *
+ * A file of subwords (the special tokens, the 256 bytes, then tokens that are each made of two above
+ * them) makes a new tokenizer one of subwords, with the merges that follow from it. It fails, with the
+ * line, where a token is not made so, and where the tokenizer has other words already or not enough
+ * room.
  *
  * A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a
  * file without the special words follow those of the tokenizer (a warning where it is new).
@@ -184,7 +203,9 @@ int cllm_load_vocab(struct CLLMTokenizer *tokenizer,
 uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
 
 /**
- * The word of an id.
+ * The word of an id. A subword is shown readably: a space as `␣`, line feed, carriage return, tab and
+ * backslash as `\n`, `\r`, `\t`, `\\`, bytes that are no printable characters as `\xHH`
+ * (cllm_token_text() gives the bytes themselves).
  *
  * @param tokenizer  the vocabulary.
  * @param token_id   the id.
@@ -193,7 +214,8 @@ uint32_t cllm_get_vocab_size(struct CLLMTokenizer *tokenizer);
  *
  * @pre As cllm_find_token().
  */
-const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t token_id);
+const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer,
+                                  uint32_t token_id);
 
 /**
  * Prints to stdout the size of the vocabulary and its room, the sum of its counts, the largest count,
@@ -218,7 +240,8 @@ const char *cllm_get_token_string(struct CLLMTokenizer *tokenizer, uint32_t toke
 void cllm_print_vocab_stats(struct CLLMTokenizer *tokenizer);
 
 /**
- * As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them.
+ * As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them; with
+ * subwords the `<BOS>` and the end token of the tokenizer, as far as it has them.
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        the text.

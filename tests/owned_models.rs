@@ -80,7 +80,7 @@ fn the_same_model_in_both_languages() {
             ..ModelConfig::default()
         };
         let mut owned = Model::new(&sizes, seed()).unwrap();
-        owned.set_vocabulary(Some(vocabulary.clone())).unwrap();
+        owned.set_tokenizer(vocabulary.clone()).unwrap();
         owned.write(&by_rust).unwrap();
         // SAFETY: the objects are live, the paths are C strings.
         unsafe {

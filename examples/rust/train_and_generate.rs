@@ -20,7 +20,7 @@ fn train(text: &str) -> Result<Model> {
         ..ModelConfig::default()
     };
     let mut model = Model::new(&config, 42)?; // The same seed gives the same model.
-    model.set_vocabulary(Some(vocabulary))?; // Its words travel with it.
+    model.set_tokenizer(vocabulary)?; // Its words travel with it.
 
     let pool = Pool::shared(Pool::online());
     let corpus = Corpus::new(dataset.ids(), BATCH.0, BATCH.1)?;

@@ -1,6 +1,6 @@
 //! `cllm_data_loader.h`: text files to documents to id arrays.
 
-use super::cllm_tokenizer::{CLLMTokenizer, words};
+use super::cllm_tokenizer::{CLLMTokenizer, subwords, words};
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::Registry;
 use cllm_engine::error::Result;
@@ -8,13 +8,16 @@ use cllm_engine::text::count::Keep;
 use cllm_engine::text::document::{self, Cleaning};
 use cllm_engine::text::{dataset, files};
 use cllm_macros::c_api;
+use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
 
 /// Places for documents in a new loader.
 const FIRST_CAPACITY: usize = 1000;
 
-/// Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy.
+/// Texts on their way to a vocabulary and a dataset. Each document is kept as a cleaned copy; where the
+/// tokenizer has subwords, as it is: `lowercase`, `remove_punctuation` and `remove_numbers` are not
+/// used.
 ///
 /// A loader that the program fills itself works as well; `documents` and what it points to must
 /// then be blocks of `malloc`'s memory. One loader is used by one thread at a time.
@@ -149,7 +152,12 @@ unsafe fn add(loader: *mut CLLMDataLoader, text: &[u8]) -> Result<()> {
         remove_punctuation: l.remove_punctuation != 0,
         remove_numbers: l.remove_numbers != 0,
     };
-    let cleaned = document::clean(text, cleaning)?;
+    // Subwords spell a text as it is.
+    let exact = matches!(subwords::of(l.tokenizer), Ok(Some(_)));
+    let cleaned = match exact {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(document::clean(text, cleaning)?),
+    };
     let copy = CArray::string("a document", &cleaned)?;
     if l.num_documents >= l.capacity || l.documents.is_null() {
         grow(l)?;
@@ -184,7 +192,8 @@ unsafe fn grow(l: &mut CLLMDataLoader) -> Result<()> {
 
 /// Adds a text as one document. A cleaned copy is kept: every run of white space becomes one
 /// space, letters, punctuation and digits as the fields of the loader say; bytes above 127 stay, but
-/// for a byte order mark at the beginning, which is dropped.
+/// for a byte order mark at the beginning, which is dropped. For a tokenizer of subwords the text is
+/// kept as it is.
 ///
 /// @param loader  the loader.
 /// @param text    the text; not kept.
@@ -278,6 +287,8 @@ pub unsafe extern "C" fn cllm_data_loader_load_directory(
 /// up as it is before it lower-cases it. A word that spells a special word (`<EOS>`, `<eos>`) is the
 /// ordinary word `<eos>` in any case, with an id of its own.
 ///
+/// A tokenizer of subwords is not built here: the tokens of the documents are counted.
+///
 /// Takes time in proportion to the text: milliseconds for a megabyte.
 ///
 /// # Safety
@@ -288,16 +299,21 @@ pub unsafe extern "C" fn cllm_data_loader_build_vocab(loader: *mut CLLMDataLoade
     let l = fields(loader)?;
     let texts = documents(l)?;
     let keep_case = l.lowercase == 0;
-    words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent, keep_case)?;
-    if keep_case {
-        words::keep_case(l.tokenizer)?;
+    match subwords::of(l.tokenizer)? {
+        Some(bpe) => subwords::count(l.tokenizer, &bpe, &texts)?,
+        None => {
+            words::learn(l.tokenizer, texts.into_iter(), Keep::MostFrequent, keep_case)?;
+            if keep_case {
+                words::keep_case(l.tokenizer)?;
+            }
+        }
     }
     let counts = words::counts(l.tokenizer)?;
     l.total_tokens = counts.iter().map(|&count| count as usize).sum();
     Ok(())
 }
 
-/// The ids of all documents in order, one after the other with nothing between them. A word is looked
+/// The ids of all documents in order, words one after the other with nothing between the documents. A word is looked
 /// up in lower case; with `lowercase` 0 as it is, then in lower case. One that the tokenizer does not
 /// hold is 1 (`<UNK>`).
 ///
@@ -313,7 +329,11 @@ pub unsafe extern "C" fn cllm_data_loader_create_dataset(
     loader: *mut CLLMDataLoader,
 ) -> *mut TokenDataset {
     let l = fields(loader)?;
-    let (len, ids) = words::encode(l.tokenizer, &[], &documents(l)?, &[], l.lowercase == 0)?;
+    let texts = documents(l)?;
+    let (len, ids) = match subwords::of(l.tokenizer)? {
+        Some(bpe) => subwords::dataset(&bpe, &texts)?,
+        None => words::encode(l.tokenizer, &[], &texts, &[], l.lowercase == 0)?,
+    };
     new_dataset(len, ids)
 }
 

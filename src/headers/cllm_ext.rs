@@ -10,11 +10,14 @@ pub mod files;
 pub mod generation;
 pub mod library;
 pub mod options;
+pub mod precision;
 pub mod recipe;
 pub mod report;
 pub mod score;
 pub mod state;
 pub mod text;
+pub mod tokenizer;
+pub mod tokens;
 pub mod training;
 
 /// Level of a message: a call failed.
@@ -33,7 +36,8 @@ pub type CLLMLogCallback =
 
 /// Receives a piece of generated text: `length` bytes at `piece` (no NUL behind them; valid during
 /// the call), and the token that they spell. A piece is a space and a whole word, so it holds whole
-/// UTF-8 characters wherever the vocabulary does. Returns false to stop. It may not throw a C++
+/// UTF-8 characters wherever the vocabulary does; of a model with subwords it is the text itself, in
+/// whole UTF-8 characters, and the token is the latest one. Returns false to stop. It may not throw a C++
 /// exception, nor leave by longjmp, which ends the process: cllm.hpp keeps exceptions and throws them
 /// again after the call.
 pub type CLLMTokenCallback = Option<
@@ -80,6 +84,13 @@ pub type CLLMPathCallback = Option<
         left_out: *const c_char,
         user_data: *mut c_void,
     ) -> bool,
+>;
+
+/// Told how far the training of a tokenizer is: first, after each text, the bytes that were read, with
+/// `tokens` 0; then, after each merge, the tokens that there are, of `vocab_size` to come. Returns false
+/// to stop. It may not throw a C++ exception, nor leave by longjmp: it returns.
+pub type CLLMTokenizerCallback = Option<
+    unsafe extern "C" fn(bytes: u64, tokens: u32, vocab_size: u32, user_data: *mut c_void) -> bool,
 >;
 
 /// How far training is, after a batch.

@@ -1,5 +1,6 @@
-//! `cllm_tokenizer.h`: words to ids and back.
+//! `cllm_tokenizer.h`: words or subwords to ids and back.
 
+pub(crate) mod subwords;
 mod types;
 pub(crate) mod words;
 
@@ -12,7 +13,7 @@ use cllm_engine::log;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::index::Words;
 use cllm_engine::text::vocab::{self, Entry};
-use cllm_engine::text::{BOS, EOS, MASK, PAD, SPECIALS, UNK};
+use cllm_engine::text::{BOS, Bpe, EOS, MASK, PAD, SPECIALS, UNK};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::ptr::null_mut;
@@ -38,7 +39,14 @@ pub unsafe extern "C" fn cllm_create_tokenizer(max_vocab_size: u32) -> *mut CLLM
 
 /// A tokenizer that holds the five special words.
 fn create(max_vocab_size: u32) -> Result<Draft<CLLMTokenizer>> {
-    let max = max_vocab_size.max(SPECIALS.len() as u32);
+    let draft = empty(max_vocab_size.max(SPECIALS.len() as u32))?;
+    // SAFETY: the tokenizer was just made, with room for at least five words.
+    unsafe { words::append(draft.get(), SPECIALS.iter().map(|&s| (s, 0)))? };
+    Ok(draft)
+}
+
+/// A tokenizer without words.
+fn empty(max: u32) -> Result<Draft<CLLMTokenizer>> {
     let vocab = CArray::<*mut c_char>::zeroed("the vocabulary", max as usize)?;
     let counts = CArray::<u32>::zeroed("the vocabulary", max as usize)?;
     let mut t = CArray::<CLLMTokenizer>::zeroed("the tokenizer", 1)?;
@@ -48,13 +56,10 @@ fn create(max_vocab_size: u32) -> Result<Draft<CLLMTokenizer>> {
         vocab_size: 0,
         max_vocab_size: max,
     };
-    // SAFETY: the tokenizer was just made, with room for at least five words.
-    unsafe {
-        let draft = Draft::new(t.into_raw(), release);
-        TOKENIZERS.insert(draft.get(), Default::default());
-        words::append(draft.get(), SPECIALS.iter().map(|&s| (s, 0)))?;
-        Ok(draft)
-    }
+    // SAFETY: the tokenizer was just made.
+    let draft = unsafe { Draft::new(t.into_raw(), release) };
+    TOKENIZERS.insert(draft.get(), Default::default());
+    Ok(draft)
 }
 
 /// A new tokenizer with the words of a file, the special ones included.
@@ -62,6 +67,17 @@ pub(crate) fn with_entries(room: u32, entries: &[Entry]) -> Result<*mut CLLMToke
     let draft = create(room)?;
     // SAFETY: it was just made, with room for all entries.
     unsafe { words::fill(draft.get(), entries, entries.len())? };
+    Ok(draft.keep())
+}
+
+/// A new tokenizer with the words of a model, ids in their order, which keeps case where they do.
+pub(crate) fn with_words(room: u32, entries: &[Entry]) -> Result<*mut CLLMTokenizer> {
+    let draft = empty(room)?;
+    // SAFETY: it was just made, with room for all entries.
+    unsafe {
+        words::append(draft.get(), entries.iter().map(|entry| (entry.word, entry.count)))?;
+        words::keep_case_of(draft.get(), entries)?;
+    }
     Ok(draft.keep())
 }
 
@@ -104,7 +120,9 @@ unsafe fn release(tokenizer: *mut CLLMTokenizer) -> Result<()> {
 ///         NULL.
 ///
 /// Costs the same for any size of the vocabulary; a word that it does not hold is searched for
-/// among all words, since the program may have put it there.
+/// among all words, since the program may have put it there. Of subwords the token is found that is
+/// shown so (cllm_get_token_string()), else the one of these bytes: `␣the` and ` the` are the same.
+/// Where there is no `<UNK>` and no such token, that is recorded as an error.
 ///
 /// # Safety
 /// The tokenizer was made by the library or is as CLLMTokenizer says; `token` is a C string.
@@ -114,16 +132,19 @@ pub unsafe extern "C" fn cllm_find_token(
     tokenizer: *mut CLLMTokenizer,
     token: *const c_char,
 ) -> u32 {
-    let found = words::find(tokenizer, ffi::bytes(token, "token")?)?;
-    Ok(found.unwrap_or(UNK))
+    let token = ffi::bytes(token, "token")?;
+    if let Some(bpe) = subwords::of(tokenizer)? {
+        return subwords::find(&bpe, token);
+    }
+    Ok(words::find(tokenizer, token)?.unwrap_or(UNK))
 }
 
 /// Adds a word, or counts one more occurrence of a word that the vocabulary holds already.
 ///
 /// @param tokenizer  the vocabulary.
 /// @param token      the word; copied as it is, not lower-cased.
-/// @return the word's id; 1 (`<UNK>`) if the vocabulary is full, there is no memory, or an argument
-///         is NULL. The word `<UNK>` itself has id 1.
+/// @return the word's id; 1 (`<UNK>`) if the vocabulary is full or one of subwords, there is no memory,
+///         or an argument is NULL. The word `<UNK>` itself has id 1.
 ///
 /// # Safety
 /// As cllm_find_token().
@@ -134,6 +155,10 @@ pub unsafe extern "C" fn cllm_add_token(
     token: *const c_char,
 ) -> u32 {
     let word = ffi::bytes(token, "token")?;
+    if subwords::of(tokenizer)?.is_some() {
+        let problem = "a vocabulary of subwords takes no words: it is trained as a whole";
+        return Err(Error::State(problem.into()));
+    }
     if let Some(id) = words::find(tokenizer, word)? {
         if let Some(count) = words::counts(tokenizer)?.get_mut(id as usize) {
             *count = count.saturating_add(1);
@@ -148,7 +173,8 @@ pub unsafe extern "C" fn cllm_add_token(
 /// The ids of a text's words. Words are separated by white space (space, tab, line feed, vertical
 /// tab, form feed, carriage return) and lower-cased (ASCII letters only) before they are looked up;
 /// in a vocabulary that keeps case (see cllm_data_loader_build_vocab() and cllm_load_vocab()) they are
-/// looked up as they are first. A byte order mark at the beginning of the text is dropped.
+/// looked up as they are first. A byte order mark at the beginning of the text is dropped. Subwords
+/// spell the text as it is, and cllm_tokenizer_decode() gives it back byte for byte.
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param text        the text.
@@ -167,33 +193,37 @@ pub unsafe extern "C" fn cllm_tokenizer_encode(
     text: *const c_char,
     num_tokens: *mut u32,
 ) -> *mut u32 {
-    encode(tokenizer, &[], text, &[], num_tokens)
+    encode(tokenizer, false, text, num_tokens)
 }
 
 /// # Safety
 /// As [`cllm_tokenizer_encode`].
 unsafe fn encode(
     tokenizer: *mut CLLMTokenizer,
-    before: &[u32],
+    framed: bool,
     text: *const c_char,
-    after: &[u32],
     num_tokens: *mut u32,
 ) -> Result<*mut u32> {
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
     let text = ffi::bytes(text, "text")?;
-    let (len, ids) = words::encode(tokenizer, before, &[text], after, false)?;
+    let (len, ids) = match subwords::of(tokenizer)? {
+        Some(bpe) => subwords::encode(&bpe, text, framed)?,
+        None if framed => words::encode(tokenizer, &[BOS], &[text], &[EOS], false)?,
+        None => words::encode(tokenizer, &[], &[text], &[], false)?,
+    };
     *num_tokens = u32::try_from(len)
         .map_err(|_| Error::argument("the number of words", len, "below 2^32"))?;
     Ok(ids.into_raw())
 }
 
-/// The words of some ids, joined by single spaces.
+/// The words of some ids, joined by single spaces; of subwords their bytes, without special tokens and
+/// ids that there are not (cllm_tokens_to_text() also tells how many bytes, which may be 0).
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param tokens      `num_tokens` ids.
 /// @param num_tokens  how many, at most 2^28.
-/// @return a string for the caller to free(). `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
+/// @return a string for the caller to free(). Of words `<PAD>`, `<BOS>`, `<EOS>` and `<MASK>` (ids 0, 2, 3,
 ///         4) are left out; id 1 and ids that the vocabulary does not have are `<UNK>`. The string
 ///         is empty if an argument is NULL or `num_tokens` is 0 or too large; NULL only if there is no memory.
 ///
@@ -232,6 +262,9 @@ unsafe fn decode(
         return Err(Error::argument("num_tokens", count, "at most 2^28"));
     }
     let ids = ffi::slice(tokens, count as usize, "tokens")?;
+    if let Some(bpe) = subwords::of(tokenizer)? {
+        return CArray::string("a string", &bpe.decode(ids)?);
+    }
     let strings = words::strings(tokenizer)?;
     let shown = |&&id: &&u32| ![PAD, BOS, EOS, MASK].contains(&id);
     let word = |&id: &u32| match id {
@@ -262,7 +295,8 @@ unsafe fn decode(
 /// @param tokenizer  the vocabulary. After a failure (NULL, no memory) it is as before.
 /// @param text       the text.
 ///
-/// Takes time in proportion to the text, not to the vocabulary.
+/// Takes time in proportion to the text, not to the vocabulary. Of subwords the tokens of the text are
+/// counted, and none is added.
 ///
 /// # Safety
 /// As cllm_find_token(), for `text`.
@@ -270,11 +304,16 @@ unsafe fn decode(
 #[c_api]
 pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *const c_char) {
     let text = ffi::bytes(text, "text")?;
+    if let Some(bpe) = subwords::of(tokenizer)? {
+        return subwords::count(tokenizer, &bpe, &[text]);
+    }
     words::learn(tokenizer, std::iter::once(text), Keep::FirstCome, false)
 }
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
-/// feed. An empty slot is written as an empty word, so that ids stay line numbers.
+/// feed. An empty slot is written as an empty word, so that ids stay line numbers. Subwords are
+/// written as cllm_get_token_string() shows them. Those that this library trained can be read back from
+/// it; all that others' files say is kept by cllm_write_tokenizer() alone.
 ///
 /// @param tokenizer  the vocabulary.
 /// @param filename   the file; it is replaced when all is written, so it is whole or as before.
@@ -313,6 +352,11 @@ pub unsafe extern "C" fn cllm_save_vocab(
 ///         would move the ids of others: one that is empty or without a TAB or count, or holds a NUL
 ///         byte or a special word at another place than its own. The error names the line.
 ///
+/// A file of subwords (the special tokens, the 256 bytes, then tokens that are each made of two above
+/// them) makes a new tokenizer one of subwords, with the merges that follow from it. It fails, with the
+/// line, where a token is not made so, and where the tokenizer has other words already or not enough
+/// room.
+///
 /// A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a
 /// file without the special words follow those of the tokenizer (a warning where it is new).
 ///
@@ -328,6 +372,13 @@ pub unsafe extern "C" fn cllm_load_vocab(
     let path = ffi::path(filename, "filename")?;
     let text = vocab::read(path)?;
     let entries = vocab::parse(path, &text)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+        subwords::load(tokenizer, bpe, &entries)?;
+        return Ok(1);
+    }
+    if subwords::of(tokenizer)?.is_some() {
+        return Err(Error::file(path, "holds words, and the tokenizer has subwords"));
+    }
     vocab::check_specials(path, &entries)?;
     let name = path.display();
     if let Some((first, second)) = vocab::repeated(&entries)? {
@@ -358,7 +409,9 @@ pub unsafe extern "C" fn cllm_get_vocab_size(tokenizer: *mut CLLMTokenizer) -> u
     Ok(words::fields(tokenizer)?.vocab_size)
 }
 
-/// The word of an id.
+/// The word of an id. A subword is shown readably: a space as `␣`, line feed, carriage return, tab and
+/// backslash as `\n`, `\r`, `\t`, `\\`, bytes that are no printable characters as `\xHH`
+/// (cllm_token_text() gives the bytes themselves).
 ///
 /// @param tokenizer  the vocabulary.
 /// @param token_id   the id.
@@ -425,7 +478,8 @@ pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
     Ok(())
 }
 
-/// As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them.
+/// As cllm_tokenizer_encode(), with `<BOS>` (2) before the words and `<EOS>` (3) after them; with
+/// subwords the `<BOS>` and the end token of the tokenizer, as far as it has them.
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param text        the text.
@@ -442,5 +496,5 @@ pub unsafe extern "C" fn cllm_encode_with_special(
     text: *const c_char,
     num_tokens: *mut u32,
 ) -> *mut u32 {
-    encode(tokenizer, &[BOS], text, &[EOS], num_tokens)
+    encode(tokenizer, true, text, num_tokens)
 }

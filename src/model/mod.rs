@@ -2,6 +2,8 @@
 
 pub(crate) mod build;
 pub(crate) mod file;
+pub(crate) mod grow;
 mod parts;
+pub(crate) mod subwords;
 pub(crate) mod view;
 pub(crate) mod words;

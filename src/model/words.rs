@@ -1,17 +1,18 @@
-//! The words of a model: `model->tokens` as strings, and texts to ids and back by them. Works for
-//! models that the program assembled as well as for the library's own.
+//! The words of a model: `model->tokens` as strings, and texts to ids and back by them, or by the
+//! model's subwords. Works for models that the program assembled as well as for the library's own.
 
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::{CLLMModel, CLLMToken};
+use crate::model::subwords::{self, Subwords};
 use crate::model::view::{self, MODELS};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, TOKEN_STR_LEN};
 use cllm_engine::log;
 use cllm_engine::text::encode::{byte_ids, word_ids};
 use cllm_engine::text::index::{Lookup, WordIndex, Words};
-use cllm_engine::text::special;
 use cllm_engine::text::split::{cut, is_placeholder};
+use cllm_engine::text::{Utf8Stream, special};
 use cllm_engine::train::checkpoint::words_checksum;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int};
@@ -24,15 +25,16 @@ type LongStrings = HashMap<u32, Vec<u8>>;
 
 /// What is kept between calls for a model, whoever made it.
 #[derive(Default)]
-struct Kept {
+pub(crate) struct Kept {
     index: WordIndex,
     /// Of a model that has no `ModelRecord` to keep them.
     long_strings: Arc<LongStrings>,
+    pub(super) subwords: Option<Subwords>,
 }
 
-static KEPT: Registry<Kept> = Registry::new("model");
+pub(super) static KEPT: Registry<Kept> = Registry::new("model");
 
-fn kept(model: *const CLLMModel) -> Result<Arc<Mutex<Kept>>> {
+pub(super) fn kept(model: *const CLLMModel) -> Result<Arc<Mutex<Kept>>> {
     Ok(match KEPT.find(model)? {
         Some(kept) => kept,
         None => KEPT.insert(model, Kept::default()),
@@ -58,6 +60,22 @@ fn long_strings(model: *const CLLMModel) -> Result<Arc<LongStrings>> {
 pub(crate) struct Strings<'a> {
     tokens: &'a [CLLMToken],
     long: Arc<LongStrings>,
+}
+
+impl Strings<'_> {
+    /// How often a token was met, as the model says.
+    pub(crate) fn count_of(&self, id: u32) -> u64 {
+        self.tokens.get(id as usize).map_or(0, |token| token.frequency as u64)
+    }
+
+    /// Slots up to the last one with a word of its own.
+    pub(crate) fn used(&self) -> usize {
+        let real = |id: &u32| {
+            let word = self.get(*id).unwrap_or_default();
+            !word.is_empty() && !is_placeholder(word, *id as usize)
+        };
+        (0..self.count() as u32).rev().find(real).map_or(0, |last| last as usize + 1)
+    }
 }
 
 impl Words for Strings<'_> {
@@ -107,11 +125,15 @@ pub(crate) unsafe fn strings<'a>(model: *const CLLMModel) -> Result<Option<Strin
     Ok(Some(Strings { tokens, long }))
 }
 
-/// Whether some string is more than the `token_<id>` of a new model.
+/// Whether the model has a vocabulary: some string is more than the `token_<id>` of a new model.
 ///
 /// # Safety
 /// As [`strings`].
 pub(crate) unsafe fn has_real_strings(model: *const CLLMModel) -> Result<bool> {
+    // SAFETY: the caller's promise.
+    if unsafe { subwords::of(model)? }.is_some() {
+        return Ok(true);
+    }
     // SAFETY: the caller's promise.
     let Some(strings) = (unsafe { strings(model)? }) else {
         return Ok(false);
@@ -128,11 +150,14 @@ pub(crate) unsafe fn has_real_strings(model: *const CLLMModel) -> Result<bool> {
 /// # Safety
 /// As [`strings`].
 pub(crate) unsafe fn never_drawn(model: *const CLLMModel) -> Result<Vec<u32>> {
-    // SAFETY: the caller's promise.
-    Ok(unsafe { strings(model)? }.map_or_else(Vec::new, |strings| {
-        let met = |id: u32| strings.tokens.get(id as usize).map_or(0.0, |token| token.frequency);
-        special::never_drawn(&strings, met)
-    }))
+    // SAFETY: the caller's promise, for both.
+    let (strings, subwords) = unsafe { (strings(model)?, subwords::of(model)?) };
+    let Some(strings) = strings else { return Ok(Vec::new()) };
+    let met = |id: u32| strings.tokens.get(id as usize).map_or(0.0, |token| token.frequency);
+    let Some(bpe) = subwords else { return Ok(special::never_drawn(&strings, met)) };
+    let mut never = special::never_drawn_subwords(&bpe, met);
+    never.extend(bpe.len() as u32..strings.count() as u32);
+    Ok(never)
 }
 
 /// Counts the `<EOS>` of training ids, where the model's words say that it was never met: a program
@@ -142,9 +167,7 @@ pub(crate) unsafe fn never_drawn(model: *const CLLMModel) -> Result<Vec<u32>> {
 /// As [`strings`], and nothing else uses the model.
 pub(crate) unsafe fn count_end(model: *mut CLLMModel, ids: &[u32]) -> Result<()> {
     // SAFETY: the caller's promise.
-    let Some(end) = (unsafe { strings(model)? }).and_then(|strings| special::end(&strings)) else {
-        return Ok(());
-    };
+    let Some(end) = (unsafe { end(model)? }) else { return Ok(()) };
     let count = ids.iter().filter(|&&id| id == end).count();
     // SAFETY: likewise.
     let token =
@@ -161,8 +184,38 @@ pub(crate) unsafe fn count_end(model: *mut CLLMModel, ids: &[u32]) -> Result<()>
 /// As [`strings`].
 pub(crate) unsafe fn end_tokens(model: *const CLLMModel) -> Result<Vec<u32>> {
     // SAFETY: the caller's promise.
-    let end = unsafe { strings(model)? }.and_then(|strings| special::end(&strings));
-    Ok(end.into_iter().collect())
+    Ok(unsafe { end(model)? }.into_iter().collect())
+}
+
+/// The token that ends a text.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn end(model: *const CLLMModel) -> Result<Option<u32>> {
+    // SAFETY: the caller's promise, for both.
+    Ok(match unsafe { subwords::of(model)? } {
+        Some(bpe) => bpe.end(),
+        None => unsafe { strings(model)? }.and_then(|strings| special::end(&strings)),
+    })
+}
+
+/// What a token adds to a text that is shown piece by piece: a space and its word, or those
+/// characters of subwords that are whole now. Empty where nothing is to be shown.
+///
+/// # Safety
+/// As [`strings`].
+pub(crate) unsafe fn piece(
+    model: *const CLLMModel,
+    id: u32,
+    stream: &mut Utf8Stream,
+) -> Result<Vec<u8>> {
+    // SAFETY: the caller's promise, for both.
+    let Some(bpe) = (unsafe { subwords::of(model)? }) else {
+        let word = unsafe { shown_word(model, id)? };
+        return Ok(word.map_or_else(Vec::new, |word| [b" ", &word[..]].concat()));
+    };
+    let token = bpe.token(id).filter(|_| !bpe.is_special(id));
+    Ok(stream.push(token.unwrap_or_default()).to_vec())
 }
 
 /// The word of a token, or `None` where it is not shown.
@@ -178,17 +231,23 @@ pub(crate) unsafe fn shown_word(model: *const CLLMModel, id: u32) -> Result<Opti
     Ok((!special::is_special(&strings, id)).then(|| word.to_vec()))
 }
 
-/// What each token of a model adds to a text, appended to bytes: a space and its word; nothing for a
-/// special word or a slot without one. Of a model without `tokens` one byte, id mod 128.
+/// What each token of a model adds to a text, appended to bytes: a space and its word, or the bytes of
+/// a subword; nothing for a special word or a slot without one. Of a model without `tokens` one byte, id
+/// mod 128.
 ///
 /// # Safety
 /// As [`strings`].
 pub(crate) unsafe fn spellings<'a>(
     model: *const CLLMModel,
 ) -> Result<impl Fn(u32, &mut Vec<u8>) + 'a> {
-    // SAFETY: the caller's promise.
-    let strings: Option<Strings<'a>> = unsafe { strings(model)? };
+    // SAFETY: the caller's promise, for both.
+    let (strings, subwords): (Option<Strings<'a>>, _) =
+        unsafe { (strings(model)?, subwords::of(model)?) };
     Ok(move |id: u32, bytes: &mut Vec<u8>| {
+        if let Some(bpe) = &subwords {
+            let token = bpe.token(id).filter(|_| !bpe.is_special(id));
+            return bytes.extend_from_slice(token.unwrap_or_default());
+        }
         let Some(strings) = &strings else {
             return bytes.push((id % 128) as u8);
         };
@@ -207,6 +266,9 @@ pub(crate) unsafe fn spellings<'a>(
 pub(crate) unsafe fn checksum(model: *const CLLMModel) -> Option<u32> {
     // SAFETY: the caller's promise.
     let strings = unsafe {
+        if let Some(bpe) = subwords::of(model).ok()? {
+            return Some(words_checksum(std::iter::once(&bpe.to_bytes()[..])));
+        }
         if !has_real_strings(model).unwrap_or(false) {
             return None;
         }
@@ -227,6 +289,12 @@ pub(crate) unsafe fn ids_of_text(
     rule: Rule,
     limit: usize,
 ) -> Result<Vec<u32>> {
+    // SAFETY: the caller's promise.
+    if let Some(bpe) = unsafe { subwords::of(model)? } {
+        let mut ids = bpe.encode(text)?;
+        ids.truncate(limit);
+        return Ok(ids);
+    }
     // SAFETY: the caller's promise, here and for `vocab`.
     let strings = unsafe { strings(model)? };
     // SAFETY: likewise.
@@ -249,7 +317,7 @@ pub(crate) unsafe fn ids_of_text(
 /// The words of `ids` with single spaces between them, and whether all of them fit into a C
 /// string of `room` bytes: it ends before the first that does not. Ids outside the vocabulary and
 /// empty strings are left out, special words as well where `hide_specials` says so. A model
-/// without `tokens` gives one byte `id mod 128` per id.
+/// without `tokens` gives one byte `id mod 128` per id, one with subwords their bytes.
 ///
 /// # Safety
 /// As [`strings`].
@@ -259,6 +327,10 @@ pub(crate) unsafe fn text_of_ids(
     room: usize,
     hide_specials: bool,
 ) -> Result<(Vec<u8>, bool)> {
+    // SAFETY: the caller's promise.
+    if let Some(bpe) = unsafe { subwords::of(model)? } {
+        return subwords::text(&bpe, ids, room, !hide_specials);
+    }
     // SAFETY: the caller's promise.
     let Some(strings) = (unsafe { strings(model)? }) else {
         log::warn("the model has no vocabulary: every id becomes one character");
@@ -401,6 +473,9 @@ pub(crate) unsafe fn set_words(
             let kept = kept(model)?;
             lock(&kept).long_strings = Arc::new(long);
         }
+    }
+    if let Some(kept) = KEPT.find(model)? {
+        lock(&kept).subwords = None;
     }
     let old = std::mem::replace(&mut m.tokens, tokens.into_raw());
     // SAFETY: the caller's promise; the model does not refer to it any more.

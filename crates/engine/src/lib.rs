@@ -25,7 +25,7 @@
 //!     ..ModelConfig::default()
 //! };
 //! let mut model = Model::new(&config, 42)?;
-//! model.set_vocabulary(Some(vocabulary))?;
+//! model.set_tokenizer(vocabulary)?;
 //! let pool = Pool::shared(2);
 //! let corpus = Corpus::new(dataset.ids(), 4, 8)?;
 //! let mut weights = TrainingWeights::new(&mut model);
@@ -104,5 +104,5 @@ pub mod train;
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, evaluate};
-pub use model::{Model, ModelConfig, ModelRef};
+pub use model::{Model, ModelConfig, ModelRef, QuantizedModel};
 pub use text::{Dataset, Vocabulary};

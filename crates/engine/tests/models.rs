@@ -271,15 +271,15 @@ fn words_travel_with_the_model() {
     let words = [(&b"<UNK>"[..], 4), (b"a", 3), (b"", 2), (long.as_bytes(), 1)];
     let vocabulary = Vocabulary::from_words(words).unwrap();
     let mut model = Model::new(&SMALL, 1).unwrap();
-    model.set_vocabulary(Some(vocabulary.clone())).unwrap();
+    model.set_tokenizer(vocabulary.clone()).unwrap();
     let mut read = round_trip(&model);
     assert_eq!(read.vocabulary(), Some(&vocabulary));
     assert_eq!(read.tokens(), model.tokens());
     // More words than ids: as before.
     let many = Vocabulary::from_words((0..12).map(|_| (&b"x"[..], 1))).unwrap();
-    assert!(read.set_vocabulary(Some(many)).unwrap_err().to_string().contains("12 entries"));
+    assert!(read.set_tokenizer(many).unwrap_err().to_string().contains("12 entries"));
     assert_eq!(read.vocabulary(), Some(&vocabulary));
-    read.set_vocabulary(None).unwrap();
+    assert!(read.take_tokenizer().is_some());
     assert_eq!(round_trip(&read).vocabulary(), None);
 }
 
@@ -321,7 +321,7 @@ fn damage_is_an_error_and_described() {
         ModelConfig { vocab: 3, dim: 2, layers: 1, heads: 1, hidden: 2, context: 2, ..SMALL };
     let mut model = Model::new(&config, 1).unwrap();
     let vocabulary = Vocabulary::from_words([(&b"a"[..], 1), (b"b", 2)]).unwrap();
-    model.set_vocabulary(Some(vocabulary)).unwrap();
+    model.set_tokenizer(vocabulary).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.cllm");
     model.write(&path).unwrap();

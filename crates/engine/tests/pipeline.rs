@@ -24,7 +24,7 @@ fn start(seed: u64) -> (Model, Dataset) {
         ..ModelConfig::default()
     };
     let mut model = Model::new(&config, seed).unwrap();
-    model.set_vocabulary(Some(vocabulary)).unwrap();
+    model.set_tokenizer(vocabulary).unwrap();
     (model, dataset)
 }
 

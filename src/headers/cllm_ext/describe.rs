@@ -63,6 +63,8 @@ pub struct CLLMFileInfo {
     pub problems: *const *const c_char,
     /// How many; 0: cllm_read_model reads the file.
     pub num_problems: usize,
+    /// CLLM_TOKENS_…: what the tokens are. Of subwords `words` are the first tokens, readably.
+    pub tokens: c_int,
 }
 
 /// Receives what is in a model file.
@@ -129,6 +131,7 @@ pub unsafe extern "C" fn cllm_describe_file(
         num_words: found.num_words,
         problems: problems.as_ptr(),
         num_problems: problems.len(),
+        tokens: super::tokens::kind_of(found.kind),
     };
     callback(&info, user_data);
     Ok(c_int::from(!found.problems.is_empty()))

@@ -4,12 +4,12 @@ use super::training::threads_or_all;
 use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
-use crate::headers::cllm_tokenizer::words as tokenizer_words;
+use crate::headers::cllm_tokenizer::{subwords as tokenizer_subwords, words as tokenizer_words};
 use crate::model::file;
-use crate::model::{view, words};
+use crate::model::{subwords, view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
-use cllm_engine::text::vocab;
+use cllm_engine::text::{Bpe, vocab};
 use cllm_engine::train::tokens;
 use cllm_engine::{Evaluation, evaluate};
 use cllm_kernels::Pool;
@@ -66,7 +66,8 @@ pub(super) unsafe fn evaluate_ids(
     length: usize,
     threads: usize,
 ) -> Result<Evaluation> {
-    let model = view::model(model)?;
+    let running = view::running(model)?;
+    let model = running.view();
     if let Some(found) = tokens::foreign(tokens, model.vocab)? {
         let what = found.describe(tokens.len(), model.vocab);
         log::warn(&format!("ids are left out of the evaluation: {what}"));
@@ -76,7 +77,8 @@ pub(super) unsafe fn evaluate_ids(
 
 /// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model
 /// is spelled like entry i of the tokenizer. Entries of the model beyond the tokenizer's keep
-/// `token_<id>`.
+/// `token_<id>`. Subwords become the model's own: texts go in and come out by them from then on, and
+/// they travel in its file (`token_str` shows them readably, as cllm_get_token_string()).
 ///
 /// @return 0; -1 if the tokenizer has more entries than the model, or on NULL (nothing changed).
 ///
@@ -92,13 +94,19 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
     model: *mut CLLMModel,
     tokenizer: *const CLLMTokenizer,
 ) -> c_int {
+    if let Some(bpe) = tokenizer_subwords::of(tokenizer)? {
+        let counts: &[u32] = tokenizer_words::counts(tokenizer)?;
+        let count = |id: u32| counts.get(id as usize).map_or(0, |&count| u64::from(count));
+        subwords::set(model, bpe, count)?;
+        return Ok(0);
+    }
     let words = tokenizer_words::words_and_counts(tokenizer)?;
     set_words(model, &words)?;
     Ok(0)
 }
 
 /// The same from a vocab.txt (lines `token<TAB>count` in id order), read as by cllm_read_vocab but
-/// with or without special words.
+/// with or without special words. A file of subwords gives the model subwords.
 ///
 /// @return 0; -1 if the file can't be read, a line is not of that form or repeats a word (the error
 ///         names it), or there are more than the model has (nothing changed).
@@ -119,6 +127,11 @@ pub unsafe extern "C" fn cllm_model_load_vocab(
     let path = ffi::path(path, "path")?;
     let text = vocab::read(path)?;
     let entries = vocab::parse_unique(path, &text)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+        let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
+        subwords::set(model, bpe, count)?;
+        return Ok(0);
+    }
     let words: Vec<_> = entries.iter().map(|e| (e.word, u64::from(e.count))).collect();
     set_words(model, &words)?;
     Ok(0)

@@ -8,8 +8,9 @@ use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context;
 use crate::headers::cllm_inference::generation::Generation;
-use crate::model::words;
+use crate::model::{subwords, words};
 use cllm_engine::error::{Error, Result};
+use cllm_engine::text::Utf8Stream;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 
@@ -168,6 +169,9 @@ pub unsafe extern "C" fn cllm_kv_cache_clear(inference: *mut CLLMInference) -> c
 /// itself. Only the continuation is handed over, special tokens are not, and no lock is held
 /// meanwhile.
 ///
+/// Subwords come as whole UTF-8 characters: what a token begins waits for the token that ends it. A
+/// character that is unfinished after `max_tokens` comes with cllm_continue_stream.
+///
 /// @param prompt    at least one word.
 /// @param callback  gets each piece; returns false to stop.
 /// @return new tokens, the hidden and the last one included; -1 on failure, also where the callback
@@ -193,7 +197,7 @@ pub unsafe extern "C" fn cllm_generate_stream(
     user_data: *mut c_void,
 ) -> c_int {
     let generation = Generation::begin(inference, ffi::bytes(prompt, "prompt")?)?;
-    stream(inference, generation, callback, user_data)
+    stream(inference, generation, Utf8Stream::default(), callback, user_data)
 }
 
 /// Goes on with the sequence of the context's latest generation by up to `max_tokens` tokens,
@@ -223,7 +227,15 @@ pub unsafe extern "C" fn cllm_continue_stream(
     callback: CLLMTokenCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    stream(inference, Generation::resume(inference)?, callback, user_data)
+    let generation = Generation::resume(inference)?;
+    let begun = match subwords::of(context::live(inference)?.model)? {
+        Some(bpe) => {
+            let state = context::state(inference)?;
+            subwords::stream_behind(&bpe, lock(&state).generator.sequence())?
+        }
+        None => Utf8Stream::default(),
+    };
+    stream(inference, generation, begun, callback, user_data)
 }
 
 /// # Safety
@@ -231,18 +243,25 @@ pub unsafe extern "C" fn cllm_continue_stream(
 unsafe fn stream(
     inference: *mut CLLMInference,
     mut generation: Generation,
+    mut characters: Utf8Stream,
     callback: CLLMTokenCallback,
     user_data: *mut c_void,
 ) -> Result<c_int> {
     let callback = callback.ok_or(Error::Null("callback"))?;
-    while let Some(token) = generation.next()? {
-        let model = context::live(inference)?.model;
-        let Some(word) = words::shown_word(model, token)? else { continue };
-        let piece = [b" ", &word[..]].concat();
+    let give = |piece: &[u8], token: u32| {
         let (text, length) = (piece.as_ptr().cast(), piece.len());
-        if !host::outside(|| callback(text, length, token, user_data)) {
-            break;
+        length == 0 || host::outside(|| callback(text, length, token, user_data))
+    };
+    let mut last = 0;
+    while let Some(token) = generation.next()? {
+        last = token;
+        let piece = words::piece(context::live(inference)?.model, token, &mut characters)?;
+        if !give(&piece, token) {
+            return Ok(generation.made());
         }
+    }
+    if generation.ended() {
+        give(&characters.finish(), last);
     }
     Ok(generation.made())
 }

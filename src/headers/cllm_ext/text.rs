@@ -1,10 +1,10 @@
 //! Texts and vocabularies as they come from files and pipes.
 
 use crate::border::ffi::{self, CArray};
-use crate::headers::cllm_tokenizer::{self, CLLMTokenizer};
+use crate::headers::cllm_tokenizer::{self, CLLMTokenizer, subwords};
 use cllm_engine::error::Error;
 use cllm_engine::limits::{MAX_TEXT_BYTES, MAX_TOKENIZER_WORDS};
-use cllm_engine::text::{SPECIALS, decode, vocab};
+use cllm_engine::text::{Bpe, SPECIALS, decode, vocab};
 use cllm_macros::c_api;
 use std::ffi::c_char;
 use std::ptr::null_mut;
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn cllm_decode_text(bytes: *const c_char, length: usize) -
 
 /// Makes a tokenizer of a vocab.txt, with room for its words and no more. Ids are line numbers,
 /// counted from 0. The file is read once, so it may be a pipe. What editors leave is no part of
-/// the words, as in cllm_load_vocab.
+/// the words, as in cllm_load_vocab. A file of subwords makes a tokenizer of subwords.
 ///
 /// @param path  the file, of at most 1 GiB.
 /// @return the tokenizer, to be released with cllm_free_tokenizer(); NULL if the file can't be read,
@@ -72,6 +72,10 @@ pub unsafe extern "C" fn cllm_read_vocab(path: *const c_char) -> *mut CLLMTokeni
         return Err(Error::file(path, problem));
     }
     vocab::check_specials(path, &entries)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+        let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
+        return subwords::create(bpe, count);
+    }
     let room = u32::try_from(entries.len()).ok().filter(|&n| n <= MAX_TOKENIZER_WORDS);
     let room = room.ok_or_else(|| Error::file(path, "has more than 2^26 words"))?;
     cllm_tokenizer::with_entries(room, &entries)

@@ -9,6 +9,9 @@ use std::ffi::c_char;
 /// read and edit the fields: the library looks at them afresh in every call. A tokenizer that the
 /// program fills itself works as well; its arrays need `max_vocab_size` places of `malloc`'s
 /// memory. One tokenizer is used by one thread at a time.
+///
+/// Of a tokenizer of subwords (cllm_train_tokenizer(), cllm_read_tokenizer()) `vocab` shows the tokens
+/// readably; what they are, the library keeps beside it, and editing `vocab` does not change it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CLLMTokenizer {

@@ -5,13 +5,13 @@ use super::types::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::text::UNK;
 use cllm_engine::text::count::{Counter, Keep};
 use cllm_engine::text::encode::id_of;
 use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
 use cllm_engine::text::special::spells_special;
 use cllm_engine::text::split::text_words;
 use cllm_engine::text::vocab::Entry;
+use cllm_engine::text::{Bpe, UNK};
 use cllm_kernels::memory::reserve;
 use std::collections::HashSet;
 use std::ffi::{CStr, c_char};
@@ -22,6 +22,8 @@ pub(crate) struct TokenizerState {
     index: WordIndex,
     /// Words of texts keep their case: they are looked up as they are before they are lower-cased.
     keep_case: bool,
+    /// What the tokens are, where they are no words.
+    pub(super) subwords: Option<Bpe>,
 }
 
 /// The tokenizers that the library made.
@@ -201,13 +203,19 @@ pub(crate) unsafe fn fill(
     room: usize,
 ) -> Result<usize> {
     let left_out = merge(tokenizer, entries, room)?;
+    keep_case_of(tokenizer, entries)?;
+    Ok(left_out)
+}
+
+/// Keeps case where words of a tokenizer have capitals.
+pub(crate) fn keep_case_of(tokenizer: *const CLLMTokenizer, entries: &[Entry]) -> Result<()> {
     let has_case = |entry: &Entry| {
         entry.word.iter().any(u8::is_ascii_uppercase) && !spells_special(entry.word)
     };
     if entries.iter().any(has_case) {
         keep_case(tokenizer)?;
     }
-    Ok(left_out)
+    Ok(())
 }
 
 /// Adds the entries of a file, at most `room` new ones; the number of those left out. An entry

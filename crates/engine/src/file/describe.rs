@@ -5,7 +5,7 @@ use super::section::{self, FRAME_BYTES, Frame};
 use super::{Problem, Reader, Values};
 use crate::error::{Error, Result};
 use crate::model::{Architecture, TrainingRecord};
-use crate::text::WordList;
+use crate::text::{Bpe, Kind, Tokenizer, WordList};
 use cllm_kernels::memory::filled;
 use crc32fast::Hasher;
 use std::borrow::Cow;
@@ -62,9 +62,12 @@ pub struct Description {
     pub architecture: Option<Architecture>,
     /// The training metadata; `None` where the file has none, only zeros, or damaged ones.
     pub training: Option<TrainingRecord>,
-    /// The first words, as far as they can be read.
+    /// What its tokens are; `None` where the file does not say, or that part is damaged.
+    pub kind: Option<Kind>,
+    /// The first words, as far as they can be read; of subwords the first tokens, as
+    /// [`Tokenizer::shown`] has them.
     pub words: WordList,
-    /// How many words there are, by what the file says.
+    /// How many words or subwords there are, by what the file says.
     pub num_words: u64,
     /// What is wrong with the file: one sentence each. None: [`Model::read`](crate::Model::read)
     /// reads it.
@@ -250,6 +253,9 @@ impl Inspector {
                 self.examine(printable(&frame), start, frame.length, Some(frame.crc))?;
             match frame.tag {
                 section::WORDS => self.words(start, frame.length)?,
+                section::SUBWORDS if integrity == Integrity::Whole => {
+                    self.subwords(start, frame.length)?;
+                }
                 section::TRAINING if integrity == Integrity::Whole => {
                     self.training(start, frame.length)?;
                 }
@@ -281,6 +287,7 @@ impl Inspector {
             return Ok(());
         }
         self.found.num_words = u64::from(u32::from_le_bytes(four));
+        self.found.kind = Some(Kind::Words);
         let end = start.saturating_add(len);
         let mut at = start + 4;
         let most = self.found.num_words.min(self.most_words as u64);
@@ -299,6 +306,26 @@ impl Inspector {
             }
             self.found.words.push(&word)?;
             at += len;
+        }
+        Ok(())
+    }
+
+    /// The first tokens of a whole section. What is wrong with its content, the reader says.
+    fn subwords(&mut self, start: u64, len: u64) -> Result<(), Problem> {
+        if self.found.kind.is_some() {
+            return Ok(());
+        }
+        let mut payload =
+            filled("a section of the file", usize::try_from(len).unwrap_or(usize::MAX))?;
+        if !self.read_at(start, &mut payload)? {
+            return Ok(());
+        }
+        let Ok(bpe) = Bpe::from_bytes(&payload) else { return Ok(()) };
+        let tokenizer = Tokenizer::from(bpe);
+        self.found.kind = Some(tokenizer.kind());
+        self.found.num_words = tokenizer.len() as u64;
+        for id in (0..tokenizer.len() as u32).take(self.most_words) {
+            self.found.words.push(tokenizer.shown(id).unwrap_or_default().as_bytes())?;
         }
         Ok(())
     }
@@ -338,17 +365,19 @@ fn printable(frame: &Frame) -> String {
 }
 
 fn content(name: &str) -> &'static str {
-    const CONTENTS: [(&[u8], &str); 13] = [
+    const CONTENTS: [(&[u8], &str); 15] = [
         (b"header", "sizes, name, times"),
         (b"body", "weight matrices"),
         (&section::SHAPE, "sizes of the layers"),
         (&section::ARCHITECTURE, "what the blocks compute"),
-        (&section::LATER, "more weight matrices"),
+        (&section::INT8, "weight matrices in 8 bits"),
+        (&section::LATER, "more weights"),
         (&section::NORMS, "layer norms"),
         (&section::POSITIONS, "positions"),
         (&section::TRANSFORMS, "lattice transforms"),
         (&section::WORDS, "words"),
         (&section::TOKENIZER, "how text is split"),
+        (&section::SUBWORDS, "subwords"),
         (&section::TOKENS, "numbers of the words"),
         (&section::POINTS, "lattice points"),
         (&section::TRAINING, "training"),

@@ -5,7 +5,7 @@ use super::Problem;
 use super::bytes::Parser;
 use crate::error::Error;
 use crate::model::{LatticePoint, TokenRecord, TrainingRecord};
-use crate::text::WordList;
+use crate::text::{Bpe, WordList};
 
 impl WordList {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -159,6 +159,20 @@ pub(super) fn check_tokenizer(payload: &[u8]) -> Result<(), Problem> {
     Err(Problem::content(format!("section TSET: tokenizer rules {rules:?} are not known")))
 }
 
+pub(super) fn parse_subwords(payload: &[u8], vocab: usize) -> Result<Bpe, Problem> {
+    let bpe = Bpe::from_bytes(payload).map_err(|error| match error {
+        error @ Error::Memory { .. } => Problem::Other(error),
+        error => Problem::content(format!("section SUBW: {error}")),
+    })?;
+    if bpe.len() > vocab {
+        return Err(Problem::content(format!(
+            "section SUBW has {} tokens, the model {vocab} ids",
+            bpe.len()
+        )));
+    }
+    Ok(bpe)
+}
+
 const POINT_BYTES: usize = 200;
 
 pub(super) fn points_to_bytes(points: &[LatticePoint]) -> Vec<u8> {
@@ -242,8 +256,10 @@ impl TrainingRecord {
 /// Everything of a model that is neither its sizes nor its floats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extras {
-    /// One per id; none where the words are `token_<id>`.
+    /// One per id; none where the words are `token_<id>`, or the tokens are subwords.
     pub words: WordList,
+    /// The subwords, with at most as many tokens as the model has ids.
+    pub subwords: Option<Bpe>,
     /// One per id; none where they are all plain.
     pub tokens: Vec<TokenRecord>,
     /// The lattice points of the model.

@@ -13,12 +13,14 @@ pub(super) type Tag = [u8; 4];
 pub(super) const SHAPE: Tag = *b"SHAP";
 pub(super) const ARCHITECTURE: Tag = *b"ARCH";
 pub(super) const LATER: Tag = *b"WGHT";
+pub(super) const INT8: Tag = *b"INT8";
 pub(super) const NORMS: Tag = *b"NORM";
 pub(super) const POSITIONS: Tag = *b"POSN";
 pub(super) const TRANSFORMS: Tag = *b"TRFM";
 pub(super) const WORDS: Tag = *b"WORD";
 pub(super) const TOKENS: Tag = *b"TOKN";
 pub(super) const TOKENIZER: Tag = *b"TSET";
+pub(super) const SUBWORDS: Tag = *b"SUBW";
 pub(super) const POINTS: Tag = *b"LATP";
 pub(super) const TRAINING: Tag = *b"META";
 

@@ -1,44 +1,50 @@
-//! Text in, text out: generating with a model that has words.
+//! Text in, text out: generating with a model that has a tokenizer.
 
 use super::{Generator, GeneratorConfig, Tokens};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::text::{Vocabulary, special};
+use crate::text::{Tokenizer, Utf8Stream, special};
 
 impl GeneratorConfig {
-    /// The default for texts of a model: `<EOS>` ends them, and what is no word of a text is never
-    /// drawn: the other special words, an `<EOS>` that training never met (as the vocabulary's counts
-    /// say, if it has any), slots without a word. Of a model without vocabulary the default.
+    /// The default for texts of a model: the end token ends them, and what is no part of a text is
+    /// never drawn: the other special tokens, an end token that training never met (as the counts
+    /// that the model has say, if there are any), slots without a word. Of a model without tokenizer
+    /// the default.
     pub fn for_words(model: &Model) -> Self {
-        let Some(vocabulary) = model.vocabulary() else { return Self::default() };
-        let met = |id: u32| vocabulary.count(id).unwrap_or(0) as f32;
-        let mut suppress_tokens = special::never_drawn(vocabulary.words(), met);
+        let Some(tokenizer) = model.tokenizer() else { return Self::default() };
+        let counts = model.tokens();
+        let met = |id: u32| counts.get(id as usize).map_or(0.0, |token| token.frequency);
+        let mut suppress_tokens = match tokenizer {
+            Tokenizer::Words(words) => special::never_drawn(words.words(), met),
+            Tokenizer::Subwords(bpe) => special::never_drawn_subwords(bpe, met),
+        };
         if !suppress_tokens.is_empty() {
-            suppress_tokens.extend(vocabulary.len() as u32..model.config().vocab as u32);
+            suppress_tokens.extend(tokenizer.len() as u32..model.config().vocab as u32);
         }
-        let stop_tokens = special::end(vocabulary.words()).into_iter().collect();
+        let stop_tokens = tokenizer.end().into_iter().collect();
         Self { stop_tokens, suppress_tokens, ..Self::default() }
     }
 }
 
 impl Generator {
-    /// [`Generator::prompt`] with the words of a text.
+    /// [`Generator::prompt`] with the tokens of a text.
     ///
     /// # Errors
-    /// A model without vocabulary; a text without words; no memory.
+    /// A model without tokenizer; a text without tokens; no memory.
     pub fn prompt_text(&mut self, model: &Model, text: &[u8]) -> Result<()> {
-        let ids = vocabulary(model)?.encode(text)?;
+        let ids = tokenizer(model)?.encode(text)?;
         if ids.is_empty() {
             return Err(Error::argument("prompt", "empty", "at least one word"));
         }
         self.prompt(&ids)
     }
 
-    /// The text to come, word by word, each with a space before it: what [`Generator::tokens`]
-    /// gives, without special words.
+    /// The text to come, piece by piece: what [`Generator::tokens`] gives, without special tokens.
+    /// Whole words each have a space before them. Subwords are given on as whole UTF-8 characters,
+    /// as soon as these are there.
     ///
     /// # Errors
-    /// A model without vocabulary.
+    /// A model without tokenizer.
     ///
     /// ```
     /// use cllm_engine::generate::{Generator, GeneratorConfig};
@@ -47,7 +53,7 @@ impl Generator {
     /// let vocabulary = Vocabulary::from_text(b"to be or not to be", 100, 1)?;
     /// let sizes = ModelConfig { vocab: vocabulary.len(), dim: 16, heads: 2, ..Default::default() };
     /// let mut model = Model::new(&sizes, 1)?; // not trained: it speaks at random
-    /// model.set_vocabulary(Some(vocabulary))?;
+    /// model.set_tokenizer(vocabulary)?;
     ///
     /// let config = GeneratorConfig { max_tokens: 3, ..GeneratorConfig::for_words(&model) };
     /// let mut generator = Generator::new(config, 42)?;
@@ -60,19 +66,21 @@ impl Generator {
     /// # Ok::<(), cllm_engine::Error>(())
     /// ```
     pub fn text<'m>(&mut self, model: &'m Model) -> Result<Text<'_, 'm>> {
-        let vocabulary = vocabulary(model)?;
-        Ok(Text { tokens: self.tokens(model), vocabulary })
+        let tokenizer = tokenizer(model)?;
+        Ok(Text { tokens: self.tokens(model), tokenizer, stream: Utf8Stream::default() })
     }
 }
 
-fn vocabulary(model: &Model) -> Result<&Vocabulary> {
-    model.vocabulary().ok_or_else(|| Error::State("the model has no vocabulary".into()))
+fn tokenizer(model: &Model) -> Result<&Tokenizer> {
+    model.tokenizer().ok_or_else(|| Error::State("the model has no vocabulary".into()))
 }
 
 /// The text to come: [`Generator::text`].
 pub struct Text<'g, 'm> {
     tokens: Tokens<'g, 'm>,
-    vocabulary: &'m Vocabulary,
+    tokenizer: &'m Tokenizer,
+    /// Bytes of a character that is not whole yet.
+    stream: Utf8Stream,
 }
 
 impl Iterator for Text<'_, '_> {
@@ -80,13 +88,21 @@ impl Iterator for Text<'_, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let id = match self.tokens.next()? {
-                Ok(id) => id,
-                Err(error) => return Some(Err(error)),
+            let id = match self.tokens.next() {
+                Some(Ok(id)) => id,
+                Some(Err(error)) => return Some(Err(error)),
+                None => return Some(self.stream.finish()).filter(|rest| !rest.is_empty()).map(Ok),
             };
-            let word = self.vocabulary.word(id).unwrap_or_default();
-            if !word.is_empty() && !special::is_special(self.vocabulary.words(), id) {
-                return Some(Ok([b" ", word].concat()));
+            let token = self.tokenizer.token(id).unwrap_or_default();
+            if token.is_empty() || self.tokenizer.is_special(id) {
+                continue;
+            }
+            let piece = match self.tokenizer {
+                Tokenizer::Words(_) => [b" ", token].concat(),
+                Tokenizer::Subwords(_) => self.stream.push(token).to_vec(),
+            };
+            if !piece.is_empty() {
+                return Some(Ok(piece));
             }
         }
     }
@@ -98,6 +114,27 @@ impl std::iter::FusedIterator for Text<'_, '_> {}
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
+    use crate::text::{Bpe, Vocabulary};
+
+    #[test]
+    fn subwords_come_as_whole_characters() {
+        let sizes = ModelConfig { vocab: 270, dim: 8, heads: 2, ..ModelConfig::default() };
+        let mut model = Model::new(&sizes, 3).unwrap();
+        model.set_tokenizer(Bpe::bytes().unwrap()).unwrap();
+        let config = GeneratorConfig::for_words(&model);
+        assert_eq!((&config.stop_tokens[..], config.suppress_tokens.len()), (&[3][..], 4 + 9));
+        let config = GeneratorConfig { max_tokens: 300, stop_tokens: Vec::new(), ..config };
+        let mut generator = Generator::new(config, 1).unwrap();
+        generator.prompt_text(&model, "caf\u{e9}".as_bytes()).unwrap();
+        assert_eq!(generator.sequence().len(), 5);
+        let pieces: Vec<_> = generator.text(&model).unwrap().map(Result::unwrap).collect();
+        let text = model.tokenizer().unwrap().decode(generator.continuation()).unwrap();
+        assert_eq!(pieces.concat(), text);
+        // What is UTF-8 in the whole text is nowhere cut.
+        let valid = |bytes: &[u8]| bytes.utf8_chunks().map(|c| c.valid().len()).sum::<usize>();
+        assert_eq!(pieces.iter().map(|piece| valid(piece)).sum::<usize>(), valid(&text));
+        assert!(valid(&text) > 0 && pieces.iter().any(|piece| piece.len() > 1));
+    }
 
     #[test]
     fn words_and_what_is_none() {
@@ -110,7 +147,7 @@ mod tests {
         let mut generator = Generator::new(plain, 1).unwrap();
         assert!(generator.prompt_text(&model, b"a").is_err() && generator.text(&model).is_err());
 
-        model.set_vocabulary(Some(vocabulary)).unwrap();
+        model.set_tokenizer(vocabulary).unwrap();
         let config = GeneratorConfig::for_words(&model);
         assert_eq!(config.stop_tokens, [3]);
         assert_eq!(config.suppress_tokens, [0, 1, 2, 4, 6, 7, 9, 10]);

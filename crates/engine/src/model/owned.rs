@@ -5,16 +5,16 @@ use super::init::initialize;
 use super::params::{AttentionLayout, ModelRef, Network, Params};
 use super::part::{Part, TensorName};
 use super::record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
-use super::shape::{ModelShape, Table};
+use super::shape::{ModelShape, Precision, Table};
 use crate::error::{Error, Result};
 use crate::rng::seeded;
-use crate::text::Vocabulary;
+use crate::text::{Tokenizer, Vocabulary};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{product, reserve};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A model with its values and its words.
+/// A model with its values and its tokenizer.
 ///
 /// The weights lie in one aligned block, in the order of a model file. A model is changed through
 /// `&mut` alone, so threads may share one that they only read.
@@ -47,7 +47,7 @@ pub struct Model {
     transforms: [Floats; 2],
     /// Where the trained tensors lie: in the block, the learned positions in their table.
     places: Params<Place>,
-    vocabulary: Option<Vocabulary>,
+    tokenizer: Option<Tokenizer>,
     tokens: Vec<TokenRecord>,
     points: Vec<LatticePoint>,
     training: TrainingRecord,
@@ -102,12 +102,25 @@ impl Model {
     /// # Errors
     /// Sizes that contradict each other; a model without embeddings; no memory.
     pub fn zeroed(shape: ModelShape) -> Result<Self> {
+        if shape.precision != Precision::F32 {
+            return Err(Error::shape("a model of 8-bit weights is a QuantizedModel"));
+        }
+        Self::allocate(shape)
+    }
+
+    /// [`Model::zeroed`]; of a shape of 8-bit weights everything but the matrices.
+    pub(super) fn allocate(shape: ModelShape) -> Result<Self> {
         shape.check()?;
         if !shape.embeddings {
             return Err(Error::shape("a model without embeddings"));
         }
         let mut block = Floats::new();
-        block.grow("the weights", shape.num_weights()?)?;
+        let floats = match shape.precision {
+            Precision::F32 => shape.num_weights()?,
+            // No more than those.
+            Precision::Int8 => shape.block().map(|name| shape.room(name)).sum(),
+        };
+        block.grow("the weights", floats)?;
         let mut places = shape.params()?.map(|_, _, len| Place { start: 0, len });
         let mut regions = [None; 6];
         let mut start = 0;
@@ -159,7 +172,7 @@ impl Model {
             tables,
             transforms,
             places,
-            vocabulary: None,
+            tokenizer: None,
             tokens: Vec::new(),
             points: Vec::new(),
             training: TrainingRecord::default(),
@@ -270,6 +283,12 @@ impl Model {
         }
     }
 
+    /// Bytes of all its floats.
+    pub(super) fn float_bytes(&self) -> usize {
+        let parts = [&self.block].into_iter().chain(&self.tables).chain(&self.transforms);
+        parts.map(|floats| size_of_val(&**floats)).sum()
+    }
+
     fn range(&self, name: TensorName) -> Option<std::ops::Range<usize>> {
         let place = self.places.get(name.part, name.layer)?;
         Some(place.start..place.start + self.shape.room(name))
@@ -283,35 +302,51 @@ impl Model {
             .or_else(|| place(&Part::TRANSFORMS).map(Separate::Transform))
     }
 
-    /// The words of its ids, if it has any.
-    pub fn vocabulary(&self) -> Option<&Vocabulary> {
-        self.vocabulary.as_ref()
+    /// What turns texts into its ids and back, if it has it.
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
     }
 
-    /// Gives the model words, or takes them away. They travel in its file. Ids beyond the
-    /// vocabulary's stay without a word.
+    /// The words of its ids, if its tokens are whole words.
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        match &self.tokenizer {
+            Some(Tokenizer::Words(words)) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// Gives the model a tokenizer, a [`Vocabulary`] or a [`Bpe`](crate::text::Bpe), in place of the
+    /// one that it had. It travels in the model's file. Ids of the model beyond the tokenizer's stay
+    /// without a token, and are not drawn.
     ///
     /// # Errors
-    /// More words than the model has ids; the model is then as before.
-    pub fn set_vocabulary(&mut self, vocabulary: Option<Vocabulary>) -> Result<()> {
-        let words = vocabulary.as_ref().map_or(0, Vocabulary::len);
-        if words > self.shape.vocab {
+    /// More tokens than the model has ids; the model is then as before.
+    pub fn set_tokenizer(&mut self, tokenizer: impl Into<Tokenizer>) -> Result<()> {
+        let tokenizer = tokenizer.into();
+        if tokenizer.len() > self.shape.vocab {
             return Err(Error::shape(format!(
-                "the vocabulary has {words} entries, the model {}",
+                "the vocabulary has {} entries, the model {}",
+                tokenizer.len(),
                 self.shape.vocab
             )));
         }
         let mut tokens = Vec::new();
-        if let Some(vocabulary) = &vocabulary {
+        if let Tokenizer::Words(words) = &tokenizer {
             reserve("the tokens", &mut tokens, self.shape.vocab)?;
             tokens.extend((0..self.shape.vocab).map(|id| {
-                let count = vocabulary.count(id as u32).unwrap_or(0);
+                let count = words.count(id as u32).unwrap_or(0);
                 TokenRecord { frequency: count as f32, ..TokenRecord::plain(id as u32) }
             }));
         }
         self.tokens = tokens;
-        self.vocabulary = vocabulary;
+        self.tokenizer = Some(tokenizer);
         Ok(())
+    }
+
+    /// Takes the tokenizer away, if there is one.
+    pub fn take_tokenizer(&mut self) -> Option<Tokenizer> {
+        self.tokens = Vec::new();
+        self.tokenizer.take()
     }
 
     /// How it was trained last.
@@ -347,11 +382,11 @@ impl Model {
     /// What a file holds besides sizes and values.
     pub(crate) fn set_records(
         &mut self,
-        vocabulary: Option<Vocabulary>,
+        tokenizer: Option<Tokenizer>,
         tokens: Vec<TokenRecord>,
         points: Vec<LatticePoint>,
     ) {
-        (self.vocabulary, self.tokens, self.points) = (vocabulary, tokens, points);
+        (self.tokenizer, self.tokens, self.points) = (tokenizer, tokens, points);
     }
 }
 
@@ -372,7 +407,7 @@ impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
             .field("config", &self.config())
-            .field("vocabulary", &self.vocabulary)
+            .field("tokenizer", &self.tokenizer)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@
 
 use super::index::{Words, ids};
 use super::split::is_placeholder;
-use super::{EOS, SPECIALS};
+use super::{Bpe, EOS, SPECIALS};
 
 /// The place in [`SPECIALS`] of the word that `word` spells, in any letter case.
 fn place(word: &[u8]) -> Option<usize> {
@@ -70,6 +70,15 @@ pub fn never_drawn(words: &(impl Words + ?Sized), met: impl Fn(u32) -> f32) -> V
     if found.len() >= words.count() { Vec::new() } else { found }
 }
 
+/// [`never_drawn`] for subwords: the special tokens, but an end token that training has met, or may
+/// have met.
+pub fn never_drawn_subwords(bpe: &Bpe, met: impl Fn(u32) -> f32) -> Vec<u32> {
+    let counts_known = (0..bpe.len() as u32).any(|id| met(id) > 0.0);
+    let ends = |id: u32| bpe.end() == Some(id) && (!counts_known || met(id) > 0.0);
+    let specials = bpe.added().iter().filter(|added| added.special).map(|added| added.id);
+    specials.filter(|&id| !ends(id)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +117,11 @@ mod tests {
         assert_eq!(never_drawn(&words[..], met([0.0; 9])), [0, 1, 2, 4, 7, 8]);
         // A vocabulary of nothing else.
         assert_eq!(never_drawn(&words[..3], |_| 0.0), [0u32; 0]);
+
+        let bytes = Bpe::bytes().unwrap();
+        assert_eq!(never_drawn_subwords(&bytes, |_| 0.0), [0, 1, 2, 4]);
+        let met = |ids: &'static [u32]| move |id| f32::from(u8::from(ids.contains(&id)));
+        assert_eq!(never_drawn_subwords(&bytes, met(&[70])), [0, 1, 2, 3, 4]);
+        assert_eq!(never_drawn_subwords(&bytes, met(&[70, 3])), [0, 1, 2, 4]);
     }
 }
