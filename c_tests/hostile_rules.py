@@ -13,6 +13,8 @@ NUMBERS = {
     "num_gradients": 16, "num_parameters": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
     "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
+    "bytes": 1000000, "seconds": 60, "speed": 1e11, "done": 10, "elapsed": 1, "planned": 10,
+    "seconds_left": 1,
 }
 NUMBERS_OF = {
     ("cllm_recipe", "bytes"): 100000,
@@ -169,7 +171,7 @@ FILES = {
     "cllm_read_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
     "cllm_validate": "model.cllm", "cllm_read_model_unchecked": "model.cllm",
     "cllm_describe_file": "model.cllm",
-    "cllm_write_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
+    "cllm_write_model": "out.cllm", "cllm_write_best_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
     "cllm_save_vocab": "out.txt", "cllm_load_vocab": "vocab.txt",
     "cllm_model_load_vocab": "vocab.txt", "cllm_read_vocab": "vocab.txt",
     "cllm_data_loader_load_file": "text.txt",

@@ -296,7 +296,7 @@ typedef struct CLLMRecipe {
      */
     int steps;
     /**
-     * How text becomes tokens: 2, parts of words (byte-level BPE); 3, single bytes.
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
      */
     int tokenizer;
     /**
