@@ -236,6 +236,141 @@ typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t tok
 typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
 
 /**
+ * What a training run is told besides its `config`. All zero, but for `struct_size`, it trains as a
+ * run without options does.
+ */
+typedef struct CLLMTrainingOptions {
+    /**
+     * `sizeof(CLLMTrainingOptions)`, which the program sets before the call: the fields that it
+     * knows of.
+     */
+    size_t struct_size;
+    /**
+     * What the order of the windows and the choices of dropout follow from.
+     */
+    uint64_t seed;
+    /**
+     * β₂ of Adam, 0 to below 1: how much of the mean square of the gradients each update keeps; 0:
+     * 0.999. Small batches want more of it, short runs less.
+     */
+    float beta2;
+    /**
+     * The share of the values that a step leaves out of the embedded input and of what the
+     * sublayers add (Srivastava et al., "Dropout", 2014), 0 to below 1; 0: none.
+     */
+    float dropout;
+    /**
+     * Not 0: an epoch is windows of `sequence_length` tokens in random order, which begin at another
+     * place in each epoch, no token twice; 0: batches in the order of the text.
+     */
+    int shuffle;
+    /**
+     * Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
+     */
+    int decay_to_zero;
+} CLLMTrainingOptions;
+
+/**
+ * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
+ * the program chose itself, as they are.
+ */
+typedef struct CLLMRecipe {
+    /**
+     * `sizeof(CLLMRecipe)`, which the program sets before the call: the fields that it knows of.
+     */
+    size_t struct_size;
+    /**
+     * Tokens of the training text, where they are known; 0: estimated from its bytes.
+     */
+    uint64_t training_tokens;
+    /**
+     * Tokens of the held-out text, likewise; 0: a ninth of the training text's.
+     */
+    uint64_t held_out_tokens;
+    /**
+     * How often the run goes through the text. Read where no seconds are given.
+     */
+    double epochs;
+    /**
+     * Steps of the run: `config.max_steps`, the end of the schedule.
+     */
+    int steps;
+    /**
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
+     */
+    int tokenizer;
+    /**
+     * V: tokens of the vocabulary.
+     */
+    int vocab_size;
+    /**
+     * d: a multiple of `2*num_heads`, for cllm_create_modern_model().
+     */
+    int embedding_dim;
+    /**
+     * L.
+     */
+    int num_layers;
+    /**
+     * Attention heads.
+     */
+    int num_heads;
+    /**
+     * F: width of the feed-forward sublayers.
+     */
+    int ff_dim;
+    /**
+     * S: tokens of a window; also `max_seq_len` of the model.
+     */
+    int sequence_length;
+    /**
+     * B: windows of a batch.
+     */
+    int batch_size;
+    /**
+     * Steps of linear warm-up; less than 0: none.
+     */
+    int warmup_steps;
+    /**
+     * The rate at its peak, from which a straight line falls to 0: `lr_scheduler` "linear" with
+     * `decay_to_zero` of the options.
+     */
+    float learning_rate;
+    /**
+     * λ of AdamW; less than 0: none.
+     */
+    float weight_decay;
+    /**
+     * Largest norm of a gradient. Not read.
+     */
+    float gradient_clip;
+    /**
+     * β₂ of Adam, below 1.
+     */
+    float beta2;
+    /**
+     * The share of the values that is left out, below 1; less than 0: none.
+     */
+    float dropout;
+    /**
+     * A held-out evaluation after every so many steps: cllm_training_evaluate(). Not read.
+     */
+    int evaluate_every;
+    /**
+     * Held-out tokens of an evaluation, at most. Not read.
+     */
+    uint64_t evaluate_tokens;
+    /**
+     * Training tokens in a second that `speed` comes to; 0 without. Not read.
+     */
+    double tokens_per_second;
+    /**
+     * What was chosen and why: three lines, without the last line's end. Not read.
+     */
+    char text[640];
+} CLLMRecipe;
+
+/**
  * How well a model predicts a text, all in all.
  */
 typedef struct CLLMScore {
@@ -332,6 +467,92 @@ typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Evaluates the model on a held-out text, as cllm_evaluate() in windows of `sequence_length`, and
+ * keeps a copy of its weights if no evaluation before had a loss as low: for a run that learns its
+ * text by heart at the end. The copy takes 4 bytes a weight; a checkpoint holds it too. May be called
+ * between the calls that train, and from a progress callback.
+ *
+ * @param training    made by cllm_training_init.
+ * @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
+ * @param threads     0: one for each processor.
+ * @param mean_loss   receives the mean loss in nats per token; may be NULL.
+ * @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
+ *         output unchanged and the weights kept that were.
+ *
+ * ```c
+ * double loss;
+ * if (cllm_training_evaluate(training, held_out, num_held_out, 0, &loss) == 1)
+ *     printf("step %d: %.4f, the best\n", training->current_step, loss);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `tokens` is NULL or holds `num_tokens` ids;
+ * `mean_loss` is NULL or writable.
+ */
+int cllm_training_evaluate(CLLMTraining *training,
+                           const uint32_t *tokens,
+                           size_t num_tokens,
+                           int threads,
+                           double *mean_loss);
+
+/**
+ * Which weights of a run cllm_training_evaluate() keeps.
+ *
+ * @param training   made by cllm_training_init.
+ * @param step       receives the step after which they were; may be NULL.
+ * @param mean_loss  receives their loss; may be NULL.
+ * @return 1; 0 where none are kept: the outputs are left alone; -1 for NULL, or an object not made by
+ *         cllm_training_init.
+ *
+ * ```c
+ * int step;
+ * if (cllm_training_best(training, &step, NULL) == 1)
+ *     printf("best after step %d\n", step);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; the others are NULL or writable.
+ */
+int cllm_training_best(const CLLMTraining *training,
+                       int *step,
+                       double *mean_loss);
+
+/**
+ * Puts the best weights of a run into its model, for use: to generate, or to write. Moments and
+ * counters stay those of the last step, so that a run that is to go on goes on from a checkpoint.
+ *
+ * @param training  made by cllm_training_init.
+ * @return 0; -1 where no weights are kept, or those of another model: nothing has changed then.
+ *
+ * ```c
+ * cllm_save_checkpoint(training, "run.cllm");   // the last weights, to go on with
+ * cllm_training_use_best(training);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init.
+ */
+int cllm_training_use_best(CLLMTraining *training);
+
+/**
+ * Writes a model file with the best weights of a run, as cllm_write_model() writes the last ones; the
+ * run is not changed and can go on. The file says after which step they were, and their held-out
+ * loss as its loss.
+ *
+ * @param training  made by cllm_training_init.
+ * @param path      appears whole or not at all.
+ * @return 0; -1 where no weights are kept or the file can't be written: one that stood there before
+ *         is then still the old one.
+ *
+ * ```c
+ * if (cllm_write_best_model(training, "final_model.cllm") != 0)
+ *     cllm_write_model(training->model, "final_model.cllm");
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init, and nothing else uses its model meanwhile;
+ * `path` is NULL or a C string.
+ */
+int cllm_write_best_model(CLLMTraining *training,
+                          const char *path);
 
 /**
  * The likeliest tokens after a sequence, with their probabilities, without drawing any: likeliest
@@ -843,6 +1064,220 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 void cllm_set_log_silent(void);
 
 /**
+ * Has a run train with these options from its next batch on. They are not part of `config`, and like
+ * it they are not restored from a checkpoint: cllm_checkpoint_options() says what they were. A run
+ * that goes on with the same ones goes on bit for bit, for any number of threads.
+ *
+ * Shuffled windows are those of cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and
+ * cllm_train_steps(); the others say how they go through the text.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   copied; its `struct_size` set before.
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
+ *         nothing has changed then.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
+ *                                .dropout = 0.1f, .shuffle = 1, .decay_to_zero = 1};
+ * if (cllm_training_set_options(training, &options) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `options` is NULL or as large as its
+ * `struct_size` says.
+ */
+int cllm_training_set_options(CLLMTraining *training,
+                              const struct CLLMTrainingOptions *options);
+
+/**
+ * The options of a run: those that were set, or all zero.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   receives them, its `struct_size` set before.
+ * @return 0; -1 for NULL, or an object not made by cllm_training_init: `options` is left alone.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options};
+ * if (cllm_training_options(training, &options) == 0) {
+ *     options.dropout = 0;
+ *     cllm_training_set_options(training, &options);
+ * }
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `options` is NULL or writable, as large as
+ * its `struct_size` says.
+ */
+int cllm_training_options(const CLLMTraining *training, struct CLLMTrainingOptions *options);
+
+/**
+ * The options of the run whose checkpoint this object was restored from, as cllm_checkpoint_config()
+ * says its configuration.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   receives them, its `struct_size` set before.
+ * @return 1; 0 where no checkpoint was loaded, or one that does not say it: `options` is left
+ *         alone; -1 for NULL, or an object not made by cllm_training_init.
+ *
+ * ```c
+ * CLLMTrainingOptions saved = {.struct_size = sizeof saved};
+ * if (cllm_load_checkpoint(training, "run.cllm") == 0 &&
+ *     cllm_checkpoint_options(training, &saved) == 1)
+ *     cllm_training_set_options(training, &saved);
+ * ```
+ *
+ * @pre As cllm_training_options().
+ */
+int cllm_checkpoint_options(const CLLMTraining *training,
+                            struct CLLMTrainingOptions *options);
+
+/**
+ * Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`
+ * becomes `steps`. A linear schedule goes on from the rate of the current step in a straight line
+ * to the new end, for which `initial_learning_rate` changes too; the others take the end as if they
+ * had always had it. Both fields are part of a checkpoint. May be called from a progress callback.
+ *
+ * @param training  made by cllm_training_init.
+ * @param steps     steps of the whole run, those done included; 0 or more. One that is over ends
+ *                  the schedule here.
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, or a negative number.
+ *
+ * ```c
+ * double left = seconds - elapsed, each = elapsed / training->current_step;
+ * cllm_training_set_end(training, training->current_step + (int)(left / each));
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init.
+ */
+int cllm_training_set_end(CLLMTraining *training, int steps);
+
+/**
+ * Makes a model for generation whose matrices are held in 8 bits: a quarter of the memory and of the
+ * file, and two to four times the tokens a second. The given model stays as it is.
+ *
+ * Of blocks of 64 weights each has a scale; docs/MODEL.md says the arithmetic. The new model generates,
+ * scores and evaluates like any other, is written by cllm_write_model() and read by
+ * cllm_read_model(). The library keeps its weights: in the CLLMModel the pointers to weights, norms and
+ * positions are NULL and num_weights is 0. Functions that read or change weights one by one, training
+ * among them, refuse it; cllm_expand_model() makes a model of floats of it again.
+ *
+ * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
+ *                 cllm_create_model() makes; files of the original library have others.
+ * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
+ *         memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_quantize_model(model, 0);
+ * if (!small || cllm_write_model(small, "small.cllm") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile.
+ */
+CLLMModel *cllm_quantize_model(const CLLMModel *model,
+                               int threads);
+
+/**
+ * Makes a model of floats of one that holds 8-bit weights, for training and for everything else that
+ * needs them one by one. Each weight is its integer times the scale of its block; what was rounded away
+ * does not come back. The given model stays as it is.
+ *
+ * @param model  a model that cllm_quantize_model() made, or one that was read from its file; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL for a model of floats, or if there is
+ *         no memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_read_model("small.cllm");
+ * if (small && cllm_model_is_quantized(small)) {
+ *     CLLMModel *full = cllm_expand_model(small);
+ *     cllm_free_model(full);
+ * }
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+CLLMModel *cllm_expand_model(const CLLMModel *model);
+
+/**
+ * Says whether a model holds 8-bit weights.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if it does, 0 if it holds floats; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_quantized(model) == 1 ? "8-bit weights" : "floats");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_quantized(const CLLMModel *model);
+
+/**
+ * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
+ * the speed of the machine. A pure function of its arguments and of the fields that the program set:
+ * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
+ *
+ * @param bytes    length of the training text, without what is held out; 1 or more.
+ * @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take.
+ * @param speed    what cllm_measure_speed() found; read where seconds are given.
+ * @param recipe   its `struct_size` set before; other fields that are not 0 stay.
+ * @return 0; -1 for NULL, no text, neither seconds nor epochs nor steps, a number out of its range, or
+ *         sizes that make no model: `recipe` is left alone then.
+ *
+ * ```c
+ * CLLMRecipe recipe = {.struct_size = sizeof recipe};
+ * if (cllm_recipe(1000000, 300, cllm_measure_speed(0), &recipe) == 0)
+ *     puts(recipe.text);
+ * ```
+ *
+ * @pre `recipe` is NULL or writable, as large as its `struct_size` says.
+ */
+int cllm_recipe(uint64_t bytes,
+                double seconds,
+                double speed,
+                struct CLLMRecipe *recipe);
+
+/**
+ * How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
+ * small model of its own for about half a second. What it finds depends on the moment.
+ *
+ * @param threads  0: one for each processor.
+ * @return the speed, more than 0; 0 for a negative number, or no memory.
+ *
+ * ```c
+ * double speed = cllm_measure_speed(0);
+ * printf("%.0f billion operations a second\n", speed / 1e9);
+ * ```
+ */
+double cllm_measure_speed(int threads);
+
+/**
+ * How many steps a run that is to end on time should still make, for cllm_training_set_end(): as many
+ * as planned, unless that would miss the time that is left by a hundredth of it; then as many as fit.
+ * A pure function: the program looks at the clock.
+ *
+ * @param done          steps that this process has made; 0 or more.
+ * @param elapsed       seconds that they took, evaluations included.
+ * @param planned       steps that are still to come; 0 or more.
+ * @param seconds_left  until the run should end.
+ * @return the steps, 0 or more: `planned` where nothing was done or measured; -1 for a negative
+ *         number of steps.
+ *
+ * ```c
+ * int planned = training->config.max_steps - training->current_step;
+ * int left = cllm_steps_left(done, elapsed, planned, seconds - elapsed);
+ * if (left >= 0 && left != planned)
+ *     cllm_training_set_end(training, training->current_step + left);
+ * ```
+ */
+int cllm_steps_left(int done,
+                    double elapsed,
+                    int planned,
+                    double seconds_left);
+
+/**
  * Draws the record of a training run as an SVG picture: training and validation loss in nats per
  * token over the steps, the learning rate below. The picture needs no other file.
  *
@@ -1159,7 +1594,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  * for byte, and frequent words are one token.
  *
  * @param text        `[length]`, any bytes.
- * @param length      at most what memory holds.
+ * @param length      at most 2^40.
  * @param vocab_size  tokens to reach, 261 to 16777216; there are fewer where the text has no more
  *                    pairs that it holds twice.
  * @param callback    is told how far it is, and can stop: merges made until then count. NULL: none.
@@ -1168,7 +1603,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  *         cllm_free_tokenizer(). NULL if `text` is NULL, the size is out of range, there is no
  *         memory, or the callback stopped it before the first merge.
  *
- * The same text gives the same tokens. From any thread; takes about a second for 10 MB.
+ * The same text gives the same tokens. From any thread.
  *
  * ```c
  * const char *play = "ROMEO:\nIs the day so young?\n\nBENVOLIO:\nBut new struck nine.\n";
@@ -1193,7 +1628,7 @@ CLLMTokenizer *cllm_train_tokenizer(const char *text,
  * @param paths       `[num_paths]` files and directories.
  * @param num_paths   at least 1.
  * @param vocab_size  as cllm_train_tokenizer().
- * @param callback    as there.
+ * @param callback    as there; NULL: none.
  * @param user_data   handed to the callback.
  * @return as there; NULL also if a path can't be read, or is no text.
  *
@@ -1381,7 +1816,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        `[length]`, any bytes.
- * @param length      how many.
+ * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
  * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
@@ -1517,6 +1952,29 @@ int cllm_model_end_token(const CLLMModel *model);
  * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
+
+/**
+ * cllm_create_model_seeded() with the modern block: rotary positions in the place of a table, norms
+ * of queries and keys, an output matrix after attention, squared ReLU, norms without parameters, no
+ * biases; docs/MODEL.md has the formulas. It learns as much from a quarter of the tokens. The width
+ * of a head is even. Its file can't be read by the original library; everything here works with it.
+ *
+ * @param config  as for cllm_create_model(). `max_seq_len` is the length of the windows that the
+ *                model is trained on: positions have no last one.
+ * @param seed    any number.
+ * @return the model; free it with cllm_free_model(). NULL as cllm_create_model(), and for a head
+ *         of odd width.
+ *
+ * ```c
+ * CLLMConfig shape = {.vocab_size = 512, .embedding_dim = 128, .num_layers = 4, .num_heads = 4,
+ *                     .ff_dim = 512, .max_seq_len = 128};
+ * CLLMModel *model = cllm_create_modern_model(&shape, 1);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `config` is NULL or points to a `CLLMConfig`.
+ */
+CLLMModel *cllm_create_modern_model(const CLLMConfig *config, uint64_t seed);
 
 /**
  * How the run was trained whose checkpoint this object was restored from: the `config` of the

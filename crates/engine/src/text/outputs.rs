@@ -11,6 +11,8 @@ use std::path::Path;
 const PROBE: u64 = 512;
 /// The first line of the record that `train_model` keeps.
 const RECORD: &[u8] = b"step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second";
+/// How a tokenizer.json begins, as the library writes it.
+const TOKENIZER: &[u8] = br#"{"version":"1.0","truncation":null,"padding":null,"added_tokens":["#;
 /// How `train_model` begins to speak, and to complain.
 const LOGS: [&[u8]; 2] = [b"Step 1: Loading training data\n", b"train_model: "];
 /// The same with `--quiet`.
@@ -39,6 +41,9 @@ fn kind_of(head: &[u8]) -> Option<&'static str> {
     }
     if head.starts_with(chart::OPENING.as_bytes()) {
         return Some("the picture of a run");
+    }
+    if head.starts_with(TOKENIZER) {
+        return Some("a tokenizer");
     }
     if is_vocabulary(head) {
         return Some("a vocabulary");
@@ -76,6 +81,7 @@ mod tests {
     fn what_runs_write_is_known() {
         for text in [
             "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss\n1,",
+            &super::super::Bpe::bytes().unwrap().to_tokenizer_json(),
             "Step 1: Loading training data\n  x: 1 document",
             "Trained 12 steps in 0.25 s (1 tokens/s",
             "train_model: warning: left out",
