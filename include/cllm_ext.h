@@ -236,6 +236,41 @@ typedef bool (*CLLMTokenCallback)(const char *piece, size_t length, uint32_t tok
 typedef void (*CLLMLogCallback)(int level, const char *message, void *user_data);
 
 /**
+ * What a training run is told besides its `config`. All zero, but for `struct_size`, it trains as a
+ * run without options does.
+ */
+typedef struct CLLMTrainingOptions {
+    /**
+     * `sizeof(CLLMTrainingOptions)`, which the program sets before the call: the fields that it
+     * knows of.
+     */
+    size_t struct_size;
+    /**
+     * What the order of the windows and the choices of dropout follow from.
+     */
+    uint64_t seed;
+    /**
+     * β₂ of Adam, 0 to below 1: how much of the mean square of the gradients each update keeps; 0:
+     * 0.999. Small batches want more of it, short runs less.
+     */
+    float beta2;
+    /**
+     * The share of the values that a step leaves out of the embedded input and of what the
+     * sublayers add (Srivastava et al., "Dropout", 2014), 0 to below 1; 0: none.
+     */
+    float dropout;
+    /**
+     * Not 0: an epoch is windows of `sequence_length` tokens in random order, which begin at another
+     * place in each epoch, no token twice; 0: batches in the order of the text.
+     */
+    int shuffle;
+    /**
+     * Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
+     */
+    int decay_to_zero;
+} CLLMTrainingOptions;
+
+/**
  * How well a model predicts a text, all in all.
  */
 typedef struct CLLMScore {
@@ -332,6 +367,92 @@ typedef bool (*CLLMProgressCallback)(const struct CLLMProgress *progress, void *
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/**
+ * Evaluates the model on a held-out text, as cllm_evaluate() in windows of `sequence_length`, and
+ * keeps a copy of its weights if no evaluation before had a loss as low: for a run that learns its
+ * text by heart at the end. The copy takes 4 bytes a weight; a checkpoint holds it too. May be called
+ * between the calls that train, and from a progress callback.
+ *
+ * @param training    made by cllm_training_init.
+ * @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
+ * @param threads     0: one for each processor.
+ * @param mean_loss   receives the mean loss in nats per token; may be NULL.
+ * @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
+ *         output unchanged and the weights kept that were.
+ *
+ * ```c
+ * double loss;
+ * if (cllm_training_evaluate(training, held_out, num_held_out, 0, &loss) == 1)
+ *     printf("step %d: %.4f, the best\n", training->current_step, loss);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `tokens` is NULL or holds `num_tokens` ids;
+ * `mean_loss` is NULL or writable.
+ */
+int cllm_training_evaluate(CLLMTraining *training,
+                           const uint32_t *tokens,
+                           size_t num_tokens,
+                           int threads,
+                           double *mean_loss);
+
+/**
+ * Which weights of a run cllm_training_evaluate() keeps.
+ *
+ * @param training   made by cllm_training_init.
+ * @param step       receives the step after which they were; may be NULL.
+ * @param mean_loss  receives their loss; may be NULL.
+ * @return 1; 0 where none are kept: the outputs are left alone; -1 for NULL, or an object not made by
+ *         cllm_training_init.
+ *
+ * ```c
+ * int step;
+ * if (cllm_training_best(training, &step, NULL) == 1)
+ *     printf("best after step %d\n", step);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; the others are NULL or writable.
+ */
+int cllm_training_best(const CLLMTraining *training,
+                       int *step,
+                       double *mean_loss);
+
+/**
+ * Puts the best weights of a run into its model, for use: to generate, or to write. Moments and
+ * counters stay those of the last step, so that a run that is to go on goes on from a checkpoint.
+ *
+ * @param training  made by cllm_training_init.
+ * @return 0; -1 where no weights are kept, or those of another model: nothing has changed then.
+ *
+ * ```c
+ * cllm_save_checkpoint(training, "run.cllm");   // the last weights, to go on with
+ * cllm_training_use_best(training);
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init.
+ */
+int cllm_training_use_best(CLLMTraining *training);
+
+/**
+ * Writes a model file with the best weights of a run, as cllm_write_model() writes the last ones; the
+ * run is not changed and can go on. The file says after which step they were, and their held-out
+ * loss as its loss.
+ *
+ * @param training  made by cllm_training_init.
+ * @param path      appears whole or not at all.
+ * @return 0; -1 where no weights are kept or the file can't be written: one that stood there before
+ *         is then still the old one.
+ *
+ * ```c
+ * if (cllm_write_best_model(training, "final_model.cllm") != 0)
+ *     cllm_write_model(training->model, "final_model.cllm");
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init, and nothing else uses its model meanwhile;
+ * `path` is NULL or a C string.
+ */
+int cllm_write_best_model(CLLMTraining *training,
+                          const char *path);
 
 /**
  * The likeliest tokens after a sequence, with their probabilities, without drawing any: likeliest
@@ -841,6 +962,93 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
  * ```
  */
 void cllm_set_log_silent(void);
+
+/**
+ * Has a run train with these options from its next batch on. They are not part of `config`, and like
+ * it they are not restored from a checkpoint: cllm_checkpoint_options() says what they were. A run
+ * that goes on with the same ones goes on bit for bit, for any number of threads.
+ *
+ * Shuffled windows are those of cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and
+ * cllm_train_steps(); the others say how they go through the text.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   copied; its `struct_size` set before.
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
+ *         nothing has changed then.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
+ *                                .dropout = 0.1f, .shuffle = 1, .decay_to_zero = 1};
+ * if (cllm_training_set_options(training, &options) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `options` is NULL or as large as its
+ * `struct_size` says.
+ */
+int cllm_training_set_options(CLLMTraining *training,
+                              const struct CLLMTrainingOptions *options);
+
+/**
+ * The options of a run: those that were set, or all zero.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   receives them, its `struct_size` set before.
+ * @return 0; -1 for NULL, or an object not made by cllm_training_init: `options` is left alone.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options};
+ * if (cllm_training_options(training, &options) == 0) {
+ *     options.dropout = 0;
+ *     cllm_training_set_options(training, &options);
+ * }
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `options` is NULL or writable, as large as
+ * its `struct_size` says.
+ */
+int cllm_training_options(const CLLMTraining *training, struct CLLMTrainingOptions *options);
+
+/**
+ * The options of the run whose checkpoint this object was restored from, as cllm_checkpoint_config()
+ * says its configuration.
+ *
+ * @param training  made by cllm_training_init.
+ * @param options   receives them, its `struct_size` set before.
+ * @return 1; 0 where no checkpoint was loaded, or one that does not say it: `options` is left
+ *         alone; -1 for NULL, or an object not made by cllm_training_init.
+ *
+ * ```c
+ * CLLMTrainingOptions saved = {.struct_size = sizeof saved};
+ * if (cllm_load_checkpoint(training, "run.cllm") == 0 &&
+ *     cllm_checkpoint_options(training, &saved) == 1)
+ *     cllm_training_set_options(training, &saved);
+ * ```
+ *
+ * @pre As cllm_training_options().
+ */
+int cllm_checkpoint_options(const CLLMTraining *training,
+                            struct CLLMTrainingOptions *options);
+
+/**
+ * Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`
+ * becomes `steps`. A linear schedule goes on from the rate of the current step in a straight line
+ * to the new end, for which `initial_learning_rate` changes too; the others take the end as if they
+ * had always had it. Both fields are part of a checkpoint. May be called from a progress callback.
+ *
+ * @param training  made by cllm_training_init.
+ * @param steps     steps of the whole run, those done included; 0 or more. One that is over ends
+ *                  the schedule here.
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, or a negative number.
+ *
+ * ```c
+ * double left = seconds - elapsed, each = elapsed / training->current_step;
+ * cllm_training_set_end(training, training->current_step + (int)(left / each));
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init.
+ */
+int cllm_training_set_end(CLLMTraining *training, int steps);
 
 /**
  * Draws the record of a training run as an SVG picture: training and validation loss in nats per
@@ -1517,6 +1725,29 @@ int cllm_model_end_token(const CLLMModel *model);
  * @pre `config` is NULL or points to a `CLLMConfig`.
  */
 CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
+
+/**
+ * cllm_create_model_seeded() with the modern block: rotary positions in the place of a table, norms
+ * of queries and keys, an output matrix after attention, squared ReLU, norms without parameters, no
+ * biases; docs/MODEL.md has the formulas. It learns as much from a quarter of the tokens. The width
+ * of a head is even. Its file can't be read by the original library; everything here works with it.
+ *
+ * @param config  as for cllm_create_model(). `max_seq_len` is the length of the windows that the
+ *                model is trained on: positions have no last one.
+ * @param seed    any number.
+ * @return the model; free it with cllm_free_model(). NULL as cllm_create_model(), and for a head
+ *         of odd width.
+ *
+ * ```c
+ * CLLMConfig shape = {.vocab_size = 512, .embedding_dim = 128, .num_layers = 4, .num_heads = 4,
+ *                     .ff_dim = 512, .max_seq_len = 128};
+ * CLLMModel *model = cllm_create_modern_model(&shape, 1);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `config` is NULL or points to a `CLLMConfig`.
+ */
+CLLMModel *cllm_create_modern_model(const CLLMConfig *config, uint64_t seed);
 
 /**
  * How the run was trained whose checkpoint this object was restored from: the `config` of the

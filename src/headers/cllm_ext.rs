@@ -2,12 +2,14 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
+pub mod best;
 pub mod choice;
 pub mod describe;
 pub mod evaluation;
 pub mod files;
 pub mod generation;
 pub mod library;
+pub mod options;
 pub mod report;
 pub mod score;
 pub mod state;

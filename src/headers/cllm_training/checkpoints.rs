@@ -6,6 +6,7 @@ use super::state::{Data, TrainingState, narrow, with_training, write_counters};
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi::{self, Draft};
 use crate::border::registry::lock;
+use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::view::{self, Raw, weights_changed};
 use crate::model::{build, file};
 use cllm_engine::error::{Error, Result};
@@ -40,10 +41,15 @@ pub(crate) unsafe fn prepare_state(
         loss_scale: t.current_loss_scale,
         loss_scale_steps: t.loss_scale_steps,
         config: config_bytes(&t.config).to_vec(),
+        options: state.options.bytes(),
     };
-    state.train(t, |trainer, weights| {
-        checkpoint::prepare(path, prefix, &trainer.counters, &notes, weights)
-    })
+    // Taken out for the time of the call, which has the state for itself.
+    let best = std::mem::take(&mut state.best);
+    let prepared = state.train(t, |trainer, weights| {
+        checkpoint::prepare(path, prefix, &trainer.counters, &notes, Some(&best), weights)
+    });
+    state.best = best;
+    prepared
 }
 
 /// A configuration as its bytes: numbers of four bytes and names, without gaps.
@@ -71,9 +77,10 @@ pub(crate) unsafe fn restore_state(
     state: &mut TrainingState,
     saved: &mut Checkpoint,
 ) -> Result<()> {
-    state.train(t, |trainer, weights| {
+    state.best = state.train(t, |trainer, weights| {
+        let best = saved.best(weights)?;
         trainer.counters = saved.restore(weights)?;
-        Ok(())
+        Ok(best)
     })?;
     let notes = saved.notes();
     write_counters(t, &state.trainer.counters);
@@ -82,6 +89,9 @@ pub(crate) unsafe fn restore_state(
     t.loss_scale_steps = notes.loss_scale_steps;
     state.data = Data::restored(notes.data);
     state.saved_config = config_from(&notes.config);
+    // Checkpoints of older versions say neither.
+    state.saved_options =
+        state.saved_config.and_then(|_| CLLMTrainingOptions::from_bytes(&notes.options));
     weights_replaced(t, state)
 }
 
@@ -89,7 +99,10 @@ pub(crate) unsafe fn restore_state(
 ///
 /// # Safety
 /// `t.model` is live.
-unsafe fn weights_replaced(t: &mut CLLMTraining, state: &mut TrainingState) -> Result<()> {
+pub(crate) unsafe fn weights_replaced(
+    t: &mut CLLMTraining,
+    state: &mut TrainingState,
+) -> Result<()> {
     state.input.clear();
     copy_master_weights(t, ffi::get(t.model, "model")?);
     weights_changed(t.model);

@@ -7,11 +7,12 @@ use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
+use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::system::date;
-use cllm_engine::train::Trainer;
 use cllm_engine::train::slots::Slots;
+use cllm_engine::train::{Best, Trainer};
 use cllm_macros::c_api;
 
 /// Makes a training object for a model.
@@ -72,6 +73,9 @@ pub(crate) unsafe fn init(
         rows: 0,
         positions: 0,
         saved_config: None,
+        saved_options: None,
+        options: CLLMTrainingOptions::NONE,
+        best: Best::default(),
         input: Vec::new(),
         own_tokens: 0,
         checked_tokens: None,

@@ -9,6 +9,7 @@ use crate::border::host;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_ext::CLLMProgress;
+use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::file::write_model;
 use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
@@ -44,11 +45,21 @@ pub(crate) unsafe fn check_ids(
     words::count_end(model, ids)
 }
 
-/// The training ids, cut into batches.
+/// The training ids, cut into the batches that the options ask for.
+///
+/// # Safety
+/// As [`in_order`].
+pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining, state: &TrainingState) -> Result<Corpus<'a>> {
+    let corpus = in_order(t)?;
+    let CLLMTrainingOptions { shuffle, seed, .. } = state.options;
+    Ok(if shuffle == 0 { corpus } else { corpus.shuffled(seed) })
+}
+
+/// The training ids, cut into batches in their order.
 ///
 /// # Safety
 /// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
-pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
+unsafe fn in_order<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }
@@ -98,7 +109,7 @@ pub unsafe extern "C" fn cllm_get_batch(
     };
     let mut state = known.as_ref().map(|state| lock(state));
     let t = ffi::get_mut(training, "training")?;
-    let corpus = corpus(t)?;
+    let corpus = in_order(t)?;
     check_offset(t)?;
     let mut own = Counters::default();
     // The offset is an int: only objects of the library's know a place beyond its range.
@@ -179,11 +190,11 @@ unsafe fn next_step(
     mut rate: impl FnMut() -> Option<f32>,
     stay: bool,
 ) -> Result<Option<(Step, Position)>> {
-    let corpus = corpus(t)?;
+    let corpus = corpus(t, state)?;
     check_offset(t)?;
     let counters = &mut state.trainer.counters;
     read_counters(t, counters);
-    if corpus.batch(counters.offset).is_none() {
+    if !corpus.has_batch(counters.offset) {
         if !stay {
             counters.end_epoch();
             (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
@@ -227,7 +238,7 @@ pub(crate) unsafe fn run_at(
 ) -> Result<Run> {
     with_training(training, |t, state| {
         // Where there are none the first step says so.
-        let Ok(corpus) = corpus(t) else { return Ok(()) };
+        let Ok(corpus) = corpus(t, state) else { return Ok(()) };
         state.data.note(&corpus, t.model);
         let place = (t.tokens.addr(), t.num_tokens);
         if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {

@@ -4,6 +4,8 @@
 use super::state::{TRAININGS, count};
 use super::{CLLMTraining, CLLMTrainingConfig};
 use crate::border::ffi;
+use crate::border::registry::lock;
+use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use cllm_compat::rates;
 use cllm_engine::error::Result;
 use cllm_engine::train::{Decay, Schedule};
@@ -50,6 +52,12 @@ fn step(training: &CLLMTraining) -> u32 {
     count(training.current_step)
 }
 
+/// The options of a training object; none of one that the program made itself.
+fn options(training: *const CLLMTraining) -> Result<CLLMTrainingOptions> {
+    let known = TRAININGS.find(training)?;
+    Ok(known.map_or(CLLMTrainingOptions::NONE, |state| lock(&state).options))
+}
+
 /// A training object to read; an error where it is NULL or freed.
 ///
 /// # Safety
@@ -79,9 +87,10 @@ unsafe fn live<'a>(training: *const CLLMTraining) -> Result<&'a CLLMTraining> {
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_update_learning_rate(training: *mut CLLMTraining) {
-    TRAININGS.find(training)?;
+    let options = options(training)?;
     let training = ffi::get_mut(training, "training")?;
-    training.config.learning_rate = schedule(&training.config).rate(step(training));
+    let schedule = options.schedule(schedule(&training.config));
+    training.config.learning_rate = schedule.rate(step(training));
     Ok(())
 }
 
@@ -179,7 +188,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 #[c_api]
 pub unsafe extern "C" fn cllm_print_lr_schedule(training: *mut CLLMTraining) {
     let config = live(training)?.config;
-    ffi::print(&describe(&schedule(&config)));
+    ffi::print(&describe(&options(training)?.schedule(schedule(&config))));
     Ok(())
 }
 

@@ -8,12 +8,13 @@ use crate::border::ffi;
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_ext::CLLMProgressCallback;
+use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::log;
 use cllm_engine::train::checkpoint::{self, DataMark};
 use cllm_engine::train::tokens::Foreign;
-use cllm_engine::train::{Corpus, Counters, Trainer, TrainerConfig};
+use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig};
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +30,11 @@ pub(crate) struct TrainingState {
     pub positions: usize,
     /// The configuration of the run whose checkpoint was loaded.
     pub saved_config: Option<CLLMTrainingConfig>,
+    /// Likewise, its options.
+    pub saved_options: Option<CLLMTrainingOptions>,
+    pub options: CLLMTrainingOptions,
+    /// The weights that had the lowest held-out loss.
+    pub best: Best,
     /// Input of the latest forward pass whose activations are still there; empty without.
     pub input: Vec<u32>,
     /// Address of the token block that the library allocated for `tokens`.
@@ -116,19 +122,19 @@ pub(crate) fn batch_shape(config: &CLLMTrainingConfig) -> Result<(usize, usize)>
 }
 
 /// The engine's settings of a configuration.
-fn settings(config: &CLLMTrainingConfig) -> TrainerConfig {
-    TrainerConfig {
+fn settings(config: &CLLMTrainingConfig, options: &CLLMTrainingOptions) -> TrainerConfig {
+    options.apply(TrainerConfig {
         optimizer: configured_optimizer(config),
-        schedule: schedule(config),
+        schedule: options.schedule(schedule(config)),
         weight_decay: config.weight_decay,
         clip: config.gradient_clip,
         window: count(config.gradient_accumulation_steps),
         ..TrainerConfig::default()
-    }
+    })
 }
 
 /// A number from C; negative ones count as 0.
-pub(super) fn count(n: c_int) -> u32 {
+pub(crate) fn count(n: c_int) -> u32 {
     u32::try_from(n).unwrap_or(0)
 }
 
@@ -173,8 +179,8 @@ impl TrainingState {
         t: &mut CLLMTraining,
         work: impl FnOnce(&mut Trainer, &mut TrainingView) -> Result<R>,
     ) -> Result<R> {
-        let Self { trainer, buffers, .. } = self;
-        trainer.config = settings(&t.config);
+        let Self { trainer, buffers, options, .. } = self;
+        trainer.config = settings(&t.config, options);
         read_counters(t, &mut trainer.counters);
         let done = work(trainer, &mut buffers.view(t)?);
         // Also after an error: the window may have been filled by then.

@@ -23,6 +23,12 @@ pub(crate) fn sizes(config: &CLLMConfig) -> ModelConfig {
     }
 }
 
+/// A model of the modern block whose draws start from `seed`.
+pub(crate) fn create_modern(config: &CLLMConfig, seed: u64) -> Result<*mut CLLMModel> {
+    let ModelConfig { architecture, norm_parameters, biases, .. } = ModelConfig::modern();
+    new(&ModelConfig { architecture, norm_parameters, biases, ..sizes(config) }, || seed)
+}
+
 /// A configuration with the dropout that the presets state.
 const fn preset(v: u32, d: u32, layers: u32, heads: u32, ff: u32, context: u32) -> CLLMConfig {
     CLLMConfig {
@@ -61,7 +67,11 @@ pub(crate) fn create_from(
     config: &CLLMConfig,
     seed: impl FnOnce() -> u64,
 ) -> Result<*mut CLLMModel> {
-    let model = build::build(&sizes(config).shape()?)?;
+    new(&sizes(config), seed)
+}
+
+fn new(config: &ModelConfig, seed: impl FnOnce() -> u64) -> Result<*mut CLLMModel> {
+    let model = build::build(&config.shape()?)?;
     // SAFETY: `build` made the model just now, and nobody else knows it.
     unsafe {
         let draft = Draft::new(model, build::free);

@@ -2,6 +2,7 @@
 //! bit. `docs/FORMAT.md` has the bytes; the same files are written and read by the C library.
 
 use super::batch::Corpus;
+use super::best::{Array, Best};
 use super::trainer::Counters;
 use super::weights::Weights;
 use crate::error::{Error, Result};
@@ -169,6 +170,8 @@ pub struct Notes {
     pub loss_scale_steps: i32,
     /// How the program configured the run, in a form of its own; empty where it does not say.
     pub config: Vec<u8>,
+    /// Likewise, what the program set besides its configuration.
+    pub options: Vec<u8>,
 }
 
 impl Default for Notes {
@@ -179,6 +182,7 @@ impl Default for Notes {
             loss_scale: 1024.0,
             loss_scale_steps: 0,
             config: Vec::new(),
+            options: Vec::new(),
         }
     }
 }
@@ -198,10 +202,11 @@ pub fn save(
 ) -> Result<()> {
     let data = corpus.map(DataMark::of);
     let notes = Notes { data, ..Notes::default() };
-    prepare(path, Prefix::State, counters, &notes, weights)?.commit()
+    prepare(path, Prefix::State, counters, &notes, None, weights)?.commit()
 }
 
-/// [`save`], in any form and with any notes, up to the point where the file appears.
+/// [`save`], in any form, with any notes and the best weights so far, up to the point where the file
+/// appears.
 ///
 /// # Errors
 /// As [`save`].
@@ -210,10 +215,14 @@ pub fn prepare(
     prefix: Prefix,
     counters: &Counters,
     notes: &Notes,
+    best: Option<&Best>,
     weights: &mut dyn Weights,
 ) -> Result<Pending> {
     let mut inner = None;
-    let content = |entries: &mut Entries| entries_of(entries, counters, notes, weights);
+    let content = |entries: &mut Entries| {
+        entries_of(entries, counters, notes, weights)?;
+        best.map_or(Ok(()), |best| best_entries(entries, best))
+    };
     let written = atomic::prepare(path, |out| {
         container::write(out, &prefix.bytes(counters), content).map_err(|problem| match problem {
             Problem::Io(error) => error,
@@ -255,6 +264,9 @@ fn entries_of(
     if !notes.config.is_empty() {
         e.bytes("config", &notes.config)?;
     }
+    if !notes.options.is_empty() {
+        e.bytes("options", &notes.options)?;
+    }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
         e.u64("far_batch_offset", c.offset as u64)?;
@@ -290,6 +302,13 @@ fn entries_of(
         Ok(())
     })?;
     failed
+}
+
+fn best_entries(e: &mut Entries, best: &Best) -> Result<(), Problem> {
+    let Some((step, loss)) = best.record() else { return Ok(()) };
+    e.u64("best_step", u64::from(step))?;
+    e.f64("best_held_out_loss", loss)?;
+    best.arrays().iter().try_for_each(|a| e.floats(&key("best", a.part, a.layer), Some(&a.values)))
 }
 
 /// Heads of each layer, 0 without attention, as little-endian words.
@@ -406,6 +425,10 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             true => saved.bytes("config")?,
             false => Vec::new(),
         },
+        options: match saved.contains("options") {
+            true => saved.bytes("options")?,
+            false => Vec::new(),
+        },
     })
 }
 
@@ -442,6 +465,37 @@ impl Checkpoint {
         let restored = self.check(weights).and_then(|()| self.fill(weights));
         restored.map_err(Problem::at(&self.path))?;
         Ok(self.counters)
+    }
+
+    /// The best weights of the run; those of none where it kept none. To be called before
+    /// [`restore`](Self::restore), whose failure leaves all as it was.
+    ///
+    /// # Errors
+    /// Arrays of other lengths than those of `weights`, or no memory.
+    pub fn best(&mut self, weights: &mut dyn Weights) -> Result<Best> {
+        self.read_best(weights).map_err(Problem::at(&self.path))
+    }
+
+    fn read_best(&mut self, weights: &mut dyn Weights) -> Result<Best, Problem> {
+        let saved = &mut self.saved;
+        if !saved.contains("best_step") {
+            return Ok(Best::default());
+        }
+        let step = saved.u64("best_step")?;
+        let step = u32::try_from(step)
+            .map_err(|_| Problem::content(format!("its best step, {step}, is no step")))?;
+        let loss = saved.f64("best_held_out_loss")?;
+        let mut arrays = Vec::new();
+        for (part, layer, t) in weights.pass()?.0.params.tensors() {
+            let name = key("best", part, layer);
+            if !saved.has_floats(&name, t.len())? {
+                return Err(Problem::content(format!("the array {name} is missing")));
+            }
+            let mut array = Array::new(part, layer, t.len())?;
+            saved.read_floats(&name, &mut array.values)?;
+            arrays.push(array);
+        }
+        Ok(Best::kept(step, loss, arrays))
     }
 
     /// Whether it has exactly the arrays of this model, and the memory for them is there.

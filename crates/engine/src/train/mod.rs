@@ -3,6 +3,7 @@
 //! keeps all that it needs to go on.
 
 pub mod batch;
+pub mod best;
 pub mod checkpoint;
 pub mod optimizer;
 pub mod rules;
@@ -16,6 +17,7 @@ pub mod weights;
 pub mod workspace;
 
 pub use batch::{Batch, Corpus};
+pub use best::Best;
 pub use checkpoint::Checkpoint;
 pub use optimizer::Optimizer;
 pub use run::{Position, Progress, Run};

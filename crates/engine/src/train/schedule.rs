@@ -57,6 +57,31 @@ impl Schedule {
         Self { decay: Decay::Linear, base, floor: 0.0, warmup, end, ..Self::default() }
     }
 
+    /// The same schedule with its end moved to `end`, for a run at `step` that learns how many steps
+    /// it will have: the rate goes on from where it is, and meets the floor at the new end. Other
+    /// decays than [`Decay::Linear`], and those that have not begun or are over, take the end as if
+    /// they had always had it.
+    ///
+    /// ```
+    /// use cllm_engine::train::Schedule;
+    ///
+    /// let planned = Schedule::linear(1e-3, 100, 1100);
+    /// let longer = planned.ending(600, 1600);
+    /// assert!((longer.rate(600) - planned.rate(600)).abs() < 1e-9);
+    /// assert!((longer.rate(1100) - 0.25e-3).abs() < 1e-9);
+    /// assert_eq!(longer.rate(1600), 0.0);
+    /// ```
+    pub fn ending(&self, step: u32, end: u32) -> Self {
+        let moved = Self { end, ..*self };
+        if self.decay != Decay::Linear || step <= self.warmup || step >= self.end.min(end) {
+            return moved;
+        }
+        // The line through (step, rate) and (end, floor), as it would have begun at the warm-up.
+        let (rate, floor) = (f64::from(self.rate(step)), f64::from(self.floor));
+        let stretch = f64::from(end - self.warmup) / f64::from(end - step);
+        Self { base: (floor + (rate - floor) * stretch) as f32, ..moved }
+    }
+
     /// The rate at `step`, the first one being 0.
     pub fn rate(&self, step: u32) -> f32 {
         let (base, floor) = (f64::from(self.base), f64::from(self.floor));
