@@ -5,6 +5,7 @@
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
+#include "cllm_utils.h"
 #include "terminal.h"
 
 /* What a file holds, as its beginning says. */
@@ -117,7 +118,7 @@ uint32_t *encode_bytes(const CLLMTokenizer *tokenizer, const char *text, size_t 
 
 uint32_t bpe_size(size_t bytes) {
     uint32_t size = 512;
-    while (size < 32768 && size * (size_t)1414 < bytes) { /* up to the geometric middle of two */
+    while (size < 32768 && size * (size_t)2828 < bytes) { /* up to the geometric middle of two */
         size *= 2;
     }
     return size;

@@ -20,8 +20,8 @@ bool has_token_strings(const CLLMModel *model);
 uint32_t *encode_bytes(const CLLMTokenizer *tokenizer, const char *text, size_t length, int threads,
                        size_t *count);
 
-/* How many tokens a BPE should have that is learnt from so much text: the power of two next to a
- * thousandth of its bytes, within 512 and 32,768. Each token is then seen often enough to be learnt, and
+/* How many tokens a BPE should have that is learnt from so much text: the power of two next to
+ * a two-thousandth of its bytes, within 512 and 32,768. Each token is then seen often enough to be learnt, and
  * its row in the embedding costs no more than it brings. */
 uint32_t bpe_size(size_t bytes);
 /* Learns a BPE; shows how far it is. fail() if that is not possible. */
