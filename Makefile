@@ -50,7 +50,7 @@ tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c 
                    metrics.c finish.c) tools/train_model.h
 tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
 tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
-$(filter-out tools/cllm_info tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
+$(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
 tools/%: tools/%.c tools/common.c tools/files.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1

@@ -86,6 +86,13 @@ bool has_subwords(const CLLMTokenizer *tokenizer) {
     return cllm_tokenizer_kind(tokenizer) != CLLM_TOKENS_WORDS;
 }
 
+int kind_of_model(const CLLMModel *model) {
+    CLLMTokenizer *tokenizer = has_token_strings(model) ? cllm_model_tokenizer(model, 0) : NULL;
+    int kind = cllm_tokenizer_kind(tokenizer);
+    cllm_free_tokenizer(tokenizer);
+    return kind;
+}
+
 const char *kind_name(int kind) {
     switch (kind) {
     case CLLM_TOKENS_WORDS: return "words";

@@ -11,6 +11,8 @@ enum { UNKNOWN = 1, FIRST_WORD = 5 }; /* ids of words: <UNK>, and the first that
 CLLMTokenizer *load_tokenizer(const char *path);
 /* Those of words and of subwords differ in what their texts are: see cllm_tokenizer_kind(). */
 bool has_subwords(const CLLMTokenizer *tokenizer);
+/* What the tokens of a model are: CLLM_TOKENS_... */
+int kind_of_model(const CLLMModel *model);
 /* "words", "subwords (BPE)" or "bytes". */
 const char *kind_name(int kind);
 /* True when the model carries token strings of its own, not only "token_<id>". */
