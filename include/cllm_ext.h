@@ -271,6 +271,106 @@ typedef struct CLLMTrainingOptions {
 } CLLMTrainingOptions;
 
 /**
+ * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
+ * the program chose itself, as they are.
+ */
+typedef struct CLLMRecipe {
+    /**
+     * `sizeof(CLLMRecipe)`, which the program sets before the call: the fields that it knows of.
+     */
+    size_t struct_size;
+    /**
+     * Tokens of the training text, where they are known; 0: estimated from its bytes.
+     */
+    uint64_t training_tokens;
+    /**
+     * Tokens of the held-out text, likewise; 0: a ninth of the training text's.
+     */
+    uint64_t held_out_tokens;
+    /**
+     * How often the run goes through the text. Read where no seconds are given.
+     */
+    double epochs;
+    /**
+     * Steps of the run: `config.max_steps`, the end of the schedule.
+     */
+    int steps;
+    /**
+     * How text becomes tokens: 2, parts of words (byte-level BPE); 3, single bytes.
+     */
+    int tokenizer;
+    /**
+     * V: tokens of the vocabulary.
+     */
+    int vocab_size;
+    /**
+     * d: a multiple of `2*num_heads`, for cllm_create_modern_model().
+     */
+    int embedding_dim;
+    /**
+     * L.
+     */
+    int num_layers;
+    /**
+     * Attention heads.
+     */
+    int num_heads;
+    /**
+     * F: width of the feed-forward sublayers.
+     */
+    int ff_dim;
+    /**
+     * S: tokens of a window; also `max_seq_len` of the model.
+     */
+    int sequence_length;
+    /**
+     * B: windows of a batch.
+     */
+    int batch_size;
+    /**
+     * Steps of linear warm-up; less than 0: none.
+     */
+    int warmup_steps;
+    /**
+     * The rate at its peak, from which a straight line falls to 0: `lr_scheduler` "linear" with
+     * `decay_to_zero` of the options.
+     */
+    float learning_rate;
+    /**
+     * λ of AdamW; less than 0: none.
+     */
+    float weight_decay;
+    /**
+     * Largest norm of a gradient. Not read.
+     */
+    float gradient_clip;
+    /**
+     * β₂ of Adam, below 1.
+     */
+    float beta2;
+    /**
+     * The share of the values that is left out, below 1; less than 0: none.
+     */
+    float dropout;
+    /**
+     * A held-out evaluation after every so many steps: cllm_training_evaluate(). Not read.
+     */
+    int evaluate_every;
+    /**
+     * Held-out tokens of an evaluation, at most. Not read.
+     */
+    uint64_t evaluate_tokens;
+    /**
+     * Training tokens in a second that `speed` comes to; 0 without. Not read.
+     */
+    double tokens_per_second;
+    /**
+     * What was chosen and why: three lines, without the last line's end. Not read.
+     */
+    char text[640];
+} CLLMRecipe;
+
+/**
  * How well a model predicts a text, all in all.
  */
 typedef struct CLLMScore {
@@ -1049,6 +1149,69 @@ int cllm_checkpoint_options(const CLLMTraining *training,
  * @pre `training` is NULL or was made by cllm_training_init.
  */
 int cllm_training_set_end(CLLMTraining *training, int steps);
+
+/**
+ * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
+ * the speed of the machine. A pure function of its arguments and of the fields that the program set:
+ * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
+ *
+ * @param bytes    length of the training text, without what is held out; 1 or more.
+ * @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take.
+ * @param speed    what cllm_measure_speed() found; read where seconds are given.
+ * @param recipe   its `struct_size` set before; other fields that are not 0 stay.
+ * @return 0; -1 for NULL, no text, neither seconds nor epochs nor steps, a number out of its range, or
+ *         sizes that make no model: `recipe` is left alone then.
+ *
+ * ```c
+ * CLLMRecipe recipe = {.struct_size = sizeof recipe};
+ * if (cllm_recipe(1000000, 300, cllm_measure_speed(0), &recipe) == 0)
+ *     puts(recipe.text);
+ * ```
+ *
+ * @pre `recipe` is NULL or writable, as large as its `struct_size` says.
+ */
+int cllm_recipe(uint64_t bytes,
+                double seconds,
+                double speed,
+                struct CLLMRecipe *recipe);
+
+/**
+ * How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
+ * small model of its own for about half a second. What it finds depends on the moment.
+ *
+ * @param threads  0: one for each processor.
+ * @return the speed, more than 0; 0 for a negative number, or no memory.
+ *
+ * ```c
+ * double speed = cllm_measure_speed(0);
+ * printf("%.0f billion operations a second\n", speed / 1e9);
+ * ```
+ */
+double cllm_measure_speed(int threads);
+
+/**
+ * How many steps a run that is to end on time should still make, for cllm_training_set_end(): as many
+ * as planned, unless that would miss the time that is left by a hundredth of it; then as many as fit.
+ * A pure function: the program looks at the clock.
+ *
+ * @param done          steps that this process has made; 0 or more.
+ * @param elapsed       seconds that they took, evaluations included.
+ * @param planned       steps that are still to come; 0 or more.
+ * @param seconds_left  until the run should end.
+ * @return the steps, 0 or more: `planned` where nothing was done or measured; -1 for a negative
+ *         number of steps.
+ *
+ * ```c
+ * int planned = training->config.max_steps - training->current_step;
+ * int left = cllm_steps_left(done, elapsed, planned, seconds - elapsed);
+ * if (left >= 0 && left != planned)
+ *     cllm_training_set_end(training, training->current_step + left);
+ * ```
+ */
+int cllm_steps_left(int done,
+                    double elapsed,
+                    int planned,
+                    double seconds_left);
 
 /**
  * Draws the record of a training run as an SVG picture: training and validation loss in nats per

@@ -63,6 +63,7 @@
 //! | [`score`] | what a model says of a text: the probability of each token, what comes next, a vector |
 //! | [`nn`] | the forward pass and its gradient, over borrowed weights ([`ModelRef`]) |
 //! | [`mod@file`] | model files: the layout, reading and writing without a second copy, what is damaged |
+//! | [`recipe`] | from the size of a text and the time to everything that a run is told |
 //! | [`report`] | the record of a run, and its picture |
 //! | [`limits`], [`error`] | every limit with its reason; what can go wrong |
 //!
@@ -92,6 +93,7 @@ pub mod limits;
 pub mod log;
 pub mod model;
 pub mod nn;
+pub mod recipe;
 pub mod report;
 pub mod rng;
 pub mod score;

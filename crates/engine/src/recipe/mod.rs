@@ -1,0 +1,359 @@
+//! The recipe of a run: from how much text there is and how long the run may take to everything else
+//! that training is told.
+//!
+//! [`Recipe::new`] is a pure function of its [`Task`]: the same text size, seconds and speed give the
+//! same choice on every machine. Only [`measure`] looks at the clock, and [`steps_left`] is told what
+//! the clock says. All numbers that were found by trying stand in [`constants`].
+//!
+//! ```
+//! use cllm_engine::recipe::{Fixed, Recipe, Task};
+//!
+//! let task = Task { bytes: 1_000_000, seconds: Some(180.0), speed: 3e11, ..Task::default() };
+//! let recipe = Recipe::new(&task)?;
+//! assert!(recipe.model.dim >= 128 && recipe.vocab() >= 320);
+//! assert_eq!(recipe.to_string().lines().count(), 3);
+//! // What the program fixed stays, and the rest is chosen around it.
+//! let fixed = Fixed { dim: Some(64), ..Fixed::default() };
+//! assert_eq!(Recipe::new(&Task { fixed, ..task })?.model.dim, 64);
+//! # Ok::<(), cllm_engine::Error>(())
+//! ```
+
+pub mod constants;
+mod shown;
+mod speed;
+mod time;
+
+pub use speed::{measure, work};
+pub use time::{evaluations, steps_left};
+
+use crate::error::{Error, Result};
+use crate::limits::MAX_BATCH_POSITIONS;
+use crate::model::ModelConfig;
+use crate::train::{Optimizer, Schedule, TrainerConfig};
+use constants as c;
+
+/// How text becomes tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// Parts of words: byte-level BPE.
+    Subwords,
+    /// Single bytes.
+    Bytes,
+}
+
+/// What is there to choose from: the text, the time, the machine, and what is chosen already.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Task {
+    /// Length of the training text; 1 or more.
+    pub bytes: u64,
+    /// Tokens of the training text, where they are known; otherwise estimated.
+    pub tokens: Option<u64>,
+    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's.
+    pub held_out: Option<u64>,
+    /// How long training may take; `None`: as long as `epochs` take.
+    pub seconds: Option<f64>,
+    /// How often the run goes through the text, where no seconds are given.
+    pub epochs: Option<f64>,
+    /// Floating-point operations of training in a second, as [`measure`] counts them; needed with
+    /// `seconds`.
+    pub speed: f64,
+    /// What the program chose itself.
+    pub fixed: Fixed,
+}
+
+/// What the program chose itself; `None`: to be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fixed {
+    /// How text becomes tokens.
+    pub tokens: Option<Tokens>,
+    /// V.
+    pub vocab: Option<usize>,
+    /// d.
+    pub dim: Option<usize>,
+    /// L.
+    pub layers: Option<usize>,
+    /// Attention heads.
+    pub heads: Option<usize>,
+    /// F.
+    pub hidden: Option<usize>,
+    /// S: tokens of a window.
+    pub context: Option<usize>,
+    /// B: windows of a batch.
+    pub batch: Option<usize>,
+    /// The rate at its peak.
+    pub rate: Option<f32>,
+    /// Steps of the warm-up.
+    pub warmup: Option<u32>,
+    /// The share left out.
+    pub dropout: Option<f32>,
+    /// β₂.
+    pub beta2: Option<f32>,
+    /// λ.
+    pub weight_decay: Option<f32>,
+    /// Steps of the run, whatever the time.
+    pub steps: Option<u32>,
+}
+
+/// Everything that a run is told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// How text becomes tokens.
+    pub tokens: Tokens,
+    /// The model, of the modern block, with V, d, L, heads, F and S.
+    pub model: ModelConfig,
+    /// B: windows of a batch.
+    pub batch: usize,
+    /// Schedule, decay, clipping, dropout, β₂. The schedule is linear to 0 at the last step.
+    pub trainer: TrainerConfig,
+    /// Steps of the whole run: the end of the schedule.
+    pub steps: u32,
+    /// How often that goes through the text.
+    pub epochs: f64,
+    /// A held-out evaluation after every so many steps.
+    pub evaluate_every: u32,
+    /// Held-out tokens of an evaluation, at most.
+    pub evaluate_tokens: u64,
+    /// What the choice was made for, with the tokens as they were estimated.
+    pub task: Task,
+}
+
+impl Recipe {
+    /// The recipe for a task.
+    ///
+    /// # Errors
+    /// No text; neither seconds nor epochs nor steps; seconds, epochs or a speed that are not positive;
+    /// fixed sizes that make no model ([`ModelConfig::check`]).
+    pub fn new(task: &Task) -> Result<Self> {
+        check(task)?;
+        let fixed = &task.fixed;
+        let (tokens, vocab) = vocabulary(task.bytes, fixed);
+        let estimate = task.bytes as f64 / bytes_per_token(tokens, vocab);
+        let train = task.tokens.map_or(estimate, |n| n as f64).max(1.0);
+        let model = model(task, vocab, train)?;
+        let seen = tokens_seen(task, &model, train);
+        let context = model.context;
+        let batch = fixed.batch.unwrap_or_else(|| batch(seen, context));
+        let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
+        let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
+        let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
+        let seen = f64::from(steps) * rows as f64;
+        let epochs = seen / train;
+        let warmup = fixed.warmup.unwrap_or(c::WARMUP_STEPS.min(steps / c::WARMUP_LEAST_PART));
+        let trainer = TrainerConfig {
+            optimizer: Optimizer::AdamW,
+            schedule: Schedule::linear(
+                fixed.rate.unwrap_or_else(|| rate(model.dim, rows)),
+                warmup,
+                steps,
+            ),
+            weight_decay: fixed.weight_decay.unwrap_or(c::WEIGHT_DECAY),
+            clip: c::CLIP,
+            window: 1,
+            beta2: fixed.beta2.unwrap_or_else(|| beta2(seen, rows)),
+            dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
+            seed: 0,
+        };
+        let held_out = task.held_out.unwrap_or((train / 9.0) as u64);
+        let (evaluate_every, evaluate_tokens) = evaluations(steps, rows, held_out);
+        let task = Task { tokens: Some(train as u64), held_out: Some(held_out), ..*task };
+        Ok(Self {
+            tokens,
+            model,
+            batch,
+            trainer,
+            steps,
+            epochs,
+            evaluate_every,
+            evaluate_tokens,
+            task,
+        })
+    }
+
+    /// V.
+    pub fn vocab(&self) -> usize {
+        self.model.vocab
+    }
+
+    /// Tokens of a step.
+    pub fn rows(&self) -> usize {
+        self.batch * self.model.context
+    }
+
+    /// Training tokens in a second that the task's speed makes of this model; 0 without a speed.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.task.speed / work(&self.model)
+    }
+}
+
+fn check(task: &Task) -> Result<()> {
+    if task.bytes == 0 {
+        return Err(Error::argument("bytes", 0, "1 or more"));
+    }
+    let positive = |name, value: f64| match value.is_finite() && value > 0.0 {
+        true => Ok(()),
+        false => Err(Error::argument(name, value, "more than 0")),
+    };
+    match (task.fixed.steps, task.seconds, task.epochs) {
+        (Some(0), ..) => return Err(Error::argument("steps", 0, "1 or more")),
+        (None, None, None) => return Err(Error::argument("seconds", 0, "more than 0")),
+        (_, Some(seconds), _) => {
+            positive("seconds", seconds)?;
+            positive("speed", task.speed)?;
+        }
+        (_, None, Some(epochs)) => positive("epochs", epochs)?,
+        (Some(_), None, None) => {}
+    }
+    let f = &task.fixed;
+    for (name, size) in [
+        ("vocab_size", f.vocab),
+        ("embedding_dim", f.dim),
+        ("num_layers", f.layers),
+        ("num_heads", f.heads),
+        ("sequence_length", f.context),
+        ("batch_size", f.batch),
+    ] {
+        if size == Some(0) {
+            return Err(Error::argument(name, 0, "1 or more"));
+        }
+    }
+    for (name, value) in [("dropout", f.dropout), ("beta2", f.beta2)] {
+        if value.is_some_and(|value| !(0.0..1.0).contains(&value)) {
+            return Err(Error::argument(name, value.unwrap_or(f32::NAN), "0 to below 1"));
+        }
+    }
+    Ok(())
+}
+
+/// V = V₁·(bytes / 10⁶)^½, in whole steps of [`c::VOCAB_STEP`], at most [`c::VOCAB_MOST`]: a word that
+/// is merged must be seen often enough to be learnt. Single bytes for a text below
+/// [`c::LEAST_BYTES_FOR_SUBWORDS`].
+fn vocabulary(bytes: u64, fixed: &Fixed) -> (Tokens, usize) {
+    let few = bytes < c::LEAST_BYTES_FOR_SUBWORDS && fixed.vocab.is_none();
+    let tokens = fixed.tokens.unwrap_or(if few { Tokens::Bytes } else { Tokens::Subwords });
+    let vocab = match tokens {
+        Tokens::Bytes => c::BYTE_VOCAB,
+        Tokens::Subwords => {
+            let wanted = c::VOCAB_AT_1_MB * (bytes as f64 / 1e6).sqrt();
+            let steps = (wanted / c::VOCAB_STEP as f64) as usize;
+            (steps * c::VOCAB_STEP).clamp(c::VOCAB_LEAST, c::VOCAB_MOST)
+        }
+    };
+    (tokens, fixed.vocab.unwrap_or(vocab))
+}
+
+/// An estimate for text in a natural language, until the tokens are there: 1 for bytes, otherwise
+/// [`c::BYTES_PER_TOKEN_AT_512`] + [`c::BYTES_PER_TOKEN_A_DOUBLING`]·log₂(V/512).
+pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
+    match tokens {
+        Tokens::Bytes => 1.0,
+        Tokens::Subwords => {
+            let doublings = (vocab.max(1) as f64 / 512.0).log2();
+            (c::BYTES_PER_TOKEN_AT_512 + c::BYTES_PER_TOKEN_A_DOUBLING * doublings).max(1.0)
+        }
+    }
+}
+
+/// The tokens that a run with this model sees: as many as the time allows, or the epochs hold.
+fn tokens_seen(task: &Task, model: &ModelConfig, train: f64) -> f64 {
+    match (task.seconds, task.epochs) {
+        (Some(seconds), _) => seconds * (1.0 - c::TIME_KEPT_BACK) * task.speed / work(model),
+        (None, Some(epochs)) => epochs * train,
+        (None, None) => train,
+    }
+}
+
+/// The largest model of the ladder ([`c::WIDTHS`]) whose weights see [`c::TOKENS_PER_WEIGHT`] tokens
+/// each in the run, and which has at most [`c::WEIGHTS_PER_TOKEN`] weights for each token of the text;
+/// the smallest where none does.
+fn model(task: &Task, vocab: usize, train: f64) -> Result<ModelConfig> {
+    let mut chosen = shape(c::WIDTHS[0], task, vocab, train);
+    if task.fixed.dim.is_none() {
+        for &dim in &c::WIDTHS[1..] {
+            let next = shape(dim, task, vocab, train);
+            let weights = weights(&next);
+            let enough = tokens_seen(task, &next, train) >= c::TOKENS_PER_WEIGHT * weights;
+            if enough && weights <= c::WEIGHTS_PER_TOKEN * train {
+                chosen = next;
+            }
+        }
+    }
+    chosen.check()?;
+    Ok(chosen)
+}
+
+/// The model of a width: d / [`c::HEAD_DIM`] heads, as many layers within their bounds, F = 4·d; the
+/// window by the length of the text.
+fn shape(dim: usize, task: &Task, vocab: usize, train: f64) -> ModelConfig {
+    let fixed = &task.fixed;
+    let dim = fixed.dim.unwrap_or(dim);
+    let custom = (dim / c::HEAD_DIM).max(1);
+    let layers = custom.clamp(c::LAYERS_LEAST, c::LAYERS_MOST);
+    // A width that is fixed may be no multiple of the custom head.
+    let heads = (1..=custom).rev().find(|&heads| dim.is_multiple_of(2 * heads)).unwrap_or(1);
+    let context = fixed.context.unwrap_or_else(|| context(train));
+    ModelConfig {
+        vocab,
+        dim,
+        layers: fixed.layers.unwrap_or(layers),
+        heads: fixed.heads.unwrap_or(heads),
+        hidden: fixed.hidden.unwrap_or(dim.saturating_mul(4)),
+        context,
+        ..ModelConfig::modern()
+    }
+}
+
+/// Weights that are trained, without the embeddings, of which a token uses one row.
+fn weights(model: &ModelConfig) -> f64 {
+    let (d, hidden) = (model.dim as f64, model.hidden as f64);
+    model.layers as f64 * (4.0 * d * d + 2.0 * d * hidden)
+}
+
+/// The windows of [`c::CONTEXTS`] whose text is long enough for them, and no longer than the text.
+fn context(train: f64) -> usize {
+    let fits = c::CONTEXTS.iter().rev().find(|(_, least)| train >= *least as f64);
+    let context = fits.map_or(c::CONTEXTS[0].0, |(context, _)| *context);
+    // At least eight batches of one window in an epoch.
+    let most = (train / 8.0) as usize;
+    context.min(most.next_power_of_two() / 2).max(8)
+}
+
+/// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of
+/// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least.
+fn batch(seen: f64, context: usize) -> usize {
+    let mut rows = c::BATCH_TOKENS_LEAST;
+    while 2 * rows <= c::BATCH_TOKENS_MOST && seen / (2 * rows) as f64 >= c::STEPS_WANTED {
+        rows *= 2;
+    }
+    (rows / context).max(1)
+}
+
+/// The peak rate: η₁·(128/d)^½·(rows/1024)^½: the noise of a gradient falls with the root of the batch,
+/// and what an update of Adam does to a sum over d inputs grows with the root of d.
+fn rate(dim: usize, rows: usize) -> f32 {
+    let width = (128.0 / dim as f64).sqrt();
+    let batch = (rows as f64 / 1024.0).sqrt().min(c::RATE_GROWTH_MOST);
+    (c::RATE * width * batch) as f32
+}
+
+/// β₂ = 2^(−rows/h), so that a gradient counts half after h tokens: a [`c::HALF_LIFE_PART`] of the run,
+/// and β₂ between [`c::BETA2_LEAST`] and [`c::BETA2_MOST`].
+fn beta2(seen: f64, rows: usize) -> f32 {
+    let half_life = seen * c::HALF_LIFE_PART;
+    let beta2 = (-(rows as f64) / half_life.max(1.0)).exp2();
+    beta2.clamp(c::BETA2_LEAST, c::BETA2_MOST) as f32
+}
+
+/// [`c::DROPOUT_A_DOUBLING`] for each doubling of the epochs beyond [`c::EPOCHS_WITHOUT_DROPOUT`].
+fn dropout(epochs: f64) -> f32 {
+    let doublings = (epochs / c::EPOCHS_WITHOUT_DROPOUT).log2();
+    (c::DROPOUT_A_DOUBLING * doublings).clamp(0.0, c::DROPOUT_MOST) as f32
+}
+
+/// A number of steps, 1 or more.
+fn whole(steps: f64) -> u32 {
+    // A cast ends at the end of the range, and a checkpoint's step is an int.
+    (steps as u32).clamp(1, i32::MAX as u32)
+}
+
+#[cfg(test)]
+mod tests;

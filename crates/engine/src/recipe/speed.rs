@@ -1,0 +1,68 @@
+//! What training costs, and how fast this machine does it.
+
+use crate::error::Result;
+use crate::model::{Model, ModelConfig};
+use crate::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+use cllm_kernels::Pool;
+use std::time::Instant;
+
+/// Floating-point operations of training on one token: three times those of the forward pass, which
+/// multiplies and adds once for each weight that a token meets, and 2·S·d times in the attention of
+/// each block, where it meets S/2 keys and values in the mean:
+/// 6·(L·(4·d² + 2·d·F) + V·d) + 6·L·S·d.
+///
+/// ```
+/// use cllm_engine::ModelConfig;
+/// use cllm_engine::recipe::work;
+///
+/// let model = ModelConfig { vocab: 512, ..ModelConfig::modern() };
+/// assert_eq!(work(&model), 6.0 * (4.0 * 12.0 * 128.0 * 128.0 + 512.0 * 128.0 + 4.0 * 128.0 * 128.0));
+/// ```
+pub fn work(model: &ModelConfig) -> f64 {
+    let [vocab, d, layers, hidden, context] =
+        [model.vocab, model.dim, model.layers, model.hidden, model.context].map(|n| n as f64);
+    let block = 4.0 * d * d + 2.0 * d * hidden + context * d;
+    6.0 * (layers * block + vocab * d)
+}
+
+/// Sizes of the measurement: V = 512, d = 128, L = 4, S = 128, B = 8.
+const BATCH: usize = 8;
+/// Steps before it, which take memory and start threads.
+const COLD: usize = 2;
+/// Seconds of it, at least.
+const SECONDS: f64 = 0.5;
+/// Steps of it, at least.
+const STEPS: usize = 5;
+
+/// Floating-point operations of training in a second, as [`work`] counts them: trains a small model
+/// for about half a second with the threads of `pool`. What it finds depends on the moment; it is the
+/// only thing here that does. Half of the steps were slower: one that was disturbed does not count.
+///
+/// # Errors
+/// Memory: about 30 MB.
+pub fn measure(pool: &Pool) -> Result<f64> {
+    let config = ModelConfig { vocab: 512, ..ModelConfig::modern() };
+    let rows = BATCH * config.context;
+    // Any ids take as long.
+    let ids: Vec<u32> = (0..=rows as u32).map(|i| i.wrapping_mul(2_654_435_761) >> 23).collect();
+    let corpus = Corpus::new(&ids, BATCH, config.context)?;
+    let mut weights = TrainingWeights::new(Model::new(&config, 1)?);
+    let mut trainer = Trainer::new(TrainerConfig::default());
+    let mut times = Vec::new();
+    let mut began = Instant::now();
+    for step in 0.. {
+        let start = Instant::now();
+        trainer.epoch(pool, &mut weights, &corpus, |_| std::ops::ControlFlow::Continue(()))?;
+        if step < COLD {
+            began = Instant::now();
+            continue;
+        }
+        times.push(start.elapsed().as_secs_f64());
+        if times.len() >= STEPS && began.elapsed().as_secs_f64() >= SECONDS {
+            break;
+        }
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    Ok(work(&config) * rows as f64 / median.max(1e-9))
+}

@@ -1,0 +1,152 @@
+use super::*;
+
+fn minutes(bytes: u64, minutes: f64) -> Recipe {
+    let task = Task { bytes, seconds: Some(60.0 * minutes), speed: 3e11, ..Task::default() };
+    Recipe::new(&task).unwrap()
+}
+
+#[test]
+fn more_time_makes_no_smaller_model_and_more_text_no_smaller_vocabulary() {
+    let mut last: Option<Recipe> = None;
+    for time in [0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 100.0, 1000.0] {
+        let now = minutes(900_000, time);
+        if let Some(last) = last {
+            assert!(now.model.dim >= last.model.dim, "{now}");
+        }
+        last = Some(now);
+    }
+    // The text bounds it.
+    let most = last.unwrap();
+    assert!(weights(&most.model) <= c::WEIGHTS_PER_TOKEN * most.task.tokens.unwrap() as f64);
+    assert!(most.trainer.dropout > 0.1);
+    let mut vocab = 0;
+    for bytes in [1, 1_000, 60_000, 1_000_000, 10_000_000, 1 << 30, u64::MAX] {
+        let now = minutes(bytes, 5.0);
+        assert!(now.vocab() >= vocab && now.vocab() <= c::VOCAB_MOST);
+        vocab = now.vocab();
+    }
+    assert_eq!(minutes(1_000, 1.0).tokens, Tokens::Bytes);
+}
+
+#[test]
+fn what_is_fixed_stays() {
+    let fixed = Fixed {
+        tokens: Some(Tokens::Subwords),
+        vocab: Some(777),
+        dim: Some(72),
+        layers: Some(2),
+        heads: Some(3),
+        hidden: Some(100),
+        context: Some(50),
+        batch: Some(3),
+        rate: Some(0.5),
+        warmup: Some(7),
+        dropout: Some(0.0),
+        beta2: Some(0.9),
+        weight_decay: Some(0.2),
+        steps: Some(1234),
+    };
+    let r = Recipe::new(&Task { bytes: 5000, fixed, ..Task::default() }).unwrap();
+    let m = &r.model;
+    assert_eq!((m.vocab, m.dim, m.layers, m.heads, m.hidden, m.context), (777, 72, 2, 3, 100, 50));
+    assert_eq!((r.batch, r.steps, r.trainer.schedule), (3, 1234, Schedule::linear(0.5, 7, 1234)));
+    assert_eq!((r.trainer.dropout, r.trainer.beta2, r.trainer.weight_decay), (0.0, 0.9, 0.2));
+    // Nothing else hinders a width that no head of 32 divides.
+    let fixed = Fixed { dim: Some(50), ..Fixed::default() };
+    let task = Task { bytes: 1 << 20, epochs: Some(2.0), fixed, ..Task::default() };
+    assert_eq!(Recipe::new(&task).unwrap().model.heads, 1);
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let good = Task { bytes: 1 << 20, seconds: Some(60.0), speed: 1e11, ..Task::default() };
+    assert!(Recipe::new(&good).is_ok());
+    for bad in [
+        Task { bytes: 0, ..good },
+        Task { seconds: None, ..good },
+        Task { seconds: Some(0.0), ..good },
+        Task { seconds: Some(f64::NAN), ..good },
+        Task { seconds: Some(f64::INFINITY), ..good },
+        Task { speed: 0.0, ..good },
+        Task { speed: f64::NAN, ..good },
+        Task { seconds: None, epochs: Some(-1.0), ..good },
+        Task { fixed: Fixed { dim: Some(0), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { steps: Some(0), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { dim: Some(33), heads: Some(2), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { dropout: Some(1.0), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { dim: Some(usize::MAX / 8), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { batch: Some(usize::MAX), ..Fixed::default() }, ..good },
+        Task { fixed: Fixed { layers: Some(usize::MAX), ..Fixed::default() }, ..good },
+    ] {
+        assert!(Recipe::new(&bad).is_err(), "{bad:?}");
+    }
+}
+
+/// Whatever is asked, the answer can be trained: sizes that fit each other, shares in their range.
+#[test]
+fn every_recipe_can_be_trained() {
+    for bytes in [1, 100, 3_000, 50_000, 1_000_000, 30_000_000, 1 << 40] {
+        for seconds in [1e-3, 1.0, 60.0, 300.0, 1e5, 1e12] {
+            for speed in [1e3, 1e10, 1e12, 1e16] {
+                let task = Task { bytes, seconds: Some(seconds), speed, ..Task::default() };
+                let r = Recipe::new(&task).unwrap();
+                r.model.check().unwrap();
+                assert!(r.steps > 0 && r.evaluate_every > 0 && r.rows() > 0);
+                assert!(r.evaluate_tokens <= r.task.held_out.unwrap());
+                let t = &r.trainer;
+                assert!((0.0..=0.3).contains(&t.dropout) && (0.95..1.0).contains(&t.beta2));
+                assert!(t.schedule.base > 0.0 && t.schedule.base < 0.1);
+                assert!(t.schedule.warmup <= r.steps && t.schedule.rate(r.steps) < 1e-3);
+                assert_eq!(r.to_string().lines().count(), 3);
+                assert_eq!(Recipe::new(&task).unwrap(), r);
+            }
+        }
+    }
+}
+
+#[test]
+fn evaluations_cost_their_part_at_most() {
+    for steps in [1, 5, 100, 4000, 1_000_000] {
+        for rows in [8, 1024, 65536] {
+            for held_out in [0, 2, 1000, 100_000, 1 << 40] {
+                let (every, tokens) = evaluations(steps, rows, held_out);
+                assert!(every >= 1 && every <= steps && tokens <= held_out);
+                let cost = f64::from(steps / every) * tokens as f64 / 3.0;
+                let work = f64::from(steps) * rows as f64;
+                assert!(tokens <= 2 || cost <= 1.01 * c::EVALUATION_PART * work);
+            }
+        }
+    }
+}
+
+/// A run on a machine that is slower or faster than planned, and changes its mind once.
+#[test]
+fn corrections_end_a_run_on_time_at_the_end_of_its_schedule() {
+    for speed in [0.4, 0.9, 1.0, 1.3, 3.0] {
+        let (total, planned) = (100.0, 5000u32);
+        let each = total / f64::from(planned);
+        let mut schedule = Schedule::linear(1e-3, 50, planned);
+        let (mut step, mut elapsed, mut before) = (0, 0.0, schedule.rate(100));
+        while step < schedule.end {
+            elapsed += each / if step < 1000 { speed } else { 1.1 * speed };
+            step += 1;
+            if step % 100 == 0 {
+                let left = steps_left(step, elapsed, schedule.end - step, total - elapsed);
+                if left != schedule.end - step {
+                    schedule = schedule.ending(step, step + left);
+                }
+                let rate = schedule.rate(step);
+                assert!(step <= 100 || rate <= 1.001 * before, "{rate} after {before}");
+                before = rate;
+            }
+        }
+        assert!((elapsed - total).abs() < 2.0, "speed {speed}: {elapsed} s");
+        assert!(schedule.rate(step) < 1e-9 && schedule.rate(step - 1) < 1e-5);
+    }
+}
+
+#[test]
+fn the_measurement_is_a_speed() {
+    let speed = measure(&cllm_kernels::Pool::serial()).unwrap();
+    assert!(speed.is_finite() && speed > 1e6, "{speed}");
+}
