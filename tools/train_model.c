@@ -54,8 +54,28 @@ static void catch_interrupts(void) {
 /* ---- Step 6: training ---- */
 
 int last_step(const Run *run) {
+    if (run->options->steps > 0) {
+        return run->training->config.max_steps; /* which --minutes moves */
+    }
     int all = run->batches_per_epoch * run->epochs, most = run->options->max_steps;
     return most > 0 && most < all ? most : all;
+}
+
+/* With --minutes: moves the end of the run to where the time will be over, but for a last evaluation and
+ * the files. */
+static void keep_time(Run *run, int step) {
+    const Options *options = run->options;
+    int done = step - run->first_step, planned = run->training->config.max_steps - step;
+    if (done < 10 || done % 10 != 0) {
+        return; /* the first ones are slow */
+    }
+    double now = seconds_now(), files = 0.01 * options->minutes * 60 + run->evaluation;
+    double left = options->minutes * 60 - (now - options->began) - files;
+    int steps = cllm_steps_left(done, now - run->began, planned, left > 0 ? left : 0);
+    if (steps >= 0 && steps != planned &&
+        cllm_training_set_end(run->training, step + (steps > 0 ? steps : 1)) != 0) {
+        fail("can't move the end of the run: %s", library_error());
+    }
 }
 
 static bool on_progress(const CLLMProgress *progress, void *user_data) {
@@ -69,6 +89,9 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     record_step(&run->metrics, progress, took > 0 ? words / took : 0);
     run->seconds += took;
     run->step_began = now;
+    if (run->options->minutes > 0) {
+        keep_time(run, progress->step);
+    }
     int last = last_step(run), done = progress->step - run->first_step;
     char left[24];
     clock_text(run->seconds / done * (last - progress->step), left, sizeof left);
@@ -76,7 +99,8 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
                   "epoch %d/%d  step %d/%d  loss %.4f  %.0f tokens/s  %s left", progress->epoch + 1,
                   run->epochs, progress->step, last, progress->loss,
                   run->seconds > 0 ? words * done / run->seconds : 0, left);
-    return !interrupted && !run->diverged;
+    bool over = run->options->steps > 0 && progress->step >= last;
+    return !interrupted && !run->diverged && !over;
 }
 
 char *save_checkpoint_here(Run *run) {
@@ -118,17 +142,22 @@ static void save_on_the_way(Run *run) {
 static void evaluate(Run *run) {
     const Data *data = run->data;
     const Options *options = run->options;
-    double loss;
+    double loss, began = seconds_now();
+    size_t count = data->num_validation, most = (size_t)options->evaluate_tokens;
+    count = most > 1 && most < count ? most : count;
     int failed = options->weights == WEIGHTS_BEST
-                     ? cllm_training_evaluate(run->training, data->validation, data->num_validation,
+                     ? cllm_training_evaluate(run->training, data->validation, count,
                                               options->threads, &loss) < 0
-                     : cllm_evaluate(run->model, data->validation, data->num_validation,
+                     : cllm_evaluate(run->model, data->validation, count,
                                      options->seq_len, options->threads, &loss, NULL) != 0;
     if (failed) {
         progress_clear(&run->bar);
         fail("can't evaluate the held-out text: %s", library_error());
     }
     run->validation_loss = loss;
+    run->evaluated_at = run->training->current_step;
+    run->evaluation = seconds_now() - began;
+    run->step_began += run->evaluation; /* no time of a step */
     record_validation(&run->metrics, loss,
                       bits_per_byte(loss, data->num_validation, data->validation_bytes));
 }
@@ -180,12 +209,38 @@ static void report_epoch(Run *run, int epoch, bool complete) {
     fflush(stdout);
 }
 
+/* The line of an evaluation within the epochs. */
+static void report_step(Run *run) {
+    const Data *data = run->data;
+    double loss = run->epoch_batches > 0 ? run->epoch_loss / run->epoch_batches : NAN;
+    progress_clear(&run->bar);
+    run->epoch_loss = 0;
+    run->epoch_batches = 0;
+    evaluate(run);
+    redraw_metrics(&run->metrics);
+    if (!run->options->quiet) {
+        char passed[24];
+        printf("At step %d, %s: loss %.4f, held out %.4f; bits per byte %.4f, held out %.4f\n",
+               run->training->current_step,
+               clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
+               run->validation_loss,
+               bits_per_byte(loss, data->training->num_tokens, data->training_bytes),
+               bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
+        fflush(stdout);
+    }
+}
+
 /* Steps until the next point where something is to be done; 0: none in this epoch. */
 static int steps_to_next_stop(const Run *run) {
-    int step = run->training->current_step, save_every = run->options->save_every;
-    int to_save = save_every > 0 ? save_every - step % save_every : 0;
-    int to_end = run->options->max_steps > 0 ? run->options->max_steps - step : 0;
-    return to_save > 0 && (to_end <= 0 || to_save < to_end) ? to_save : to_end;
+    const Options *options = run->options;
+    int step = run->training->current_step, next = 0;
+    int every[] = {options->save_every, run->data->validation ? options->evaluate_every : 0};
+    for (size_t i = 0; i < 2; i++) {
+        int to_stop = every[i] > 0 ? every[i] - step % every[i] : 0;
+        next = to_stop > 0 && (next == 0 || to_stop < next) ? to_stop : next;
+    }
+    int to_end = options->max_steps > 0 || options->steps > 0 ? last_step(run) - step : 0;
+    return to_end > 0 && (next == 0 || to_end < next) ? to_end : next;
 }
 
 static bool epoch_has_batches_left(const Run *run) {
@@ -193,7 +248,10 @@ static bool epoch_has_batches_left(const Run *run) {
     return run->training->current_batch_offset / per_batch < run->batches_per_epoch;
 }
 
-static bool reached_max_steps(const Run *run) {
+static bool reached_end(const Run *run) {
+    if (run->options->steps > 0) {
+        return run->training->current_step >= last_step(run);
+    }
     return run->options->max_steps > 0 && run->training->current_step >= run->options->max_steps &&
            epoch_has_batches_left(run);
 }
@@ -205,8 +263,8 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     if (!path) {
         fail("interrupted after step %d, and no checkpoint of it", run->training->current_step);
     }
-    complain("interrupted after step %d; go on with the same options and --resume %s",
-             run->training->current_step, path);
+    complain("interrupted after step %d; go on with the same options%s and --resume %s",
+             run->training->current_step, run->options->minutes > 0 ? " but --minutes" : "", path);
     free(path);
     exit(EXIT_INTERRUPTED);
 }
@@ -216,7 +274,8 @@ static void train(Run *run) {
     if (cllm_set_progress_callback(training, on_progress, run) != 0) {
         fail("can't watch the training: %s", library_error());
     }
-    while (training->current_epoch < run->epochs && !reached_max_steps(run)) {
+    run->began = seconds_now();
+    while (training->current_epoch < run->epochs && !reached_end(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
         int trained =
@@ -238,13 +297,26 @@ static void train(Run *run) {
             training->current_step % run->options->save_every == 0) {
             save_on_the_way(run);
         }
+        if (trained > 0 && run->data->validation && run->options->evaluate_every > 0 &&
+            training->current_step % run->options->evaluate_every == 0) {
+            report_step(run);
+        }
         if (training->current_epoch > epoch) {
-            report_epoch(run, training->current_epoch, true);
+            if (run->options->evaluate_every == 0) {
+                report_epoch(run, training->current_epoch, true);
+            }
         } else if (trained == 0) {
             fail("training made no progress at step %d", training->current_step);
         }
     }
-    if (run->epoch_batches > 0) {
+    if (run->options->evaluate_every > 0 && run->data->validation) {
+        if (run->evaluated_at != training->current_step) {
+            report_step(run);
+        }
+        if (!run->options->quiet) {
+            print_sparkline(&run->metrics);
+        }
+    } else if (run->epoch_batches > 0) {
         report_epoch(run, training->current_epoch + 1, false);
     }
 }

@@ -37,7 +37,12 @@ typedef struct Options {
     bool quiet, overwrite;
     /* settled */
     bool words; /* tokens are whole words */
-    bool sized_by_text, held_out_asked;
+    bool tokens_asked, sized_by_text, held_out_asked;
+    int steps; /* of a run of --minutes, at first; 0: by epochs */
+    int evaluate_every; /* steps; 0: at the end of each epoch */
+    uint64_t evaluate_tokens; /* at most; 0: all */
+    double began; /* as seconds_now() says it: when the minutes do */
+    char chosen[640]; /* by --minutes, and why: three lines; or "" */
 } Options;
 
 /* Leaves with a message where the command line is wrong, and after --help. */
@@ -51,8 +56,8 @@ typedef struct Origin {
 
 /* Reads --from, --resume and the file of --tokens, and settles what they decide. */
 Origin open_origin(Options *options);
-/* Chooses what was not given, for a text of so many bytes. */
-void settle_options(Options *options, size_t bytes);
+/* Chooses what was not given, for a text of so many bytes and, if it is not NULL, a tokenizer. */
+void settle_options(Options *options, const CLLMTokenizer *given, size_t bytes);
 
 /* What the text became. */
 typedef struct Data {
@@ -157,7 +162,8 @@ typedef struct Run {
     double epoch_loss; /* sum over the batches of this epoch that this process trained */
     int epoch_batches;
     double seconds; /* spent in training */
-    double step_began;
+    double began, step_began, evaluation; /* how long the latest evaluation took */
+    int evaluated_at; /* step */
     double validation_loss; /* the latest; NAN before */
     bool diverged, failed;
     Folder folder;

@@ -152,6 +152,10 @@ static void check_options(Options *o, const char *vocab) {
     if (o->minutes > 0 && (o->epochs > 0 || o->max_steps > 0)) {
         fail_usage("--minutes excludes --epochs and --max-steps: it says how long");
     }
+    if (o->minutes > 0 && o->resume) {
+        fail_usage("--minutes and --resume exclude each other: without it, a run goes on to the step "
+                   "that it was to end at");
+    }
     if (*o->checkpoint_dir == '\0') {
         fail_usage("--checkpoint-dir: the name is empty");
     }

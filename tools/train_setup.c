@@ -57,7 +57,7 @@ static int count_batches(const Options *options, const Data *data) {
              tokens, options->words ? "words" : "tokens", options->batch_size, options->seq_len,
              per_batch + 1);
     }
-    if (batches > (size_t)(INT_MAX / options->epochs)) {
+    if (batches > (size_t)(INT_MAX / (options->epochs > 0 ? options->epochs : 1))) {
         fail("%zu batches in %d epochs are too many steps", batches, options->epochs);
     }
     return (int)batches;
@@ -65,12 +65,12 @@ static int count_batches(const Options *options, const Data *data) {
 
 static CLLMTraining *create_training(Run *run) {
     const Options *options = run->options;
-    int all_steps = run->batches_per_epoch * run->epochs;
+    int all_steps = options->steps > 0 ? options->steps : run->batches_per_epoch * run->epochs;
     int tenth = all_steps / 10 < 1000 ? all_steps / 10 : 1000;
     CLLMTrainingConfig config = {
         .learning_rate = (float)options->learning_rate,
         .batch_size = options->batch_size,
-        .num_epochs = options->epochs,
+        .num_epochs = run->epochs,
         .max_steps = all_steps,
         .weight_decay = (float)options->weight_decay,
         .gradient_clip = (float)options->clip,
@@ -130,8 +130,8 @@ static void resume(Run *run) {
 }
 
 void set_up(Run *run, Origin *origin) {
-    run->epochs = run->options->epochs;
     run->batches_per_epoch = count_batches(run->options, run->data);
+    run->epochs = run->options->steps > 0 ? INT_MAX / run->batches_per_epoch : run->options->epochs;
     run->model = origin->model ? take_model(run->options, run->data, origin->model)
                                : create_model(run->options, run->data);
     run->training = create_training(run);
@@ -143,6 +143,9 @@ void set_up(Run *run, Origin *origin) {
 void describe_training(const Run *run) {
     const Options *options = run->options;
     const CLLMTrainingConfig *config = &run->training->config;
+    if (*options->chosen) {
+        printf("%s\n", options->chosen);
+    }
     printf("Step 4: Creating model\n");
     printf("  %d layers, %d heads, width %d, context %d, %llu parameters%s\n", options->num_layers,
            options->num_heads, options->embed_dim, options->seq_len,
@@ -152,10 +155,16 @@ void describe_training(const Run *run) {
     printf("  AdamW, learning rate %g (%s, warm-up %d), weight decay %g, clipping %g\n",
            options->learning_rate, options->schedule, config->warmup_steps, options->weight_decay,
            options->clip);
-    printf("  batches of %d x %d %s%s, %d per epoch, %d epochs, %d threads, seed %u\n",
-           options->batch_size, options->seq_len, options->words ? "words" : "tokens",
-           options->shuffle ? " at random places" : "", run->batches_per_epoch, run->epochs,
-           options->threads > 0 ? options->threads : processors(), options->seed);
+    printf("  batches of %d x %d %s%s, %d per epoch, ", options->batch_size, options->seq_len,
+           options->words ? "words" : "tokens", options->shuffle ? " at random places" : "",
+           run->batches_per_epoch);
+    if (options->steps > 0) {
+        printf("about %.1f epochs", (double)options->steps / run->batches_per_epoch);
+    } else {
+        printf("%d epochs", run->epochs);
+    }
+    printf(", %d threads, seed %u\n", options->threads > 0 ? options->threads : processors(),
+           options->seed);
     if (options->dropout > 0) {
         printf("  dropout %g\n", options->dropout);
     }

@@ -47,7 +47,7 @@ static CLLMTokenizer *learn(const Options *options, const Parts *parts) {
         }
         return tokenizer;
     }
-    uint32_t size = options->sized_by_text ? bpe_size(parts->bytes) : (uint32_t)options->vocab_size;
+    uint32_t size = (uint32_t)options->vocab_size;
     if (parts->count == 1) {
         return train_bpe(parts->values->text, parts->bytes, size, !options->quiet);
     }
@@ -95,7 +95,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given) {
     CLLMTokenizer *bytes = cllm_byte_tokenizer(); /* a loader keeps the texts as they are for it */
     CLLMDataLoader *source = load_documents(bytes, options->data, false);
     Data data = {.documents = source->num_documents, .characters = source->total_chars};
-    settle_options(options, source->total_chars);
+    settle_options(options, given, source->total_chars);
     size_t held_out = (size_t)((double)source->total_chars * options->val_fraction);
     Parts training = {0}, validation = {0};
     split_documents(source, source->total_chars - held_out, &training, &validation);

@@ -72,7 +72,7 @@ Data load_words(Options *options, CLLMTokenizer *given) {
     bool lowercase = !given || !keeps_case(given);
     CLLMTokenizer *unused = cllm_create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
     CLLMDataLoader *source = load_documents(unused, options->data, lowercase);
-    settle_options(options, source->total_chars);
+    settle_options(options, given, source->total_chars);
     Data data = {.tokenizer = given ? given : begin_vocabulary(options),
                  .documents = source->num_documents,
                  .characters = source->total_chars};
