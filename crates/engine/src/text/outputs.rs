@@ -11,6 +11,10 @@ use std::path::Path;
 const PROBE: u64 = 512;
 /// The first line of the record that `train_model` keeps.
 const RECORD: &[u8] = b"step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second";
+/// How the `tokenizer.json` of a run begins: with the special tokens of this library.
+const TOKENIZER: &[u8] =
+    b"{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":\
+                           [{\"content\":\"<PAD>\",\"id\":0,";
 /// How `train_model` begins to speak, and to complain.
 const LOGS: [&[u8]; 2] = [b"Step 1: Loading training data\n", b"train_model: "];
 /// The same with `--quiet`.
@@ -39,6 +43,9 @@ fn kind_of(head: &[u8]) -> Option<&'static str> {
     }
     if head.starts_with(chart::OPENING.as_bytes()) {
         return Some("the picture of a run");
+    }
+    if head.starts_with(TOKENIZER) {
+        return Some("a tokenizer");
     }
     if is_vocabulary(head) {
         return Some("a vocabulary");
@@ -88,6 +95,13 @@ mod tests {
         assert!(kind_of(format!("{} width=", chart::OPENING).as_bytes()).is_some());
         assert!(kind_of(b"CLLM\x01\0\0\0").is_some());
         assert!(kind_of(b"0123456789abcdefCLLMSTAT").is_some());
+    }
+
+    #[test]
+    fn the_tokenizer_of_a_run_is_known() {
+        let bpe = crate::text::Bpe::train([&b"to be or not to be"[..]], 270).unwrap();
+        assert_eq!(kind_of(bpe.to_tokenizer_json().as_bytes()), Some("a tokenizer"));
+        assert_eq!(kind_of(b"{\"version\":\"1.0\",\"added_tokens\":[]}"), None);
     }
 
     #[test]
