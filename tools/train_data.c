@@ -64,7 +64,11 @@ CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool 
 }
 
 Data load_data(Options *options, CLLMTokenizer *given) {
-    return options->words ? load_words(options, given) : load_subwords(options, given);
+    Data data = options->words ? load_words(options, given) : load_subwords(options, given);
+    if (options->mix && options->share > 0) {
+        mix_in(options, &data);
+    }
+    return data;
 }
 
 void free_data(Data *data) {
@@ -129,8 +133,11 @@ void describe_data(const Options *options, const Data *data) {
     printf("Step 2: Building vocabulary\n");
     (options->words ? describe_words : describe_subwords)(options, data);
     printf("Step 3: Creating dataset\n");
-    printf("  %zu %s to train on, %zu held out\n", data->training->num_tokens, unit,
-           data->num_validation);
+    printf("  %zu %s to train on", data->training->num_tokens, unit);
+    if (data->mixed > 0) {
+        printf(" (%zu of them of the old text)", data->mixed);
+    }
+    printf(", %zu held out\n", data->num_validation);
 }
 
 void write_data(const Folder *folder, const Data *data) {

@@ -211,7 +211,7 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     }
     o->schedule = o->schedule ? o->schedule : modern || o->from ? "linear" : "none";
     default_integer(&o->shuffle, -1, !words);
-    bool rate_asked = o->learning_rate > 0;
+    o->rate_asked = o->learning_rate > 0;
     if (modern && !words) {
         follow_recipe(o, given, bytes);
     }
@@ -225,7 +225,7 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     default_number(&o->dropout, -1, 0);
     default_number(&o->beta2, -1, 0.999);
     default_number(&o->learning_rate, 0, modern ? 0.003 : 0.001);
-    if (o->from && !rate_asked) {
+    if (o->from && !o->rate_asked) {
         o->learning_rate /= 3; /* what has learnt already forgets less at a lower rate */
     }
 }

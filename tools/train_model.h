@@ -1,5 +1,6 @@
 /* train_model's parts: options (train_options.c) and what becomes of those that are not given
- * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords train_subwords.c), the model
+ * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
+ * train_subwords.c, mixed with old text train_mix.c), the model
  * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
  * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
@@ -67,6 +68,7 @@ typedef struct Data {
     size_t num_validation;
     size_t words, documents, characters;
     size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
+    bool lowercase; /* words lose their capitals */
     size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
 
@@ -75,6 +77,8 @@ typedef struct Data {
 Data load_data(Options *options, CLLMTokenizer *given);
 Data load_words(Options *options, CLLMTokenizer *given);
 Data load_subwords(Options *options, CLLMTokenizer *given);
+/* Adds the old text of --mix to what is trained on. */
+void mix_in(const Options *options, Data *data);
 void free_data(Data *data);
 CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
 /* The texts of a file, a folder, or stdin for "-". */

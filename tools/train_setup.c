@@ -155,6 +155,11 @@ void describe_training(const Run *run) {
     printf("  AdamW, learning rate %g (%s, warm-up %d), weight decay %g, clipping %g\n",
            options->learning_rate, options->schedule, config->warmup_steps, options->weight_decay,
            options->clip);
+    if (options->from) {
+        printf("  a model that goes on: %s\n",
+               options->rate_asked ? "the rate that was asked for"
+                                   : "a third of the rate of a new one, so that it forgets less");
+    }
     printf("  batches of %d x %d %s%s, %d per epoch, ", options->batch_size, options->seq_len,
            options->words ? "words" : "tokens", options->shuffle ? " at random places" : "",
            run->batches_per_epoch);

@@ -74,6 +74,7 @@ Data load_words(Options *options, CLLMTokenizer *given) {
     CLLMDataLoader *source = load_documents(unused, options->data, lowercase);
     settle_options(options, given, source->total_chars);
     Data data = {.tokenizer = given ? given : begin_vocabulary(options),
+                 .lowercase = lowercase,
                  .documents = source->num_documents,
                  .characters = source->total_chars};
     for (size_t d = 0; d < source->num_documents; d++) {
