@@ -38,7 +38,7 @@ typedef struct Options {
     bool quiet, overwrite;
     /* settled */
     bool words; /* tokens are whole words */
-    bool tokens_asked, sized_by_text, held_out_asked;
+    bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
     int steps; /* of a run of --minutes, at first; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
@@ -162,6 +162,7 @@ typedef struct Run {
     CLLMTraining *training;
     int batches_per_epoch;
     int epochs; /* that it has; with --minutes, at most */
+    int added; /* words that are new to the model of --from */
     int first_step; /* step at which this process began */
     double epoch_loss; /* sum over the batches of this epoch that this process trained */
     int epoch_batches;

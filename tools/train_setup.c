@@ -36,14 +36,10 @@ static CLLMModel *create_model(const Options *options, const Data *data) {
 }
 
 /* The model of --from, with the words of its new text. */
-static CLLMModel *take_model(const Options *options, const Data *data, CLLMModel *model) {
-    int added = options->words ? cllm_grow_vocab(model, data->tokenizer) : 0;
-    if (added < 0 || (!options->words && cllm_model_set_vocab(model, data->tokenizer) != 0)) {
+static CLLMModel *take_model(const Options *options, const Data *data, CLLMModel *model, int *added) {
+    *added = options->words ? cllm_grow_vocab(model, data->tokenizer) : 0;
+    if (*added < 0 || (!options->words && cllm_model_set_vocab(model, data->tokenizer) != 0)) {
         fail("can't give the model its vocabulary: %s", library_error());
-    }
-    if (!options->quiet) {
-        printf("  from %s", visible(stdout, options->from));
-        printf(options->words ? ": %d words are new to it\n" : "\n", added);
     }
     return model;
 }
@@ -132,7 +128,7 @@ static void resume(Run *run) {
 void set_up(Run *run, Origin *origin) {
     run->batches_per_epoch = count_batches(run->options, run->data);
     run->epochs = run->options->steps > 0 ? INT_MAX / run->batches_per_epoch : run->options->epochs;
-    run->model = origin->model ? take_model(run->options, run->data, origin->model)
+    run->model = origin->model ? take_model(run->options, run->data, origin->model, &run->added)
                                : create_model(run->options, run->data);
     run->training = create_training(run);
     if (run->options->resume) {
@@ -151,6 +147,10 @@ void describe_training(const Run *run) {
            options->num_heads, options->embed_dim, options->seq_len,
            (unsigned long long)run->model->num_weights,
            options->block == BLOCK_MODERN ? "; modern block" : "");
+    if (options->from) {
+        printf("  from %s", visible(stdout, options->from));
+        printf(options->words ? ": %d words are new to it\n" : "\n", run->added);
+    }
     printf("Step 5: Setting up training\n");
     printf("  AdamW, learning rate %g (%s, warm-up %d), weight decay %g, clipping %g\n",
            options->learning_rate, options->schedule, config->warmup_steps, options->weight_decay,
