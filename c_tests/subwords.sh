@@ -175,7 +175,7 @@ check "cllm_info --json" try 0 cllm_info run/final_model.cllm --json
 check "too" says '"block": "modern"'
 
 # ---- Models that go on learning ----
-play 7 300 | sed 's/Good morrow/Good night/; s/father/mother/' > new
+{ play 7 20 | sed 's/Good morrow/Good night/; s/father/mother/'; head -c 20000 "$headers/cllm.h"; } > new
 check "--from" try 0 train_model new --from run/final_model.cllm --epochs 2 --checkpoint-dir from --threads 1
 check "says the rate" says 'a third of the rate'
 check "keeps the tokens" cmp from/tokenizer.json run/tokenizer.json
@@ -195,8 +195,8 @@ check "--mix without a share" try 2 train_model new --from run/final_model.cllm 
 check "--from a file that is no model" try 1 train_model new --from play
 check "words" try 0 train_model play "${small[@]}" --tokens words --epochs 2 --checkpoint-dir words --quiet
 check "words go on" try 0 train_model new --from words/final_model.cllm --epochs 1 --checkpoint-dir more_words --threads 1
-check "with new ones" says ': 2 words are new to it$'
-check "in the vocabulary" grep -q '^mother' more_words/vocab.txt
+check "with new ones" says ': [1-9][0-9]* words are new to it$'
+check "in the vocabulary" grep -q '^night,' more_words/vocab.txt
 
 # ---- Minutes ----
 check "--minutes" try 0 train_model play --minutes 0.1 --checkpoint-dir minutes --threads 1

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
@@ -14,7 +15,9 @@ typedef enum Content { WORD_LIST, JSON, MODEL } Content;
 static Content content_of(const char *path) {
     static const char magic[] = "CLLM";
     char head[256];
-    FILE *file = fopen(path, "rb");
+    struct stat status; /* what is read of a pipe is gone */
+    bool ordinary = stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    FILE *file = ordinary ? fopen(path, "rb") : NULL;
     size_t length = file ? fread(head, 1, sizeof head - 1, file) : 0;
     if (file) {
         fclose(file);

@@ -109,8 +109,11 @@ Data load_subwords(Options *options, CLLMTokenizer *given) {
     data.training->tokens =
         encode_parts(options, data.tokenizer, &training, &data.training->num_tokens);
     data.training->capacity = data.training->num_tokens;
-    if (given) {
-        count_tokens(data.tokenizer, data.training);
+    if (given && !options->resume) { /* whose checkpoint has them */
+        if (!options->from) {
+            memset(given->token_counts, 0, given->vocab_size * sizeof *given->token_counts);
+        }
+        count_tokens(given, data.training);
     }
     if (validation.bytes > 0) {
         data.validation = encode_parts(options, data.tokenizer, &validation, &data.num_validation);
