@@ -12,15 +12,15 @@ enum { TOP_WORDS = 10 };
 
 static const char help[] =
     "Usage: cllm_tokenize [options] [TEXT...]\n"
-    "Turns text into the ids of a tokenizer, or ids back into text. Reads TEXT, or the\n"
-    "file of -f, or standard input. With subwords and bytes, -d gives back every byte\n"
-    "of what was encoded; words come back with single spaces.\n"
+    "Turns text into the ids of a tokenizer, or ids back into text. Reads TEXT, or\n"
+    "the file of -f, or standard input. With subwords and bytes, -d gives back every\n"
+    "byte of what was encoded; words come back with single spaces.\n"
     "\n"
     "Input and output:\n"
     "  -f, --file FILE    read FILE, - is standard input (standard input)\n"
     "  -o, --output FILE  write to FILE, - is standard output (standard output)\n"
-    "  -v, --vocab VOCAB  a tokenizer.json, vocab.txt (- is standard input), folder with\n"
-    "                     vocab.json and merges.txt, or model (words of the text\n"
+    "  -v, --vocab VOCAB  a tokenizer.json, vocab.txt (- is standard input), folder\n"
+    "                     with vocab.json and merges.txt, or model (words of the text\n"
     "                     itself)\n"
     "What to do:\n"
     "  -d, --decode       the input is ids, the output text; needs -v\n"
@@ -35,7 +35,7 @@ static const char help[] =
     "Exit status: 0 done, 1 something failed, 2 wrong options.\n"
     "Examples:\n"
     "  cllm_tokenize -v checkpoints/tokenizer.json --pieces 'Is the day so young?'\n"
-    "  cllm_tokenize -v model.cllm -f file | cllm_tokenize -v model.cllm -d | cmp - file\n"
+    "  cllm_tokenize -v model.cllm -f file -o ids\n"
     "  cllm_tokenize -v vocab.txt -d 17 4\n";
 
 typedef struct Options {
