@@ -17,6 +17,9 @@ NUMBERS = {
     "seconds_left": 1,
 }
 NUMBERS_OF = {
+    ("cllm_recipe", "bytes"): 100000,
+    ("cllm_recipe", "seconds"): 60.0,
+    ("cllm_recipe", "speed"): 1e10,
     ("cllm_embedding_backward", "batch_size"): 4,
     ("cllm_backward", "num_tokens"): 8,
     ("cllm_compute_loss", "num_tokens"): 8,

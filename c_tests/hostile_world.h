@@ -138,13 +138,13 @@ static CLLMScore *score(void) {
     return buffer(&init, sizeof init);
 }
 
-static CLLMTrainingOptions *options(void) {
-    CLLMTrainingOptions init = {.struct_size = sizeof init, .seed = 3, .shuffle = 1};
+static CLLMTrainingOptions *training_options(void) {
+    CLLMTrainingOptions init = {.struct_size = sizeof init, .seed = 7, .shuffle = 1};
     return buffer(&init, sizeof init);
 }
 
 static CLLMRecipe *recipe(void) {
-    CLLMRecipe init = {.struct_size = sizeof init};
+    CLLMRecipe init = {.struct_size = sizeof init, .epochs = 1};
     return buffer(&init, sizeof init);
 }
 
