@@ -5,7 +5,7 @@ use cllm_kernels::adam::{AdamStep, adam};
 use cllm_kernels::attention::{self, Call, Heads};
 use cllm_kernels::cross_entropy::loss_gradient;
 use cllm_kernels::matmul::{Accumulate, matmul, matvec};
-use cllm_kernels::{gelu, layer_norm};
+use cllm_kernels::{gelu, int8, layer_norm};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use ndarray::Array2;
@@ -41,6 +41,26 @@ fn vector_product(bencher: Bencher, (n, k): (usize, usize)) {
     bencher
         .counter(BytesCount::of_slice(&w))
         .bench_local(|| matvec(&Pool::serial(), &mut out, &w, &x));
+}
+
+/// The same product with 8-bit weights, of which it counts the bytes.
+#[divan::bench(args = [(128, 128), (768, 768), (32000, 768)])]
+fn vector_product_int8(bencher: Bencher, (n, k): (usize, usize)) {
+    let (x, mut out) = (values(k), vec![0.0; n]);
+    let w = int8::Matrix::quantized(&Pool::serial(), &values(n * k), n, k).expect("memory");
+    bencher
+        .counter(BytesCount::new(w.bytes()))
+        .bench_local(|| int8::linear(&Pool::serial(), &mut out, &x, 1, &[&w]));
+}
+
+/// A prompt of 256 rows with 8-bit weights; counts multiply-adds.
+#[divan::bench(args = [(256, 768, 3072), (256, 3072, 768)])]
+fn product_int8(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
+    let (x, mut out) = (values(m * k), vec![0.0; m * n]);
+    let w = int8::Matrix::quantized(&Pool::serial(), &values(n * k), n, k).expect("memory");
+    bencher
+        .counter(ItemsCount::new(m * n * k))
+        .bench_local(|| int8::linear(&Pool::serial(), &mut out, &x, m, &[&w]));
 }
 
 /// Counts positions; arguments: length, heads, width of a head.

@@ -16,6 +16,7 @@ SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_smal
         "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_quick"}
 # What has to come before a call with good arguments.
 GENERATED = 'cllm_generate_stream(a0, "one", on_token, NULL);'
+KEPT = "cllm_training_evaluate(a0, ids(), 8, 1, NULL);"
 BEFORE = {
     "cllm_backward_training": ["cllm_forward_training(a0, ids());"],
     "cllm_continue_stream": [GENERATED],
@@ -24,9 +25,14 @@ BEFORE = {
         "cllm_inference_get_state(a0, &state, &a2), a1 = state;"],
     "cllm_inference_load_state": [
         GENERATED, 'cllm_inference_save_state(a0, "context.state");'],
+    "cllm_expand_model": [
+        "static CLLMModel *small;", "cllm_free_model(small);",
+        "small = cllm_quantize_model(a0, 1), a0 = small;"],
     "model_manager_release_read": ["model_manager_acquire_read(a0);"],
     "model_manager_release_write": ["model_manager_acquire_write(a0);"],
     "model_manager_reload": ["model_manager_unload(a0);"],
+    "cllm_training_use_best": [KEPT],
+    "cllm_write_best_model": [KEPT],
     "train_complete": ["a1->use_lll = 0;"],  # warned about through the last error
 }
 # What failed calls return, where that is more than after other errors.

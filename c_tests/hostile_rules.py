@@ -13,8 +13,13 @@ NUMBERS = {
     "num_gradients": 16, "num_parameters": 16, "max_vocab_size": 32, "ff_dim": 16, "num_layers": 2,
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
     "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
+    "bytes": 1000000, "seconds": 60, "speed": 1e11, "done": 10, "elapsed": 1, "planned": 10,
+    "seconds_left": 1,
 }
 NUMBERS_OF = {
+    ("cllm_recipe", "bytes"): 100000,
+    ("cllm_recipe", "seconds"): 60.0,
+    ("cllm_recipe", "speed"): 1e10,
     ("cllm_embedding_backward", "batch_size"): 4,
     ("cllm_backward", "num_tokens"): 8,
     ("cllm_compute_loss", "num_tokens"): 8,
@@ -24,6 +29,9 @@ NUMBERS_OF = {
     ("cllm_generate_lattice_transform", "dim"): 8,
     ("cllm_sample_top_p", "p"): 0.5,
     ("cllm_create_config", "vocab_size"): 16,
+    ("cllm_train_tokenizer", "vocab_size"): 262,
+    ("cllm_train_tokenizer_files", "vocab_size"): 262,
+    ("cllm_train_tokenizer_files", "num_paths"): 1,
 }
 
 # Numbers that say how long an array of the program's is: the library can't know better, so too
@@ -38,6 +46,8 @@ NOT_SIZES = {
     ("cllm_backward", "num_tokens"): "only the first batch is read",
     ("cllm_validate_training_batch", "vocab_size"): "a bound of ids",
     ("cllm_sample_top_p", "p"): "a probability",
+    ("cllm_train_tokenizer", "vocab_size"): "tokens to reach",
+    ("cllm_train_tokenizer_files", "vocab_size"): "tokens to reach",
     ("cllm_batch_iterator_create", "batch_size"): "the shape of what is made",
     ("cllm_batch_iterator_create", "seq_len"): "the shape of what is made",
     ("cllm_create_batch_from_tokens", "batch_size"): "the shape of what is made",
@@ -86,19 +96,27 @@ EMPTY_IS_FINE = {
     ("cllm_get_learning_rate_step_decay", "num_decay_steps"),
     ("cllm_detokenize", "num_tokens"), ("cllm_detokenize_with_vocab", "num_tokens"),
     ("cllm_tokenizer_decode", "num_tokens"), ("cllm_decode_text", "length"),
+    ("cllm_text_to_tokens", "length"), ("cllm_train_tokenizer", "length"),
+    ("cllm_tokens_to_text", "num_tokens"),
     ("cllm_write_file", "size"), ("cllm_set_allowed_tokens", "num_tokens"),
     ("cllm_write_file", "size"), ("optimizer_compute_gradient_norm", "num_parameters"),
     ("optimizer_compute_parameter_norm", "num_parameters"),
 }
 
 # `const char*` that are bytes with a length beside them: no NUL ends them.
-BYTES = {("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
+BYTES = {("cllm_train_tokenizer", "text"), ("cllm_text_to_tokens", "text"),
+         ("cllm_decode_text", "bytes"), ("cllm_score_text", "text"), ("cllm_embed_text", "text")}
 
 # Numbers with which a function does nothing, without an error.
 QUIET = {"max_norm", "clip_value"}
 
 # Further numbers that must be refused: function, parameter, values.
 REFUSED = {
+    ("cllm_train_tokenizer", "vocab_size"): ["0", "1", "0x80000000u", "(uint32_t)INT_MAX", "UINT32_MAX"],
+    ("cllm_train_tokenizer_files", "vocab_size"): ["0", "1", "0x80000000u", "UINT32_MAX"],
+    ("cllm_train_tokenizer_files", "num_paths"): ["0"],
+    ("cllm_text_to_tokens", "threads"): ["-1", "INT_MIN"],
+    ("cllm_model_tokenizer", "max_vocab_size"): ["0x80000000u", "UINT32_MAX"],
     ("cllm_batch_create", "batch_size"): ["0"], ("cllm_batch_create", "seq_len"): ["0"],
     ("cllm_batch_iterator_create", "batch_size"): ["0"],
     ("cllm_batch_iterator_create", "seq_len"): ["0"],
@@ -153,7 +171,7 @@ FILES = {
     "cllm_read_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
     "cllm_validate": "model.cllm", "cllm_read_model_unchecked": "model.cllm",
     "cllm_describe_file": "model.cllm",
-    "cllm_write_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
+    "cllm_write_model": "out.cllm", "cllm_write_best_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",
     "cllm_save_vocab": "out.txt", "cllm_load_vocab": "vocab.txt",
     "cllm_model_load_vocab": "vocab.txt", "cllm_read_vocab": "vocab.txt",
     "cllm_data_loader_load_file": "text.txt",
@@ -167,6 +185,11 @@ FILES = {
     "cllm_inference_load_state": "context.state", "cllm_plot_metrics": "metrics.csv",
     ("cllm_plot_metrics", "svg_path"): "out.svg",
     "cllm_write_file": "out.txt", "cllm_text_files": "texts",
+    "cllm_read_tokenizer": "tokenizer.json", "cllm_write_tokenizer": "out.json",
+    ("cllm_read_tokenizer_gpt2", "vocab_path"): "vocab.json",
+    ("cllm_read_tokenizer_gpt2", "merges_path"): "merges.txt",
+    ("cllm_write_tokenizer_gpt2", "vocab_path"): "out.json",
+    ("cllm_write_tokenizer_gpt2", "merges_path"): "out.txt",
     "model_manager_init": "models", ("model_manager_load", "path"): "model.cllm",
     ("model_manager_load", "name"): "new", ("model_manager_create", "name"): "new",
 }

@@ -138,8 +138,23 @@ static CLLMScore *score(void) {
     return buffer(&init, sizeof init);
 }
 
+static CLLMTrainingOptions *training_options(void) {
+    CLLMTrainingOptions init = {.struct_size = sizeof init, .seed = 7, .shuffle = 1};
+    return buffer(&init, sizeof init);
+}
+
+static CLLMRecipe *recipe(void) {
+    CLLMRecipe init = {.struct_size = sizeof init, .epochs = 1};
+    return buffer(&init, sizeof init);
+}
+
 static IndexProb *choices(void) {
     static const IndexProb init[ROOM];
+    return buffer(init, sizeof init);
+}
+
+static const char *const *paths(void) {
+    static const char *const init[ROOM] = {"text.txt", "texts"};
     return buffer(init, sizeof init);
 }
 
@@ -397,6 +412,11 @@ static bool on_path(const char *path, const char *left_out, void *user) {
     return true;
 }
 
+static bool on_merge(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void *user) {
+    (void)bytes, (void)tokens, (void)vocab_size, (void)user;
+    return true;
+}
+
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
 }
@@ -545,6 +565,9 @@ static void write_files(void) {
     memcpy(garbage, "CLLM", 4);
     write_text("garbage", garbage, sizeof garbage);
     cllm_save_vocab(tokenizer(), "vocab.txt");
+    CLLMTokenizer *subwords = cllm_byte_tokenizer();
+    cllm_write_tokenizer(subwords, "tokenizer.json");
+    cllm_free_tokenizer(subwords);
     cllm_token_dataset_save(dataset(), "dataset.bin");
     cllm_write_model(model(), "model.cllm");
     cllm_save_checkpoint(training(), "training.ckpt");

@@ -163,26 +163,46 @@ part_hostile() {
     unset ASAN_OPTIONS HOSTILE_MEGABYTES HOSTILE_SECONDS HOSTILE_SKIP
 }
 
-# The recorded interface: layouts and prototypes when compiled, functions when linked.
+# The recorded interface: layouts and prototypes when compiled, functions when linked. Tier 3 is
+# checked as programs of either commit of the original see it, the newest with the longer model, too.
 part_abi() {
-    local name line
-    for name in abi_check abi_check_tier2 abi_check_tier3; do
-        if ! build_c "$out/$name" "c_tests/$name.c" -lcllm -lcrystalline; then
-            count "$name" 0 1
-            continue
-        fi
-        timeout 600 "${wrapper[@]}" "$out/$name" > "$out/log" 2>&1
-        local status=$?
-        line=$(tail -n 1 "$out/log")
-        if [[ $line =~ ^tier\ [123]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
-            [ "$status" -eq "$((BASH_REMATCH[2] != 0))" ]; then
-            [ "$status" -ne 0 ] && cat "$out/log" >&2
-            count "$name" $((BASH_REMATCH[1])) $((BASH_REMATCH[2]))
+    local header good=0 bad=0
+    abi_check abi_check abi_check.c
+    abi_check abi_check_tier2 abi_check_tier2.c
+    abi_check abi_check_tier3 abi_check_tier3.c
+    abi_check "abi_check_tier3, newest" abi_check_tier3.c -DWITH_NEWEST
+    abi_check "abi_check_tier3, longer model" abi_check_tier3.c -DWITH_NEWEST -DWITH_MODEL_TAIL
+    # Headers of the original that bring prime_types.h with them.
+    for header in cllm_inference.h cllm_format.h cllm_training.h; do
+        if "$CC" -std=c11 "${strict[@]}" -Iinclude "-DHEADER_ALONE=\"$header\"" -fsyntax-only \
+            c_tests/abi_check_tier3.c; then
+            good=$((good + 1))
         else
-            cat "$out/log" >&2
-            count "$name" 0 1
+            bad=$((bad + 1))
         fi
     done
+    count "headers with prime_types.h" "$good" "$bad"
+}
+
+# abi_check NAME SOURCE [FLAGS...]
+abi_check() {
+    local name=$1 source=c_tests/$2 line status
+    shift 2
+    if ! build_c "$out/abi_check" "$source" "$@" -lcllm -lcrystalline -lalgorithms; then
+        count "$name" 0 1
+        return
+    fi
+    timeout 600 "${wrapper[@]}" "$out/abi_check" > "$out/log" 2>&1
+    status=$?
+    line=$(tail -n 1 "$out/log")
+    if [[ $line =~ ^tier\ [123]:\ ([0-9]+)\ checks:.*\;\ ([0-9]+)\ failed$ ]] &&
+        [ "$status" -eq "$((BASH_REMATCH[2] != 0))" ]; then
+        [ "$status" -ne 0 ] && cat "$out/log" >&2
+        count "$name" $((BASH_REMATCH[1])) $((BASH_REMATCH[2]))
+    else
+        cat "$out/log" >&2
+        count "$name" 0 1
+    fi
 }
 
 # compile_only COMPILER STANDARD LANGUAGE < source

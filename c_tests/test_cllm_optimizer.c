@@ -135,6 +135,37 @@ static void assembled(void) {
     CHECK(optimizer_step(&plain, g) == 0 && b[0] == 0.5f);
 }
 
+static int rule(OptimizerType type, OptimizerState *s, const float *g) {
+    return type == OPTIMIZER_SGD_NESTEROV ? optimizer_sgd_nesterov_step(s, g)
+           : type == OPTIMIZER_ADAMW      ? optimizer_adamw_step(s, g)
+                                          : optimizer_adagrad_step(s, g);
+}
+
+/* The rules called alone: one step by hand. They leave the step and the norms to the program. */
+static void rules(void) {
+    float w[1], g[1] = {0.5f};
+    static const OptimizerType TYPES[] = {OPTIMIZER_SGD_NESTEROV, OPTIMIZER_ADAMW, OPTIMIZER_ADAGRAD};
+    for (int i = 0; i < 3; i++) {
+        OptimizerConfig config = optimizer_default_config(TYPES[i]);
+        config.learning_rate = 0.1f;
+        config.max_lr = 0.1f;
+        config.momentum = 0.5f;
+        config.weight_decay = 0.25f;
+        w[0] = 2;
+        OptimizerState *s = optimizer_create(&config, w, 1);
+        CHECK(rule(TYPES[i], s, g) == 0 && s->step == 0 && s->updates_applied == 0);
+        CHECK(s->gradient_norm == 0 && s->parameter_norm == 0 && s->gradients[0] == 0);
+        /* g + 0.25 w is 1: m and v are 1, too. */
+        double want = TYPES[i] == OPTIMIZER_SGD_NESTEROV ? 2 - 0.1 * (0.5 + 1)
+                      : TYPES[i] == OPTIMIZER_ADAMW      ? 2 - 0.1 * (1 + 0.25 * 2)
+                                                         : 2 - 0.1;
+        CHECK_NEAR(w[0], want, 1e-6);
+        CHECK(rule(TYPES[i], NULL, g) == -1 && rule(TYPES[i], s, NULL) == -1);
+        optimizer_free(s);
+    }
+    cllm_clear_error();
+}
+
 /* ADAM that decays beside the gradient is ADAMW. */
 static void decoupled(void) {
     float a[2] = {1, -2}, b[2] = {1, -2}, c[2] = {1, -2}, g[2] = {0.1f, 0.2f};
@@ -183,6 +214,9 @@ static void rates(void) {
     CHECK(optimizer_update_learning_rate(NULL) == 0 && optimizer_get_learning_rate(NULL) == 0);
     optimizer_free(s);
     CHECK(optimizer_warmup_lr(-3, 10, 1) == 0 && optimizer_linear_decay_lr(-3, 10, 1, 0) == 1);
+    CHECK_NEAR(optimizer_cosine_annealing_lr(25, 100, 1, 0.5f), 0.5 + 0.25 * (1 + sqrt(0.5)), 1e-6);
+    CHECK(optimizer_cosine_annealing_lr(100, 100, 1, 0.5f) == 0.5f);
+    CHECK(optimizer_cosine_annealing_lr(1, 0, 1, 0.5f) == 1);
     CHECK(optimizer_cyclic_lr(INT32_MIN, 10, 0.5f, 1) == 0.5f);
     CHECK(optimizer_exponential_decay_lr(1, 1000, 0.5f, 0, 0.25f) == 0.25f);
     CHECK_NEAR(optimizer_exponential_decay_lr(200, 1000, 1, 0.1f, 0.01f), 0.630957, 1e-5);
@@ -217,6 +251,7 @@ static void clipping(void) {
     CHECK_NEAR(w[0], -0.6, 1e-6);
     CHECK_NEAR(s->gradients[1], 0.8, 1e-6);
     s->config.clip_norm = 0;
+    s->gradient_norm = 9;
     CHECK(optimizer_step(s, given) == 0 && s->gradient_norm == 5); /* not the old value */
     float norm = -1, rate = -1;
     int step = -1;
@@ -292,6 +327,7 @@ int main(void) {
     RUN(life);
     RUN(refusals);
     RUN(assembled);
+    RUN(rules);
     RUN(decoupled);
     RUN(rates);
     RUN(clipping);

@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")" || exit 1
 seconds=${1:?usage: fuzz/run.sh SECONDS [target...]}
 shift
-targets=(model state vocab dataset text)
+targets=(model state vocab dataset text tokenizer)
 [ $# -gt 0 ] && targets=("$@")
 # The sanitizer flags are unstable; this lets a stable compiler take them.
 export RUSTC_BOOTSTRAP=1

@@ -148,6 +148,45 @@ public:
         return tokenizer;
     }
 
+    /** Subwords, learnt from a text: cllm_train_tokenizer(). */
+    static Tokenizer train(std::string_view text, std::uint32_t size) {
+        return Tokenizer(cllm_train_tokenizer(text.data(), text.size(), size, nullptr, nullptr));
+    }
+    /** The 256 bytes and the special tokens. */
+    static Tokenizer bytes() { return Tokenizer(cllm_byte_tokenizer()); }
+    /** A tokenizer.json. */
+    static Tokenizer read(const std::string &path) {
+        return Tokenizer(cllm_read_tokenizer(path.c_str()));
+    }
+    /** Takes over a tokenizer of the C functions; an Error where it is NULL. */
+    explicit Tokenizer(CLLMTokenizer *tokenizer) : tokenizer_(detail::check(tokenizer)) {}
+
+    /** Writes a tokenizer.json, of subwords. */
+    void write(const std::string &path) const {
+        detail::check(cllm_write_tokenizer(get(), path.c_str()));
+    }
+    /** CLLM_TOKENS_WORDS, CLLM_TOKENS_SUBWORDS or CLLM_TOKENS_BYTES. */
+    int kind() const { return cllm_tokenizer_kind(get()); }
+    /** The token that ends a text; -1 without one. */
+    int end() const { return cllm_end_token(get()); }
+
+    /** The tokens of any bytes; text that spells a special token becomes it where `specials`. */
+    std::vector<std::uint32_t> tokens(std::string_view text, bool specials = false,
+                                      int threads = 1) const {
+        std::size_t count = 0;
+        const char *data = text.empty() ? "" : text.data();
+        std::unique_ptr<std::uint32_t, detail::Free> ids(detail::check(
+            cllm_text_to_tokens(get(), data, text.size(), specials, threads, &count)));
+        return {ids.get(), ids.get() + count};
+    }
+    /** The bytes of tokens: tokens() backwards. */
+    std::string text(const std::vector<std::uint32_t> &ids, bool specials = false) const {
+        std::size_t length = 0;
+        std::unique_ptr<char, detail::Free> bytes(detail::check(
+            cllm_tokens_to_text(get(), ids.data(), ids.size(), specials, &length)));
+        return std::string(bytes.get(), length);
+    }
+
     void save(const std::string &path) const {
         if (cllm_save_vocab(get(), path.c_str()) != 1) detail::fail();
     }
@@ -195,7 +234,18 @@ public:
         detail::check(cllm_write_model(get(), path.c_str()));
     }
 
-    /** Gives the model its words, which travel with its file. */
+    /** Its tokenizer, with room for words up to `max_words`: see cllm_model_tokenizer(). */
+    Tokenizer tokenizer(std::uint32_t max_words = 0) const {
+        return Tokenizer(cllm_model_tokenizer(get(), max_words));
+    }
+    /** More words, at ids behind the old ones: see cllm_grow_vocab(). How many ids are new. */
+    int grow_vocab(const Tokenizer &tokenizer) {
+        int added = cllm_grow_vocab(get(), tokenizer.get());
+        if (added < 0) detail::fail();
+        return added;
+    }
+
+    /** Gives the model its words or subwords, which travel with its file. */
     void set_vocab(const Tokenizer &tokenizer) {
         detail::check(cllm_model_set_vocab(get(), tokenizer.get()));
     }

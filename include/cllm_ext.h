@@ -296,7 +296,7 @@ typedef struct CLLMRecipe {
      */
     int steps;
     /**
-     * How text becomes tokens: 2, parts of words (byte-level BPE); 3, single bytes.
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
      */
     int tokenizer;
     /**
@@ -1151,6 +1151,70 @@ int cllm_checkpoint_options(const CLLMTraining *training,
 int cllm_training_set_end(CLLMTraining *training, int steps);
 
 /**
+ * Makes a model for generation whose matrices are held in 8 bits: a quarter of the memory and of the
+ * file, and two to four times the tokens a second. The given model stays as it is.
+ *
+ * Of blocks of 64 weights each has a scale; docs/MODEL.md says the arithmetic. The new model generates,
+ * scores and evaluates like any other, is written by cllm_write_model() and read by
+ * cllm_read_model(). The library keeps its weights: in the CLLMModel the pointers to weights, norms and
+ * positions are NULL and num_weights is 0. Functions that read or change weights one by one, training
+ * among them, refuse it; cllm_expand_model() makes a model of floats of it again.
+ *
+ * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
+ *                 cllm_create_model() makes; files of the original library have others.
+ * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
+ *         memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_quantize_model(model, 0);
+ * if (!small || cllm_write_model(small, "small.cllm") != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile.
+ */
+CLLMModel *cllm_quantize_model(const CLLMModel *model,
+                               int threads);
+
+/**
+ * Makes a model of floats of one that holds 8-bit weights, for training and for everything else that
+ * needs them one by one. Each weight is its integer times the scale of its block; what was rounded away
+ * does not come back. The given model stays as it is.
+ *
+ * @param model  a model that cllm_quantize_model() made, or one that was read from its file; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL for a model of floats, or if there is
+ *         no memory.
+ *
+ * ```c
+ * CLLMModel *small = cllm_read_model("small.cllm");
+ * if (small && cllm_model_is_quantized(small)) {
+ *     CLLMModel *full = cllm_expand_model(small);
+ *     cllm_free_model(full);
+ * }
+ * cllm_free_model(small);
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+CLLMModel *cllm_expand_model(const CLLMModel *model);
+
+/**
+ * Says whether a model holds 8-bit weights.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if it does, 0 if it holds floats; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_quantized(model) == 1 ? "8-bit weights" : "floats");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_quantized(const CLLMModel *model);
+
+/**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
  * the speed of the machine. A pure function of its arguments and of the fields that the program set:
  * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
@@ -1530,7 +1594,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  * for byte, and frequent words are one token.
  *
  * @param text        `[length]`, any bytes.
- * @param length      at most what memory holds.
+ * @param length      at most 2^40.
  * @param vocab_size  tokens to reach, 261 to 16777216; there are fewer where the text has no more
  *                    pairs that it holds twice.
  * @param callback    is told how far it is, and can stop: merges made until then count. NULL: none.
@@ -1539,7 +1603,7 @@ CLLMTokenizer *cllm_read_vocab(const char *path);
  *         cllm_free_tokenizer(). NULL if `text` is NULL, the size is out of range, there is no
  *         memory, or the callback stopped it before the first merge.
  *
- * The same text gives the same tokens. From any thread; takes about a second for 10 MB.
+ * The same text gives the same tokens. From any thread.
  *
  * ```c
  * const char *play = "ROMEO:\nIs the day so young?\n\nBENVOLIO:\nBut new struck nine.\n";
@@ -1564,7 +1628,7 @@ CLLMTokenizer *cllm_train_tokenizer(const char *text,
  * @param paths       `[num_paths]` files and directories.
  * @param num_paths   at least 1.
  * @param vocab_size  as cllm_train_tokenizer().
- * @param callback    as there.
+ * @param callback    as there; NULL: none.
  * @param user_data   handed to the callback.
  * @return as there; NULL also if a path can't be read, or is no text.
  *
@@ -1752,7 +1816,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  *
  * @param tokenizer   the vocabulary; not changed.
  * @param text        `[length]`, any bytes.
- * @param length      how many.
+ * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
  * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on

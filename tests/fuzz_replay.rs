@@ -93,6 +93,11 @@ fn text() {
     replay("text");
 }
 
+#[test]
+fn tokenizer() {
+    replay("tokenizer");
+}
+
 /// Makes the seeds that a change of a format outdates: `cargo test --test fuzz_replay -- --ignored`.
 #[test]
 #[ignore = "writes into fuzz/seeds"]
@@ -144,5 +149,7 @@ fn write_seeds() {
         "text/words",
         "Some words, some m\u{f6}re: words!\n\nint main(void) { return 0; }".as_bytes(),
     );
+    let bpe = cllm_engine::text::Bpe::train([&b"abab abab"[..]], 263).unwrap();
+    put("tokenizer/small", bpe.to_tokenizer_json().as_bytes());
     put("text/bytes", b"\xff\xfe a\xc3 \0 \xed\xa0\x80\t\r\n<EOS> 12345");
 }

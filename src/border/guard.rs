@@ -21,6 +21,19 @@ thread_local! {
 /// Runs the body of an exported function. An error or a panic is recorded for
 /// `cllm_last_error()`, goes to the log sink, and becomes `fallback`.
 pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() -> Result<T>) -> T {
+    let mut body = Some(body);
+    let mut value = fallback;
+    call(function, &mut || {
+        if let Some(body) = body.take() {
+            value = body()?;
+        }
+        Ok(())
+    });
+    value
+}
+
+/// The guard of every function: one piece of code for all of them.
+fn call(function: &'static str, body: &mut dyn FnMut() -> Result<()>) {
     quiet_panics();
     let caller = RUNNING.replace(function);
     let body = AssertUnwindSafe(|| {
@@ -31,12 +44,9 @@ pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() 
     if notice::waiting() {
         notice::take().iter().for_each(|note| log::warn(note));
     }
-    let value = match outcome {
-        Ok(Ok(value)) => value,
-        Ok(Err(error)) => {
-            report(error);
-            fallback
-        }
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => report(error),
         Err(payload) => {
             let text = payload
                 .downcast_ref::<String>()
@@ -44,11 +54,9 @@ pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() 
                 .or_else(|| payload.downcast_ref::<&str>().copied())
                 .unwrap_or("panic");
             report(format_args!("internal error: {text}"));
-            fallback
         }
-    };
+    }
     RUNNING.set(caller);
-    value
 }
 
 /// Records a failure that is not the end of the call, under the name of the running function.

@@ -10,6 +10,7 @@ pub mod files;
 pub mod generation;
 pub mod library;
 pub mod options;
+pub mod precision;
 pub mod recipe;
 pub mod report;
 pub mod score;

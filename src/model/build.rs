@@ -8,7 +8,7 @@ use crate::model::parts::Structs;
 use crate::model::view::{self, MODELS, ModelRecord};
 use crate::model::words;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::model::{ModelShape, Part, Table};
+use cllm_engine::model::{ModelShape, Part, Precision, QuantizedModel, Table};
 use cllm_kernels::memory::product;
 use std::collections::HashSet;
 use std::ffi::c_char;
@@ -22,7 +22,18 @@ pub(crate) fn build(shape: &ModelShape) -> Result<*mut CLLMModel> {
     let mut blocks = Blocks::zeroed(shape)?;
     blocks.set_sizes(shape)?;
     blocks.place_weights(shape);
-    Ok(blocks.publish(shape))
+    Ok(blocks.publish(shape, None))
+}
+
+/// The C structs of a model of 8-bit weights: all sizes, the strings of the tokens, and NULL for
+/// every array of weights and positions, which the library keeps.
+pub(crate) fn build_quantized(model: Arc<QuantizedModel>) -> Result<*mut CLLMModel> {
+    let shape =
+        ModelShape { tables: [Table::Absent; 4], transforms: [false; 2], ..model.shape().clone() };
+    shape.check()?;
+    let mut blocks = Blocks::zeroed(&shape)?;
+    blocks.set_sizes(&shape)?;
+    Ok(blocks.publish(&shape, Some(model)))
 }
 
 /// A model with room for the fields behind it that programs with CLLM_MODEL_EXTENDED have. They are
@@ -43,7 +54,8 @@ zeroable!(Room);
 struct Blocks {
     model: CArray<Room>,
     tokens: CArray<CLLMToken>,
-    weights: CArray<f32>,
+    /// `None` where the library keeps them.
+    weights: Option<CArray<f32>>,
     attention: CArray<AttentionLayer>,
     feed_forward: CArray<FeedForwardLayer>,
     norms: CArray<CLLMLayerNorm>,
@@ -58,7 +70,10 @@ impl Blocks {
         let layers = shape.layers.len();
         // The largest first: what there is no memory for is not begun.
         let mut blocks = Self {
-            weights: CArray::aligned("the weights", shape.num_weights()?)?,
+            weights: match shape.precision {
+                Precision::F32 => Some(CArray::aligned("the weights", shape.num_weights()?)?),
+                Precision::Int8 => None,
+            },
             model: CArray::zeroed("the model", 1)?,
             tokens: CArray::zeroed("the tokens", shape.vocab)?,
             attention: CArray::zeroed("the attention layers", layers)?,
@@ -123,8 +138,8 @@ impl Blocks {
         m.header.num_heads = shape.heads() as u32;
         m.header.context_length = positions;
         m.header.architecture = if shape.second_norms() { 2 } else { 0 };
-        m.num_weights = shape.num_weights()? as u64;
-        m.header.total_params = m.num_weights;
+        m.header.total_params = shape.num_weights()? as u64;
+        m.num_weights = self.weights.as_ref().map_or(0, |_| m.header.total_params);
         m.vocab_size = u64::from(vocab);
         m.embedding_dim = u64::from(dim);
         m.num_layers = layers;
@@ -138,7 +153,8 @@ impl Blocks {
     /// The pointers into the block of weights. Every one is derived from the block's own, so that
     /// neighbours may be viewed as one.
     fn place_weights(&mut self, shape: &ModelShape) {
-        let weights = self.weights.as_mut_slice();
+        let Some(weights) = &mut self.weights else { return };
+        let weights = weights.as_mut_slice();
         let (base, mut used) = (weights.as_mut_ptr(), 0);
         let mut structs = Structs {
             model: &mut self.model.as_mut_slice()[0].model,
@@ -161,14 +177,18 @@ impl Blocks {
     }
 
     /// Hands all of it over to the program, and the registry a record of it.
-    fn publish(mut self, shape: &ModelShape) -> *mut CLLMModel {
+    fn publish(
+        mut self,
+        shape: &ModelShape,
+        quantized: Option<Arc<QuantizedModel>>,
+    ) -> *mut CLLMModel {
         let m = &mut self.model.as_mut_slice()[0].model;
-        m.weights = self.weights.into_raw();
+        let raw = |array: Option<CArray<f32>>| array.map_or(std::ptr::null_mut(), CArray::into_raw);
+        m.weights = raw(self.weights);
         m.tokens = self.tokens.into_raw();
         m.attention_layers = self.attention.into_raw();
         m.ff_layers = self.feed_forward.into_raw();
         m.layer_norms = self.norms.into_raw();
-        let raw = |array: Option<CArray<f32>>| array.map_or(std::ptr::null_mut(), CArray::into_raw);
         let [spiral, clock, prime, learned] = self.tables.map(raw);
         let p = &mut m.pos_encoding;
         p.spiral_positions = spiral;
@@ -191,6 +211,7 @@ impl Blocks {
             weights: (m.weights.addr(), m.num_weights as usize),
             tables: [spiral.addr(), learned.addr()],
             version: view::new_version(),
+            quantized,
             long_strings: Arc::default(),
         };
         let model = self.model.into_raw().cast::<CLLMModel>();

@@ -12,12 +12,14 @@ use crate::model::build;
 use crate::model::parts::Structs;
 use crate::model::subwords;
 use crate::model::view::{self, MODELS, ModelRecord};
-use cllm_engine::error::Result;
-use cllm_engine::file::{self, Destination, Entry, Extras, Problem, Reader, Values};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::file::{self, Destination, Entry, Extras, Header, Problem, Reader, Values};
 use cllm_engine::limits::TOKEN_STR_LEN;
+use cllm_engine::model::{ModelShape, Precision, QuantizedModel};
 use cllm_engine::system::atomic::{self, Pending};
+use cllm_kernels::Pool;
 use records::{c_point, set_header, set_token, set_training};
-use snapshot::Snapshot;
+use snapshot::{QuantizedSnapshot, Snapshot};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -26,22 +28,82 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     let (file, len) = file::open(path)?;
     let mut reader = Reader::open(file, len).map_err(Problem::at(path))?;
     let values = if allow_non_finite { Values::Any } else { Values::Finite };
+    if reader.shape().precision == Precision::Int8 {
+        let read = QuantizedModel::read_from(&mut reader, values);
+        let (quantized, extras) = read.map_err(Problem::at(path))?;
+        return with_records(reader.header(), quantized, &extras);
+    }
     let shape = reader.model_shape();
     // SAFETY: the model was just made, and nothing else knows it.
     let draft = unsafe { Draft::new(build::build(&shape)?, build::free) };
     // SAFETY: likewise, with arrays of these lengths.
     let structs = unsafe { Structs::of(draft.get(), shape.layers.len(), shape.norms.len())? };
     let record = MODELS.get(draft.get())?;
-    let (m, header) = (&mut *structs.model, reader.header());
+    set_fields(structs.model, reader.header(), &shape);
+    let extras = reader.read(&mut Slots { structs, record }, values).map_err(Problem::at(path))?;
+    // SAFETY: likewise; the borrow of the slots is over.
+    unsafe { set_extras(draft.get(), &extras)? };
+    Ok(draft.keep())
+}
+
+/// The header of a file, in a model that was made for it.
+fn set_fields(m: &mut CLLMModel, header: &Header, shape: &ModelShape) {
     set_header(&mut m.header, header);
     m.header.num_heads = shape.heads() as u32;
     if header.total_params != shape.total_params() {
         m.header.total_params = m.num_weights;
     }
     m.training_meta.timestamp = header.training_timestamp;
-    let extras = reader.read(&mut Slots { structs, record }, values).map_err(Problem::at(path))?;
+}
+
+/// A model of 8-bit weights with the records of a file or of another model.
+fn with_records(
+    header: &Header,
+    quantized: QuantizedModel,
+    extras: &Extras,
+) -> Result<*mut CLLMModel> {
+    let shape = quantized.shape().clone();
+    // SAFETY: the model was just made, and nothing else knows it.
+    let draft = unsafe { Draft::new(build::build_quantized(Arc::new(quantized))?, build::free) };
+    // SAFETY: likewise.
+    unsafe {
+        set_fields(ffi::get_mut(draft.get(), "model")?, header, &shape);
+        set_extras(draft.get(), extras)?;
+    }
+    Ok(draft.keep())
+}
+
+/// A new model of 8-bit weights, of the floats of another one.
+///
+/// # Safety
+/// As [`write_model`].
+pub(crate) unsafe fn quantize(model: *const CLLMModel, pool: &Pool) -> Result<*mut CLLMModel> {
+    // SAFETY: the caller's promise.
+    let snapshot = unsafe { Snapshot::of(model)? };
+    let quantized = QuantizedModel::of_source(&snapshot.shape, &snapshot, pool)?;
+    with_records(&snapshot.full_header(), quantized, &snapshot.extras)
+}
+
+/// A new model of floats, of the 8-bit weights of another one.
+///
+/// # Safety
+/// As [`write_model`].
+pub(crate) unsafe fn expand(model: *const CLLMModel) -> Result<*mut CLLMModel> {
+    let Some(quantized) = view::quantized(model)? else {
+        return Err(Error::State("the model holds floats already".into()));
+    };
+    // SAFETY: the caller's promise.
+    let snapshot = unsafe { QuantizedSnapshot::of(model, quantized)? };
+    let shape = ModelShape { precision: Precision::F32, ..snapshot.model.shape().clone() };
+    // SAFETY: the model was just made, and nothing else knows it.
+    let draft = unsafe { Draft::new(build::build(&shape)?, build::free) };
+    // SAFETY: likewise, with arrays of these lengths.
+    let structs = unsafe { Structs::of(draft.get(), shape.layers.len(), shape.norms.len())? };
+    let record = MODELS.get(draft.get())?;
+    set_fields(structs.model, &snapshot.full_header(), &shape);
+    snapshot.model.expand_into(&mut Slots { structs, record });
     // SAFETY: likewise; the borrow of the slots is over.
-    unsafe { set_extras(draft.get(), &extras)? };
+    unsafe { set_extras(draft.get(), &snapshot.extras)? };
     Ok(draft.keep())
 }
 
@@ -73,6 +135,13 @@ pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result
 /// # Safety
 /// As [`write_model`].
 pub(crate) unsafe fn prepare_model(model: *const CLLMModel, path: &Path) -> Result<Pending> {
+    if let Some(quantized) = view::quantized(model)? {
+        // SAFETY: the caller's promise.
+        let snapshot = unsafe { QuantizedSnapshot::of(model, quantized)? };
+        let (header, shape) = (&snapshot.header, &snapshot.shape);
+        let file = file::prepare(header, shape, &*snapshot.model, &snapshot.extras)?;
+        return atomic::prepare(path, |out| file.write(out));
+    }
     // SAFETY: the caller's promise.
     let snapshot = unsafe { Snapshot::of(model)? };
     let file = file::prepare(&snapshot.header, &snapshot.shape, &snapshot, &snapshot.extras)?;

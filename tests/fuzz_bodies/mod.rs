@@ -30,13 +30,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 mod mend;
+mod tokenizer;
+pub use tokenizer::tokenizer;
 
 /// A name and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets.
-pub const TARGETS: [Target; 5] =
-    [("model", model), ("state", state), ("vocab", vocab), ("dataset", dataset), ("text", text)];
+pub const TARGETS: [Target; 6] = [
+    ("model", model),
+    ("state", state),
+    ("vocab", vocab),
+    ("dataset", dataset),
+    ("text", text),
+    ("tokenizer", tokenizer),
+];
 
 /// A folder in memory that this thread's inputs stand in.
 struct Folder(PathBuf);

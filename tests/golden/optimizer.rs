@@ -107,17 +107,30 @@ fn step(c: &Case) -> Results {
     let mut optimizer = Optimizer::new(c);
     let (mut rates, mut gradients, mut parameters) = (Vec::new(), Vec::new(), Vec::new());
     let n = optimizer.parameters.len();
+    // The original measured the gradient only on its way to clip by norm: there is no record of
+    // the norm after clipping by value alone.
+    let by_value_alone = (c.has("clip_value") && !c.has("clip_norm")).then(|| c.f32("clip_value"));
     for g in c.f32s("gradients").chunks_exact(n) {
         assert_eq!(call!(optimizer_step(optimizer.state, g.as_ptr())), 0);
         rates.push(optimizer.state().current_lr);
-        gradients.push(optimizer.state().gradient_norm);
+        let norm = optimizer.state().gradient_norm;
+        match by_value_alone {
+            None => gradients.push(norm),
+            Some(limit) => {
+                let squares = g.iter().map(|x| f64::from(x.clamp(-limit, limit)).powi(2));
+                let want = squares.sum::<f64>().sqrt();
+                assert!((f64::from(norm) - want).abs() <= 1e-5 * want, "{norm}, not {want}");
+            }
+        }
         parameters.push(optimizer.state().parameter_norm);
     }
     let mut results = optimizer.results();
+    if by_value_alone.is_none() {
+        results.push(("gradient_norm", floats(&gradients)));
+    }
     let s = optimizer.state();
     results.extend([
         ("learning_rate", floats(&rates)),
-        ("gradient_norm", floats(&gradients)),
         ("parameter_norm", floats(&parameters)),
         ("step", integers(&[s.step])),
         ("updates_applied", integers(&[s.updates_applied])),

@@ -1,7 +1,7 @@
 //! How well a model predicts a text.
 
 use crate::error::{Error, Result};
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use crate::nn::loss::Targets;
 use crate::train::workspace::Workspace;
 use cllm_kernels::Pool;
@@ -63,7 +63,12 @@ impl Evaluation {
 ///
 /// # Errors
 /// Fewer than two ids; a window of 0; no memory.
-pub fn evaluate(pool: &Pool, model: &ModelRef, ids: &[u32], window: usize) -> Result<Evaluation> {
+pub fn evaluate(
+    pool: &Pool,
+    model: &Network<impl Weight>,
+    ids: &[u32],
+    window: usize,
+) -> Result<Evaluation> {
     let Some((_, targets)) = ids.split_first().filter(|(_, rest)| !rest.is_empty()) else {
         return Err(Error::argument("num_tokens", ids.len(), "2 or more"));
     };

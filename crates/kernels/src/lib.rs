@@ -17,6 +17,7 @@ mod error;
 pub mod fault;
 pub mod gelu;
 pub mod host;
+pub mod int8;
 pub mod layer_norm;
 mod math;
 pub mod matmul;

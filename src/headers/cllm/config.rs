@@ -121,7 +121,7 @@ pub unsafe extern "C" fn cllm_print_config(config: *mut CLLMConfig) {
     }
     let c = ffi::get(config, "config")?;
     let head = c.embedding_dim.checked_div(c.num_heads).unwrap_or(0);
-    ffi::print(&format!(
+    ffi::print(format!(
         "CLLM Configuration:\n  Vocabulary Size:  {}\n  Embedding Dim:    {}\n  \
              Number of Layers: {}\n  Number of Heads:  {}\n  Head Dimension:   {head}\n  \
              FF Dimension:     {}\n  Max Seq Length:   {}\n  Dropout:          {}\n",

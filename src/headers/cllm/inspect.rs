@@ -140,7 +140,7 @@ pub unsafe extern "C" fn cllm_print_model_stats(model: *mut CLLMModel) {
         let f = ffi::get(m.ff_layers, "ff_layers")?;
         let _ = writeln!(text, "  FF Hidden Dim:      {}", f.hidden_dim);
     }
-    ffi::print(&text);
+    ffi::print(text);
     Ok(())
 }
 

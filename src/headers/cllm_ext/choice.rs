@@ -60,7 +60,8 @@ pub unsafe extern "C" fn cllm_next_tokens(
     let state = context::state(inference)?;
     let ContextState { generator, scorer, allow_special, .. } = &mut *lock(&state);
     let config = choice(model, generator.config(), *allow_special)?;
-    let model = view::model(model)?;
+    let running = view::running(model)?;
+    let model = running.view();
     // Room for more than the model has need not be there.
     let count = count.min(model.vocab);
     let found = scorer.next_tokens(generator.pool(), &model, tokens, &config, count)?;
@@ -118,8 +119,8 @@ pub unsafe extern "C" fn cllm_next_words(
         let ContextState { generator, scorer, allow_special, .. } = &mut *lock(&state);
         let config = choice(model, generator.config(), *allow_special)?;
         let spell = words::spellings(model)?;
-        let (pool, model) = (generator.pool(), view::model(model)?);
-        scorer.next_words(pool, &model, &ids, &config, search, spell, white_space_ends)?
+        let (pool, running) = (generator.pool(), view::running(model)?);
+        scorer.next_words(pool, &running.view(), &ids, &config, search, spell, white_space_ends)?
     };
     let mut given = 0;
     for word in &found {

@@ -66,7 +66,8 @@ pub(super) unsafe fn evaluate_ids(
     length: usize,
     threads: usize,
 ) -> Result<Evaluation> {
-    let model = view::model(model)?;
+    let running = view::running(model)?;
+    let model = running.view();
     if let Some(found) = tokens::foreign(tokens, model.vocab)? {
         let what = found.describe(tokens.len(), model.vocab);
         log::warn(&format!("ids are left out of the evaluation: {what}"));

@@ -1,5 +1,6 @@
 //! The one dial: from the length of a text and the time to everything that training is told.
 
+use super::tokens::{CLLM_TOKENS_BYTES, CLLM_TOKENS_SUBWORDS};
 use super::training::threads_or_all;
 use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
@@ -23,7 +24,7 @@ pub struct CLLMRecipe {
     pub epochs: f64,
     /// Steps of the run: `config.max_steps`, the end of the schedule.
     pub steps: c_int,
-    /// How text becomes tokens: 2, parts of words (byte-level BPE); 3, single bytes.
+    /// How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
     pub tokenizer: c_int,
     /// V: tokens of the vocabulary.
     pub vocab_size: c_int,
@@ -127,9 +128,15 @@ fn fixed(r: &CLLMRecipe) -> Result<Fixed> {
     Ok(Fixed {
         tokens: match r.tokenizer {
             0 => None,
-            2 => Some(Tokens::Subwords),
-            3 => Some(Tokens::Bytes),
-            other => return Err(Error::argument("recipe->tokenizer", other, "0, 2 or 3")),
+            CLLM_TOKENS_SUBWORDS => Some(Tokens::Subwords),
+            CLLM_TOKENS_BYTES => Some(Tokens::Bytes),
+            other => {
+                return Err(Error::argument(
+                    "recipe->tokenizer",
+                    other,
+                    "0, CLLM_TOKENS_SUBWORDS or CLLM_TOKENS_BYTES",
+                ));
+            }
         },
         vocab: size(r.vocab_size, "recipe->vocab_size")?,
         dim: size(r.embedding_dim, "recipe->embedding_dim")?,
@@ -158,8 +165,8 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
         epochs: found.epochs,
         steps: int(found.steps as usize, "steps")?,
         tokenizer: match found.tokens {
-            Tokens::Subwords => 2,
-            Tokens::Bytes => 3,
+            Tokens::Subwords => CLLM_TOKENS_SUBWORDS,
+            Tokens::Bytes => CLLM_TOKENS_BYTES,
         },
         vocab_size: int(model.vocab, "vocab_size")?,
         embedding_dim: int(model.dim, "embedding_dim")?,

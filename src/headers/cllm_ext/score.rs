@@ -11,7 +11,7 @@ use crate::model::words::{self, Rule};
 use cllm_engine::Evaluation;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_TEXT_BYTES;
-use cllm_engine::model::ModelRef;
+use cllm_engine::model::InferenceRef;
 use cllm_engine::score::{Pooling, Windows};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -67,7 +67,7 @@ unsafe fn set_score(score: *mut CLLMScore, found: &Evaluation, bytes: usize) -> 
 }
 
 /// The windows for a stride from C.
-fn windows(model: &ModelRef, stride: c_int) -> Result<Windows> {
+fn windows(model: &InferenceRef, stride: c_int) -> Result<Windows> {
     match ffi::len(stride, "stride")? {
         0 => Ok(Windows::of(model)),
         stride => Windows::with_stride(model, stride),
@@ -179,7 +179,8 @@ unsafe fn run(
 ) -> Result<Evaluation> {
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let model = view::model(ffi::get(inference, "inference")?.model)?;
+    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let model = running.view();
     let windows = windows(&model, stride)?;
     let pool = generator.pool();
     let found = scorer.score(pool, &model, ids, windows, |i, token| {
@@ -289,7 +290,8 @@ pub unsafe extern "C" fn cllm_hidden_states(
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let model = view::model(ffi::get(inference, "inference")?.model)?;
+    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let model = running.view();
     let len = cllm_kernels::memory::product("the hidden vectors", &[num_tokens, model.dim])?;
     let hidden = ffi::slice_mut(hidden, len, "hidden")?;
     let windows = Windows::of(&model);
@@ -375,7 +377,8 @@ unsafe fn embed(
     };
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let model = view::model(ffi::get(inference, "inference")?.model)?;
+    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let model = running.view();
     let out = ffi::slice_mut(embedding, model.dim, "embedding")?;
     scorer.embed(generator.pool(), &model, ids, Windows::of(&model), pooling, out)
 }

@@ -7,7 +7,7 @@ use crate::headers::cllm_inference::context;
 use crate::model::view;
 use cllm_engine::error::Result;
 use cllm_engine::generate::Generator;
-use cllm_engine::model::ModelRef;
+use cllm_engine::model::InferenceRef;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
@@ -120,12 +120,13 @@ pub unsafe extern "C" fn cllm_inference_load_state(
 /// `inference` is NULL or live.
 unsafe fn saved<R>(
     inference: *mut CLLMInference,
-    save: impl FnOnce(&Generator, &ModelRef) -> Result<R>,
+    save: impl FnOnce(&Generator, &InferenceRef) -> Result<R>,
 ) -> Result<R> {
     let state = context::state(inference)?;
     let generator = &mut lock(&state).generator;
     let context = ffi::get(inference, "inference")?;
-    let model = view::model(context.model)?;
+    let running = view::running(context.model)?;
+    let model = running.view();
     context::read_settings(context, generator.config_mut());
     save(generator, &model)
 }
@@ -136,12 +137,13 @@ unsafe fn saved<R>(
 /// `inference` is NULL or live.
 unsafe fn restored(
     inference: *mut CLLMInference,
-    restore: impl FnOnce(&mut Generator, &ModelRef) -> Result<()>,
+    restore: impl FnOnce(&mut Generator, &InferenceRef) -> Result<()>,
 ) -> Result<c_int> {
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get_mut(inference, "inference")?;
-    let model = view::model(context.model)?;
+    let running = view::running(context.model)?;
+    let model = running.view();
     restore(&mut state.generator, &model)?;
     state.generations += 1;
     context::write_settings(state.generator.config(), context);

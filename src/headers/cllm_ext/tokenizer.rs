@@ -1,6 +1,7 @@
 //! Tokenizers of subwords: training, files, what a model has.
 
 use super::CLLMTokenizerCallback;
+use super::tokens::text_bytes;
 use crate::border::{ffi, host};
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::{self, CLLMTokenizer};
@@ -24,7 +25,7 @@ use std::ptr::null_mut;
 /// for byte, and frequent words are one token.
 ///
 /// @param text        `[length]`, any bytes.
-/// @param length      at most what memory holds.
+/// @param length      at most 2^40.
 /// @param vocab_size  tokens to reach, 261 to 16777216; there are fewer where the text has no more
 ///                    pairs that it holds twice.
 /// @param callback    is told how far it is, and can stop: merges made until then count. NULL: none.
@@ -33,7 +34,7 @@ use std::ptr::null_mut;
 ///         cllm_free_tokenizer(). NULL if `text` is NULL, the size is out of range, there is no
 ///         memory, or the callback stopped it before the first merge.
 ///
-/// The same text gives the same tokens. From any thread; takes about a second for 10 MB.
+/// The same text gives the same tokens. From any thread.
 ///
 /// ```c
 /// const char *play = "ROMEO:\nIs the day so young?\n\nBENVOLIO:\nBut new struck nine.\n";
@@ -53,7 +54,7 @@ pub unsafe extern "C" fn cllm_train_tokenizer(
     callback: CLLMTokenizerCallback,
     user_data: *mut c_void,
 ) -> *mut CLLMTokenizer {
-    let text = ffi::slice(text.cast::<u8>(), length, "text")?;
+    let text = text_bytes(text, length)?;
     let mut training = Training::new(vocab_size, callback, user_data)?;
     training.count(text)?;
     training.finish()
@@ -66,7 +67,7 @@ pub unsafe extern "C" fn cllm_train_tokenizer(
 /// @param paths       `[num_paths]` files and directories.
 /// @param num_paths   at least 1.
 /// @param vocab_size  as cllm_train_tokenizer().
-/// @param callback    as there.
+/// @param callback    as there; NULL: none.
 /// @param user_data   handed to the callback.
 /// @return as there; NULL also if a path can't be read, or is no text.
 ///

@@ -59,7 +59,7 @@ pub unsafe extern "C" fn cllm_tokenizer_kind(tokenizer: *const CLLMTokenizer) ->
 ///
 /// @param tokenizer   the vocabulary; not changed.
 /// @param text        `[length]`, any bytes.
-/// @param length      how many.
+/// @param length      how many, at most 2^40.
 /// @param specials    what spells a special token becomes that token; with words, a whole word that
 ///                    does.
 /// @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn cllm_text_to_tokens(
 ) -> *mut u32 {
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
-    let text = ffi::slice(text.cast::<u8>(), length, "text")?;
+    let text = text_bytes(text, length)?;
     let pool = Pool::shared(threads_or_all(threads)?);
     let (len, ids) = match subwords::of(tokenizer)? {
         Some(bpe) => {
@@ -106,6 +106,20 @@ pub unsafe extern "C" fn cllm_text_to_tokens(
     };
     *num_tokens = len;
     Ok(ids.into_raw())
+}
+
+/// Longest text, in bytes: more than any machine's memory, and far less than an address can say.
+const LONGEST: usize = 1 << 40;
+
+/// The bytes of a text with a length.
+///
+/// # Safety
+/// As [`ffi::slice`].
+pub(super) unsafe fn text_bytes<'a>(text: *const c_char, length: usize) -> Result<&'a [u8]> {
+    if length > LONGEST {
+        return Err(Error::argument("length", length, "at most 2^40"));
+    }
+    ffi::slice(text.cast::<u8>(), length, "text")
 }
 
 /// The ids of words that spell a special word, where a text stands for them.

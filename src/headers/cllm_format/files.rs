@@ -60,6 +60,9 @@ pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     let m = view::live(model)?;
     view::vocab_size(m)?;
     view::embedding_dim(m)?;
+    if view::quantized(model)?.is_some() {
+        return Ok(());
+    }
     let count = m.num_layers as usize;
     if count == 0 {
         return Err(Error::argument("model->num_layers", 0, "1 or more"));

@@ -11,7 +11,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::generate::{Generator, Sampler};
 use cllm_engine::limits::DEFAULT_CONTEXT;
 use cllm_engine::log;
-use cllm_engine::model::ModelRef;
+use cllm_engine::model::InferenceRef;
 use cllm_kernels::memory::{copied, filled, reserve};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -47,7 +47,8 @@ pub unsafe extern "C" fn cllm_forward(
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get(inference, "inference")?;
-    let model = view::model(context.model)?;
+    let running = view::running(context.model)?;
+    let model = running.view();
     let (hidden, logits) = buffers(context, state.made_for, &model)?;
     state.generator.forward(&model, tokens, hidden, logits)
 }
@@ -60,7 +61,7 @@ pub unsafe extern "C" fn cllm_forward(
 unsafe fn buffers<'a>(
     context: &CLLMInference,
     made_for: Option<(usize, usize)>,
-    model: &ModelRef,
+    model: &InferenceRef,
 ) -> Result<(&'a mut [f32], &'a mut [f32])> {
     if let Some((vocab, dim)) = made_for.filter(|&m| m != (model.vocab, model.dim)) {
         return Err(Error::shape(format!(
@@ -242,7 +243,8 @@ impl Generation {
             return Err(Error::State("another generation of the context began meanwhile".into()));
         }
         let context = ffi::get(self.inference, "inference")?;
-        let model = view::model(context.model)?;
+        let running = view::running(context.model)?;
+        let model = running.view();
         let (hidden, logits) = buffers(context, *made_for, &model)?;
         let config = generator.config_mut();
         context::read_settings(context, config);

@@ -310,7 +310,7 @@ pub(super) unsafe fn publish(
             let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
                 Some(Attention { output: Some(output), .. }) => {
-                    linear(pool, attended, &a.attended, output, n, d, d);
+                    linear(pool, attended, &a.attended, *output, n, d, d);
                 }
                 Some(w) => forward::attended(&pass, w, &a.qkv[..n * 3 * d], attended),
                 None => attended.fill(0.0),

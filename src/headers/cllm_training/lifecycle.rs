@@ -45,7 +45,7 @@ pub(crate) unsafe fn init(
     model: *mut CLLMModel,
     config: *const CLLMTrainingConfig,
 ) -> Result<*mut CLLMTraining> {
-    view::MODELS.find(model)?;
+    view::floats(model)?;
     let (m, config) = (view::live(model)?, *ffi::get(config, "config")?);
     let batch = ffi::len(config.batch_size, "config.batch_size")?;
     let positions = ffi::len(config.sequence_length, "config.sequence_length")?;

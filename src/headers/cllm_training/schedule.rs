@@ -188,7 +188,7 @@ pub unsafe extern "C" fn cllm_get_learning_rate_polynomial(
 #[c_api]
 pub unsafe extern "C" fn cllm_print_lr_schedule(training: *mut CLLMTraining) {
     let config = live(training)?.config;
-    ffi::print(&describe(&options(training)?.schedule(schedule(&config))));
+    ffi::print(describe(&options(training)?.schedule(schedule(&config))));
     Ok(())
 }
 

@@ -6,15 +6,16 @@ use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::model::view::{self, MODELS, Plan, Raw};
 use crate::model::{subwords, words};
-use cllm_engine::error::Result;
+use cllm_engine::error::{Error, Result};
 use cllm_engine::file::{Entry, Extras, Header, Source};
 use cllm_engine::model::{
     Architecture, AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part,
-    Table, TrainingRecord,
+    Precision, QuantizedModel, Table, TrainingRecord,
 };
 use cllm_engine::system::date;
 use cllm_engine::text::WordList;
 use cllm_engine::text::index::Words;
+use std::sync::Arc;
 
 /// A model as it is to be written; the floats are borrowed.
 pub(super) struct Snapshot<'m> {
@@ -83,6 +84,50 @@ impl Snapshot<'_> {
             // SAFETY: likewise.
             extras: unsafe { extras(model, vocab)? },
         })
+    }
+}
+
+/// What a file of a model of 8-bit weights holds besides those.
+pub(super) struct QuantizedSnapshot {
+    pub header: Header,
+    pub shape: ModelShape,
+    pub model: Arc<QuantizedModel>,
+    pub extras: Extras,
+}
+
+impl QuantizedSnapshot {
+    /// # Safety
+    /// As [`super::write_model`].
+    pub(super) unsafe fn of(model: *const CLLMModel, weights: Arc<QuantizedModel>) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let m = unsafe { view::live(model)? };
+        let shape = weights.stored_shape();
+        let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
+        if (vocab, dim) != (shape.vocab, shape.dim) {
+            return Err(Error::shape(format!(
+                "the model was made with {} tokens and width {}, its fields say {vocab} and {dim}",
+                shape.vocab, shape.dim
+            )));
+        }
+        Ok(Self {
+            header: header(m, &shape),
+            // SAFETY: likewise.
+            extras: unsafe { extras(model, vocab)? },
+            model: weights,
+            shape,
+        })
+    }
+
+    /// The header with its sizes.
+    pub(super) fn full_header(&self) -> Header {
+        self.header.clone().with_sizes(&self.shape, &self.extras)
+    }
+}
+
+impl Snapshot<'_> {
+    /// The header with its sizes.
+    pub(super) fn full_header(&self) -> Header {
+        self.header.clone().with_sizes(&self.shape, &self.extras)
     }
 }
 
@@ -175,6 +220,7 @@ fn shape(
         dim,
         max_length: 0,
         architecture: Architecture::ORIGINAL,
+        precision: Precision::F32,
         layout: attention.map_or(AttentionLayout::Full, |a| a.layout),
         embeddings: true,
         layers: layer_shapes.collect(),

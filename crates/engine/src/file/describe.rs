@@ -365,12 +365,13 @@ fn printable(frame: &Frame) -> String {
 }
 
 fn content(name: &str) -> &'static str {
-    const CONTENTS: [(&[u8], &str); 14] = [
+    const CONTENTS: [(&[u8], &str); 15] = [
         (b"header", "sizes, name, times"),
         (b"body", "weight matrices"),
         (&section::SHAPE, "sizes of the layers"),
         (&section::ARCHITECTURE, "what the blocks compute"),
-        (&section::LATER, "more weight matrices"),
+        (&section::INT8, "weight matrices in 8 bits"),
+        (&section::LATER, "more weights"),
         (&section::NORMS, "layer norms"),
         (&section::POSITIONS, "positions"),
         (&section::TRANSFORMS, "lattice transforms"),

@@ -12,7 +12,9 @@ const HEADER_CRC: usize = 1420;
 /// What every model file starts with.
 pub(super) const MAGIC: &[u8; 4] = b"CLLM";
 const EXTENSION_MAGIC: &[u8; 8] = b"CLLM-EXT";
-const EXTENSION_VERSION: u32 = 1;
+pub(super) const EXTENSION_VERSION: u32 = 1;
+/// That of files whose matrices are 8-bit weights: they have no body.
+pub(super) const EXTENSION_VERSION_INT8: u32 = 2;
 
 /// The header of a model file, field by field.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,7 @@ impl Default for Header {
 /// Where the extension lies, as `reserved` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extension {
+    pub version: u32,
     pub sections: u32,
     pub offset: u64,
     pub length: u64,
@@ -74,10 +77,15 @@ pub(super) struct Extension {
 }
 
 impl Extension {
-    /// The fields after magic and version, and the header's own checksum.
-    fn fields(p: &mut Parser) -> Result<(Self, u32), Problem> {
-        let extension =
-            Self { sections: p.u32()?, offset: p.u64()?, length: p.u64()?, body_crc: p.u32()? };
+    /// The fields after magic and `version`, and the header's own checksum.
+    fn fields(p: &mut Parser, version: u32) -> Result<(Self, u32), Problem> {
+        let extension = Self {
+            version,
+            sections: p.u32()?,
+            offset: p.u64()?,
+            length: p.u64()?,
+            body_crc: p.u32()?,
+        };
         Ok((extension, p.u32()?))
     }
 
@@ -91,8 +99,8 @@ impl Extension {
         if p.take(8)? != EXTENSION_MAGIC {
             return Ok(None);
         }
-        p.u32()?;
-        let (extension, crc) = Self::fields(&mut p)?;
+        let version = p.u32()?;
+        let (extension, crc) = Self::fields(&mut p, version)?;
         Ok(Some((extension, crc == header_crc(bytes))))
     }
 }
@@ -115,13 +123,13 @@ impl Header {
             ));
         }
         let version = p.u32()?;
-        if version != EXTENSION_VERSION {
+        if ![EXTENSION_VERSION, EXTENSION_VERSION_INT8].contains(&version) {
             return Err(Problem::content(format!(
-                "the extension has version {version} (byte 1392); this library knows version \
-                 {EXTENSION_VERSION}"
+                "the extension has version {version} (byte 1392); this library knows versions \
+                 {EXTENSION_VERSION} and {EXTENSION_VERSION_INT8}"
             )));
         }
-        let (extension, crc) = Extension::fields(&mut p)?;
+        let (extension, crc) = Extension::fields(&mut p, version)?;
         header.training_timestamp = p.u64()?;
         if crc != header_crc(bytes) {
             return Err(Problem::content(
@@ -184,7 +192,7 @@ impl Header {
         put(1368, &self.timestamp.to_le_bytes());
         put(1376, &self.total_params.to_le_bytes());
         put(RESERVED, EXTENSION_MAGIC);
-        put(1392, &EXTENSION_VERSION.to_le_bytes());
+        put(1392, &extension.version.to_le_bytes());
         put(1396, &extension.sections.to_le_bytes());
         put(1400, &extension.offset.to_le_bytes());
         put(1408, &extension.length.to_le_bytes());
@@ -228,7 +236,8 @@ mod tests {
             training_timestamp: 14,
             ..Header::default()
         };
-        let extension = Extension { sections: 15, offset: 16, length: 17, body_crc: 18 };
+        let extension =
+            Extension { version: 1, sections: 15, offset: 16, length: 17, body_crc: 18 };
         let bytes = header.to_bytes(&extension);
         assert_eq!(Header::parse(&bytes).unwrap(), (header, Some(extension)));
         for i in 0..HEADER_BYTES {

@@ -11,6 +11,7 @@ pub mod container;
 mod describe;
 mod extras;
 mod header;
+mod int8;
 mod model;
 mod read;
 mod section;

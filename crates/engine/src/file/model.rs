@@ -3,11 +3,17 @@
 use super::{Destination, Entry, Extras, Header, Problem, Reader, Source, Values};
 use crate::error::{Error, Result};
 use crate::limits::DEFAULT_CONTEXT;
-use crate::model::{Metadata, Model, ModelShape, Part, Table, TensorName};
+use crate::model::{
+    Metadata, Model, ModelShape, Part, Precision, QuantizedModel, Table, TensorName,
+};
 use crate::system::{atomic, date};
 use crate::text::index::Words;
 use crate::text::split::is_placeholder;
 use crate::text::{Tokenizer, Vocabulary, WordList};
+use cllm_kernels::Pool;
+use cllm_kernels::int8::Matrix;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 impl Model {
@@ -19,22 +25,29 @@ impl Model {
     /// the damage is.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let (file, len) = super::open(path)?;
-        let mut reader = Reader::open(file, len).map_err(Problem::at(path))?;
-        if !reader.shape().embeddings {
-            return Err(Error::file(path, "holds a model without embeddings"));
+        let mut reader = open(path)?;
+        if reader.shape().precision == Precision::Int8 {
+            return Err(Error::file(
+                path,
+                "holds 8-bit weights: QuantizedModel::read reads it, and expands it to floats",
+            ));
         }
         let mut model = Self::zeroed(reader.model_shape())?;
-        let extras = reader.read(&mut Slots(&mut model), Values::Finite);
-        let mut extras = extras.map_err(Problem::at(path))?;
-        *model.metadata_mut() = metadata(reader.header());
-        *model.training_mut() = extras.training;
+        let extras = reader.read(&mut model, Values::Finite);
+        model.take_records(reader.header(), extras.map_err(Problem::at(path))?)?;
+        Ok(model)
+    }
+
+    /// What a file holds besides sizes and values.
+    fn take_records(&mut self, header: &Header, mut extras: Extras) -> Result<()> {
+        *self.metadata_mut() = metadata(header);
+        *self.training_mut() = extras.training;
         let tokenizer = match extras.subwords.take() {
             Some(subwords) => Some(subwords.into()),
             None => vocabulary(&extras)?.map(Tokenizer::from),
         };
-        model.set_records(tokenizer, extras.tokens, extras.points);
-        Ok(model)
+        self.set_records(tokenizer, extras.tokens, extras.points);
+        Ok(())
     }
 
     /// Writes a model file, whole or not at all: after a crash at any moment the old file is there
@@ -45,9 +58,12 @@ impl Model {
     /// A model larger than a file holds (a million tokens, width 10000, 100 layers); the system's
     /// reason.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tables =
-            Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
-        let shape = ModelShape { tables: Table::of_values(tables), ..self.shape().clone() };
+        self.write_from(self, path.as_ref())
+    }
+
+    /// Writes a file of this model's sizes and records, with the values of `source`.
+    fn write_from(&self, source: &dyn Source, path: &Path) -> Result<()> {
+        let shape = self.stored_shape();
         let header = Header::of(self.metadata(), &shape, date::unix_now());
         let extras = Extras {
             words: words(self)?,
@@ -59,8 +75,15 @@ impl Model {
             points: self.points().to_vec(),
             training: *self.training(),
         };
-        let file = super::prepare(&header, &shape, self, &extras)?;
-        atomic::write(path.as_ref(), |out| file.write(out))
+        let file = super::prepare(&header, &shape, source, &extras)?;
+        atomic::write(path, |out| file.write(out))
+    }
+
+    /// The sizes as a file has them: tables that are zero throughout take no room.
+    fn stored_shape(&self) -> ModelShape {
+        let tables =
+            Part::TABLES.map(|part| TensorName { part, layer: 0 }).map(|name| self.table(name));
+        ModelShape { tables: Table::of_values(tables), ..self.shape().clone() }
     }
 
     fn table(&self, name: TensorName) -> Option<&[f32]> {
@@ -74,13 +97,133 @@ impl Source for Model {
     }
 }
 
-/// The values of a model that was made for the file.
-struct Slots<'m>(&'m mut Model);
-
-impl Destination for Slots<'_> {
+impl Destination for Model {
     fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
-        self.0.floats_mut(entry.name)
+        self.floats_mut(entry.name)
     }
+}
+
+impl QuantizedModel {
+    /// Reads a model file whose matrices are 8-bit weights.
+    ///
+    /// # Errors
+    /// A file of floats, whose model [`Model::quantize`] makes one of 8-bit weights; otherwise as
+    /// [`Model::read`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut reader = open(path)?;
+        if reader.shape().precision != Precision::Int8 {
+            return Err(Error::file(path, "holds weights that are floats: Model::read reads it"));
+        }
+        let read = Self::read_from(&mut reader, Values::Finite);
+        let (mut model, extras) = read.map_err(Problem::at(path))?;
+        model.rest_mut().take_records(reader.header(), extras)?;
+        Ok(model)
+    }
+
+    /// The weights of a file that holds such, and apart from them its words and records.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_from<R: Read + Seek>(
+        reader: &mut Reader<R>,
+        values: Values,
+    ) -> Result<(Self, Extras), Problem> {
+        let mut model = Self::zeroed(reader.model_shape())?;
+        let extras = reader.read(&mut model, values)?;
+        Ok((model, extras))
+    }
+
+    /// The 8-bit weights of a model whose floats lie elsewhere, without its words and records.
+    ///
+    /// # Errors
+    /// As [`Model::quantize`].
+    pub fn of_source(shape: &ModelShape, source: &dyn Source, pool: &Pool) -> Result<Self> {
+        let shape = ModelShape { precision: Precision::Int8, ..shape.clone() };
+        let mut model = Self::zeroed(shape)?;
+        let shape = model.shape().clone();
+        for name in shape.block().chain(Part::separate()) {
+            let len = shape.values(name);
+            let Some(values) = source.data(&Entry { name, len }) else { continue };
+            if let Some(matrix) = model.matrix_mut(name) {
+                let (rows, columns) = (matrix.rows(), matrix.columns());
+                if values.len() != rows * columns {
+                    return Err(Error::shape(format!("{name} has {} values", values.len())));
+                }
+                // Its own room is given back before it is asked for again.
+                *matrix = Matrix::default();
+                *matrix = Matrix::quantized(pool, values, rows, columns)?;
+            } else if let Some(to) = model.rest_mut().floats_mut(name)
+                && to.len() == values.len()
+            {
+                to.copy_from_slice(values);
+            }
+        }
+        Ok(model)
+    }
+
+    /// Writes the floats that the weights stand for, and all other values, to where they belong.
+    pub fn expand_into(&self, destination: &mut dyn Destination) {
+        let shape = self.shape();
+        for name in shape.block().chain(Part::separate()) {
+            let Some(to) = destination.slot(&Entry { name, len: shape.values(name) }) else {
+                continue;
+            };
+            if let Some(matrix) = self.matrix(name) {
+                for (i, row) in to.chunks_exact_mut(matrix.columns().max(1)).enumerate() {
+                    matrix.expand_row(i, row);
+                }
+            } else if let Some(values) = self.rest().floats(name)
+                && values.len() == to.len()
+            {
+                to.copy_from_slice(values);
+            }
+        }
+    }
+
+    /// The sizes as a file has them: tables that are zero throughout take no room.
+    pub fn stored_shape(&self) -> ModelShape {
+        self.rest().stored_shape()
+    }
+
+    /// Writes a model file as [`Model::write`] does. Older releases and the original library refuse
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Model::write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.rest().write_from(self, path.as_ref())
+    }
+}
+
+impl Source for QuantizedModel {
+    fn data(&self, entry: &Entry) -> Option<&[f32]> {
+        self.rest().floats(entry.name)
+    }
+
+    fn matrix(&self, name: TensorName) -> Option<&Matrix> {
+        QuantizedModel::matrix(self, name)
+    }
+}
+
+impl Destination for QuantizedModel {
+    fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]> {
+        self.rest_mut().floats_mut(entry.name)
+    }
+
+    fn matrix(&mut self, name: TensorName) -> Option<&mut Matrix> {
+        self.matrix_mut(name)
+    }
+}
+
+/// A file of a model that has embeddings.
+fn open(path: &Path) -> Result<Reader<File>> {
+    let (file, len) = super::open(path)?;
+    let reader = Reader::open(file, len).map_err(Problem::at(path))?;
+    if !reader.shape().embeddings {
+        return Err(Error::file(path, "holds a model without embeddings"));
+    }
+    Ok(reader)
 }
 
 /// The text in a field that zeros fill up.

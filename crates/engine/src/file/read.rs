@@ -3,13 +3,14 @@
 
 use super::bytes::bytes_to_floats;
 use super::extras::{self, Extras};
-use super::header::{Extension, HEADER_BYTES, Header};
+use super::header::{EXTENSION_VERSION_INT8, Extension, HEADER_BYTES, Header};
 use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
 use super::sizes::{self, Entry, floats};
-use super::{Problem, v1};
+use super::{Problem, int8, v1};
 use crate::error::Error;
-use crate::model::{Architecture, ModelShape, NormShape, TrainingRecord};
+use crate::model::{Architecture, ModelShape, NormShape, Precision, TensorName, TrainingRecord};
 use crate::text::WordList;
+use cllm_kernels::int8::Matrix;
 use crc32fast::Hasher;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
@@ -20,6 +21,11 @@ const CHUNK: usize = 256 * 1024;
 pub trait Destination {
     /// The memory for a tensor, exactly as long as its entry; `None`: its values aren't wanted.
     fn slot(&mut self, entry: &Entry) -> Option<&mut [f32]>;
+
+    /// The same for a matrix of 8-bit weights.
+    fn matrix(&mut self, _: TensorName) -> Option<&mut Matrix> {
+        None
+    }
 }
 
 /// For checking a file without keeping anything.
@@ -99,6 +105,15 @@ impl<R: Read + Seek> Reader<R> {
             let checked = shape.check_for_file();
             checked.map_err(|e| Problem::content(format!("section ARCH: {e}")))?;
         }
+        if let Some(&(offset, frame)) = sections.iter().find(|(_, f)| f.tag == section::INT8) {
+            int8::check_head(&mut source, offset, &frame)?;
+            shape.precision = Precision::Int8;
+        }
+        if (extension.version == EXTENSION_VERSION_INT8) != (shape.precision == Precision::Int8) {
+            return Err(Problem::content(
+                "the version of the extension (byte 1392) and the section INT8 contradict each other",
+            ));
+        }
         let body = HEADER_BYTES as u64 + 4 * floats(&sizes::body(&shape, false)) as u64;
         if body != extension.offset {
             return Err(Problem::content(format!(
@@ -172,13 +187,14 @@ impl<R: Read + Seek> Reader<R> {
         }
         let shape = &self.shape;
         let expected = [
-            (section::LATER, floats(&sizes::later(shape))),
-            (section::NORMS, floats(&sizes::norms(shape))),
-            (section::POSITIONS, floats(&sizes::tables(shape))),
-            (section::TRANSFORMS, floats(&sizes::transforms(shape))),
+            (section::INT8, int8::length(shape)),
+            (section::LATER, 4 * floats(&sizes::later(shape))),
+            (section::NORMS, 4 * floats(&sizes::norms(shape))),
+            (section::POSITIONS, 4 * floats(&sizes::tables(shape))),
+            (section::TRANSFORMS, 4 * floats(&sizes::transforms(shape))),
         ];
-        for (tag, floats) in expected {
-            let bytes = 4 * floats as u64;
+        for (tag, bytes) in expected {
+            let bytes = bytes as u64;
             let found = self.sections.iter().find(|(_, f)| f.tag == tag);
             let length = found.map_or(0, |(_, f)| f.length);
             if length != bytes {
@@ -211,6 +227,10 @@ impl<R: Read + Seek> Reader<R> {
         self.floats("the weights", start, &body, crc, destination, values)?;
         for (offset, frame) in std::mem::take(&mut self.sections) {
             let entries = match frame.tag {
+                section::INT8 => {
+                    self.matrices(offset, &frame, destination, values)?;
+                    continue;
+                }
                 section::LATER => sizes::later(&self.shape),
                 section::NORMS => sizes::norms(&self.shape),
                 section::POSITIONS => sizes::tables(&self.shape),
@@ -224,6 +244,36 @@ impl<R: Read + Seek> Reader<R> {
             self.floats(&what, offset, &entries, Some(frame.crc), destination, values)?;
         }
         Ok(extras)
+    }
+
+    /// Reads the matrices of 8-bit weights.
+    fn matrices(
+        &mut self,
+        offset: u64,
+        frame: &Frame,
+        destination: &mut dyn Destination,
+        values: Values,
+    ) -> Result<(), Problem> {
+        self.source.seek(SeekFrom::Start(offset))?;
+        let mut head = [0; int8::HEAD_BYTES];
+        exact(&mut self.source, &mut head)?;
+        let mut crc = Hasher::new();
+        crc.update(&head);
+        let mut problem = None;
+        for name in sizes::matrices(&self.shape) {
+            let size = self.shape.matrix_size(name).unwrap_or_default();
+            let mut to = destination.matrix(name);
+            let mut rows = int8::Rows::new(size)?;
+            while let Some(bytes) = rows.next_bytes() {
+                exact(&mut self.source, bytes)?;
+                crc.update(bytes);
+                let found = rows.take(name, to.as_deref_mut(), values);
+                problem = problem.or(found);
+            }
+        }
+        // Damage that happens to look like a wrong value is damage first.
+        check_crc("section INT8", offset, frame.length, crc, Some(frame.crc))?;
+        problem.map_or(Ok(()), |text| Err(Problem::Content(text)))
     }
 
     fn extra(&mut self, offset: u64, frame: &Frame, extras: &mut Extras) -> Result<(), Problem> {
@@ -330,8 +380,9 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 /// The sections that this version knows.
-const KNOWN: [Tag; 12] = [
+const KNOWN: [Tag; 13] = [
     section::SHAPE,
+    section::INT8,
     section::ARCHITECTURE,
     section::LATER,
     section::NORMS,

@@ -13,6 +13,7 @@ pub(super) type Tag = [u8; 4];
 pub(super) const SHAPE: Tag = *b"SHAP";
 pub(super) const ARCHITECTURE: Tag = *b"ARCH";
 pub(super) const LATER: Tag = *b"WGHT";
+pub(super) const INT8: Tag = *b"INT8";
 pub(super) const NORMS: Tag = *b"NORM";
 pub(super) const POSITIONS: Tag = *b"POSN";
 pub(super) const TRANSFORMS: Tag = *b"TRFM";

@@ -7,7 +7,8 @@ use super::header::Header;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
-    Architecture, AttentionLayout, LayerShape, ModelShape, NormShape, Part, Table, TensorName,
+    Architecture, AttentionLayout, LayerShape, ModelShape, NormShape, Part, Precision, Table,
+    TensorName, is_matrix,
 };
 
 /// One array of floats in a file.
@@ -28,9 +29,12 @@ fn is_norm(name: &TensorName) -> bool {
 }
 
 /// The tensors of the body, from byte 1576 on: the block of weights without the norms, and without
-/// what the original library has not. Files of the
+/// what the original library has not; none where the matrices are of 8 bits. Files of the
 /// original (`v1`) have the transforms after E.
 pub(super) fn body(shape: &ModelShape, v1: bool) -> Vec<Entry> {
+    if shape.precision == Precision::Int8 {
+        return Vec::new();
+    }
     let mut list =
         entries(shape, shape.block().filter(|name| !is_norm(name) && !name.part.is_later()));
     if v1 {
@@ -41,7 +45,17 @@ pub(super) fn body(shape: &ModelShape, v1: bool) -> Vec<Entry> {
 
 /// The tensors of the section of weights that the body has no place for.
 pub(super) fn later(shape: &ModelShape) -> Vec<Entry> {
-    entries(shape, shape.block().filter(|name| name.part.is_later() && shape.has(*name)))
+    let int8 = shape.precision == Precision::Int8;
+    let outside = |name: &TensorName| {
+        if int8 { !is_norm(name) && !is_matrix(name.part) } else { name.part.is_later() }
+    };
+    entries(shape, shape.block().filter(|name| outside(name) && shape.has(*name)))
+}
+
+/// The matrices of the section of 8-bit weights.
+pub(super) fn matrices(shape: &ModelShape) -> impl Iterator<Item = TensorName> {
+    let int8 = shape.precision == Precision::Int8;
+    shape.block().filter(move |name| int8 && is_matrix(name.part) && shape.has(*name))
 }
 
 /// The tensors of the section of norms.
@@ -208,6 +222,7 @@ impl ModelShape {
                 AttentionLayout::Full
             },
             architecture: Architecture::ORIGINAL,
+            precision: Precision::F32,
             embeddings: bits("the flag of the embeddings", embeddings, 1)?(0),
             layers: Vec::new(),
             norms: Vec::new(),

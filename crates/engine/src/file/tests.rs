@@ -3,8 +3,8 @@
 use super::sizes::{body, norms, tables, transforms};
 use super::*;
 use crate::model::{
-    Architecture, AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part, Table,
-    TensorName, TokenRecord, TrainingRecord,
+    Architecture, AttentionLayout, LatticePoint, LayerShape, ModelShape, NormShape, Part,
+    Precision, Table, TensorName, TokenRecord, TrainingRecord,
 };
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -43,6 +43,7 @@ fn sample_shape() -> ModelShape {
         max_length: 2,
         layout: AttentionLayout::Full,
         architecture: Architecture::ORIGINAL,
+        precision: Precision::F32,
         embeddings: true,
         layers: vec![layer, LayerShape { hidden: 2, attention: false, ..layer }],
         norms: vec![norm, NormShape { beta: false, ..norm }, norm, norm],

@@ -4,7 +4,9 @@
 use super::Problem;
 use super::header::{HEADER_BYTES, Header};
 use crate::limits::{self, MAX_FILE_VERSION};
-use crate::model::{Architecture, AttentionLayout, LayerShape, ModelShape, NormShape, Table};
+use crate::model::{
+    Architecture, AttentionLayout, LayerShape, ModelShape, NormShape, Precision, Table,
+};
 
 /// Heads that the original wrote, whatever was true.
 const CONSTANT_HEADS: u32 = 8;
@@ -38,6 +40,7 @@ pub(super) fn shape(header: &Header, file_len: u64) -> Result<ModelShape, Proble
         max_length: header.context_length as usize,
         layout: AttentionLayout::PerHead,
         architecture: Architecture::ORIGINAL,
+        precision: Precision::F32,
         embeddings: true,
         layers: vec![layer; layers],
         norms: vec![norm; layers],

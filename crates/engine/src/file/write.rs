@@ -2,11 +2,13 @@
 
 use super::bytes::floats_to_bytes;
 use super::extras::{self, Extras};
-use super::header::{Extension, HEADER_BYTES, Header};
+use super::header::{EXTENSION_VERSION, EXTENSION_VERSION_INT8, Extension, HEADER_BYTES, Header};
+use super::int8;
 use super::section::{self, CRITICAL, FRAME_BYTES, Frame, Tag};
 use super::sizes::{self, Entry, floats};
 use crate::error::Result;
-use crate::model::ModelShape;
+use crate::model::{ModelShape, Precision, TensorName};
+use cllm_kernels::int8::Matrix;
 use crc32fast::Hasher;
 use std::io::{self, Write};
 
@@ -18,12 +20,19 @@ pub trait Source {
     /// The values of a tensor. One that is shorter than the tensor is filled up with zeros, one
     /// that is not there is zero throughout.
     fn data(&self, entry: &Entry) -> Option<&[f32]>;
+
+    /// A matrix of 8-bit weights, of a model that has such.
+    fn matrix(&self, _: TensorName) -> Option<&Matrix> {
+        None
+    }
 }
 
 /// What a section holds.
 enum Payload {
     Bytes(Vec<u8>),
     Floats(Vec<Entry>),
+    /// Matrices of 8-bit weights.
+    Int8(Vec<TensorName>),
 }
 
 /// A file ready to be written: everything but the values, and the checksums of those.
@@ -44,20 +53,13 @@ pub fn model<'a>(
     extras: &Extras,
 ) -> Result<Prepared<'a>> {
     shape.check_for_file()?;
-    let header = Header {
-        vocab_size: shape.vocab as u64,
-        embedding_dim: shape.dim as u64,
-        num_layers: shape.layers.len() as u64,
-        num_heads: shape.heads() as u32,
-        num_lattice_points: extras.points.len() as u64,
-        total_params: shape.total_params(),
-        ..header.clone()
-    };
+    let header = header.clone().with_sizes(shape, extras);
     let mut payloads: Vec<(Tag, u32, Payload)> = Vec::new();
     let mut add = |tag, flags, payload| {
         let empty = match &payload {
             Payload::Bytes(bytes) => bytes.is_empty(),
             Payload::Floats(entries) => floats(entries) == 0,
+            Payload::Int8(names) => names.is_empty(),
         };
         if !empty {
             payloads.push((tag, flags, payload));
@@ -68,6 +70,7 @@ pub fn model<'a>(
         add(section::ARCHITECTURE, CRITICAL, Payload::Bytes(shape.architecture.to_bytes()));
     }
     let tensors = Payload::Floats;
+    add(section::INT8, CRITICAL, Payload::Int8(sizes::matrices(shape).collect()));
     add(section::LATER, CRITICAL, tensors(sizes::later(shape)));
     add(section::NORMS, CRITICAL, tensors(sizes::norms(shape)));
     add(section::POSITIONS, CRITICAL, tensors(sizes::tables(shape)));
@@ -96,12 +99,25 @@ pub fn model<'a>(
         let (length, crc) = match &payload {
             Payload::Bytes(bytes) => (bytes.len(), crc32fast::hash(bytes)),
             Payload::Floats(entries) => (4 * floats(entries), prepared.crc(entries, None)),
+            Payload::Int8(names) => {
+                let mut crc = Hasher::new();
+                // Adding to a checksum can't fail.
+                let _ = prepared.matrices(names, |bytes| {
+                    crc.update(bytes);
+                    Ok(())
+                });
+                (int8::length(shape), crc.finalize())
+            }
         };
         let frame = Frame { tag, flags, length: length as u64, crc };
         prepared.sections.push((frame, payload));
     }
     let lengths = prepared.sections.iter().map(|(frame, _)| frame.length);
     let extension = Extension {
+        version: match shape.precision {
+            Precision::F32 => EXTENSION_VERSION,
+            Precision::Int8 => EXTENSION_VERSION_INT8,
+        },
         sections: prepared.sections.len() as u32,
         offset: (HEADER_BYTES + 4 * floats(&prepared.body)) as u64,
         length: lengths.map(|n| n + FRAME_BYTES as u64).sum(),
@@ -109,6 +125,21 @@ pub fn model<'a>(
     };
     prepared.header = header.to_bytes(&extension);
     Ok(prepared)
+}
+
+impl Header {
+    /// The header with the sizes of a model.
+    pub fn with_sizes(self, shape: &ModelShape, extras: &Extras) -> Self {
+        Self {
+            vocab_size: shape.vocab as u64,
+            embedding_dim: shape.dim as u64,
+            num_layers: shape.layers.len() as u64,
+            num_heads: shape.heads() as u32,
+            num_lattice_points: extras.points.len() as u64,
+            total_params: shape.total_params(),
+            ..self
+        }
+    }
 }
 
 impl Prepared<'_> {
@@ -122,7 +153,21 @@ impl Prepared<'_> {
             match payload {
                 Payload::Bytes(bytes) => write(bytes)?,
                 Payload::Floats(entries) => self.each(entries, None, &mut write)?,
+                Payload::Int8(names) => self.matrices(names, &mut write)?,
             }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a section of 8-bit weights, some rows at a time.
+    fn matrices(
+        &self,
+        names: &[TensorName],
+        mut f: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        f(&int8::head())?;
+        for matrix in names.iter().filter_map(|name| self.source.matrix(*name)) {
+            int8::write(matrix, &mut f)?;
         }
         Ok(())
     }

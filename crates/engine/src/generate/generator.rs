@@ -5,7 +5,7 @@ use super::state::{self, Restored, State};
 use super::{Filter, GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::file::{self, Problem};
-use crate::model::ModelRef;
+use crate::model::{InferenceRef, Network, Weight};
 use crate::system::atomic;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::{grow, reserve};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Continues a sequence of tokens with a model: owns the sequence, the random numbers, and the keys
 /// and values of what was computed already. The model is borrowed for each call; its weights may
-/// change in between, which [`ModelRef::weights_version`] tells.
+/// change in between, which [`Network::weights_version`] tells.
 ///
 /// Equal seed, settings, model, prompt give equal tokens, whatever the number of threads. `Send` and
 /// `Sync`; many generators may use one model at once. For texts instead of tokens see [`Generator::text`].
@@ -136,7 +136,7 @@ impl Generator {
     }
 
     /// Forgets the keys and values, not the sequence. To be called where weights were changed
-    /// without a new [`ModelRef::version`].
+    /// without a new [`Network::version`].
     pub fn clear_cache(&mut self) {
         self.session.clear();
     }
@@ -198,8 +198,8 @@ impl Generator {
     ///
     /// # Panics
     /// Where a view that the program made has tensors of other sizes than it says:
-    /// [`ModelRef::check`] tells.
-    pub fn next(&mut self, model: &ModelRef) -> Result<Option<u32>> {
+    /// [`Network::check`] tells.
+    pub fn next(&mut self, model: &Network<impl Weight>) -> Result<Option<u32>> {
         let (mut hidden, mut logits) =
             (std::mem::take(&mut self.hidden), std::mem::take(&mut self.logits));
         let next = fit("the hidden vector", &mut hidden, model.dim)
@@ -217,7 +217,7 @@ impl Generator {
     /// Also for outputs of other sizes.
     pub fn next_into(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         hidden: &mut [f32],
         logits: &mut [f32],
     ) -> Result<Option<u32>> {
@@ -249,7 +249,7 @@ impl Generator {
     /// As [`Generator::next_into`].
     pub fn next_among(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         hidden: &mut [f32],
         logits: &mut [f32],
         mask: &[bool],
@@ -262,7 +262,7 @@ impl Generator {
 
     fn draw_into(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         hidden: &mut [f32],
         logits: &mut [f32],
         mask: Option<&[bool]>,
@@ -297,7 +297,7 @@ impl Generator {
     /// assert_eq!(tokens, generator.continuation());
     /// # Ok::<(), cllm_engine::Error>(())
     /// ```
-    pub fn tokens<'m>(&mut self, model: impl Into<ModelRef<'m>>) -> Tokens<'_, 'm> {
+    pub fn tokens<'m>(&mut self, model: impl Into<InferenceRef<'m>>) -> Tokens<'_, 'm> {
         Tokens { generator: self, model: model.into(), failed: false }
     }
 
@@ -327,7 +327,7 @@ impl Generator {
     /// ```
     pub fn stream(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         mut each: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<usize> {
         let mut made = 0;
@@ -349,7 +349,7 @@ impl Generator {
     /// As [`Session::run`]; the outputs are unchanged then.
     pub fn forward(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         tokens: &[u32],
         hidden: &mut [f32],
         logits: &mut [f32],
@@ -388,7 +388,7 @@ impl Generator {
     /// assert_eq!(one.next(&model)?, other.next(&model)?);
     /// # Ok::<(), cllm_engine::Error>(())
     /// ```
-    pub fn save_state(&self, model: &ModelRef) -> Result<Vec<u8>> {
+    pub fn save_state(&self, model: &Network<impl Weight>) -> Result<Vec<u8>> {
         let Self { config, sampler, sequence, session, .. } = self;
         state::encode(&State { config, sampler, sequence, session }, model)
     }
@@ -398,7 +398,7 @@ impl Generator {
     ///
     /// # Errors
     /// Bytes that are damaged, or were saved with other weights: nothing has changed then.
-    pub fn restore_state(&mut self, state: &[u8], model: &ModelRef) -> Result<()> {
+    pub fn restore_state(&mut self, state: &[u8], model: &Network<impl Weight>) -> Result<()> {
         self.decode(state, model).map_err(|problem| match problem {
             Problem::Other(error) => error,
             problem => Error::shape(problem.to_string()),
@@ -409,7 +409,7 @@ impl Generator {
     ///
     /// # Errors
     /// The file can't be written; no memory.
-    pub fn write_state(&self, path: &Path, model: &ModelRef) -> Result<()> {
+    pub fn write_state(&self, path: &Path, model: &Network<impl Weight>) -> Result<()> {
         let bytes = self.save_state(model)?;
         atomic::write(path, |file| file.write_all(&bytes))
     }
@@ -419,7 +419,7 @@ impl Generator {
     /// # Errors
     /// A file that can't be read, is damaged, or was saved with other weights: nothing has changed
     /// then.
-    pub fn read_state(&mut self, path: &Path, model: &ModelRef) -> Result<()> {
+    pub fn read_state(&mut self, path: &Path, model: &Network<impl Weight>) -> Result<()> {
         let (file, len) = file::open(path)?;
         let size = usize::try_from(len).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
@@ -428,7 +428,7 @@ impl Generator {
         self.decode(&bytes, model).map_err(Problem::at(path))
     }
 
-    fn decode(&mut self, state: &[u8], model: &ModelRef) -> Result<(), Problem> {
+    fn decode(&mut self, state: &[u8], model: &Network<impl Weight>) -> Result<(), Problem> {
         let Restored { config, sampler, sequence, session } = state::decode(state, model)?;
         let old = std::mem::take(&mut self.config);
         let GeneratorConfig { stop_tokens, suppress_tokens, allowed_tokens, .. } = old;
@@ -448,7 +448,7 @@ fn fit(what: &'static str, buffer: &mut Vec<f32>, len: usize) -> Result<()> {
 /// The tokens to come: [`Generator::tokens`].
 pub struct Tokens<'g, 'm> {
     generator: &'g mut Generator,
-    model: ModelRef<'m>,
+    model: InferenceRef<'m>,
     failed: bool,
 }
 

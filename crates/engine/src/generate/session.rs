@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::model::{ModelRef, WeightsVersion};
+use crate::model::{Network, Weight, WeightsVersion};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond};
@@ -58,7 +58,7 @@ impl Session {
     pub fn run(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         tokens: &[u32],
         hidden: &mut [f32],
         logits: &mut [f32],
@@ -98,7 +98,7 @@ impl Session {
         Ok(())
     }
 
-    fn append(&mut self, pool: &Pool, model: &ModelRef, tokens: &[u32]) -> Result<()> {
+    fn append(&mut self, pool: &Pool, model: &Network<impl Weight>, tokens: &[u32]) -> Result<()> {
         let len = self.cached.len() + tokens.len();
         if self.cached.capacity() < len {
             let room = len.max(model.max_length.min(CACHE_AHEAD)).max(len + len / 2);
@@ -124,7 +124,7 @@ impl Session {
     /// What of `sequence` the model should look at: all of it while it fits into the model's
     /// positions; later its last part. The window moves by half of the context at a time, so that
     /// it is recomputed only once in that many tokens.
-    pub fn window<'s>(model: &ModelRef, sequence: &'s [u32]) -> &'s [u32] {
+    pub fn window<'s>(model: &Network<impl Weight>, sequence: &'s [u32]) -> &'s [u32] {
         let Some(context) = model.positions().filter(|&context| sequence.len() > context) else {
             return sequence;
         };
@@ -137,6 +137,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelRef;
     use crate::model::{Layers, Params};
 
     #[test]

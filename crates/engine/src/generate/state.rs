@@ -15,7 +15,7 @@ use super::{GeneratorConfig, Sampler};
 use crate::error::{Error, Result};
 use crate::file::Problem;
 use crate::file::bytes::{Parser, bytes_to_floats};
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use crate::nn::cache::KvCache;
 use crate::rng::Rng;
 use cllm_kernels::memory::filled;
@@ -41,7 +41,7 @@ pub(super) struct Restored {
 }
 
 /// The bytes of a state.
-pub(super) fn encode(state: &State, model: &ModelRef) -> Result<Vec<u8>> {
+pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<u8>> {
     let version = model.weights_version();
     let (cached, cache) = state.session.content(version).unzip();
     let cached = cached.unwrap_or_default();
@@ -80,7 +80,7 @@ pub(super) fn encode(state: &State, model: &ModelRef) -> Result<Vec<u8>> {
 
 /// What [`encode`] wrote, for the same model. An error where the bytes are damaged or were written
 /// with other weights.
-pub(super) fn decode(bytes: &[u8], model: &ModelRef) -> Result<Restored, Problem> {
+pub(super) fn decode(bytes: &[u8], model: &Network<impl Weight>) -> Result<Restored, Problem> {
     let mut parser = Parser::new("the state", bytes);
     if &parser.array::<8>()? != MAGIC {
         return Err(Problem::content("not a state of a generation"));
@@ -142,7 +142,7 @@ pub(super) fn decode(bytes: &[u8], model: &ModelRef) -> Result<Restored, Problem
     Ok(Restored { config, sampler: rng.into(), sequence, session })
 }
 
-fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
+fn ids(parser: &mut Parser, model: &Network<impl Weight>) -> Result<Vec<u32>, Problem> {
     let count = parser.u64()?;
     let count = usize::try_from(count).ok().filter(|n| n.saturating_mul(4) <= parser.left());
     let count = count.ok_or_else(|| Problem::content("the state ends early"))?;
@@ -159,6 +159,7 @@ fn ids(parser: &mut Parser, model: &ModelRef) -> Result<Vec<u32>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelRef;
     use crate::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params};
 
     /// A model of width 4 with one layer of so many heads.

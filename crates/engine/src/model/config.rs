@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use super::params::AttentionLayout;
 use super::shape::{
-    LayerShape, ModelShape, NormShape, Table, block_floats, check_heads, rotary_head_dim,
+    LayerShape, ModelShape, NormShape, Precision, Table, block_floats, check_heads, rotary_head_dim,
 };
 use crate::error::{Error, Result};
 use crate::limits::MAX_LAYERS;
@@ -153,6 +153,7 @@ impl ModelConfig {
             max_length: self.context,
             layout: AttentionLayout::Full,
             architecture: self.architecture,
+            precision: Precision::F32,
             embeddings: true,
             layers,
             norms,

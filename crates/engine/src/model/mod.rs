@@ -8,8 +8,10 @@ pub mod init;
 mod owned;
 mod params;
 mod part;
+mod quantized;
 mod record;
 mod shape;
+mod tensor;
 mod version;
 
 pub use architecture::{Activation, Architecture};
@@ -21,6 +23,8 @@ pub use params::{
     Norm, Params,
 };
 pub use part::{Extent, Part, TensorName};
+pub use quantized::QuantizedModel;
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
-pub use shape::{LayerShape, ModelShape, NormShape, Table};
+pub use shape::{LayerShape, ModelShape, NormShape, Precision, Table};
+pub use tensor::{InferenceRef, Tensor, Weight, is_matrix};
 pub use version::WeightsVersion;

@@ -5,7 +5,7 @@ use super::init::initialize;
 use super::params::{AttentionLayout, ModelRef, Network, Params};
 use super::part::{Part, TensorName};
 use super::record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
-use super::shape::{ModelShape, Table};
+use super::shape::{ModelShape, Precision, Table};
 use crate::error::{Error, Result};
 use crate::rng::seeded;
 use crate::text::{Tokenizer, Vocabulary};
@@ -102,12 +102,25 @@ impl Model {
     /// # Errors
     /// Sizes that contradict each other; a model without embeddings; no memory.
     pub fn zeroed(shape: ModelShape) -> Result<Self> {
+        if shape.precision != Precision::F32 {
+            return Err(Error::shape("a model of 8-bit weights is a QuantizedModel"));
+        }
+        Self::allocate(shape)
+    }
+
+    /// [`Model::zeroed`]; of a shape of 8-bit weights everything but the matrices.
+    pub(super) fn allocate(shape: ModelShape) -> Result<Self> {
         shape.check()?;
         if !shape.embeddings {
             return Err(Error::shape("a model without embeddings"));
         }
         let mut block = Floats::new();
-        block.grow("the weights", shape.num_weights()?)?;
+        let floats = match shape.precision {
+            Precision::F32 => shape.num_weights()?,
+            // No more than those.
+            Precision::Int8 => shape.block().map(|name| shape.room(name)).sum(),
+        };
+        block.grow("the weights", floats)?;
         let mut places = shape.params()?.map(|_, _, len| Place { start: 0, len });
         let mut regions = [None; 6];
         let mut start = 0;
@@ -268,6 +281,12 @@ impl Model {
                 self.block.get_mut(range)
             }
         }
+    }
+
+    /// Bytes of all its floats.
+    pub(super) fn float_bytes(&self) -> usize {
+        let parts = [&self.block].into_iter().chain(&self.tables).chain(&self.transforms);
+        parts.map(|floats| size_of_val(&**floats)).sum()
     }
 
     fn range(&self, name: TensorName) -> Option<std::ops::Range<usize>> {

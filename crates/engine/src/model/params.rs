@@ -3,6 +3,7 @@
 
 use super::architecture::Activation;
 use super::part::{Extent, Part, TensorName};
+use super::tensor::Weight;
 use crate::error::{Error, Result};
 use smallvec::SmallVec;
 use std::convert::Infallible;
@@ -333,11 +334,11 @@ pub struct Network<T> {
 /// A model to run, whose values are borrowed.
 pub type ModelRef<'a> = Network<&'a [f32]>;
 
-impl ModelRef<'_> {
+impl<W: Weight> Network<W> {
     /// Number of weights.
     pub fn weights(&self) -> usize {
         let mut sum = 0;
-        self.params.visit(|_, _, tensor| sum += tensor.len());
+        self.params.visit(|_, _, tensor| sum += tensor.count());
         sum
     }
 
@@ -350,7 +351,7 @@ impl ModelRef<'_> {
     }
 
     /// The output matrix: logits = it · n.
-    pub fn output_matrix(&self) -> &[f32] {
+    pub fn output_matrix(&self) -> W {
         self.params.head.unwrap_or(self.params.embeddings)
     }
 
@@ -370,7 +371,7 @@ impl ModelRef<'_> {
     }
 
     /// Whether the attention of some layer is such.
-    pub fn some_attention(&self, is: impl Fn(&Attention<&[f32]>) -> bool) -> bool {
+    pub fn some_attention(&self, is: impl Fn(&Attention<W>) -> bool) -> bool {
         self.params.layers.iter().filter_map(|l| l.attention.as_ref()).any(is)
     }
 
@@ -391,7 +392,7 @@ impl ModelRef<'_> {
         };
         let mut extent =
             Extent { vocab: self.vocab, dim: self.dim, hidden: 0, positions: self.max_length };
-        let mut check = |part: Part, layer: usize, t: &[f32]| {
+        let mut check = |part: Part, layer: usize, t: &W| {
             let of = self.params.layers.get(layer).filter(|_| part.in_layer());
             let (attention, feed_forward) =
                 of.map_or((None, None), |l| (l.attention.as_ref(), l.feed_forward.as_ref()));
@@ -403,9 +404,9 @@ impl ModelRef<'_> {
                 }
                 _ => part.floats(&extent)?,
             };
-            expect(&TensorName { part, layer }, t.len(), floats)
+            expect(&TensorName { part, layer }, t.count(), floats)
         };
-        if let Some(spiral) = self.spiral {
+        if let Some(spiral) = &self.spiral {
             check(Part::Spiral, 0, spiral)?;
         }
         self.rotary_head_dim()?;

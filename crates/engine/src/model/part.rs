@@ -86,6 +86,12 @@ impl Part {
     /// [`ModelShape::transforms`](super::ModelShape::transforms).
     pub const TRANSFORMS: [Self; 2] = [Self::LatticeTransform, Self::InverseTransform];
 
+    /// The tensors that lie outside of the block of weights.
+    pub(crate) fn separate() -> impl Iterator<Item = TensorName> {
+        let parts = Self::TABLES.into_iter().chain(Self::TRANSFORMS);
+        parts.map(|part| TensorName { part, layer: 0 })
+    }
+
     /// Its name in messages and checkpoints.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use super::params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm, Params,
 };
 use super::part::{Extent, Part, TensorName};
+use super::tensor::is_matrix;
 use crate::error::{Error, Result};
 use crate::limits;
 use cllm_kernels::memory::product;
@@ -79,6 +80,17 @@ impl Table {
     }
 }
 
+/// What the matrices of a model are held in: E, those of attention and of the feed-forward parts, the
+/// output matrix. Everything else is floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Floats.
+    #[default]
+    F32,
+    /// Blocks of 8-bit weights: see [`QuantizedModel`](super::QuantizedModel).
+    Int8,
+}
+
 /// The sizes of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelShape {
@@ -92,6 +104,8 @@ pub struct ModelShape {
     pub layout: AttentionLayout,
     /// What the blocks compute.
     pub architecture: Architecture,
+    /// What the matrices are held in.
+    pub precision: Precision,
     /// Whether the model has E; without, zeros stand in its place.
     pub embeddings: bool,
     /// The blocks.
@@ -129,9 +143,19 @@ impl ModelShape {
         self.norms.get(self.norm_index(name)?)
     }
 
-    /// Floats that a tensor takes, in memory and in files, whether the model has it or not. The
-    /// sizes were checked before: see [`num_weights`](Self::num_weights).
+    /// Floats that a tensor takes, in memory and in files, whether the model has it or not: none where
+    /// it is a matrix of 8-bit weights. The sizes were checked before: see
+    /// [`num_weights`](Self::num_weights).
     pub fn room(&self, name: TensorName) -> usize {
+        if self.precision == Precision::Int8 && is_matrix(name.part) {
+            0
+        } else {
+            self.values(name)
+        }
+    }
+
+    /// Values of a tensor, whatever they are held in.
+    pub(crate) fn values(&self, name: TensorName) -> usize {
         let hidden = self.layers.get(name.layer).map_or(0, |layer| layer.hidden);
         let extent =
             Extent { vocab: self.vocab, dim: self.dim, hidden, positions: self.max_length };
@@ -182,7 +206,7 @@ impl ModelShape {
             .chain(self.architecture.untied.then_some(head))
     }
 
-    /// Floats of the block of weights.
+    /// Floats of the block of weights, were all of them floats.
     ///
     /// # Errors
     /// More than any memory holds.
@@ -191,6 +215,18 @@ impl ModelShape {
         let hidden = hidden.fold(0usize, usize::saturating_add);
         let norms = self.norms.len();
         block_floats(self.vocab, self.dim, self.layers.len(), hidden, norms, self.architecture)
+    }
+
+    /// Rows and columns of a matrix; `None` for what is none.
+    pub(crate) fn matrix_size(&self, name: TensorName) -> Option<(usize, usize)> {
+        let hidden = self.layers.get(name.layer).map_or(0, |layer| layer.hidden);
+        match name.part {
+            Part::Embeddings | Part::Head => Some((self.vocab, self.dim)),
+            Part::W1 => Some((hidden, self.dim)),
+            Part::W2 => Some((self.dim, hidden)),
+            part if is_matrix(part) => Some((self.dim, self.dim)),
+            _ => None,
+        }
     }
 
     /// Floats of one position table.
@@ -208,7 +244,7 @@ impl ModelShape {
             let norm = matches!(n.part, Part::Gamma1 | Part::Beta1 | Part::Gamma2 | Part::Beta2);
             norm || n.part.is_later()
         };
-        let rest: u64 = self.block().filter(|n| !others(n)).map(|n| self.room(n) as u64).sum();
+        let rest: u64 = self.block().filter(|n| !others(n)).map(|n| self.values(n) as u64).sum();
         rest + 4 * self.dim as u64 * self.layers.len() as u64
     }
 
@@ -234,7 +270,10 @@ impl ModelShape {
                 heads,
                 head_dim,
                 layout: self.layout,
-                qkv: [self.layout.matrix_len(heads, head_dim); 3],
+                qkv: match self.precision {
+                    Precision::F32 => [self.layout.matrix_len(heads, head_dim); 3],
+                    Precision::Int8 => [0; 3],
+                },
                 joined: None,
                 output: present(Part::Output, l),
                 rotary: self.architecture.rotary,

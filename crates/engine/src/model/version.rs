@@ -1,13 +1,14 @@
 //! Which weights something was computed from: what the key/value cache and saved states compare.
 
-use super::params::ModelRef;
+use super::params::Network;
+use super::tensor::{Tensor, Weight};
 
 /// Equal for the same weights in the same state. Two versions that differ are of weights that
 /// differ; the other way there is a gap: where the owner of the weights does not count
-/// ([`ModelRef::version`] stays as it is), the change of single values may go unnoticed.
+/// ([`Network::version`] stays as it is), the change of single values may go unnoticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct WeightsVersion {
-    /// [`ModelRef::version`].
+    /// [`Network::version`].
     counted: u64,
     /// A hash of a few values of every tensor, of the numbers of heads and of what they do: it changes
     /// when the weights are replaced as a whole, or trained.
@@ -21,7 +22,7 @@ impl WeightsVersion {
     }
 }
 
-impl ModelRef<'_> {
+impl<W: Weight> Network<W> {
     /// The version of the weights behind this view.
     pub fn weights_version(&self) -> WeightsVersion {
         let mut hash = self.sample();
@@ -45,14 +46,19 @@ impl ModelRef<'_> {
 
     fn sample(&self) -> Fnv {
         let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-        let mut mix = |tensor: &[f32]| {
-            let step = (tensor.len() / 7).max(1);
-            for x in tensor.iter().step_by(step).chain(tensor.last()) {
-                hash.add(u64::from(x.to_bits()));
+        let mut mix = |tensor: Tensor| match tensor {
+            Tensor::F32(values) => {
+                let step = (values.len() / 7).max(1);
+                for x in values.iter().step_by(step).chain(values.last()) {
+                    hash.add(u64::from(x.to_bits()));
+                }
             }
+            Tensor::Int8(w) => w.sample(|bits| hash.add(bits)),
         };
-        self.params.visit(|_, _, t| mix(t));
-        self.spiral.into_iter().for_each(&mut mix);
+        self.params.visit(|_, _, t| mix(t.tensor()));
+        if let Some(spiral) = &self.spiral {
+            mix(spiral.tensor());
+        }
         hash
     }
 }

@@ -4,7 +4,7 @@
 use super::dropout::Dropout;
 use super::rotary::Angles;
 use crate::error::Result;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use cllm_kernels::layer_norm::Stats;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{grow, product};
@@ -71,7 +71,7 @@ pub enum Save {
 
 impl Activations {
     /// Makes room for `rows` rows of `model`; what is there already is used again.
-    pub fn reserve(&mut self, model: &ModelRef, rows: usize, save: Save) -> Result<()> {
+    pub fn reserve(&mut self, model: &Network<impl Weight>, rows: usize, save: Save) -> Result<()> {
         const WHAT: &str = "the activations";
         let d = model.dim;
         let count = match save {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -48,7 +48,7 @@ impl KvCache {
     /// [`KvCache::tables`] gives, in its order.
     pub(crate) fn restore<E: From<Error>>(
         &mut self,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         len: usize,
         mut fill: impl FnMut(&mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -64,7 +64,7 @@ impl KvCache {
     }
 
     /// Makes room for `more` positions of `model`.
-    pub(crate) fn reserve(&mut self, model: &ModelRef, more: usize) -> Result<()> {
+    pub(crate) fn reserve(&mut self, model: &Network<impl Weight>, more: usize) -> Result<()> {
         const WHAT: &str = "the key/value cache";
         let layers = model.params.layers.len();
         if self.dim != model.dim || self.layers != layers {
@@ -115,6 +115,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ModelRef;
     use crate::model::{Layer, Norm, Params};
 
     fn model(dim: usize, max_length: usize) -> ModelRef<'static> {

@@ -14,12 +14,15 @@ use super::dropout::Site;
 use super::rotary;
 use super::rows::{Pass, TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
 use crate::error::{Error, Result};
-use crate::model::{Activation, Attention, AttentionLayout, FeedForward, ModelRef, Norm};
+use crate::model::{
+    Activation, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Network, Norm, Tensor,
+    Weight,
+};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads};
 use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
 use cllm_kernels::vector::add_assign;
-use cllm_kernels::{gelu, layer_norm, squared_relu};
+use cllm_kernels::{gelu, int8, layer_norm, squared_relu};
 
 /// What positions do that the tables have no row for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ pub enum Beyond {
 /// is missing.
 pub fn forward(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     tokens: &[u32],
     batch: usize,
     activations: &mut Activations,
@@ -87,7 +90,7 @@ pub fn forward(
 /// Heads that positions can't turn; memory.
 pub fn layer_forward(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     x: &[f32],
     activations: &mut Activations,
 ) -> Result<()> {
@@ -103,7 +106,7 @@ pub fn layer_forward(
 /// All layers and the output norm, from the embedded input on.
 fn blocks(
     pass: &Pass,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     activations: &mut Activations,
     save: Save,
     mut cache: Option<&mut KvCache>,
@@ -116,7 +119,7 @@ fn blocks(
         let LayerActivations { input, stats1, normed1, .. } = &mut layers[0];
         normalise(pass, &input[..len], &layer.norm1, normed1, stats1);
     } else {
-        normalise(pass, &output[..len], &Norm::default(), normed, output_stats);
+        normalise(pass, &output[..len], &PLAIN, normed, output_stats);
     }
 
     for (l, layer) in model.params.layers.iter().enumerate() {
@@ -139,7 +142,7 @@ fn blocks(
             hidden(pass, ff, a, save);
             linear(pass.pool, delta, &a.hidden, ff.w2, n, ff.hidden, d);
         }
-        let mut bias = feed_forward.and_then(|ff| ff.b2);
+        let mut bias = feed_forward.and_then(|ff| ff.b2.as_ref().map(Weight::floats));
         if let (Some(dropout), Some(_)) = (dropout, feed_forward) {
             dropout.apply(pass, Site::FeedForward(l), delta, bias.take());
         }
@@ -153,7 +156,7 @@ fn blocks(
                 residual(pass, from, change, bias, input, &next.norm1, normed1, stats1);
             }
             None => {
-                residual(pass, from, change, bias, output, &Norm::default(), normed, output_stats);
+                residual(pass, from, change, bias, output, &PLAIN, normed, output_stats);
             }
         }
         layers[index(l)].middle = middle;
@@ -161,18 +164,20 @@ fn blocks(
 }
 
 /// x_t = E[token] + S[pos] + P[pos].
-fn embed(pass: &Pass, model: &ModelRef, tokens: &[u32], x: &mut [f32], beyond: Beyond) {
+fn embed(pass: &Pass, model: &Network<impl Weight>, tokens: &[u32], x: &mut [f32], beyond: Beyond) {
     let d = pass.d;
     pass.pool.chunks((x, TASK_ROWS * d), |task, x| {
         for (i, row) in x.chunks_exact_mut(d).enumerate() {
             let t = task * TASK_ROWS + i;
-            match model.params.embeddings.chunks_exact(d).nth(tokens[t] as usize) {
-                Some(embedding) => row.copy_from_slice(embedding),
-                None => row.fill(0.0),
+            let token = tokens[t] as usize;
+            match model.params.embeddings.tensor() {
+                _ if token >= model.vocab => row.fill(0.0),
+                Tensor::F32(table) => row.copy_from_slice(&table[token * d..][..d]),
+                Tensor::Int8(table) => table.expand_row(token, row),
             }
             if let Some(position) = position_row(model, pass.base + t % pass.rows, beyond) {
                 for table in model.spiral.iter().chain(&model.params.learned) {
-                    add_assign(row, &table[position * d..][..d]);
+                    add_assign(row, &table.floats()[position * d..][..d]);
                 }
             }
         }
@@ -180,7 +185,11 @@ fn embed(pass: &Pass, model: &ModelRef, tokens: &[u32], x: &mut [f32], beyond: B
 }
 
 /// The row of the position tables for a position.
-pub(super) fn position_row(model: &ModelRef, position: usize, beyond: Beyond) -> Option<usize> {
+pub(super) fn position_row(
+    model: &Network<impl Weight>,
+    position: usize,
+    beyond: Beyond,
+) -> Option<usize> {
     match model.max_length {
         0 => None,
         length if position < length => Some(position),
@@ -189,22 +198,31 @@ pub(super) fn position_row(model: &ModelRef, position: usize, beyond: Beyond) ->
     }
 }
 
+/// Gamma and beta of a norm.
+fn parameters(norm: &Norm<impl Weight>) -> (Option<&[f32]>, Option<&[f32]>) {
+    (norm.gamma.as_ref().map(Weight::floats), norm.beta.as_ref().map(Weight::floats))
+}
+
+/// The norm without parameters.
+const PLAIN: Norm<&[f32]> = Norm { epsilon: DEFAULT_EPSILON, gamma: None, beta: None };
+
 /// A layer norm of every row.
 pub(super) fn normalise(
     pass: &Pass,
     x: &[f32],
-    norm: &Norm<&[f32]>,
+    norm: &Norm<impl Weight>,
     out: &mut [f32],
     stats: &mut [layer_norm::Stats],
 ) {
     let (n, d) = (pass.n(), pass.d);
+    let (gamma, beta) = parameters(norm);
     pass.pool.chunks2(
         (&mut out[..n * d], TASK_ROWS * d),
         (&mut stats[..n], TASK_ROWS),
         |task, out, stats| {
             let x = &x[task * TASK_ROWS * d..];
             for ((x, out), stats) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)).zip(stats) {
-                *stats = layer_norm::forward(x, norm.epsilon, norm.gamma, norm.beta, out);
+                *stats = layer_norm::forward(x, norm.epsilon, gamma, beta, out);
             }
         },
     );
@@ -217,11 +235,12 @@ fn residual(
     delta: Option<&[f32]>,
     bias: Option<&[f32]>,
     sum: &mut [f32],
-    norm: &Norm<&[f32]>,
+    norm: &Norm<impl Weight>,
     out: &mut [f32],
     stats: &mut [layer_norm::Stats],
 ) {
     let (n, d) = (pass.n(), pass.d);
+    let (gamma, beta) = parameters(norm);
     pass.pool.chunks3(
         (&mut sum[..n * d], TASK_ROWS * d),
         (&mut out[..n * d], TASK_ROWS * d),
@@ -236,8 +255,8 @@ fn residual(
                     bias,
                     &mut sum[part.clone()],
                     norm.epsilon,
-                    norm.gamma,
-                    norm.beta,
+                    gamma,
+                    beta,
                     &mut out[part],
                 );
             }
@@ -246,24 +265,29 @@ fn residual(
 }
 
 /// Queries, keys and values of n rows into `[n][3d]`.
-pub fn project(pass: &Pass, attention: &Attention<&[f32]>, x: &[f32], qkv: &mut [f32]) {
+pub fn project(pass: &Pass, attention: &Attention<impl Weight>, x: &[f32], qkv: &mut [f32]) {
     let (pool, n, d) = (pass.pool, pass.n(), pass.d);
-    match (attention.layout, attention.joined) {
-        (AttentionLayout::Full, Some(w)) => linear(pool, qkv, x, w, n, d, 3 * d),
+    let [query, key, value] = attention.qkv.each_ref().map(Weight::tensor);
+    if let (Tensor::Int8(query), Tensor::Int8(key), Tensor::Int8(value)) = (query, key, value) {
+        return int8::linear(pool, &mut qkv[..n * 3 * d], x, n, &[query, key, value]);
+    }
+    match (attention.layout, &attention.joined) {
+        (AttentionLayout::Full, Some(w)) => linear(pool, qkv, x, *w, n, d, 3 * d),
         (AttentionLayout::Full, None) => {
             for (i, w) in attention.qkv.iter().enumerate() {
                 if n == 1 {
-                    linear(pool, &mut qkv[i * d..], x, w, 1, d, d);
+                    linear(pool, &mut qkv[i * d..], x, *w, 1, d, d);
                 } else {
                     let out = strided_mut(&mut qkv[i * d..], n, d, 3 * d);
-                    matmul(pool, out, mat(x, n, d), mat(w, d, d).t(), Accumulate::Replace);
+                    let w = mat(w.floats(), d, d);
+                    matmul(pool, out, mat(x, n, d), w.t(), Accumulate::Replace);
                 }
             }
         }
         (AttentionLayout::PerHead, _) => {
             let h = attention.head_dim;
             for (i, w) in attention.qkv.iter().enumerate() {
-                for (head, block) in w.chunks_exact(h * h).enumerate() {
+                for (head, block) in w.floats().chunks_exact(h * h).enumerate() {
                     let out = strided_mut(&mut qkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
                     matmul(pool, out, x, mat(block, h, h).t(), Accumulate::Replace);
@@ -277,7 +301,7 @@ pub fn project(pass: &Pass, attention: &Attention<&[f32]>, x: &[f32], qkv: &mut 
 /// `[B·rows][d]`.
 fn attend(
     pass: &Pass,
-    w: &Attention<&[f32]>,
+    w: &Attention<impl Weight>,
     a: &mut LayerActivations,
     out: &mut [f32],
     save: Save,
@@ -303,7 +327,7 @@ fn attend(
 
 /// What attention gave, before Wo, `[B·rows][d]`, again from the queries, keys and values that a
 /// forward pass kept: the same bits.
-pub fn attended(pass: &Pass, w: &Attention<&[f32]>, qkv: &[f32], out: &mut [f32]) {
+pub fn attended(pass: &Pass, w: &Attention<impl Weight>, qkv: &[f32], out: &mut [f32]) {
     let [q, k, v] = qkv_heads(qkv, pass.rows, pass.d);
     attention::forward(pass.pool, &pass.attention(w), q, k, v, out, None);
 }
@@ -314,31 +338,43 @@ pub fn qkv_heads(qkv: &[f32], rows: usize, d: usize) -> [Heads<'_>; 3] {
 }
 
 /// The activation of W1·x + b1, and its derivative where the backward pass needs it.
-fn hidden(pass: &Pass, ff: &FeedForward<&[f32]>, a: &mut LayerActivations, save: Save) {
+fn hidden(pass: &Pass, ff: &FeedForward<impl Weight>, a: &mut LayerActivations, save: Save) {
     let (pool, n, d, width) = (pass.pool, pass.n(), pass.d, ff.hidden);
-    let slope = (save == Save::ForBackward).then(|| mat_mut(&mut a.slope, n, width));
-    matmul_then(
-        pool,
-        mat_mut(&mut a.hidden, n, width),
-        slope,
-        mat(&a.normed2, n, d),
-        mat(ff.w1, width, d).t(),
-        |_, j, x, slope| {
-            let bias = ff.b1.map(|b| &b[j..]);
-            match (ff.activation, save, bias) {
-                (Activation::Gelu, Save::ForBackward, bias) => gelu::with_slope(x, bias, slope),
-                (Activation::Gelu, Save::Nothing, Some(bias)) => gelu::with_bias(x, bias),
-                (Activation::Gelu, Save::Nothing, None) => gelu::in_place(x),
-                (Activation::SquaredRelu, Save::ForBackward, bias) => {
-                    squared_relu::with_slope(x, bias, slope);
-                }
-                (Activation::SquaredRelu, Save::Nothing, bias) => squared_relu::in_place(x, bias),
+    let bias = ff.b1.as_ref().map(Weight::floats);
+    let finish = |j: usize, x: &mut [f32], slope: &mut [f32]| {
+        let bias = bias.map(|b| &b[j..]);
+        match (ff.activation, save, bias) {
+            (Activation::Gelu, Save::ForBackward, bias) => gelu::with_slope(x, bias, slope),
+            (Activation::Gelu, Save::Nothing, Some(bias)) => gelu::with_bias(x, bias),
+            (Activation::Gelu, Save::Nothing, None) => gelu::in_place(x),
+            (Activation::SquaredRelu, Save::ForBackward, bias) => {
+                squared_relu::with_slope(x, bias, slope);
             }
-        },
-    );
+            (Activation::SquaredRelu, Save::Nothing, bias) => squared_relu::in_place(x, bias),
+        }
+    };
+    match ff.w1.tensor() {
+        Tensor::F32(w) => {
+            let slope = (save == Save::ForBackward).then(|| mat_mut(&mut a.slope, n, width));
+            let (out, x) = (mat_mut(&mut a.hidden, n, width), mat(&a.normed2, n, d));
+            matmul_then(pool, out, slope, x, mat(w, width, d).t(), |_, j, x, slope| {
+                finish(j, x, slope);
+            });
+        }
+        Tensor::Int8(w) => {
+            let out = &mut a.hidden[..n * width];
+            int8::linear_then(pool, out, &a.normed2, n, &[w], |j, x| finish(j, x, &mut []));
+        }
+    }
 }
 
 /// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`.
-pub fn logits(pool: &Pool, model: &ModelRef, normed: &[f32], rows: usize, out: &mut [f32]) {
+pub fn logits(
+    pool: &Pool,
+    model: &Network<impl Weight>,
+    normed: &[f32],
+    rows: usize,
+    out: &mut [f32],
+) {
     linear(pool, out, normed, model.output_matrix(), rows, model.dim, model.vocab);
 }

@@ -4,7 +4,7 @@
 use super::backward::replace_first;
 use super::rows::{linear, mat, mat_mut};
 use crate::error::{Error, Result};
-use crate::model::ModelRef;
+use crate::model::{ModelRef, Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
 use cllm_kernels::matmul::{Accumulate, matmul};
@@ -64,7 +64,7 @@ impl LossBuffers {
 /// Mean of `−ln softmax(E·n)[target]`, E being the output matrix, over the rows that count; 0 if none does.
 pub fn evaluate(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     targets: Targets,
     buffers: &mut LossBuffers,
@@ -97,7 +97,7 @@ pub struct TokenScore {
 /// memory.
 pub fn token_scores(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     targets: &[u32],
     buffers: &mut LossBuffers,
@@ -153,7 +153,7 @@ pub fn gradient(
     Ok(mean(model, targets, losses))
 }
 
-fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<usize> {
+fn checked_rows(model: &Network<impl Weight>, normed: &[f32], targets: Targets) -> Result<usize> {
     let rows = targets.ids.len();
     if rows * model.dim > normed.len() || targets.mask.is_some_and(|m| m.len() < rows) {
         return Err(Error::shape(format!("{rows} targets for fewer rows")));
@@ -164,7 +164,7 @@ fn checked_rows(model: &ModelRef, normed: &[f32], targets: Targets) -> Result<us
 /// What `of` makes of a row's logits and its target, where the row counts; elsewhere the row becomes 0,
 /// and so does the outcome.
 fn where_counted<T: Default>(
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     targets: Targets,
     of: impl Fn(&mut [f32], usize) -> T + Sync,
 ) -> impl Fn(usize, &mut [f32]) -> T + Sync {
@@ -182,7 +182,7 @@ fn where_counted<T: Default>(
 /// what `each` left of the logits.
 fn chunks<T: Send>(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     normed: &[f32],
     logits: &mut Floats,
     out: &mut [T],
@@ -204,7 +204,7 @@ fn chunks<T: Send>(
     }
 }
 
-fn mean(model: &ModelRef, targets: Targets, losses: &[f32]) -> f64 {
+fn mean(model: &Network<impl Weight>, targets: Targets, losses: &[f32]) -> f64 {
     let sum: f64 = losses.iter().map(|&loss| f64::from(loss)).sum();
     match targets.count(model.vocab) {
         0 => 0.0,

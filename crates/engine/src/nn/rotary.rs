@@ -3,7 +3,7 @@
 
 use super::rows::{Pass, TASK_ROWS};
 use crate::error::Result;
-use crate::model::{Attention, DEFAULT_EPSILON};
+use crate::model::{Attention, DEFAULT_EPSILON, Weight};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 use cllm_kernels::rotary;
@@ -47,7 +47,7 @@ impl Angles {
 /// `factors` `[n][2H]` receives what the heads were multiplied by.
 pub fn forward(
     pass: &Pass,
-    w: &Attention<&[f32]>,
+    w: &Attention<impl Weight>,
     angles: &Angles,
     qkv: &mut [f32],
     factors: &mut [f32],

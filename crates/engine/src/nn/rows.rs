@@ -1,8 +1,9 @@
 //! Matrices of rows: linear maps and sums over rows.
 
-use crate::model::Attention;
+use crate::model::{Attention, Tensor, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
+use cllm_kernels::int8;
 use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::vector::add_assign;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
@@ -88,13 +89,18 @@ pub fn linear(
     pool: &Pool,
     out: &mut [f32],
     x: &[f32],
-    w: &[f32],
+    w: impl Weight,
     n: usize,
     inputs: usize,
     outputs: usize,
 ) {
-    let out = mat_mut(out, n, outputs);
-    matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), Accumulate::Replace);
+    match w.tensor() {
+        Tensor::F32(w) => {
+            let out = mat_mut(out, n, outputs);
+            matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), Accumulate::Replace);
+        }
+        Tensor::Int8(w) => int8::linear(pool, &mut out[..n * outputs], x, n, &[w]),
+    }
 }
 
 /// Space for the partial sums of [`sum_rows`].

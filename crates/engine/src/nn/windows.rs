@@ -5,7 +5,7 @@ use super::activations::{Activations, Save};
 use super::forward::{self, Beyond};
 use crate::error::{Error, Result};
 use crate::limits::DEFAULT_CONTEXT;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 use std::ops::Range;
@@ -51,7 +51,7 @@ impl Windows {
 
     /// Windows as long as the positions of the model reach (512 where it has none), each half of
     /// that after the one before it.
-    pub fn of(model: &ModelRef) -> Self {
+    pub fn of(model: &Network<impl Weight>) -> Self {
         let context = Self::context_of(model);
         Self { context, stride: context.div_ceil(2) }
     }
@@ -60,7 +60,7 @@ impl Windows {
     ///
     /// # Errors
     /// Unless 1 ≤ stride ≤ context.
-    pub fn with_stride(model: &ModelRef, stride: usize) -> Result<Self> {
+    pub fn with_stride(model: &Network<impl Weight>, stride: usize) -> Result<Self> {
         Self::new(Self::context_of(model), stride)
     }
 
@@ -69,7 +69,7 @@ impl Windows {
         Self { context, stride: context }
     }
 
-    fn context_of(model: &ModelRef) -> usize {
+    fn context_of(model: &Network<impl Weight>) -> usize {
         model.positions().unwrap_or(DEFAULT_CONTEXT)
     }
 
@@ -151,7 +151,7 @@ pub struct WindowBuffers {
 /// No memory; what `each` returns.
 pub fn run(
     pool: &Pool,
-    model: &ModelRef,
+    model: &Network<impl Weight>,
     tokens: &[u32],
     windows: Windows,
     activations: &mut Activations,

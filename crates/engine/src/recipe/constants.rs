@@ -21,8 +21,8 @@ pub const VOCAB_STEP: usize = 64;
 pub const VOCAB_LEAST: usize = 320;
 /// The largest V.
 pub const VOCAB_MOST: usize = 32_768;
-/// V of single bytes.
-pub const BYTE_VOCAB: usize = 256;
+/// V of single bytes: 256, and the special tokens.
+pub const BYTE_VOCAB: usize = 261;
 /// A text below this many bytes has too few repetitions for merges to be learnt.
 pub const LEAST_BYTES_FOR_SUBWORDS: u64 = 50_000;
 /// Bytes of a token of English with V = 512.

@@ -2,7 +2,7 @@
 
 use super::{Scorer, check};
 use crate::error::{Error, Result};
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use crate::nn::windows::{self, Windows};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
@@ -26,7 +26,7 @@ impl Scorer {
     pub fn hidden_states(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         ids: &[u32],
         windows: Windows,
         out: &mut [f32],
@@ -65,7 +65,7 @@ impl Scorer {
     pub fn embed(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         ids: &[u32],
         windows: Windows,
         pooling: Pooling,

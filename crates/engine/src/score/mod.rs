@@ -18,7 +18,7 @@ use crate::Evaluation;
 use crate::error::{Error, Result};
 use crate::generate::Allowed;
 use crate::generate::session::Session;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use crate::nn::activations::Activations;
 use crate::nn::loss::{self, LossBuffers};
 use crate::nn::windows::{self, WindowBuffers};
@@ -76,7 +76,7 @@ impl Scorer {
     pub fn score(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         ids: &[u32],
         windows: Windows,
         mut each: impl FnMut(usize, TokenScore),
@@ -101,7 +101,7 @@ impl Scorer {
 }
 
 /// Refuses an empty text, and ids that the model does not have.
-fn check(model: &ModelRef, ids: &[u32]) -> Result<()> {
+fn check(model: &Network<impl Weight>, ids: &[u32]) -> Result<()> {
     if ids.is_empty() {
         return Err(Error::argument("num_tokens", 0, "1 or more"));
     }

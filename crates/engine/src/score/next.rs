@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::generate::GeneratorConfig;
 use crate::generate::sampler::{Candidate, order};
 use crate::generate::session::Session;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::softmax;
 use cllm_kernels::memory::{grow, reserve};
@@ -45,7 +45,7 @@ impl Scorer {
     pub fn next_tokens(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         prompt: &[u32],
         config: &GeneratorConfig,
         n: usize,
@@ -65,7 +65,7 @@ impl Scorer {
     pub(super) fn distribution(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         tokens: &[u32],
     ) -> Result<()> {
         for (what, buffer, len) in [

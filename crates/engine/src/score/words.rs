@@ -5,7 +5,7 @@ use super::next::best;
 use crate::error::{Error, Result};
 use crate::generate::GeneratorConfig;
 use crate::generate::session::Session;
-use crate::model::ModelRef;
+use crate::model::{Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ impl Scorer {
     pub fn next_words(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         prompt: &[u32],
         config: &GeneratorConfig,
         search: WordSearch,

@@ -1,7 +1,7 @@
 //! One pass of training: forward, loss, backward, in memory that is used again.
 
 use crate::error::Result;
-use crate::model::{ModelRef, Params};
+use crate::model::{ModelRef, Network, Params, Weight};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::backward::{self, ActivationGradients};
 use crate::nn::dropout::Dropout;
@@ -83,7 +83,7 @@ impl Workspace {
     pub fn evaluate(
         &mut self,
         pool: &Pool,
-        model: &ModelRef,
+        model: &Network<impl Weight>,
         tokens: &[u32],
         targets: &[u32],
         length: usize,

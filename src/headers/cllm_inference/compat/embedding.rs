@@ -39,7 +39,7 @@ pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a
     check_live(inference)?;
     // Freed objects of the library are found out before.
     let model = ffi::get(inference, "inference")?.model;
-    view::MODELS.find(model)?;
+    view::floats(model)?;
     view::live(model)
 }
 

@@ -97,7 +97,7 @@ pub unsafe extern "C" fn cllm_generate_lattice_embedding(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel) {
-    view::MODELS.find(model)?;
+    view::floats(model)?;
     let m = view::live(model)?;
     let dim = view::embedding_dim(m)?;
     let rows = match m.embeddings.vocab_size {

@@ -118,7 +118,7 @@ pub unsafe extern "C" fn cllm_initialize_learned_encoding(pos_enc: *mut Position
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_generate_all_positional_encodings(model: *mut CLLMModel) {
-    view::MODELS.find(model)?;
+    view::floats(model)?;
     let pe = &mut ffi::get_mut(model, "model")?.pos_encoding;
     let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
     let len = product("a position table", &[length, dim])?;

@@ -116,7 +116,7 @@ pub unsafe extern "C" fn cllm_print_model_info(model: *const CLLMModel) {
     }
     let rule = "=".repeat(30);
     let _ = write!(text, "\nMemory Usage: {}\n{rule}\n", megabytes(model_bytes(m)));
-    ffi::print(&text);
+    ffi::print(text);
     Ok(())
 }
 
@@ -171,7 +171,7 @@ pub extern "C" fn cllm_print_memory_stats() {
         // Negative where more was freed than made since the counters were set to zero.
         format!("⚠ Warning: {bad}!\n  {number}: {}\n", made.wrapping_sub(freed) as i64)
     };
-    ffi::print(&format!(
+    ffi::print(format!(
         "\n=== Memory Statistics ===\nAllocations: {allocations}\nDeallocations: {releases}\n\
          Bytes allocated: {allocated} ({})\nBytes freed: {released} ({})\n{}{}{}\n\n",
         megabytes(allocated),

@@ -259,7 +259,7 @@ pub unsafe extern "C" fn cllm_validate_gradients(
     gradients: *const f32,
     num_gradients: usize,
 ) -> bool {
-    view::MODELS.find(model)?;
+    view::floats(model)?;
     check::gradients(ffi::slice(gradients, num_gradients, "gradients")?)?;
     Ok(true)
 }

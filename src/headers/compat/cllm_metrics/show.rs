@@ -88,7 +88,7 @@ pub unsafe extern "C" fn cllm_metrics_get_worker_threads(
 #[c_api]
 pub unsafe extern "C" fn cllm_metrics_print(metrics: *const CLLMMetrics) {
     let m = ffi::get(metrics, "metrics")?;
-    ffi::print(&text(m));
+    ffi::print(text(m));
     Ok(())
 }
 

@@ -128,7 +128,7 @@ pub unsafe extern "C" fn optimizer_print_state(state: *const OptimizerState) {
     let name = NAMES.get((*state).config.r#type as usize).copied().unwrap_or("Unknown");
     // As printf writes them: nan and inf are in lower case.
     let number = |x: f32| format!("{x:.6}").to_lowercase();
-    ffi::print(&format!(
+    ffi::print(format!(
         "\n=== OPTIMIZER STATE ===\nType: {name}\nStep: {}\nLearning Rate: {}\n\
          Gradient Norm: {}\nParameter Norm: {}\nUpdates Applied: {}\n\
          ======================\n\n",

@@ -1,6 +1,6 @@
 //! Special and other added tokens: found in a text before it is cut into pieces.
 
-use super::wrong;
+use super::{quote, wrong};
 use crate::error::{Error, Result};
 use aho_corasick::{AhoCorasick, MatchKind};
 use unicode_normalization::is_nfc;
@@ -64,8 +64,8 @@ impl Matcher {
                 return Err(wrong(format_args!("the added token {} has no content", token.id)));
             }
             if nfc && token.normalized && !is_nfc(&token.content) {
-                let what = format_args!("the added token {:?} is not in NFC", token.content);
-                return Err(wrong(what));
+                let name = quote(&token.content);
+                return Err(wrong(format_args!("the added token {name} is not in NFC")));
             }
         }
         let finder = |special: bool, normalized: bool| {
@@ -82,6 +82,11 @@ impl Matcher {
         };
         let both = |special| Ok::<_, Error>([finder(special, false)?, finder(special, true)?]);
         Ok(Self { finders: [both(false)?, both(true)?] })
+    }
+
+    /// Whether there are tokens to look for.
+    pub(super) fn finds(&self, specials: bool, normalized: bool) -> bool {
+        self.finders[usize::from(specials)][usize::from(normalized)].is_some()
     }
 
     /// Gives the parts of `text` to `take`, in order.

@@ -2,7 +2,7 @@
 
 use super::added::{Added, Matcher};
 use super::merge::{Pairs, pair};
-use super::{Bpe, Inner, Rule, wrong};
+use super::{Bpe, Inner, Rule, no_memory, quote, wrong};
 use crate::error::{Error, Result};
 use crate::text::index::Words;
 use crate::text::{SPECIALS, WordList};
@@ -62,6 +62,9 @@ impl Bpe {
         }
         // Two merges may make the same bytes; they are one token.
         let mut made: HashMap<Vec<u8>, u32> = HashMap::new();
+        made.try_reserve(merges.len())
+            .map_err(|_| no_memory::<(Vec<u8>, u32)>("the merges", merges.len()))?;
+        cllm_kernels::memory::reserve("the merges", &mut parts.merges, merges.len())?;
         for &(left, right) in merges {
             let both = [left, right].map(|id| tokens.get(id).unwrap_or_default());
             let bytes = both.concat();
@@ -85,7 +88,8 @@ impl Bpe {
         let hasher = DefaultHashBuilder::default();
         let mut index: HashTable<u32> = HashTable::new();
         let hash = |id: &u32| hasher.hash_one(tokens.get(*id).unwrap_or_default());
-        index.try_reserve(tokens.len(), hash).map_err(|_| no_memory(tokens.len()))?;
+        let room = index.try_reserve(tokens.len(), hash);
+        room.map_err(|_| no_memory::<u32>("the tokens", tokens.len()))?;
         let mut bytes = [u32::MAX; 256];
         for (id, token) in (0..).zip(tokens.iter()) {
             if is_added(id) {
@@ -106,9 +110,19 @@ impl Bpe {
         if let Some(byte) = bytes.iter().position(|&id| id == u32::MAX) {
             return Err(wrong(format_args!("there is no token for the byte 0x{byte:02X}")));
         }
-        let mut pairs = Pairs::with_room(parts.merges.len());
-        for (rank, &(left, right, id)) in parts.merges.iter().enumerate() {
-            let rank = u32::try_from(rank).map_err(|_| no_memory(rank))?;
+        // No rank is u32::MAX, which stands for none.
+        if parts.merges.len() >= u32::MAX as usize {
+            return Err(wrong("it has 2^32 merges or more"));
+        }
+        let mut pairs = Pairs::with_room(parts.merges.len())?;
+        for (rank, &(left, right, id)) in (0u32..).zip(&parts.merges) {
+            let [left_bytes, right_bytes, made] = [left, right, id].map(|id| tokens.get(id));
+            let rest = made.and_then(|made| made.strip_prefix(left_bytes?));
+            if rest.is_none() || rest != right_bytes {
+                let problem =
+                    format_args!("merge {rank} makes token {id}, which is not its halves");
+                return Err(wrong(problem));
+            }
             if !pairs.insert(pair(left, right), rank, id) {
                 return Err(wrong(format_args!("merge {rank} repeats an earlier one")));
             }
@@ -120,7 +134,9 @@ impl Bpe {
         };
         let unknown = match &parts.unknown {
             Some(name) => match named(name).or_else(|| find(name.as_bytes())) {
-                None => return Err(wrong(format_args!("its unk_token {name:?} is no token"))),
+                None => {
+                    return Err(wrong(format_args!("its unk_token {} is no token", quote(name))));
+                }
                 id => id,
             },
             None => None,
@@ -129,8 +145,4 @@ impl Bpe {
         let inner = Inner { tokens, index, hasher, bytes, pairs, matcher, end, unknown, parts };
         Ok(Self(Arc::new(inner)))
     }
-}
-
-fn no_memory(count: usize) -> Error {
-    Error::Memory { what: "the tokens", bytes: count.saturating_mul(size_of::<u32>()) }
 }

@@ -156,6 +156,6 @@ mod tests {
         let mut counter = PieceCounter::with_limit(Rule::Words, 4);
         counter.add(b"a\na\nb\nb\nc\nd").unwrap();
         let left: Vec<(&[u8], u64)> = counter.iter().collect();
-        assert_eq!(left, [(&b"\n"[..], 4), (b"d", 1)]);
+        assert_eq!(left, [(&b"\n"[..], 5), (b"d", 1)]);
     }
 }

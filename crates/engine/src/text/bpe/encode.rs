@@ -3,9 +3,10 @@
 use super::added::Part;
 use super::merge::merge;
 use super::scan::{Rule, piece_end, safe_cut};
-use super::{Bpe, Inner};
+use super::{Bpe, Inner, no_memory};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
+use cllm_kernels::memory::{filled, reserve};
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
@@ -16,7 +17,7 @@ const SHORT: usize = 15;
 /// Ids that are remembered of a piece.
 const KEPT: usize = 7;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Entry {
     /// The bytes of the piece and, in the last one, their number. No piece has none.
     key: u128,
@@ -31,10 +32,11 @@ struct Cache {
 }
 
 impl Cache {
-    fn new(bytes: usize) -> Self {
+    /// For a text of `bytes` bytes.
+    fn new(bytes: usize) -> Result<Self> {
         let size = (bytes / 8).clamp(16, 1 << 15).next_power_of_two();
-        let empty = Entry { key: 0, count: 0, ids: [0; KEPT] };
-        Self { entries: vec![empty; size], shift: 64 - size.trailing_zeros() }
+        let entries = filled("the pieces of a text", size)?;
+        Ok(Self { entries, shift: 64 - size.trailing_zeros() })
     }
 
     #[inline]
@@ -87,18 +89,23 @@ impl Bpe {
     /// No memory.
     pub fn encode_in(&self, text: &[u8], specials: bool, pool: &Pool) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
-        cllm_kernels::memory::reserve("the ids of a text", &mut ids, text.len() / 4)?;
-        let mut cache = Cache::new(text.len());
+        reserve("the ids of a text", &mut ids, text.len() / 4)?;
         let inner = &*self.0;
+        // Tokens that are looked for in normalised text need it in one piece.
+        let whole = inner.parts.nfc && inner.matcher.finds(specials, true);
+        let mut cache = Cache::new(text.len())?;
         inner.matcher.split(text, specials, false, |part| {
             let text = match part {
                 Part::Token(id) => return push(&mut ids, id),
                 Part::Text(text) => text,
             };
-            let text = if inner.parts.nfc { nfc(text) } else { Cow::Borrowed(text) };
+            let text = if whole { nfc(text)? } else { Cow::Borrowed(text) };
             inner.matcher.split(&text, specials, true, |part| match part {
                 Part::Token(id) => push(&mut ids, id),
-                Part::Text(text) => inner.text(text, &mut ids, &mut cache, pool),
+                Part::Text(text) => {
+                    let nfc = inner.parts.nfc && !whole;
+                    inner.text(text, nfc, &mut ids, &mut cache, pool)
+                }
             })
         })?;
         Ok(ids)
@@ -113,52 +120,70 @@ fn push(ids: &mut Vec<u32>, id: u32) -> Result<()> {
 
 /// Room for `more` ids, growing in proportion.
 fn room(ids: &mut Vec<u32>, more: usize) -> Result<()> {
-    ids.try_reserve(more).map_err(|_| Error::Memory {
-        what: "the ids of a text",
-        bytes: ids.len().saturating_add(more).saturating_mul(size_of::<u32>()),
-    })
+    let len = ids.len();
+    ids.try_reserve(more)
+        .map_err(|_| no_memory::<u32>("the ids of a text", len.saturating_add(more)))
 }
 
 /// The text with its valid stretches in normal form C.
-fn nfc(text: &[u8]) -> Cow<'_, [u8]> {
+fn nfc(text: &[u8]) -> Result<Cow<'_, [u8]>> {
     if text.is_ascii() {
-        return Cow::Borrowed(text);
+        return Ok(Cow::Borrowed(text));
     }
-    let mut normal = Vec::with_capacity(text.len());
+    let what = "the normal form of a text";
+    let mut normal = Vec::new();
+    reserve(what, &mut normal, text.len())?;
+    let mut put = |bytes: &[u8]| {
+        let len = normal.len();
+        normal.try_reserve(bytes.len()).map_err(|_| no_memory::<u8>(what, len))?;
+        normal.extend_from_slice(bytes);
+        Ok::<_, Error>(())
+    };
     let mut buffer = [0; 4];
     for chunk in text.utf8_chunks() {
-        for c in chunk.valid().nfc() {
-            normal.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
-        }
-        normal.extend_from_slice(chunk.invalid());
+        chunk.valid().nfc().try_for_each(|c| put(c.encode_utf8(&mut buffer).as_bytes()))?;
+        put(chunk.invalid())?;
     }
-    Cow::Owned(normal)
+    Ok(Cow::Owned(normal))
 }
 
 impl Inner {
-    /// A text without added tokens.
-    fn text(&self, text: &[u8], ids: &mut Vec<u32>, cache: &mut Cache, pool: &Pool) -> Result<()> {
-        let spaced;
+    /// A text without added tokens, by the threads of `pool`; a text that is not cut into pieces
+    /// ([`Rule::Whole`]) by one.
+    fn text(
+        &self,
+        text: &[u8],
+        nfc: bool,
+        ids: &mut Vec<u32>,
+        cache: &mut Cache,
+        pool: &Pool,
+    ) -> Result<()> {
+        let mut spaced = Vec::new();
         let text = if self.parts.add_prefix_space && text.first() != Some(&b' ') {
-            spaced = [b" ", text].concat();
-            &spaced[..]
+            reserve("a text with a space", &mut spaced, text.len().saturating_add(1))?;
+            spaced.push(b' ');
+            spaced.extend_from_slice(text);
+            &spaced
         } else {
             text
         };
         if pool.threads() < 2 || text.len() < 2 * CHUNK || self.parts.rule == Rule::Whole {
-            return self.pieces(text, ids, cache);
+            return self.chunk(text, nfc, ids, cache);
         }
+        // Long chunks, for each has a cache of its own, but some for each thread, as they are not
+        // equally fast.
+        let long = (text.len() / pool.threads().saturating_mul(4)).max(CHUNK);
         let mut chunks = Vec::new();
+        reserve("the parts of a text", &mut chunks, text.len() / long + 1)?;
         let mut start = 0;
         while start < text.len() {
-            let end = safe_cut(text, start.saturating_add(CHUNK));
+            let end = safe_cut(text, start.saturating_add(long));
             chunks.push((&text[start..end], Ok(Vec::new())));
             start = end;
         }
         pool.chunks((&mut chunks, 1), |_, chunk| {
             for (text, found) in chunk {
-                let mut ids = Vec::new();
-                *found = self.pieces(text, &mut ids, &mut Cache::new(text.len())).map(|()| ids);
+                *found = self.fresh_chunk(text, nfc);
             }
         });
         for (_, found) in chunks {
@@ -167,6 +192,27 @@ impl Inner {
             ids.extend_from_slice(&found);
         }
         Ok(())
+    }
+
+    /// The ids of a chunk, with a cache of its own.
+    fn fresh_chunk(&self, text: &[u8], nfc: bool) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        reserve("the ids of a text", &mut ids, text.len() / 4)?;
+        self.chunk(text, nfc, &mut ids, &mut Cache::new(text.len())?)?;
+        Ok(ids)
+    }
+
+    /// A text up to a [`safe_cut`], which normal form C leaves where it is: nothing composes with a
+    /// letter or digit of ASCII but what follows it, and that is white space.
+    fn chunk(
+        &self,
+        text: &[u8],
+        normalize: bool,
+        ids: &mut Vec<u32>,
+        cache: &mut Cache,
+    ) -> Result<()> {
+        let text = if normalize { nfc(text)? } else { Cow::Borrowed(text) };
+        self.pieces(&text, ids, cache)
     }
 
     fn pieces(&self, text: &[u8], ids: &mut Vec<u32>, cache: &mut Cache) -> Result<()> {
@@ -182,7 +228,7 @@ impl Inner {
             let len = end - at;
             if len > SHORT {
                 room(ids, len)?;
-                self.piece(&text[at..end], ids);
+                self.piece(&text[at..end], ids)?;
             } else {
                 room(ids, SHORT)?;
                 let key = key_of(text, at, len);
@@ -195,7 +241,7 @@ impl Inner {
                     }
                 } else {
                     let before = ids.len();
-                    self.piece(&text[at..end], ids);
+                    self.piece(&text[at..end], ids)?;
                     let new = &ids[before..];
                     if let Some(kept) = entry.ids.get_mut(..new.len()) {
                         kept.copy_from_slice(new);
@@ -210,16 +256,17 @@ impl Inner {
     }
 
     /// The ids of one piece.
-    fn piece(&self, piece: &[u8], ids: &mut Vec<u32>) {
-        if let [byte] = piece {
-            return ids.push(self.bytes[usize::from(*byte)]);
-        }
-        if self.parts.ignore_merges {
-            if let Some(id) = self.find(piece) {
-                return ids.push(id);
-            }
+    fn piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        let whole = match piece {
+            [byte] => Some(self.bytes[usize::from(*byte)]),
+            _ if self.parts.ignore_merges => self.find(piece),
+            _ => None,
+        };
+        if let Some(id) = whole {
+            ids.push(id);
+            return Ok(());
         }
         let symbols = piece.iter().map(|&byte| self.bytes[usize::from(byte)]);
-        merge(&self.pairs, symbols, ids);
+        merge(&self.pairs, symbols, ids)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::added::Added;
 use super::build::Parts;
-use super::json::{at_path, parse};
+use super::json::at_path;
+use super::unique::parse;
 use super::write::put;
 use super::{Bpe, Rule, wrong};
 use crate::error::{Error, Result};

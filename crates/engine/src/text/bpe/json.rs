@@ -3,16 +3,14 @@
 
 use super::added::Added;
 use super::build::Parts;
-use super::{Bpe, Rule, chars, wrong};
+use super::unique::parse;
+use super::{Bpe, QUOTED, Rule, chars, no_memory, quote, wrong};
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::text::{WordList, files};
 use hashbrown::HashMap;
 use serde_json::{Map, Value};
 use std::path::Path;
-
-/// Longest part of a text that an error quotes.
-const QUOTED: usize = 80;
 
 impl Bpe {
     /// Reads the content of a `tokenizer.json`: byte-level BPE as of GPT-2, Llama 3 or Qwen, with
@@ -101,43 +99,44 @@ impl Bpe {
     ) -> Result<Self> {
         let mut names: Vec<Option<&str>> = Vec::new();
         let count = vocab.len().saturating_add(parts.added.len());
-        names.try_reserve(count).map_err(|_| Error::Memory {
-            what: "the tokens",
-            bytes: count.saturating_mul(size_of::<&str>()),
-        })?;
+        cllm_kernels::memory::reserve("the tokens", &mut names, count)?;
         names.resize(count, None);
         let mut set = |id: u64, name| match usize::try_from(id).ok().and_then(|i| names.get_mut(i))
         {
             None => {
-                Err(wrong(format_args!("id {id} of {name:?} leaves ids before it without a token")))
+                let name = quote(name);
+                Err(wrong(format_args!("id {id} of {name} leaves ids before it without a token")))
             }
             Some(Some(other)) if *other != name => {
-                Err(wrong(format_args!("id {id} is that of {other:?} and of {name:?}")))
+                let (other, name) = (quote(other), quote(name));
+                Err(wrong(format_args!("id {id} is that of {other} and of {name}")))
             }
             Some(slot) => {
                 *slot = Some(name);
                 Ok(())
             }
         };
-        let mut ids: HashMap<&str, u32> = HashMap::with_capacity(vocab.len());
+        let mut ids: HashMap<&str, u32> = HashMap::new();
+        let mut added: HashMap<&str, u32> = HashMap::new();
+        ids.try_reserve(vocab.len())
+            .and_then(|()| added.try_reserve(parts.added.len()))
+            .map_err(|_| no_memory::<(&str, u32)>("the tokens", count))?;
         for (name, id) in vocab {
             let number = id.as_u64().and_then(|id| Some((id, u32::try_from(id).ok()?)));
             let Some((number, id)) = number else {
-                return Err(wrong(format_args!("the id of {name:?} is {}", brief(id))));
+                return Err(wrong(format_args!("the id of {} is {}", quote(name), brief(id))));
             };
             set(number, name)?;
             ids.insert(name, id);
         }
-        let mut added: HashMap<&str, u32> = HashMap::new();
         for token in &parts.added {
+            let name = || quote(&token.content);
             if let Some(&id) = ids.get(&token.content[..]).filter(|&&id| id != token.id) {
-                return Err(wrong(format_args!(
-                    "the added token {:?} has the ids {id} and {}",
-                    token.content, token.id
-                )));
+                let both = format_args!("{id} and {}", token.id);
+                return Err(wrong(format_args!("the added token {} has the ids {both}", name())));
             }
             if added.insert(&token.content, token.id).is_some() {
-                return Err(wrong(format_args!("the added token {:?} comes twice", token.content)));
+                return Err(wrong(format_args!("the added token {} comes twice", name())));
             }
             set(u64::from(token.id), &token.content)?;
         }
@@ -157,16 +156,18 @@ impl Bpe {
                 Some(bytes) => tokens.push(&bytes)?,
                 None => {
                     return Err(wrong(format_args!(
-                        "token {id}, {name:?}, is not byte-level: a character of it stands for no byte"
+                        "token {id}, {}, is not byte-level: a character of it stands for no byte",
+                        quote(name)
                     )));
                 }
             }
         }
+        cllm_kernels::memory::reserve("the merges", &mut parts.merges, merges.len())?;
         for (rank, (left, right)) in merges.into_iter().enumerate() {
             let id = |name: &str| {
-                ids.get(name)
-                    .copied()
-                    .ok_or_else(|| wrong(format_args!("merge {rank}: there is no token {name:?}")))
+                let problem =
+                    || wrong(format_args!("merge {rank}: there is no token {}", quote(name)));
+                ids.get(name).copied().ok_or_else(problem)
             };
             let made = id(&[left, right].concat())?;
             parts.merges.push((id(left)?, id(right)?, made));
@@ -182,14 +183,6 @@ pub(super) fn at_path(path: &Path, error: Error) -> Error {
         Error::Shape(problem) => Error::file(path, problem),
         other => other,
     }
-}
-
-/// JSON, or where it is none.
-pub(super) fn parse(json: &[u8], what: &str) -> Result<Value> {
-    serde_json::from_slice(json).map_err(|error| {
-        let cut = if error.is_eof() { " (is it cut?)" } else { "" };
-        wrong(format_args!("{what} is not JSON{cut}: {error}"))
-    })
 }
 
 fn halves(merge: &Value) -> Option<(&str, &str)> {

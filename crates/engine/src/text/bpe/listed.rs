@@ -30,7 +30,7 @@ impl Bpe {
         if !specials.iter().map(|entry| entry.word).eq(SPECIALS) || !(0..).zip(bytes).all(is_byte) {
             return Ok(None);
         }
-        let mut pairs = Pairs::with_room(rest.len());
+        let mut pairs = Pairs::with_room(rest.len())?;
         let mut merges = Vec::new();
         let mut parts = Vec::new();
         for (rank, entry) in (0u32..).zip(rest) {
@@ -39,7 +39,7 @@ impl Bpe {
             let text = std::str::from_utf8(entry.word).ok().and_then(read_shown);
             let token = text.ok_or_else(|| fail("is no readable token"))?;
             parts.clear();
-            merge(&pairs, token.iter().map(|&byte| BYTES as u32 + u32::from(byte)), &mut parts);
+            merge(&pairs, token.iter().map(|&byte| BYTES as u32 + u32::from(byte)), &mut parts)?;
             let &[left, right] = &parts[..] else {
                 return Err(match parts.len() {
                     0 => fail("is empty"),

@@ -1,6 +1,9 @@
 //! Merging the bytes of a piece: the pair of neighbours with the lowest rank first, of equal ones
 //! the leftmost, until no pair has a rank.
 
+use super::no_memory;
+use crate::error::Result;
+use cllm_kernels::memory::reserve;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -29,11 +32,15 @@ pub(super) fn pair(left: u32, right: u32) -> u64 {
 
 impl Pairs {
     /// Room for `count` merges.
-    pub(super) fn with_room(count: usize) -> Self {
-        let size = count.saturating_mul(2).max(2).next_power_of_two();
+    pub(super) fn with_room(count: usize) -> Result<Self> {
+        let size = count.saturating_mul(2).max(2);
+        let size = size.checked_next_power_of_two().unwrap_or(usize::MAX);
         // No id is u32::MAX, so this pair is nobody's.
         let empty = Slot { pair: u64::MAX, rank: NONE, id: NONE };
-        Self { slots: vec![empty; size], shift: 64 - size.trailing_zeros() }
+        let mut slots = Vec::new();
+        reserve("the merges", &mut slots, size)?;
+        slots.resize(size, empty);
+        Ok(Self { slots, shift: 64 - size.trailing_zeros() })
     }
 
     #[inline]
@@ -70,17 +77,17 @@ impl Pairs {
 /// Up to this many symbols a scan for the lowest rank is faster than a heap.
 const SHORT: usize = 48;
 
-/// Merges the symbols of a piece; what is left goes to the end of `out`.
+/// Merges the symbols of a piece; what is left goes to the end of `out`, which has room for all.
 pub(super) fn merge(
     pairs: &Pairs,
     symbols: impl ExactSizeIterator<Item = u32>,
     out: &mut Vec<u32>,
-) {
+) -> Result<()> {
     if symbols.len() > SHORT {
-        merge_long(pairs, symbols, out)
-    } else {
-        merge_short(pairs, symbols, out)
+        return merge_long(pairs, symbols, out);
     }
+    merge_short(pairs, symbols, out);
+    Ok(())
 }
 
 fn merge_short(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u32>) {
@@ -121,21 +128,36 @@ fn merge_short(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: 
 
 /// A list of symbols with links over those that were merged away; a heap of the pairs. Each merge
 /// adds two pairs at most, so the time is n log n.
-fn merge_long(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u32>) {
-    let mut ids: Vec<u32> = symbols.collect();
-    let len = ids.len();
-    let mut next: Vec<usize> = (1..=len).collect();
-    let mut previous: Vec<usize> = (0..len).map(|i| i.wrapping_sub(1)).collect();
-    let mut heap = BinaryHeap::with_capacity(len);
+fn merge_long(
+    pairs: &Pairs,
+    symbols: impl ExactSizeIterator<Item = u32>,
+    out: &mut Vec<u32>,
+) -> Result<()> {
+    let len = symbols.len();
+    let what = "the merges of a long piece";
+    let (mut ids, mut next, mut previous) = (Vec::new(), Vec::new(), Vec::new());
+    reserve(what, &mut ids, len)?;
+    reserve(what, &mut next, len)?;
+    reserve(what, &mut previous, len)?;
+    ids.extend(symbols.take(len));
+    next.extend(1..=len);
+    previous.extend((0..len).map(|i| i.wrapping_sub(1)));
+    // Rank and left place. No two pairs have the same rank, so a rank says which pair it was.
+    let mut heap = BinaryHeap::new();
+    heap.try_reserve(len).map_err(|_| no_memory::<(u32, usize)>(what, len))?;
     let candidate = |ids: &[u32], left: usize, right: usize| {
-        let (rank, id) = pairs.get(ids[left], ids[right]);
-        (rank != NONE).then_some(Reverse((rank, left, id, ids[left], ids[right])))
+        let (rank, _) = pairs.get(ids[left], ids[right]);
+        (rank != NONE).then_some(Reverse((rank, left)))
     };
     heap.extend((1..len).filter_map(|i| candidate(&ids, i - 1, i)));
-    while let Some(Reverse((_, left, id, first, second))) = heap.pop() {
+    while let Some(Reverse((rank, left))) = heap.pop() {
         let right = next[left];
-        // Merged since: one of the two is no longer what it was. A symbol merged away is NONE.
-        if right >= len || ids[left] != first || ids[right] != second {
+        // What was merged away since is NONE, which no pair has.
+        if right >= len {
+            continue;
+        }
+        let (now, id) = pairs.get(ids[left], ids[right]);
+        if now != rank {
             continue;
         }
         ids[left] = id;
@@ -144,6 +166,7 @@ fn merge_long(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &
         if let Some(back) = previous.get_mut(next[left]) {
             *back = left;
         }
+        heap.try_reserve(2).map_err(|_| no_memory::<(u32, usize)>(what, heap.len()))?;
         if let Some(before) = Some(previous[left]).filter(|&before| before < len) {
             heap.extend(candidate(&ids, before, left));
         }
@@ -152,6 +175,7 @@ fn merge_long(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &
         }
     }
     out.extend(ids.into_iter().filter(|&id| id != NONE));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -160,7 +184,7 @@ mod tests {
 
     #[test]
     fn both_ways_agree() {
-        let mut pairs = Pairs::with_room(6);
+        let mut pairs = Pairs::with_room(6).unwrap();
         for (rank, (left, right, id)) in
             [(1, 1, 3), (3, 3, 4), (1, 2, 5), (4, 5, 6), (2, 2, 7), (5, 7, 8)]
                 .into_iter()
@@ -178,7 +202,7 @@ mod tests {
             }
             let (mut short, mut long) = (Vec::new(), Vec::new());
             merge_short(&pairs, symbols.iter().copied(), &mut short);
-            merge_long(&pairs, symbols.iter().copied(), &mut long);
+            merge_long(&pairs, symbols.iter().copied(), &mut long).unwrap();
             assert_eq!(short, long, "{symbols:?}");
         }
     }

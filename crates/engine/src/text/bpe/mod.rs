@@ -13,6 +13,7 @@ mod merge;
 mod scan;
 mod shown;
 mod train;
+mod unique;
 mod write;
 
 pub use added::Added;
@@ -184,6 +185,22 @@ impl Inner {
         let hash = self.hasher.hash_one(token);
         self.index.find(hash, |&id| self.tokens.get(id) == Some(token)).copied()
     }
+}
+
+/// Longest part of a text that an error quotes, in characters.
+const QUOTED: usize = 80;
+
+/// A text in quotation marks, cut where it is long.
+fn quote(text: &str) -> String {
+    match text.char_indices().nth(QUOTED) {
+        Some((at, _)) => format!("{:?}…", &text[..at]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Memory that outside data sized and the system does not give.
+fn no_memory<T>(what: &'static str, count: usize) -> Error {
+    Error::Memory { what, bytes: count.saturating_mul(size_of::<T>()) }
 }
 
 /// An error in the content of a tokenizer.

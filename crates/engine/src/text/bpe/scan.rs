@@ -2,6 +2,7 @@
 //! rules. It walks over bytes: a byte that begins no whole UTF-8 character is a character of its
 //! own, of no class (like a punctuation mark).
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// What stands before merging: where a text is cut. Each rule is a regular expression, run by a
@@ -89,24 +90,51 @@ const fn ascii_classes() -> [u8; 128] {
 
 static ASCII: [u8; 128] = ascii_classes();
 
-/// The bytes of the UTF-8 character at the start of `text`; 1 where none is whole.
-fn char_at(text: &[u8]) -> Option<char> {
-    let len = match text.first()? {
-        0xC2..=0xDF => 2,
-        0xE0..=0xEF => 3,
-        0xF0..=0xF4 => 4,
+/// The character that `text` starts with, and its length; `text` does not start with ASCII.
+#[inline]
+fn char_at(text: &[u8]) -> Option<(char, usize)> {
+    let next = |at: usize| text.get(at).filter(|&&byte| byte & 0xC0 == 0x80).copied();
+    let bits = |byte: u8| u32::from(byte & 0x3F);
+    let (code, len) = match *text.first()? {
+        first @ 0xC2..=0xDF => (u32::from(first & 0x1F) << 6 | bits(next(1)?), 2),
+        first @ 0xE0..=0xEF => {
+            let code = u32::from(first & 0x0F) << 12 | bits(next(1)?) << 6 | bits(next(2)?);
+            (Some(code).filter(|&code| code >= 0x800)?, 3)
+        }
+        first @ 0xF0..=0xF4 => {
+            let high = u32::from(first & 0x07) << 18 | bits(next(1)?) << 12;
+            let code = high | bits(next(2)?) << 6 | bits(next(3)?);
+            (Some(code).filter(|&code| code >= 0x1_0000)?, 4)
+        }
         _ => return None,
     };
-    std::str::from_utf8(text.get(..len)?).ok()?.chars().next()
+    // No surrogate, nothing beyond the last character.
+    Some((char::from_u32(code)?, len))
+}
+
+/// Classes of the first two planes as far as they were asked for; 0 is none yet.
+static KNOWN: [AtomicU8; 0x2_0000] = [const { AtomicU8::new(0) }; 0x2_0000];
+
+#[inline]
+fn other_class(text: &[u8]) -> (u8, usize) {
+    let Some((c, len)) = char_at(text) else {
+        return (OTHER, 1);
+    };
+    let Some(known) = KNOWN.get(c as usize) else {
+        return (class_of(c), len);
+    };
+    let mut class = known.load(Relaxed);
+    if class == 0 {
+        class = class_of(c);
+        known.store(class, Relaxed);
+    }
+    (class, len)
 }
 
 #[cold]
-fn other_class(text: &[u8]) -> (u8, usize) {
-    let Some(c) = char_at(text) else {
-        return (OTHER, 1);
-    };
+fn class_of(c: char) -> u8 {
     use GeneralCategory as G;
-    let class = match get_general_category(c) {
+    match get_general_category(c) {
         G::UppercaseLetter
         | G::LowercaseLetter
         | G::TitlecaseLetter
@@ -116,8 +144,7 @@ fn other_class(text: &[u8]) -> (u8, usize) {
         G::NonspacingMark | G::SpacingMark | G::EnclosingMark => MARK,
         _ if c.is_whitespace() => SPACE,
         _ => OTHER,
-    };
-    (class, c.len_utf8())
+    }
 }
 
 /// Class and length of the character at `at`; no class at the end.
@@ -312,6 +339,34 @@ mod tests {
             at = end;
         }
         all
+    }
+
+    #[test]
+    fn characters_are_those_of_the_standard_library() {
+        let ends = [0x7F, 0x80, 0xBF, 0xC0, 0xFF];
+        let mut seen = 0;
+        for first in 0x80..=0xFF {
+            for second in 0x70..=0xD0 {
+                for (third, fourth) in ends.into_iter().flat_map(|a| ends.map(|b| (a, b))) {
+                    let text = [first, second, third, fourth];
+                    let chunk = text.utf8_chunks().next().unwrap();
+                    let whole = chunk.valid().chars().next().map(|c| (c, c.len_utf8()));
+                    assert_eq!(char_at(&text), whole, "{text:X?}");
+                    seen += usize::from(whole.is_some());
+                }
+            }
+        }
+        assert!(seen > 10_000, "{seen}");
+        for len in 1..4 {
+            assert_eq!(char_at(&"\u{1F600}".as_bytes()[..len]), None);
+        }
+        for _ in 0..2 {
+            let classes = ["\u{4f60}", "\u{663}", "\u{301}", "\u{3000}", "\u{1F600}", "\u{20000}"];
+            assert_eq!(
+                classes.map(|c| other_class(c.as_bytes()).0),
+                [LETTER, DIGIT, MARK, SPACE, OTHER, LETTER]
+            );
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Learning merges: the most frequent pair of neighbours becomes a token, again and again.
 
-use super::Bpe;
 use super::counter::PieceCounter;
 use super::merge::pair;
 use super::scan::Rule;
+use super::{Bpe, no_memory};
 use crate::error::{Error, Result};
 use crate::text::SPECIALS;
 use hashbrown::{HashMap, HashSet};
@@ -86,7 +86,7 @@ impl Bpe {
         let Settings { size, min_count } = settings;
         let mut learner = Learner::new(counter, min_count.max(1))?;
         while learner.tokens < size {
-            let Some(count) = learner.step() else {
+            let Some(count) = learner.step()? else {
                 break;
             };
             let tokens = learner.tokens;
@@ -103,6 +103,26 @@ impl Bpe {
 struct Pair {
     count: u64,
     pieces: Vec<u32>,
+}
+
+impl Pair {
+    /// Notes a piece; the same one comes several times in a row.
+    fn is_in(&mut self, piece: u32) -> Result<()> {
+        if self.pieces.last() != Some(&piece) {
+            let len = self.pieces.len();
+            self.pieces.try_reserve(1).map_err(|_| no_memory::<u32>(PAIRS, len))?;
+            self.pieces.push(piece);
+        }
+        Ok(())
+    }
+}
+
+const PAIRS: &str = "the pairs of the text";
+
+fn entry(pairs: &mut HashMap<u64, Pair>, key: u64) -> Result<&mut Pair> {
+    let len = pairs.len();
+    pairs.try_reserve(1).map_err(|_| no_memory::<(u64, Pair)>(PAIRS, len))?;
+    Ok(pairs.entry(key).or_default())
 }
 
 struct Learner {
@@ -136,14 +156,14 @@ impl Learner {
             let start = symbols.len();
             symbols.extend(piece.iter().map(|&byte| SPECIALS.len() as u32 + u32::from(byte)));
             for two in symbols[start..].windows(2) {
-                let found = pairs.entry(pair(two[0], two[1])).or_default();
+                let found = entry(&mut pairs, pair(two[0], two[1]))?;
                 found.count = found.count.saturating_add(count);
-                if found.pieces.last() != Some(&number) {
-                    found.pieces.push(number);
-                }
+                found.is_in(number)?;
             }
         }
-        let queue = pairs.iter().map(|(&pair, found)| (found.count, Reverse(pair))).collect();
+        let mut queue = BinaryHeap::new();
+        queue.try_reserve(pairs.len()).map_err(|_| no_memory::<(u64, u64)>(PAIRS, pairs.len()))?;
+        queue.extend(pairs.iter().map(|(&pair, found)| (found.count, Reverse(pair))));
         let bytes = SPECIALS.iter().map(|special| special.to_vec());
         let bytes = bytes.chain((0..=u8::MAX).map(|byte| vec![byte])).collect();
         let (merges, made) = (Vec::new(), HashMap::new());
@@ -153,16 +173,18 @@ impl Learner {
     }
 
     /// Merges the most frequent pair; its count. None if there is no pair left.
-    fn step(&mut self) -> Option<u64> {
+    fn step(&mut self) -> Result<Option<u64>> {
         loop {
-            let (count, Reverse(key)) = self.queue.pop()?;
+            let Some((count, Reverse(key))) = self.queue.pop() else {
+                return Ok(None);
+            };
             if count < self.min_count {
-                return None;
+                return Ok(None);
             }
             let now = self.pairs.get(&key).map_or(0, |found| found.count);
             if now == count {
-                self.merge(key);
-                return Some(count);
+                self.merge(key)?;
+                return Ok(Some(count));
             }
             // A count that rose was queued then.
             if now > 0 && now < count {
@@ -171,7 +193,7 @@ impl Learner {
         }
     }
 
-    fn merge(&mut self, key: u64) {
+    fn merge(&mut self, key: u64) -> Result<()> {
         let (left, right) = ((key >> 32) as u32, key as u32);
         let id = self.token(left, right);
         let mut changed: HashMap<u64, i128> = HashMap::new();
@@ -197,10 +219,7 @@ impl Learner {
             for two in symbols.windows(2) {
                 note(two[0], two[1], 1);
                 if two[0] == id || two[1] == id {
-                    let found = self.pairs.entry(pair(two[0], two[1])).or_default();
-                    if found.pieces.last() != Some(&number) {
-                        found.pieces.push(number);
-                    }
+                    entry(&mut self.pairs, pair(two[0], two[1]))?.is_in(number)?;
                 }
             }
             self.pieces[number as usize].1 = kept as u32;
@@ -214,9 +233,12 @@ impl Learner {
             let count = i128::from(found.count) + by;
             found.count = u64::try_from(count.max(0)).unwrap_or(u64::MAX);
             if by > 0 {
+                let len = self.queue.len();
+                self.queue.try_reserve(1).map_err(|_| no_memory::<(u64, u64)>(PAIRS, len))?;
                 self.queue.push((found.count, Reverse(pair)));
             }
         }
+        Ok(())
     }
 
     /// The id of what a merge makes: a new one, unless another merge made the same bytes. A pair

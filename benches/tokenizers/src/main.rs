@@ -1,0 +1,225 @@
+//! `cargo run --release -- [MEGABYTES [ROUNDS [FILE]]]`: encoding, decoding, training and worst
+//! cases of the byte-level BPE of `cllm-engine`, beside `tokenizers` and `tiktoken-rs` with the same
+//! merges on the same text. 8 megabytes, 5 rounds; FILE is a text to train on instead of a made one.
+
+mod contenders;
+mod texts;
+
+use cllm_engine::text::Bpe;
+use cllm_engine::text::bpe::{PieceCounter, Rule, Settings};
+use cllm_kernels::Pool;
+use contenders::{Contender, Result};
+use rayon::prelude::*;
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::time::Instant;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Trainer};
+
+/// Tokens of the vocabulary that all encode with.
+const SIZE: usize = 16_384;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |or: usize| arguments.next().map_or(Ok(or), |text| text.parse());
+    let (megabytes, rounds) = (number(8)?, number(5)?.max(1));
+    let file = arguments.next();
+    let documents = texts::mixed(megabytes << 20);
+    let bpe = vocabulary(&documents)?;
+    exact(&bpe, &documents)?;
+    // The yardsticks take UTF-8 only.
+    let documents: Vec<String> =
+        documents.iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect();
+    let all = contenders::all(&bpe)?;
+    compare_ids(&all, &documents)?;
+    compare_speed(&all, &documents, rounds)?;
+    let text = match &file {
+        Some(path) => std::fs::read_to_string(path)?,
+        None => texts::play(1_115_394),
+    };
+    compare_training(&text, rounds)?;
+    worst_cases(&bpe)
+}
+
+fn seconds<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let start = Instant::now();
+    let made = work()?;
+    Ok((start.elapsed().as_secs_f64(), made))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Learnt from the start of the text, at most 8 MiB of it.
+fn vocabulary(documents: &[Vec<u8>]) -> Result<Bpe> {
+    let mut counter = PieceCounter::new(Rule::Gpt2);
+    documents.iter().take(128).try_for_each(|text| counter.add(text))?;
+    let (took, bpe) = seconds(|| {
+        Ok(Bpe::train_from(&counter, Settings::new(SIZE), |_| ControlFlow::Continue(()))?)
+    })?;
+    println!("{} tokens of {} different pieces in {took:.2} s", bpe.len(), counter.len());
+    Ok(bpe)
+}
+
+/// Every byte comes back, by one thread and by two with the same ids.
+fn exact(bpe: &Bpe, documents: &[Vec<u8>]) -> Result<()> {
+    let text = documents.concat();
+    let megabytes = text.len() as f64 / 1e6;
+    let (alone, ids) = seconds(|| Ok(bpe.encode(&text)?))?;
+    let pool = Pool::start(2);
+    let (together, same) = seconds(|| Ok(bpe.encode_in(&text, false, &pool)?))?;
+    let (back, decoded) = seconds(|| Ok(bpe.decode(&ids)?))?;
+    println!(
+        "{megabytes:.1} MB as one text: 1 thread {:.1} MB/s, 2 threads {:.1} MB/s, decoding {:.1} MB/s; {} tokens; ids of 1 and 2 threads {}, text after decoding {}",
+        megabytes / alone,
+        megabytes / together,
+        megabytes / back,
+        ids.len(),
+        if ids == same { "equal" } else { "DIFFERENT" },
+        if decoded == text { "equal" } else { "DIFFERENT" },
+    );
+    if ids != same || decoded != text {
+        return Err("the text does not come back".into());
+    }
+    Ok(())
+}
+
+fn compare_ids(all: &[Box<dyn Contender>], documents: &[String]) -> Result<()> {
+    let ours = documents.iter().map(|d| all[0].encode(d)).collect::<Result<Vec<_>>>()?;
+    let total: usize = ours.iter().map(Vec::len).sum();
+    for other in &all[1..] {
+        let (mut same, mut equal) = (0, 0);
+        for (text, ours) in documents.iter().zip(&ours) {
+            let ids = other.encode(text)?;
+            equal += usize::from(ids == *ours);
+            same += ids.iter().zip(ours).take_while(|(a, b)| a == b).count();
+            if other.decode(&ids)? != text.as_bytes() {
+                println!("{}: a text does not come back", other.name());
+            }
+        }
+        println!(
+            "ids beside {}: {equal} of {} documents equal; {same} of {total} ids before a first difference",
+            other.name(),
+            documents.len()
+        );
+    }
+    Ok(())
+}
+
+/// Seconds of each contender in each round, one after the other within a round.
+fn compare_speed(all: &[Box<dyn Contender>], documents: &[String], rounds: usize) -> Result<()> {
+    let bytes: usize = documents.iter().map(String::len).sum();
+    let ids = documents.iter().map(|d| all[0].encode(d)).collect::<Result<Vec<_>>>()?;
+    let pool = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build();
+    let pools = [pool(1)?, pool(2)?];
+    let encode = |who: &dyn Contender, pool: &rayon::ThreadPool| {
+        seconds(|| {
+            pool.install(|| {
+                documents.par_iter().try_for_each(|d| who.encode(d).map(|ids| drop(black_box(ids))))
+            })
+        })
+    };
+    let decode = |who: &dyn Contender| {
+        seconds(|| ids.iter().try_for_each(|ids| who.decode(ids).map(|text| drop(black_box(text)))))
+    };
+    let mut times = vec![[const { Vec::new() }; 3]; all.len()];
+    for _ in 0..rounds {
+        for (who, times) in all.iter().zip(&mut times) {
+            times[0].push(encode(&**who, &pools[0])?.0);
+            times[1].push(encode(&**who, &pools[1])?.0);
+            times[2].push(decode(&**who)?.0);
+        }
+    }
+    println!(
+        "\n{:<20}{:>12} {:>12} {:>12}   MB/s, median of {rounds} rounds; (time / ours)",
+        "", "1 thread", "2 threads", "decoding"
+    );
+    for (who, theirs) in all.iter().zip(&times) {
+        print!("{:<20}", who.name());
+        for (theirs, ours) in theirs.iter().zip(&times[0]) {
+            let ratio = median(theirs.iter().zip(ours).map(|(a, b)| a / b).collect());
+            print!("{:>7.1}({ratio:>4.2})", bytes as f64 / 1e6 / median(theirs.clone()));
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// 4,096 tokens of a play, cut by GPT-2's rule.
+fn compare_training(text: &str, rounds: usize) -> Result<()> {
+    const TOKENS: usize = 4096;
+    let ours = || {
+        let mut counter = PieceCounter::new(Rule::Gpt2);
+        counter.add(text.as_bytes())?;
+        Ok(Bpe::train_from(&counter, Settings::new(TOKENS), |_| ControlFlow::Continue(()))?)
+    };
+    let pre = ByteLevel::new(false, true, true);
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let theirs = || {
+        let mut trainer = BpeTrainer::builder()
+            .vocab_size(TOKENS - 5) // no special tokens
+            .min_frequency(2)
+            .show_progress(false)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .build();
+        trainer.feed(std::iter::once(text), |text| {
+            let mut cut = PreTokenizedString::from(text);
+            pre.pre_tokenize(&mut cut)?;
+            let pieces = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+            Ok(pieces.into_iter().map(|(piece, ..)| piece.to_owned()).collect())
+        })?;
+        let mut model = BPE::default();
+        trainer.train(&mut model)?;
+        Ok(model)
+    };
+    let mut times = [Vec::new(), Vec::new()];
+    let mut tokens = [HashSet::new(), HashSet::new()];
+    for _ in 0..rounds {
+        let (took, bpe) = seconds(ours)?;
+        times[0].push(took);
+        let json = tokenizers::Tokenizer::from_bytes(bpe.to_tokenizer_json().as_bytes())?;
+        tokens[0] = json.get_vocab(false).into_keys().collect();
+        let (took, model) = alone.install(|| seconds(theirs))?;
+        times[1].push(took);
+        tokens[1] = tokenizers::Model::get_vocab(&model).into_keys().collect();
+    }
+    let ratio = median(times[1].iter().zip(&times[0]).map(|(a, b)| a / b).collect());
+    println!(
+        "\ntraining {TOKENS} tokens of {:.2} MB, 1 thread: cllm {:.3} s, tokenizers 0.23 {:.3} s ({ratio:.2}); {} of their {} tokens are in ours",
+        text.len() as f64 / 1e6,
+        median(times[0].clone()),
+        median(times[1].clone()),
+        tokens[1].intersection(&tokens[0]).count(),
+        tokens[1].len(),
+    );
+    Ok(())
+}
+
+/// The time of a text four times as long, which would be 16 times that of the short one if
+/// the time grew with the square.
+fn worst_cases(mixed: &Bpe) -> Result<()> {
+    let long: Vec<u8> = texts::worst(4096).into_iter().flat_map(|(_, text)| text).collect();
+    let mut counter = PieceCounter::new(Rule::Whole);
+    (0..4).try_for_each(|_| counter.add(&long))?;
+    let settings = Settings::new(2048);
+    let runs = Bpe::train_from(&counter, settings, |_| ControlFlow::Continue(()))?;
+    println!("\nworst cases: MB/s of 1 MiB, time of 4 MiB / time of 1 MiB");
+    for (name, bpe) in [("mixed merges", mixed), ("merges of runs, uncut", &runs)] {
+        for ((kind, short), (_, long)) in texts::worst(1 << 20).iter().zip(&texts::worst(4 << 20)) {
+            let time = |text: &[u8]| {
+                let all = (0..3).map(|_| Ok(seconds(|| Ok(bpe.encode(text)?))?.0));
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(median(
+                    all.collect::<Result<Vec<_>>>()?,
+                ))
+            };
+            let (once, four) = (time(short)?, time(long)?);
+            let speed = short.len() as f64 / 1e6 / once;
+            println!("{name:<22} {kind:<16}{speed:>8.1} {:>6.1}", four / once);
+        }
+    }
+    Ok(())
+}

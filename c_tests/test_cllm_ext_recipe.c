@@ -1,0 +1,200 @@
+/* cllm_ext.h: modern models, training options, the best weights, the recipe. */
+#define _GNU_SOURCE
+#include "harness.h"
+#include "scratch.h"
+
+#include "cllm_ext.h"
+#include "cllm_format.h"
+#include "cllm_inference.h"
+#include "cllm_training.h"
+#include "cllm_utils.h"
+
+enum { V = 20, N = 500, HELD = 90 };
+static uint32_t ids[N], held_out[HELD];
+static const CLLMConfig shape = {V, 16, 2, 2, 32, 8, 0};
+
+static CLLMTraining *begin(uint64_t seed) {
+    CLLMTrainingConfig config = {.learning_rate = 0.01f, .batch_size = 2, .sequence_length = 8,
+                                 .warmup_steps = 5, .max_steps = 60};
+    strcpy(config.lr_scheduler, "linear");
+    CLLMTraining *t = cllm_training_init(cllm_create_modern_model(&shape, seed), &config);
+    t->tokens = ids;
+    t->num_tokens = N;
+    return t;
+}
+
+static void end(CLLMTraining *t) {
+    CLLMModel *model = t->model;
+    cllm_training_free(t);
+    cllm_free_model(model);
+}
+
+static int same_weights(const CLLMModel *a, const CLLMModel *b) {
+    return a->num_weights == b->num_weights
+        && memcmp(a->weights, b->weights, a->num_weights * sizeof(float)) == 0;
+}
+
+static void modern_models(void) {
+    CLLMModel *a = cllm_create_modern_model(&shape, 1), *b = cllm_create_modern_model(&shape, 1);
+    CLLMModel *c = cllm_create_modern_model(&shape, 2), *old = cllm_create_model_seeded(&shape, 1);
+    CHECK(a && b && c && same_weights(a, b) && !same_weights(a, c) && !same_weights(a, old));
+    CHECK(a->pos_encoding.learned_positions == NULL);
+    for (CLLMModel **m = (CLLMModel *[]){a, b, c, old, NULL}; *m; m++) cllm_free_model(*m);
+    CLLMConfig odd = shape;
+    odd.embedding_dim = 6; /* heads of three */
+    CHECK(cllm_create_modern_model(&odd, 1) == NULL && cllm_create_modern_model(NULL, 1) == NULL);
+}
+
+static const CLLMTrainingOptions all = {.struct_size = sizeof all, .seed = 9, .beta2 = 0.98f,
+                                        .dropout = 0.2f, .shuffle = 1, .decay_to_zero = 1};
+
+/* Trains to `steps` in calls of 7 steps; epochs end in between. */
+static void train(CLLMTraining *t, int steps, int threads) {
+    while (t->current_step < steps) {
+        int left = steps - t->current_step;
+        if (cllm_train_steps(t, left < 7 ? left : 7, threads, NULL) < 0) return;
+        if (t->current_step % 14 == 0) cllm_training_evaluate(t, held_out, HELD, threads, NULL);
+    }
+}
+
+static void options(void) {
+    CLLMTraining *t = begin(3), *plain = begin(3), *u;
+    CLLMTrainingOptions o = {.struct_size = sizeof o, .dropout = 7};
+    CHECK(cllm_training_options(t, &o) == 0 && o.dropout == 0 && o.beta2 == 0 && o.shuffle == 0);
+    /* All zero is as without. */
+    CHECK(cllm_training_set_options(t, &o) == 0);
+    train(t, 20, 1);
+    train(plain, 20, 2);
+    CHECK(same_weights(t->model, plain->model));
+    CHECK(cllm_training_set_options(t, &all) == 0 && cllm_training_options(t, &o) == 0);
+    CHECK(o.seed == 9 && o.beta2 == 0.98f && o.dropout == 0.2f && o.shuffle && o.decay_to_zero);
+    train(t, 28, 1);
+    train(plain, 28, 1);
+    CHECK(!same_weights(t->model, plain->model));
+    for (float bad = -1; bad <= 1; bad += 2) {
+        o.dropout = bad;
+        CHECK(cllm_training_set_options(t, &o) == -1 && strstr(cllm_last_error(), "dropout"));
+    }
+    o = all;
+    o.beta2 = NAN;
+    CHECK(cllm_training_set_options(t, &o) == -1);
+    o = all;
+    o.struct_size = 8;
+    CHECK(cllm_training_set_options(t, &o) == -1 && cllm_training_options(t, &o) == -1);
+    CHECK(cllm_training_set_options(NULL, &all) == -1 && cllm_training_set_options(t, NULL) == -1);
+    end(plain);
+    end(t);
+
+    /* A run that was killed and resumed is the one that was not, with any threads. */
+    t = begin(4);
+    CHECK(cllm_training_set_options(t, &all) == 0);
+    train(t, 35, 1);
+    CHECK(cllm_save_checkpoint(t, in_scratch("run.cllm")) == 0);
+    train(t, 60, 1);
+    u = begin(5);
+    CHECK(cllm_checkpoint_options(u, &o) == -1); /* struct_size is 8 still */
+    o.struct_size = sizeof o;
+    CHECK(cllm_checkpoint_options(u, &o) == 0);
+    CHECK(cllm_load_checkpoint(u, in_scratch("run.cllm")) == 0 && u->current_step == 35);
+    CHECK(cllm_checkpoint_options(u, &o) == 1 && o.seed == 9 && o.dropout == 0.2f && o.shuffle);
+    CHECK(cllm_checkpoint_same_data(u) == 0); /* another order, as long as they are not set */
+    CHECK(cllm_training_set_options(u, &o) == 0 && cllm_checkpoint_same_data(u) == 1);
+    train(u, 60, 2);
+    CHECK(same_weights(t->model, u->model) && t->current_loss == u->current_loss);
+    int step[2] = {0};
+    double loss[2] = {0};
+    CHECK(cllm_training_best(t, &step[0], &loss[0]) == 1);
+    CHECK(cllm_training_best(u, &step[1], &loss[1]) == 1);
+    CHECK(step[0] == step[1] && loss[0] == loss[1] && step[0] >= 14 && loss[0] > 0);
+    CHECK(cllm_training_use_best(t) == 0 && cllm_training_use_best(u) == 0);
+    CHECK(same_weights(t->model, u->model));
+    end(t);
+    end(u);
+}
+
+static void best(void) {
+    CLLMTraining *t = begin(6);
+    int step = -5;
+    double loss = -5, first;
+    CHECK(cllm_training_best(t, &step, &loss) == 0 && step == -5 && loss == -5);
+    CHECK(cllm_training_use_best(t) == -1);
+    CHECK(cllm_write_best_model(t, in_scratch("best.cllm")) == -1);
+    train(t, 10, 1);
+    CHECK(cllm_training_evaluate(t, held_out, HELD, 1, &first) == 1);
+    CHECK(cllm_training_evaluate(t, held_out, HELD, 2, &loss) == 0 && loss == first);
+    float *kept = malloc(t->model->num_weights * sizeof *kept);
+    memcpy(kept, t->model->weights, t->model->num_weights * sizeof *kept);
+    t->config.initial_learning_rate = 3; /* ruins it */
+    train(t, 13, 1);
+    CHECK(cllm_training_evaluate(t, held_out, HELD, 1, &loss) == 0 && loss > first);
+    float ruined = t->model->weights[5];
+    CHECK(cllm_write_best_model(t, in_scratch("best.cllm")) == 0);
+    CHECK(t->model->weights[5] == ruined && t->model->training_meta.training_steps == 13);
+    CLLMModel *read = cllm_read_model(in_scratch("best.cllm"));
+    CHECK(read && memcmp(read->weights, kept, read->num_weights * sizeof *kept) == 0);
+    CHECK(read && read->training_meta.training_steps == 10);
+    CHECK(cllm_evaluate(read, held_out, HELD, 8, 1, &loss, NULL) == 0 && loss == first);
+    cllm_free_model(read);
+    CHECK(cllm_write_best_model(t, "/nowhere/at/all.cllm") == -1 && t->model->weights[5] == ruined);
+    CHECK(cllm_training_use_best(t) == 0 && cllm_training_best(t, &step, NULL) == 1 && step == 10);
+    CHECK(memcmp(t->model->weights, kept, t->model->num_weights * sizeof *kept) == 0);
+    free(kept);
+    CHECK(cllm_training_evaluate(t, held_out, 1, 1, &loss) == -1 && loss == first);
+    CHECK(cllm_training_evaluate(NULL, held_out, HELD, 1, &loss) == -1);
+    end(t);
+}
+
+static void moved_end(void) {
+    CLLMTraining *t = begin(7);
+    CHECK(cllm_training_set_options(t, &all) == 0);
+    train(t, 20, 1);
+    cllm_update_learning_rate(t);
+    float rate = t->config.learning_rate;
+    CHECK(cllm_training_set_end(t, 40) == 0 && t->config.max_steps == 40);
+    cllm_update_learning_rate(t);
+    CHECK_NEAR(t->config.learning_rate, rate, 1e-7);
+    t->current_step = 30;
+    cllm_update_learning_rate(t);
+    CHECK_NEAR(t->config.learning_rate, rate / 2, 1e-7);
+    t->current_step = 40;
+    cllm_update_learning_rate(t);
+    CHECK(t->config.learning_rate == 0);
+    CHECK(cllm_training_set_end(t, -1) == -1 && cllm_training_set_end(NULL, 5) == -1);
+    end(t);
+}
+
+static void recipes(void) {
+    CLLMRecipe a = {.struct_size = sizeof a}, b = a;
+    CHECK(cllm_recipe(900000, 200, 3e11, &a) == 0 && cllm_recipe(900000, 200, 3e11, &b) == 0);
+    CHECK(memcmp(&a, &b, sizeof a) == 0); /* a pure function */
+    CHECK(a.tokenizer == CLLM_TOKENS_SUBWORDS && a.vocab_size > 256 && a.embedding_dim % (2 * a.num_heads) == 0);
+    CHECK(a.steps > 100 && a.learning_rate > 0 && a.beta2 > 0.9f && a.evaluate_every > 0);
+    int lines = 1;
+    for (const char *p = a.text; *p; p++) lines += *p == '\n';
+    CHECK(lines == 3 && strlen(a.text) < sizeof a.text - 1);
+    CLLMRecipe c = {.struct_size = sizeof c, .embedding_dim = 48, .num_heads = 3, .dropout = -1,
+                    .warmup_steps = -1, .vocab_size = 777, .epochs = 30};
+    CHECK(cllm_recipe(900000, 0, 0, &c) == 0 && c.embedding_dim == 48 && c.num_heads == 3);
+    CHECK(c.dropout == 0 && c.warmup_steps == 0 && c.vocab_size == 777);
+    CHECK_NEAR(c.epochs, 30, 0.1);
+    CLLMRecipe d = {.struct_size = sizeof d}, before = d;
+    CHECK(cllm_recipe(0, 200, 3e11, &d) == -1 && cllm_recipe(10, 0, 3e11, &d) == -1);
+    CHECK(cllm_recipe(10, 200, 0, &d) == -1 && cllm_recipe(10, NAN, 1e9, &d) == -1);
+    CHECK(memcmp(&d, &before, sizeof d) == 0 && cllm_recipe(10, 1, 1, NULL) == -1);
+    d.struct_size = 8;
+    CHECK(cllm_recipe(900000, 200, 3e11, &d) == -1);
+    CHECK(cllm_measure_speed(1) > 1e6 && cllm_measure_speed(-1) == 0);
+    CHECK(cllm_steps_left(100, 2, 900, 8) == 400 && cllm_steps_left(0, 0, 900, 8) == 900);
+    CHECK(cllm_steps_left(-1, 2, 900, 8) == -1 && cllm_steps_left(1, 2, -1, 8) == -1);
+}
+
+int main(void) {
+    for (int i = 0; i < N; i++) ids[i] = (uint32_t)(i * i % 17 + i % 3);
+    for (int i = 0; i < HELD; i++) held_out[i] = (uint32_t)((i + 7) * (i + 7) % 17 + i % 3);
+    RUN(modern_models);
+    RUN(options);
+    RUN(best);
+    RUN(moved_end);
+    RUN(recipes);
+    return harness_report();
+}
