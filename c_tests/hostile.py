@@ -33,7 +33,8 @@ ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_
           "int*": "ints", "uint64_t*": "primes", "char*": "chars",
           "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
           "bool*": "bools", "ThreadMetrics**": "entries",
-          "CLLMScore*": "score", "CLLMTrainingOptions*": "training_options", "CLLMRecipe*": "recipe", "IndexProb*": "choices",
+          "CLLMScore*": "score", "CLLMTrainingOptions*": "training_options",
+          "CLLMRecipe*": "recipe", "IndexProb*": "choices",
           "char*const*": "paths"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
