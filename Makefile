@@ -46,13 +46,14 @@ $(COMPAT_SO): Makefile
 $(COMPAT_A): Makefile
 	@echo 'INPUT(libcllm.a)' > $@
 
-tools/train_model: tools/train_options.c tools/train_data.c tools/train_folder.c tools/train_metrics.c \
-                   tools/train_model.h
+tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c mix.c setup.c folder.c \
+                   metrics.c finish.c) tools/train_model.h
 tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
 tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
+$(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
-tools/%: tools/%.c tools/common.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
+tools/%: tools/%.c tools/common.c tools/files.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference

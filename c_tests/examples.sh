@@ -64,7 +64,7 @@ printf 'the dog sat on the mat . the zebra ran to the dog .' > "$work/held_out.t
 printf 'the dog sat on the mat . the cat ran from the log .' > "$work/known.txt"
 tools/cllm_vocab_build "$work/known.txt" -o "$work/vocab.txt" > /dev/null 2>&1
 run c/evaluate.c 2
-tools/train_model "$work/known.txt" --quiet --batch-size 1 --seq-len 4 --embed-dim 16 \
+tools/train_model "$work/known.txt" --tokens words --quiet --batch-size 1 --seq-len 4 --embed-dim 16 \
     --num-layers 1 --num-heads 1 --epochs 1 --checkpoint-dir "$work/run" > /dev/null
 run c/evaluate.c 0 "$work/run/final_model.cllm" "$work/run/vocab.txt" "$work/held_out.txt"
 check "counts and evaluates" says '^14 words, 2 unknown: loss [0-9.]+ nats per word, perplexity [0-9.]+$'
@@ -77,7 +77,7 @@ for day in {1..40}; do
     done
     printf '%s\n' "kernel: disk sda mounted read and write" "" "cron: backup finished without errors"
 done > "$work/week.log"
-tools/train_model "$work/week.log" --quiet --batch-size 4 --seq-len 16 --embed-dim 32 --num-layers 1 \
+tools/train_model "$work/week.log" --tokens words --quiet --batch-size 4 --seq-len 16 --embed-dim 32 --num-layers 1 \
     --num-heads 2 --epochs 30 --learning-rate 0.003 --checkpoint-dir "$work/log_run" > /dev/null
 { head -n 60 "$work/week.log"; echo "cron: backup finished write session closed"; tail -n 60 "$work/week.log"; } \
     > "$work/today.log"

@@ -48,7 +48,7 @@ check "nothing of the source tree in the files for other programs" bash -c \
 
 # ---- A model to work with ----
 printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 7 8 > "$work/text"
-check "train_model" "$prefix/bin/train_model" "$work/text" --quiet --batch-size 2 --seq-len 8 \
+check "train_model" "$prefix/bin/train_model" "$work/text" --tokens words --quiet --batch-size 2 --seq-len 8 \
     --embed-dim 16 --num-layers 1 --num-heads 2 --epochs 4 --learning-rate 0.01 --threads 1 \
     --checkpoint-dir "$work/checkpoints"
 model=$work/checkpoints/final_model.cllm
