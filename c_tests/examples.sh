@@ -130,13 +130,15 @@ sys.path.insert(0, "$tree/examples/python")
 import cllm
 assert ctypes.sizeof(cllm.TrainingConfig) == 148, ctypes.sizeof(cllm.TrainingConfig)
 text = "red orange yellow green blue violet . " * 12
-words = cllm.Tokenizer(text)
+words = cllm.Tokenizer.subwords(text, 280)
+assert len(words) == 280, len(words)
+assert len(cllm.Tokenizer(text)) == 12
 config = cllm.Config(vocab_size=len(words), embedding_dim=32, num_layers=1, num_heads=2, ff_dim=64,
                      max_seq_len=16)
 model = cllm.Model(config=config, words=words)
 loss = cllm.train(model, words.encode(text), epochs=40)
 assert 0 < loss < 0.5, loss
-inference = cllm.Inference(model, greedy=True, max_tokens=3)
+inference = cllm.Inference(model, greedy=True, max_tokens=12)
 print(inference.generate("red orange"))
 try:
     inference.stream("red", lambda piece: 1 / 0)
@@ -161,7 +163,7 @@ except KeyboardInterrupt:
 PYTHON
     CLLM_LIBRARY=$tree/libcllm.so.1 PYTHONDONTWRITEBYTECODE=1 timeout 60 \
         python3 "$work/train.py" > "$work/stdout" 2> "$work/stderr"
-    check "the Python module trains: $(tail -n 1 "$work/stderr")" says '^ yellow green blue$'
+    check "the Python module trains: $(tail -n 1 "$work/stderr")" says '^ yellow green blue'
     check "exceptions of callbacks come back" says '^raised in a callback$'
     check "Ctrl-C is answered soon" says '^interrupted$'
 else
@@ -200,9 +202,9 @@ if command -v cargo > /dev/null; then
     check "and the model is as it was" test -s "$work/pets.cllm"
     mkdir -p "$work/rust/checkpoints" && cp "$work/pets.cllm" "$work/rust/checkpoints/final_model.cllm"
     rust_program readme
-    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main [a-z.]+ [a-z.]+'
+    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main.'
     rust_program guide "$work/pets.cllm"
-    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library [a-z.]+ [a-z.]+'
+    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library.'
     check "in fewer than 60 lines" test "$(wc -l < examples/rust/train_and_generate.rs)" -lt 60
     check "without unsafe" bash -c "! grep -q unsafe examples/rust/*"
 else

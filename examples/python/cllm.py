@@ -64,6 +64,7 @@ declare("cllm_set_max_tokens", None, P, I)
 declare("cllm_set_greedy", I, P, c.c_bool)
 declare("cllm_generate_stream", I, P, S, PIECE, P)
 declare("cllm_create_tokenizer", P, c.c_uint32)
+declare("cllm_train_tokenizer", P, S, c.c_size_t, c.c_uint32, P, P)
 declare("cllm_free_tokenizer", None, P)
 declare("cllm_build_vocab", None, P, S)
 declare("cllm_get_vocab_size", c.c_uint32, P)
@@ -87,6 +88,15 @@ def check(result):
 
 
 class Tokenizer:
+    """Tokenizer.subwords(text, size) learns subwords, which spell any text; Tokenizer(text) has the
+    words of a text, in lower case."""
+
+    @classmethod
+    def subwords(cls, text, size):
+        new, data = cls.__new__(cls), text.encode()
+        new.pointer = check(lib.cllm_train_tokenizer(data, len(data), size, None, None))
+        return new
+
     def __init__(self, text="", max_words=10000):
         self.pointer = check(lib.cllm_create_tokenizer(max_words))
         lib.cllm_build_vocab(self.pointer, text.encode())
@@ -109,8 +119,8 @@ class Tokenizer:
 class Model:
     """The model of a file, or a new one of a Config with random weights.
 
-    A new one speaks in words once it is given them: Model(config=..., words=tokenizer). They
-    travel with its file.
+    A new one speaks once it is given its tokens: Model(config=..., words=tokenizer). They travel
+    with its file.
     """
 
     def __init__(self, path=None, config=None, words=None):
