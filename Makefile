@@ -18,7 +18,7 @@ COMPAT_A  := $(COMPAT_SO:.so=.a)
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-python bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -82,6 +82,11 @@ test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its libr
 
 test-loom: ## the hand-over of work between threads, in every order: a minute or two
 	c_tests/run.sh loom
+
+# In an environment of its own, in build/. pip fetches what is missing: without venv or network there is
+# nothing to test with.
+test-python: lib ## the Python package: built, installed, its tests, its types
+	@packaging/test_python.sh
 
 bench: all ## timings
 	$(CARGO) bench -p cllm-benches

@@ -35,9 +35,12 @@ done
 for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build cllm_info; do
     check "$tool runs" "$prefix/bin/$tool" --help
 done
-for file in LICENSE*; do
+for file in LICENSE* THIRD-PARTY.txt; do
     check "$file" cmp "$file" "$prefix/share/doc/cllm/$file"
 done
+if command -v cargo > /dev/null && command -v python3 > /dev/null; then
+    check "the licences of what is linked in are current and allowed" packaging/third_party.py --check
+fi
 check "tools use the installed library" bash -c \
     "ldd '$prefix/bin/cllm_tokenize' | grep -qF \"$prefix/\""
 check "nothing of the source tree in the files for other programs" bash -c \
