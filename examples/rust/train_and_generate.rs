@@ -2,12 +2,10 @@
 
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
-use cllm_engine::text::Bpe;
-use cllm_engine::{Error, Model, ModelConfig, Pool, Result};
+use cllm_engine::{Error, Model, ModelConfig, Pool, Result, text::Bpe};
 use std::ops::ControlFlow;
 
-/// Sequences of a batch, and their length.
-const BATCH: (usize, usize) = (4, 16);
+const BATCH: (usize, usize) = (4, 16); // Sequences of a batch, and their length.
 
 fn train(text: &str) -> Result<Model> {
     let text = std::fs::read(text).map_err(|e| Error::State(format!("{text}: {e}")))?;
