@@ -18,7 +18,7 @@ COMPAT_A  := $(COMPAT_SO:.so=.a)
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-python bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -46,13 +46,14 @@ $(COMPAT_SO): Makefile
 $(COMPAT_A): Makefile
 	@echo 'INPUT(libcllm.a)' > $@
 
-tools/train_model: tools/train_options.c tools/train_data.c tools/train_folder.c tools/train_metrics.c \
-                   tools/train_model.h
+tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c mix.c setup.c folder.c \
+                   metrics.c finish.c) tools/train_model.h
 tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
 tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
+$(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
-tools/%: tools/%.c tools/common.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
+tools/%: tools/%.c tools/common.c tools/files.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
 	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference
@@ -81,6 +82,11 @@ test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its libr
 
 test-loom: ## the hand-over of work between threads, in every order: a minute or two
 	c_tests/run.sh loom
+
+# In an environment of its own, in build/. pip fetches what is missing: without venv or network there is
+# nothing to test with.
+test-python: lib ## the Python package: built, installed, its tests, its types
+	@packaging/test_python.sh
 
 bench: all ## timings
 	$(CARGO) bench -p cllm-benches

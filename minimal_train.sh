@@ -31,7 +31,7 @@ bytes=$(wc -c < "$work/sum.c")
 # --overwrite: every file checked below must come from this run.
 LD_LIBRARY_PATH=. ./tools/train_model "$work/sum.c" --batch-size 2 --seq-len 8 --embed-dim 32 \
     --num-layers 1 --num-heads 1 --threads 1 --learning-rate 0.01 --epochs 14 \
-    --checkpoint-dir checkpoints --overwrite --sample "int main" | tee "$work/log"
+    --tokens words --checkpoint-dir checkpoints --overwrite --sample "int main" | tee "$work/log"
 [ "${PIPESTATUS[0]}" -eq 0 ] || die "training failed"
 
 # The loss of an epoch: "Epoch 3: Average Loss = 2.0123, Best Loss = 1.9876"

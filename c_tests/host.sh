@@ -34,7 +34,7 @@ check "other variables and an empty one are no matter" quiet
 check "other variables: the same result" same_result
 check "CLLM_SIMD=portable: runs" run env CLLM_SIMD=portable "$work/program" "$work"
 check "CLLM_SIMD=portable is known" quiet
-check "the tools say it, --quiet too" run env CLLM_SIMD=bogus tools/train_model c_tests/host.sh --quiet --epochs 1 \
+check "the tools say it, --quiet too" run env CLLM_SIMD=bogus tools/train_model c_tests/host.sh --tokens words --quiet --epochs 1 \
     --embed-dim 8 --num-layers 1 --num-heads 1 --seq-len 8 --max-steps 1 --checkpoint-dir "$work/checkpoints"
 check "the tools say it as a warning, --quiet too" says "train_model: warning: CLLM_SIMD=bogus"
 check "the tools say it once" test "$(grep -c CLLM_SIMD "$work/stderr")" -eq 1

@@ -22,7 +22,7 @@ json() { ! command -v python3 > /dev/null || python3 -m json.tool < "$work/stdou
 put() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none; }
 
 printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 > "$work/text"
-"$tools/train_model" "$work/text" --quiet --batch-size 2 --seq-len 8 --embed-dim 16 --num-layers 1 \
+"$tools/train_model" "$work/text" --tokens words --quiet --batch-size 2 --seq-len 8 --embed-dim 16 --num-layers 1 \
     --num-heads 2 --epochs 1 --checkpoint-dir "$work/run" > /dev/null
 model=$work/run/final_model.cllm
 size=$(stat -c %s "$model")

@@ -35,9 +35,12 @@ done
 for tool in train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build cllm_info; do
     check "$tool runs" "$prefix/bin/$tool" --help
 done
-for file in LICENSE*; do
+for file in LICENSE* THIRD-PARTY.txt; do
     check "$file" cmp "$file" "$prefix/share/doc/cllm/$file"
 done
+if command -v cargo > /dev/null && command -v python3 > /dev/null; then
+    check "the licences of what is linked in are current and allowed" packaging/third_party.py --check
+fi
 check "tools use the installed library" bash -c \
     "ldd '$prefix/bin/cllm_tokenize' | grep -qF \"$prefix/\""
 check "nothing of the source tree in the files for other programs" bash -c \
@@ -45,7 +48,7 @@ check "nothing of the source tree in the files for other programs" bash -c \
 
 # ---- A model to work with ----
 printf 'the cat sat on the mat and the dog sat on the cat %.0s' 1 2 3 4 5 6 7 8 > "$work/text"
-check "train_model" "$prefix/bin/train_model" "$work/text" --quiet --batch-size 2 --seq-len 8 \
+check "train_model" "$prefix/bin/train_model" "$work/text" --tokens words --quiet --batch-size 2 --seq-len 8 \
     --embed-dim 16 --num-layers 1 --num-heads 2 --epochs 4 --learning-rate 0.01 --threads 1 \
     --checkpoint-dir "$work/checkpoints"
 model=$work/checkpoints/final_model.cllm

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs terminal info examples
+# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs subwords terminal info examples
 # docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also runs, terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
@@ -20,7 +20,7 @@ sanitize=()
 wrapper=()
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link old readme tools runs terminal info examples docs install host survival)
+    parts=(rust harness hostile abi headers symbols link old readme tools runs subwords terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(survival resume faults replay fuzz) ;;
@@ -34,7 +34,7 @@ valgrind)
     wrapper=(valgrind --quiet --leak-check=full --error-exitcode=9)
     ;;
 asan)
-    parts=(harness hostile abi tools runs terminal info examples survival)
+    parts=(harness hostile abi tools runs subwords terminal info examples survival)
     sanitize=(-g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
     ;;
 *)
@@ -337,7 +337,7 @@ part_readme() {
     fi
     if build_c "$dir/example" "$dir/example.c" -lcllm &&
         printf 'int main ( void ) { return 0 ; } %.0s' 1 2 3 4 5 6 7 8 > "$dir/text" &&
-        tools/train_model "$dir/text" --quiet --batch-size 1 --seq-len 8 --embed-dim 16 \
+        tools/train_model "$dir/text" --tokens words --quiet --batch-size 1 --seq-len 8 --embed-dim 16 \
             --num-layers 1 --num-heads 1 --epochs 1 --checkpoint-dir "$dir/checkpoints" > /dev/null &&
         text=$(cd "$dir" && ./example) && [[ $text == "int main "?* ]]; then
         good=$((good + 1))
@@ -376,10 +376,13 @@ find_tools() {
     programs=$out/tools
     mkdir -p "$programs"
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
-        sources=("tools/$tool.c" tools/common.c tools/terminal.c)
-        [ "$tool" = train_model ] && sources+=(tools/train_{options,data,folder,metrics}.c tools/text_files.c)
-        [ "$tool" = cllm_vocab_build ] && sources+=(tools/text_files.c)
-        if [ "$tool" = cllm_inference ]; then sources+=(tools/inference_session.c); else sources+=(tools/vocabulary.c); fi
+        sources=("tools/$tool.c" tools/{common,files,terminal,tokens}.c)
+        [ "$tool" = train_model ] && sources=(tools/train_*.c tools/{common,files,terminal,tokens}.c)
+        case $tool in
+        train_model | cllm_vocab_build) sources+=(tools/{text_files,vocabulary}.c) ;;
+        cllm_tokenize) sources+=(tools/vocabulary.c) ;;
+        cllm_inference) sources+=(tools/inference_session.c) ;;
+        esac
         "$CC" -std=c11 "${strict[@]}" "${sanitize[@]}" -Iinclude "${sources[@]}" \
             -o "$programs/$tool" -L. -lcllm -lm "-Wl,-rpath,$PWD" || return
     done
@@ -397,6 +400,13 @@ part_runs() {
     local programs
     find_tools || { count "runs" 0 1; return; }
     part_script runs c_tests/runs.sh "$programs"
+}
+
+# The tools with subwords and bytes.
+part_subwords() {
+    local programs
+    find_tools || { count "subwords" 0 1; return; }
+    part_script subwords c_tests/subwords.sh "$programs"
 }
 
 part_terminal() {

@@ -36,7 +36,7 @@ wait_for() {
 
 awk 'BEGIN { for (i = 0; i < 1500; i++) printf "w%d%s", i * i % 61, i % 12 == 11 ? "\n" : " " }' > text
 awk 'BEGIN { for (i = 0; i < 1500; i++) printf "v%d%s", i * i % 97, i % 12 == 11 ? "\n" : " " }' > other
-shape=(--embed-dim 16 --num-layers 1 --num-heads 2 --seq-len 8 --batch-size 4 --learning-rate 0.01)
+shape=(--tokens words --embed-dim 16 --num-layers 1 --num-heads 2 --seq-len 8 --batch-size 4 --learning-rate 0.01)
 small=("${shape[@]}" --threads 1 --quiet) # 46 steps an epoch
 long=("${small[@]}" --epochs 2000) # to be stopped
 

@@ -208,7 +208,7 @@ def interrupted_text():
     """Words so long that a text does not fit into the terminal's buffer: it waits for its reader."""
     words = [f"{'long' * 60}{i}" for i in range(20)]
     Path("long").write_text(" ".join(words[i * i % 20] for i in range(600)))
-    tool("train_model", "long", "--embed-dim", "16", "--num-layers", "1", "--num-heads", "2",
+    tool("train_model", "long", "--tokens", "words", "--embed-dim", "16", "--num-layers", "1", "--num-heads", "2",
          "--seq-len", "8", "--batch-size", "4", "--epochs", "1", "--quiet", "--checkpoint-dir", "l")
     there = Terminal("cllm_inference", "l/final_model.cllm", "-n", "400", environment={"NO_COLOR": "1"})
     there.wait(MARK)
@@ -230,7 +230,7 @@ def orders_to_the_terminal():
              "t\U000e0041g", "\x1b]8;;https://a.example/\x1b\\click", "\u2066iso", "b\ufeffom", "\x7fdel",
              "a\u200db"]
     Path("orders").write_text((" ".join(words) + "\n") * 60)
-    sizes = ["--embed-dim", "8", "--num-layers", "1", "--num-heads", "1", "--seq-len", "8", "--epochs", "4"]
+    sizes = ["--tokens", "words", "--embed-dim", "8", "--num-layers", "1", "--num-heads", "1", "--seq-len", "8", "--epochs", "4"]
     bad = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
                      "\u2060-\u206f\ufeff\U000e0000-\U000e0fff]|[a-z]\u200d")
 
@@ -272,7 +272,7 @@ def orders_to_the_terminal():
 
 
 def training():
-    small = ["--embed-dim", "16", "--num-layers", "2", "--num-heads", "2", "--seq-len", "8",
+    small = ["--tokens", "words", "--embed-dim", "16", "--num-layers", "2", "--num-heads", "2", "--seq-len", "8",
              "--batch-size", "4"]
     line = r"epoch 1/2  step \d+/\d+  loss \d+\.\d{4}  \d+ tokens/s  \d+:\d\d left"
     there = Terminal("train_model", "text", *small, "--epochs", "2", "--checkpoint-dir", "bar")
@@ -289,7 +289,7 @@ def training():
     check("progress in a narrow terminal", lines and max(map(len, lines)) <= 39, lines[:3])
 
     # Steps of some seconds, so that the second Ctrl-C comes within one.
-    large = ["--embed-dim", "512", "--num-layers", "8", "--num-heads", "8", "--seq-len", "64",
+    large = ["--tokens", "words", "--embed-dim", "512", "--num-layers", "8", "--num-heads", "8", "--seq-len", "64",
              "--batch-size", "22", "--epochs", "50", "--threads", "1"]
     for times in (1, 2):
         folder = Path(f"hit{times}")
@@ -316,7 +316,7 @@ def main():
         os.chdir(folder)
         Path("text").write_text(" ".join(f"w{i * i % 61}" for i in range(1500)))
         Path("prompt").write_text("w1 w4\n")
-        tool("train_model", "text", "--embed-dim", "16", "--num-layers", "2", "--num-heads", "2",
+        tool("train_model", "text", "--tokens", "words", "--embed-dim", "16", "--num-layers", "2", "--num-heads", "2",
              "--seq-len", "8", "--batch-size", "4", "--epochs", "3", "--learning-rate", "0.01", "--quiet",
              "--checkpoint-dir", "run")
         model = "run/final_model.cllm"

@@ -22,7 +22,7 @@ NATIVE_LIBS := -lutil -lrt -lpthread -lm -ldl -lc
 TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_64-linux-gnu'
 
 MAN_PAGES := $(wildcard man/*.1)
-LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE
+LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
 
 fill = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' CMAKEDIR='$(CMAKEDIR)' \
     VERSION='$(VERSION)' NATIVE_LIBS='$(NATIVE_LIBS)' packaging/fill.sh

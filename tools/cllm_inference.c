@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,26 +17,35 @@
 #include "cllm_inference.h"
 #include "cllm_utils.h"
 #include "terminal.h"
+#include "tokens.h"
 
 static const char help[] =
     "Usage: cllm_inference MODEL [VOCAB] [options]\n"
-    "Continues a text with a trained model, word by word. Without a prompt, on a\n"
-    "terminal, it continues each line that you type; /help lists the commands there.\n"
+    "Continues a text with a trained model, as the text is: with its line breaks and\n"
+    "capitals, where the model has subwords. Without a prompt, on a terminal, it\n"
+    "continues each line that you type; /help lists the commands there.\n"
     "VOCAB (vocab.txt, - is standard input) gives the words to a MODEL file that\n"
     "carries none.\n"
     "\n"
     "Text:\n"
     "  -p, --prompt TEXT       text to continue, - reads it from standard input (what\n"
-    "                          is piped in, else the most frequent word)\n"
-    "  -n, --tokens N          words to generate (50)\n"
-    "Choice of words:\n"
+    "                          is piped in, else a line end, or the most frequent\n"
+    "                          word)\n"
+    "  -n, --tokens N          tokens to generate (200; of words 50)\n"
+    "Choice of tokens:\n"
     "  -t, --temperature X     0.1 sober to 2 wild, 0 takes the likeliest (0.8)\n"
-    "  -k, --top-k N           draw from the N likeliest words only, 0 = all (40)\n"
-    "      --top-p X           draw from the likeliest words that together have\n"
+    "  -k, --top-k N           draw from the N likeliest tokens only, 0 = all (40)\n"
+    "      --top-p X           draw from the likeliest tokens that together have\n"
     "                          probability X (0.9)\n"
-    "      --repeat-penalty X  above 1 discourages words that were used before (1)\n"
-    "      --greedy            always take the likeliest word, like -t 0\n"
+    "      --repeat-penalty X  above 1 discourages tokens that were used before (1)\n"
+    "      --greedy            always take the likeliest token, like -t 0\n"
     "  -s, --seed N            same seed, same text (drawn from the clock)\n"
+    "Instead of a text:\n"
+    "      --next N            the N likeliest tokens after the prompt\n"
+    "      --next-words N      the N likeliest words after the prompt, or ends of its\n"
+    "                          last word\n"
+    "      --score FILE        how well the model predicts a text, - is standard\n"
+    "                          input: a line that ends in its bits per byte\n"
     "Running:\n"
     "      --threads N         0 = all processors (0)\n"
     "  -v, --verbose           say what was loaded and how fast it ran\n"
@@ -44,11 +54,13 @@ static const char help[] =
     "Exit status: 0 done, 1 something failed, 2 wrong options.\n"
     "Examples:\n"
     "  cllm_inference checkpoints/final_model.cllm\n"
-    "  cllm_inference checkpoints/final_model.cllm -p \"once upon a\" -n 100\n";
+    "  cllm_inference checkpoints/final_model.cllm -p 'ROMEO:' -n 100\n"
+    "  cllm_inference checkpoints/final_model.cllm -p 'once upon a' --next-words 3\n"
+    "  cllm_inference checkpoints/final_model.cllm --score new.txt\n";
 
 typedef struct Options {
-    const char *model, *vocabulary, *prompt;
-    int tokens, top_k, threads;
+    const char *model, *vocabulary, *prompt, *score;
+    int tokens, top_k, threads, next, next_words;
     double temperature, top_p, repeat_penalty;
     uint64_t seed;
     bool seeded, greedy, verbose;
@@ -58,10 +70,11 @@ typedef struct Generation {
     Output output;
     Shown shown;
     double first_token_at;
+    char last; /* byte of the text */
 } Generation;
 
 static Options parse_options(int argc, char **argv) {
-    enum { TOP_P = 256, PENALTY, GREEDY, THREADS };
+    enum { TOP_P = 256, PENALTY, GREEDY, THREADS, NEXT, NEXT_WORDS, SCORE };
     static const struct option known[] = {
         {"prompt", required_argument, NULL, 'p'},
         {"tokens", required_argument, NULL, 'n'},
@@ -72,11 +85,14 @@ static Options parse_options(int argc, char **argv) {
         {"greedy", no_argument, NULL, GREEDY},
         {"seed", required_argument, NULL, 's'},
         {"threads", required_argument, NULL, THREADS},
+        {"next", required_argument, NULL, NEXT},
+        {"next-words", required_argument, NULL, NEXT_WORDS},
+        {"score", required_argument, NULL, SCORE},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    Options o = {.tokens = 50, .top_k = 40, .temperature = 0.8, .top_p = 0.9, .repeat_penalty = 1.0};
+    Options o = {.top_k = 40, .temperature = 0.8, .top_p = 0.9, .repeat_penalty = 1.0};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":p:n:t:k:s:vh", known, NULL)) != -1;) {
         switch (c) {
@@ -92,6 +108,9 @@ static Options parse_options(int argc, char **argv) {
             o.seeded = true;
             break;
         case THREADS: o.threads = (int)parse_integer("--threads", optarg, 0, 1024); break;
+        case NEXT: o.next = (int)parse_integer("--next", optarg, 1, 1000000); break;
+        case NEXT_WORDS: o.next_words = (int)parse_integer("--next-words", optarg, 1, 256); break;
+        case SCORE: o.score = optarg; break;
         case 'v': o.verbose = true; break;
         case 'h':
             fputs(help, stdout);
@@ -108,9 +127,16 @@ static Options parse_options(int argc, char **argv) {
     if (optind < argc) {
         fail_usage("only MODEL and VOCAB, but also '%s'", argv[optind]);
     }
-    if (o.vocabulary && strcmp(o.vocabulary, "-") == 0 &&
-        (!o.prompt || strcmp(o.prompt, "-") == 0)) {
-        fail_usage("standard input can't be both the vocabulary and the prompt");
+    if ((o.next > 0) + (o.next_words > 0) + (o.score != NULL) > 1) {
+        fail_usage("--next, --next-words and --score exclude each other");
+    }
+    if (o.score && o.prompt) {
+        fail_usage("--score takes no prompt");
+    }
+    const char *input = o.score ? o.score : o.prompt ? o.prompt : "-";
+    if (o.vocabulary && strcmp(o.vocabulary, "-") == 0 && strcmp(input, "-") == 0) {
+        fail_usage("standard input can't be both the vocabulary and the %s",
+                   o.score ? "text" : "prompt");
     }
     if (!temperature_is_valid(o.temperature)) {
         fail_usage("--temperature: %g is not 0 or between 0.1 and 2", o.temperature);
@@ -140,8 +166,10 @@ static CLLMModel *load_model(const Options *options) {
     }
     if (options->verbose) {
         fprintf(stderr, "Model: %s\n", visible(stderr, options->model));
-        fprintf(stderr, "  %llu words (%s), %u layers, %u heads, width %llu, context %u\n",
-                (unsigned long long)model->vocab_size, visible(stderr, words ? words : "none"),
+        fprintf(stderr, "  %llu %s (%s), %u layers, %u heads, width %llu, context %u\n",
+                (unsigned long long)model->vocab_size,
+                kind_of_model(model) > CLLM_TOKENS_WORDS ? "tokens" : "words",
+                visible(stderr, words ? words : "none"),
                 model->num_layers,
                 model->header.num_heads, (unsigned long long)model->embedding_dim,
                 model->pos_encoding.max_length);
@@ -175,20 +203,35 @@ static bool something_is_piped_in(void) {
     return fstat(STDIN_FILENO, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISREG(status.st_mode));
 }
 
-static char *find_prompt(const Options *options, const CLLMModel *model) {
+/* Where no text is given: a line begins, or a frequent word stands. */
+static char *no_prompt(const CLLMModel *model, bool subwords) {
+    return subwords ? copy_text("\n", 1) : most_frequent_word(model);
+}
+
+static char *find_prompt(const Options *options, const CLLMModel *model, bool subwords) {
     if (options->prompt && strcmp(options->prompt, "-") != 0) {
         return copy_text(options->prompt, strlen(options->prompt));
     }
     if (!options->prompt && !something_is_piped_in()) {
-        return most_frequent_word(model);
+        return no_prompt(model, subwords);
     }
     Text text = read_input("-");
-    while (text.length > 0 && strchr(" \t\n\v\f\r", text.bytes[text.length - 1])) {
+    /* Of a line that a shell wrote, the end is no part of the prompt; between words no space is one. */
+    const char *dropped = subwords ? "\r\n" : " \t\n\v\f\r";
+    size_t most = subwords ? 2 : text.length;
+    for (size_t i = 0; i < most && text.length > 0; i++) {
+        char last = text.bytes[text.length - 1];
+        if (!strchr(dropped, last)) {
+            break;
+        }
         text.bytes[--text.length] = '\0';
+        if (subwords && last == '\n' && (text.length == 0 || text.bytes[text.length - 1] != '\r')) {
+            break;
+        }
     }
     if (text.length == 0 && !options->prompt) {
         text_free(&text);
-        return most_frequent_word(model);
+        return no_prompt(model, subwords);
     }
     return text.bytes;
 }
@@ -198,7 +241,8 @@ static CLLMInference *prepare(const Options *options, CLLMModel *model, uint64_t
     if (!inference) {
         fail("can't use the model '%s': %s", options->model, library_error());
     }
-    cllm_set_max_tokens(inference, options->tokens);
+    int tokens = kind_of_model(model) > CLLM_TOKENS_WORDS ? 200 : 50;
+    cllm_set_max_tokens(inference, options->tokens > 0 ? options->tokens : tokens);
     cllm_set_top_k(inference, options->top_k);
     cllm_set_top_p(inference, (float)options->top_p);
     if (!options->greedy) {
@@ -218,6 +262,7 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
     if (generation->first_token_at == 0) {
         generation->first_token_at = seconds_now();
     }
+    generation->last = length > 0 ? piece[length - 1] : generation->last;
     return show_piece(&generation->shown, piece, length);
 }
 
@@ -231,15 +276,24 @@ static void report_speed(int generated, double began, double first, double ended
     fprintf(stderr, "; peak memory %.1f MiB\n", peak_memory_mib());
 }
 
-static void continue_prompt(const Options *options, CLLMInference *inference) {
-    char *prompt = find_prompt(options, inference->model);
+/* A prompt that says something to the model. */
+static char *usable_prompt(const Options *options, CLLMInference *inference) {
+    bool subwords = kind_of_model(inference->model) > CLLM_TOKENS_WORDS;
+    char *prompt = find_prompt(options, inference->model, subwords);
     const char *cursor = prompt, *word;
     size_t length;
-    if (!next_word(&cursor, &word, &length)) {
+    if (subwords ? *prompt == '\0' : !next_word(&cursor, &word, &length)) {
         fail("the prompt has no words");
     }
-    warn_of_unknown_words(inference, prompt);
-    Generation generation = {0};
+    if (!subwords) {
+        warn_of_unknown_words(inference, prompt);
+    }
+    return prompt;
+}
+
+static void continue_prompt(const Options *options, CLLMInference *inference) {
+    char *prompt = usable_prompt(options, inference);
+    Generation generation = {.last = prompt[strlen(prompt) - 1]};
     generation.shown = show_on(&generation.output);
     int generated = 0;
     double began = seconds_now();
@@ -248,7 +302,9 @@ static void continue_prompt(const Options *options, CLLMInference *inference) {
     }
     double ended = seconds_now();
     show_end(&generation.shown);
-    output_write(&generation.output, "\n", 1);
+    if (generation.last != '\n') {
+        output_write(&generation.output, "\n", 1);
+    }
     if (generated < 0) {
         fail("can't generate: %s", library_error());
     }
@@ -257,6 +313,61 @@ static void continue_prompt(const Options *options, CLLMInference *inference) {
         report_speed(generated, began, generation.first_token_at, ended);
     }
     free(prompt);
+}
+
+/* ---- Instead of a text ---- */
+
+static void print_next(const Options *options, CLLMInference *inference) {
+    char *prompt = usable_prompt(options, inference);
+    size_t length = strlen(prompt);
+    int most = length < INT_MAX - 1 ? (int)length + 1 : INT_MAX; /* a token takes a byte at least */
+    uint32_t *ids = checked_alloc((size_t)most, sizeof *ids);
+    IndexProb *next = checked_alloc((size_t)options->next, sizeof *next);
+    int count = cllm_tokenize(inference, prompt, ids, most);
+    int found = count > 0 ? cllm_next_tokens(inference, ids, (size_t)count, next, options->next) : -1;
+    if (found < 0) {
+        fail("can't say what comes next: %s", library_error());
+    }
+    CLLMTokenizer *tokenizer = cllm_model_tokenizer(inference->model, 0);
+    for (int i = 0; i < found; i++) {
+        const char *token = tokenizer ? cllm_get_token_string(tokenizer, (uint32_t)next[i].idx) : "";
+        printf("%.4f\t%d\t%s\n", (double)next[i].prob, next[i].idx, visible(stdout, token));
+    }
+    cllm_free_tokenizer(tokenizer);
+    free(next);
+    free(ids);
+    free(prompt);
+}
+
+static bool print_next_word(const char *word, size_t length, float probability, void *user_data) {
+    (void)user_data;
+    Text text = {0};
+    text_append(&text, word, length);
+    printf("%.4f\t%s\n", (double)probability, visible(stdout, text.bytes));
+    text_free(&text);
+    return true;
+}
+
+static void print_next_words(const Options *options, CLLMInference *inference) {
+    char *prompt = usable_prompt(options, inference);
+    if (cllm_next_words(inference, prompt, options->next_words, print_next_word, NULL) < 0) {
+        fail("can't say what comes next: %s", library_error());
+    }
+    free(prompt);
+}
+
+static void print_score(const Options *options, CLLMInference *inference) {
+    bool exact = kind_of_model(inference->model) > CLLM_TOKENS_WORDS;
+    Text text = exact ? read_bytes(options->score) : read_input(options->score);
+    CLLMScore score = {.struct_size = sizeof score};
+    if (cllm_score_text(inference, text.bytes, text.length, 0, &score) != 0) {
+        fail("can't score '%s': %s", options->score, library_error());
+    }
+    printf("%s: %llu bytes, %llu tokens, %.4f nats per token, perplexity %.2f, %.4f bits per byte\n",
+           visible(stdout, options->score), (unsigned long long)score.bytes,
+           (unsigned long long)score.tokens, score.nats_per_token, exp(score.nats_per_token),
+           score.bits_per_byte);
+    text_free(&text);
 }
 
 int main(int argc, char **argv) {
@@ -272,7 +383,13 @@ int main(int argc, char **argv) {
                 options.repeat_penalty);
         fprintf(stderr, "  seed %llu\n", (unsigned long long)seed);
     }
-    if (!options.prompt && isatty(STDIN_FILENO)) {
+    if (options.score) {
+        print_score(&options, inference);
+    } else if (options.next > 0) {
+        print_next(&options, inference);
+    } else if (options.next_words > 0) {
+        print_next_words(&options, inference);
+    } else if (!options.prompt && isatty(STDIN_FILENO)) {
         hold_session(inference, options.greedy ? 0 : options.temperature, seed);
     } else {
         continue_prompt(&options, inference);

@@ -1,6 +1,7 @@
 /* cllm_info: what is in a model file, and where it is damaged. See --help. */
 #include "common.h"
 #include "terminal.h"
+#include "tokens.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -16,8 +17,8 @@
 static const char help[] =
     "Usage: cllm_info MODEL [options]\n"
     "Shows what is in a model file: header, sections with their sizes and checksums,\n"
-    "parameters, the first words, how it was trained. Of a damaged file it shows what\n"
-    "can be read, and where the damage is.\n"
+    "parameters, what its tokens are and the first of them, how it was trained. Of a\n"
+    "damaged file it shows what can be read, and where the damage is.\n"
     "\n"
     "Output:\n"
     "  -w, --words N  words to show (12)\n"
@@ -45,6 +46,15 @@ static const char *state_name(int integrity) {
     case CLLM_FILE_CUT_SHORT: return "cut short";
     default: return "none";
     }
+}
+
+/* Files of the original block have no such part. */
+static bool is_modern(const CLLMFileInfo *file) {
+    bool found = false;
+    for (size_t i = 0; i < file->num_parts; i++) {
+        found |= strcmp(file->parts[i].name, "ARCH") == 0;
+    }
+    return found;
 }
 
 /* ---- Output ---- */
@@ -82,10 +92,13 @@ static void print_plain(const Info *info) {
     if (header) {
         print_field("name", header->model_name, sizeof header->model_name);
         print_field("description", header->description, sizeof header->description);
-        printf("shape        %" PRIu64 " words, width %" PRIu64 ", %" PRIu64 " layers, %" PRIu32
+        printf("shape        %" PRIu64 " %s, width %" PRIu64 ", %" PRIu64 " layers, %" PRIu32
                " heads, context %" PRIu32 "\nparameters   %" PRIu64 "\n",
-               header->vocab_size, header->embedding_dim, header->num_layers, header->num_heads,
+               header->vocab_size, file->tokens > CLLM_TOKENS_WORDS ? "tokens" : "words",
+               header->embedding_dim, header->num_layers, header->num_heads,
                header->context_length, header->total_params);
+        printf("block        %s\n", is_modern(file) ? "modern" : "original");
+        printf("tokens       %s\n", kind_name(file->tokens));
         print_time("created", header->created_timestamp);
         print_time("modified", header->modified_timestamp);
     }
@@ -104,7 +117,7 @@ static void print_plain(const Info *info) {
                state_name(part->integrity), part->content);
     }
     if (file->words_read) {
-        printf("\nwords       ");
+        printf("\n%-12s", file->tokens > CLLM_TOKENS_WORDS ? "tokens" : "words");
         for (size_t i = 0; i < file->words_read; i++) {
             putchar(' ');
             print_text(file->words[i], SIZE_MAX);
@@ -159,6 +172,8 @@ static void print_json(const Info *info) {
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
             printf("  \"%s\": %" PRIu64 ",\n", fields[i].name, fields[i].value);
     }
+    printf("  \"block\": \"%s\",\n", is_modern(file) ? "modern" : "original");
+    json_text("tokens", kind_name(file->tokens), SIZE_MAX);
     const TrainingMetadata *training = file->training;
     if (training) {
         printf("  \"training\": {\"steps\": %" PRIu64 ", ", training->training_steps);

@@ -9,9 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -215,8 +213,7 @@ char *copy_text(const char *text, size_t length) {
     return copy;
 }
 
-/* Room for `more` bytes and a NUL. */
-static void text_reserve(Text *text, size_t more) {
+void text_reserve(Text *text, size_t more) {
     if (more >= SIZE_MAX / 2 - text->length) {
         fail("out of memory");
     }
@@ -244,50 +241,6 @@ void text_append_string(Text *text, const char *string) {
 void text_free(Text *text) {
     free(text->bytes);
     *text = (Text){0};
-}
-
-/* A stream that never ends must not take all memory. */
-enum { MOST_BYTES = 1 << 30 };
-
-Text read_stream(FILE *stream, const char *name) {
-    Text bytes = {0};
-    for (size_t got = 1; got > 0;) {
-        text_reserve(&bytes, 65536);
-        got = fread(bytes.bytes + bytes.length, 1, 65536, stream);
-        bytes.length += got;
-        if (bytes.length > MOST_BYTES) {
-            fail("can't read '%s': more than %d bytes", name, MOST_BYTES);
-        }
-    }
-    if (ferror(stream)) {
-        fail("can't read '%s': %s", name, strerror(errno));
-    }
-    Text text = {.bytes = cllm_decode_text(bytes.bytes, bytes.length)};
-    if (!text.bytes) {
-        fail("can't read '%s': %s", name, library_error());
-    }
-    text_free(&bytes);
-    text.length = strlen(text.bytes);
-    text.capacity = text.length + 1;
-    return text;
-}
-
-Text read_input(const char *path) {
-    if (strcmp(path, "-") == 0) {
-        return read_stream(stdin, "standard input");
-    }
-    require_readable(path);
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        fail("can't open '%s': %s", path, strerror(errno));
-    }
-    Text text = read_stream(file, path);
-    fclose(file);
-    return text;
-}
-
-const char *input_name(const char *path) {
-    return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
 }
 
 bool next_word(const char **cursor, const char **word, size_t *length) {
@@ -326,116 +279,6 @@ void text_append_json(Text *text, const char *string, size_t length) {
     text_append(text, "\"", 1);
 }
 
-/* ---- Files ---- */
-
-bool is_directory(const char *path) {
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-void require_readable(const char *path) {
-    if (access(path, R_OK) != 0) {
-        fail("can't open '%s': %s", path, strerror(errno));
-    }
-}
-
-void make_directories(const char *path) {
-    char *partial = copy_text(path, strlen(path));
-    for (char *p = partial + 1;; p++) {
-        if (*p == '/' || *p == '\0') {
-            char separator = *p;
-            *p = '\0';
-            if (mkdir(partial, 0777) != 0 && errno != EEXIST && !is_directory(partial)) {
-                fail("can't create folder '%s': %s", partial, strerror(errno));
-            }
-            *p = separator;
-            if (separator == '\0') {
-                break;
-            }
-        }
-    }
-    free(partial);
-    if (!is_directory(path)) {
-        fail("'%s' is not a folder", path);
-    }
-}
-
-char *join_path(const char *directory, const char *name) {
-    Text path = {0};
-    text_append_string(&path, directory);
-    if (path.length > 0 && path.bytes[path.length - 1] != '/') {
-        text_append(&path, "/", 1);
-    }
-    text_append_string(&path, name);
-    return path.bytes;
-}
-
-/* A device or a pipe can't be replaced by a rename. */
-static bool is_special(const char *path) {
-    struct stat status;
-    return stat(path, &status) == 0 && !S_ISREG(status.st_mode);
-}
-
-static void write_stream(FILE *stream, const char *name, const Text *text) {
-    if (fwrite(text->bytes, 1, text->length, stream) != text->length || fflush(stream) != 0) {
-        fail("can't write '%s': %s", name, strerror(errno));
-    }
-}
-
-void write_output(const char *path, const Text *text) {
-    if (!path || strcmp(path, "-") == 0) {
-        Text clean = {0};
-        if (isatty(STDOUT_FILENO)) {
-            Cleaner cleaner = {0};
-            text_append(&clean, "", 0);
-            clean_piece(&cleaner, &clean, text->bytes, text->length, true);
-            clean_end(&cleaner, &clean);
-        }
-        write_stream(stdout, "standard output", clean.bytes ? &clean : text);
-        text_free(&clean);
-        return;
-    }
-    if (is_special(path)) {
-        FILE *stream = fopen(path, "wb");
-        if (!stream) {
-            fail("can't write '%s': %s", path, strerror(errno));
-        }
-        write_stream(stream, path, text);
-        fclose(stream);
-        return;
-    }
-    if (cllm_write_file(path, text->bytes, text->length) != 0) {
-        fail("can't write '%s': %s", path, library_error());
-    }
-}
-
-/* ---- Vocabulary ---- */
-
-CLLMTokenizer *load_vocabulary(const char *path) {
-    const char *name = input_name(path);
-    require_readable(name);
-    CLLMTokenizer *tokenizer = cllm_read_vocab(name);
-    if (!tokenizer) {
-        fail("can't read the vocabulary '%s': %s", path, library_error());
-    }
-    if (cllm_get_vocab_size(tokenizer) <= 5) {
-        fail("'%s' is not a vocabulary: it has no words", path);
-    }
-    return tokenizer;
-}
-
-bool has_token_strings(const CLLMModel *model) {
-    for (uint64_t i = 0; model->tokens && i < model->vocab_size; i++) {
-        char made_up[32];
-        snprintf(made_up, sizeof made_up, "token_%llu", (unsigned long long)i);
-        const char *string = model->tokens[i].token_str;
-        if (string[0] != '\0' && strcmp(string, made_up) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- Time and memory ---- */
 
 double seconds_now(void) {
@@ -462,72 +305,4 @@ char *clock_text(double seconds, char *buffer, size_t size) {
         snprintf(buffer, size, "%lu:%02lu", total / 60, total % 60);
     }
     return buffer;
-}
-
-/* ---- Terminal ---- */
-
-/* A terminal that understands more than lines of text, as far as it says what it is. */
-static bool is_capable_terminal(int descriptor) {
-    const char *terminal = getenv("TERM");
-    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
-}
-
-bool use_colours(int descriptor) {
-    const char *refused = getenv("NO_COLOR");
-    return is_capable_terminal(descriptor) && !(refused && *refused);
-}
-
-bool output_write(Output *output, const char *bytes, size_t length) {
-    if (!output->broken && (fwrite(bytes, 1, length, stdout) != length || fflush(stdout) != 0)) {
-        output->broken = true;
-        output->reason = errno;
-    }
-    return !output->broken;
-}
-
-void output_check(const Output *output) {
-    if (output->broken && output->reason != EPIPE) {
-        fail("can't write to standard output: %s", strerror(output->reason));
-    }
-}
-
-ProgressBar progress_bar(bool wanted) {
-    return (ProgressBar){.shown = wanted && is_capable_terminal(STDOUT_FILENO)};
-}
-
-static int terminal_columns(void) {
-    struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
-void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
-    double now = seconds_now();
-    if (!bar->shown || (bar->on_screen && now - bar->drawn_at < 0.1)) {
-        return;
-    }
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    /* A line that wraps could not be drawn over. */
-    int columns = terminal_columns() - 1, width = columns - (int)strlen(text) - 3;
-    printf("\r\033[K");
-    if (width >= 5) {
-        static const char full[] = "========================";
-        width = width < (int)sizeof full - 1 ? width : (int)sizeof full - 1;
-        int filled = fraction <= 0 ? 0 : fraction >= 1 ? width : (int)(fraction * width);
-        printf("[%.*s%*s] ", filled, full, width - filled, "");
-    }
-    printf("%.*s", columns, text);
-    fflush(stdout);
-    bar->drawn_at = now;
-    bar->on_screen = true;
-}
-
-void progress_clear(ProgressBar *bar) {
-    if (bar->on_screen) {
-        printf("\r\033[K");
-        bar->on_screen = false;
-    }
 }

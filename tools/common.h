@@ -1,5 +1,5 @@
 /* What the command-line tools share: messages and exit statuses, checked numbers, text buffers,
- * files that appear whole or not at all, a progress bar. Uses the public headers only. */
+ * files that appear whole or not at all. Uses the public headers only. */
 #ifndef CLLM_TOOLS_COMMON_H
 #define CLLM_TOOLS_COMMON_H
 
@@ -71,14 +71,15 @@ typedef struct Text {
     size_t capacity;
 } Text;
 
+/* Room for `more` bytes and a NUL. */
+void text_reserve(Text *text, size_t more);
 void text_append(Text *text, const char *bytes, size_t length);
 void text_append_string(Text *text, const char *string);
 void text_free(Text *text);
 
-/* Everything in a stream, at most 1 GiB, as text in UTF-8 (cllm_decode_text). fail() with `name` on
- * errors. */
-Text read_stream(FILE *stream, const char *name);
-/* The same for a file, or stdin for "-". */
+/* Everything in a file, or in stdin for "-", at most 1 GiB; fail() on errors. */
+Text read_bytes(const char *path);
+/* The same as text in UTF-8 (cllm_decode_text). */
 Text read_input(const char *path);
 /* What the library's functions, which take names of files, are to open for `path`: stdin for "-". */
 const char *input_name(const char *path);
@@ -101,14 +102,6 @@ char *join_path(const char *directory, const char *name);
  * or a pipe is written to. */
 void write_output(const char *path, const Text *text);
 
-/* ---- Vocabulary ---- */
-
-/* Loads a vocabulary file, or stdin for "-"; fail() if there is none or it has no entries beyond the
- * special tokens. */
-CLLMTokenizer *load_vocabulary(const char *path);
-/* True when the model carries token strings of its own, not only "token_<id>". */
-bool has_token_strings(const CLLMModel *model);
-
 /* ---- Time and memory ---- */
 
 double seconds_now(void);
@@ -117,36 +110,5 @@ int processors(void);
 
 /* "1:02:03" or "2:03"; `buffer` holds at least 24 bytes and is returned. */
 char *clock_text(double seconds, char *buffer, size_t size);
-
-/* ---- Terminal ---- */
-
-/* Whether to write colours: on a terminal, unless NO_COLOR is set. */
-bool use_colours(int descriptor);
-
-/* Standard output, piece by piece. With SIGPIPE ignored: a reader that left is not an error. */
-typedef struct Output {
-    bool broken;
-    int reason; /* errno */
-} Output;
-
-/* Writes at once; false as soon as something did not arrive. */
-bool output_write(Output *output, const char *bytes, size_t length);
-/* fail() if something did not arrive though there is a reader. */
-void output_check(const Output *output);
-
-/* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
-
-typedef struct ProgressBar {
-    bool shown; /* false: every call does nothing */
-    double drawn_at;
-    bool on_screen;
-} ProgressBar;
-
-/* Shown when wanted and stdout is a terminal that can draw over a line. */
-ProgressBar progress_bar(bool wanted);
-/* `fraction` of the bar filled, then the text. */
-__attribute__((format(printf, 3, 4))) void progress_draw(ProgressBar *bar, double fraction,
-                                                         const char *format, ...);
-void progress_clear(ProgressBar *bar);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "cllm_ext.h"
 #include "terminal.h"
+#include "tokens.h"
 
 typedef struct Session {
     CLLMInference *inference;
@@ -20,6 +21,7 @@ typedef struct Session {
     Output output;
     Shown shown;
     bool at_line_start, colours;
+    bool subwords; /* texts follow each other as they are, not as words with spaces */
 } Session;
 
 static const char commands[] =
@@ -169,7 +171,7 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
     (void)token;
     Session *session = user_data;
     text_append(&session->said, piece, length);
-    if (session->at_line_start && length > 0 && *piece == ' ') {
+    if (session->at_line_start && !session->subwords && length > 0 && *piece == ' ') {
         piece++;
         length--;
     }
@@ -177,9 +179,28 @@ static bool on_token(const char *piece, size_t length, uint32_t token, void *use
     return show_piece(&session->shown, piece, length) && !stopped;
 }
 
+/* The same in bytes, for subwords: at the beginning of a line, if there is one. */
+static void keep_last_bytes(Text *text, size_t most) {
+    if (text->length <= most) {
+        return;
+    }
+    const char *from = text->bytes + text->length - most, *line = strchr(from, '\n');
+    from = line ? line + 1 : from;
+    while (((unsigned char)*from & 0xC0) == 0x80) {
+        from++;
+    }
+    size_t left = (size_t)(text->bytes + text->length - from);
+    memmove(text->bytes, from, left + 1);
+    text->length = left;
+}
+
 static void reply(Session *session) {
     static const char cyan[] = "\033[36m", plain[] = "\033[0m";
-    keep_last_words(&session->said, words_of_history(session->inference));
+    if (session->subwords) { /* no token has more bytes on average */
+        keep_last_bytes(&session->said, 16 * words_of_history(session->inference));
+    } else {
+        keep_last_words(&session->said, words_of_history(session->inference));
+    }
     char *prompt = copy_text(session->said.bytes, session->said.length); /* `said` grows meanwhile */
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
@@ -227,7 +248,8 @@ static char *read_line(char **line, size_t *capacity) {
 
 void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
     Session session = {.inference = inference, .temperature = temperature, .seed = seed,
-                       .colours = use_colours(STDOUT_FILENO)};
+                       .colours = use_colours(STDOUT_FILENO),
+                       .subwords = kind_of_model(inference->model) > CLLM_TOKENS_WORDS};
     const char *mark = use_colours(STDERR_FILENO) ? "\033[1m>\033[0m " : "> ";
     char *line = NULL;
     size_t capacity = 0;
@@ -247,10 +269,12 @@ void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
         }
         if (*text) {
             if (session.said.length > 0) {
-                text_append(&session.said, " ", 1);
+                text_append(&session.said, session.subwords ? "\n" : " ", 1);
             }
             text_append_string(&session.said, text);
-            warn_of_unknown_words(inference, text);
+            if (!session.subwords) {
+                warn_of_unknown_words(inference, text);
+            }
         }
         const char *cursor = session.said.bytes, *word;
         size_t length;

@@ -1,6 +1,10 @@
 #include "terminal.h"
 
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 size_t utf8_decode(const unsigned char *s, size_t left, uint32_t *code) {
@@ -129,4 +133,72 @@ bool show_end(Shown *shown) {
     Text clean = {0};
     clean_end(&shown->cleaner, &clean);
     return show_text(shown, &clean);
+}
+
+/* ---- What a terminal can do ---- */
+
+/* A terminal that understands more than lines of text, as far as it says what it is. */
+static bool is_capable_terminal(int descriptor) {
+    const char *terminal = getenv("TERM");
+    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
+
+bool use_colours(int descriptor) {
+    const char *refused = getenv("NO_COLOR");
+    return is_capable_terminal(descriptor) && !(refused && *refused);
+}
+
+bool output_write(Output *output, const char *bytes, size_t length) {
+    if (!output->broken && (fwrite(bytes, 1, length, stdout) != length || fflush(stdout) != 0)) {
+        output->broken = true;
+        output->reason = errno;
+    }
+    return !output->broken;
+}
+
+void output_check(const Output *output) {
+    if (output->broken && output->reason != EPIPE) {
+        fail("can't write to standard output: %s", strerror(output->reason));
+    }
+}
+
+ProgressBar progress_bar(bool wanted) {
+    return (ProgressBar){.shown = wanted && is_capable_terminal(STDOUT_FILENO)};
+}
+
+static int terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
+    double now = seconds_now();
+    if (!bar->shown || (bar->on_screen && now - bar->drawn_at < 0.1)) {
+        return;
+    }
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    /* A line that wraps could not be drawn over. */
+    int columns = terminal_columns() - 1, width = columns - (int)strlen(text) - 3;
+    printf("\r\033[K");
+    if (width >= 5) {
+        static const char full[] = "========================";
+        width = width < (int)sizeof full - 1 ? width : (int)sizeof full - 1;
+        int filled = fraction <= 0 ? 0 : fraction >= 1 ? width : (int)(fraction * width);
+        printf("[%.*s%*s] ", filled, full, width - filled, "");
+    }
+    printf("%.*s", columns, text);
+    fflush(stdout);
+    bar->drawn_at = now;
+    bar->on_screen = true;
+}
+
+void progress_clear(ProgressBar *bar) {
+    if (bar->on_screen) {
+        printf("\r\033[K");
+        bar->on_screen = false;
+    }
 }

@@ -30,6 +30,35 @@ void text_append_clean(Text *out, const char *text, size_t length);
  * next eight calls. */
 const char *visible(FILE *stream, const char *text);
 
+/* Whether to write colours: on a terminal, unless NO_COLOR is set. */
+bool use_colours(int descriptor);
+
+/* Standard output, piece by piece. With SIGPIPE ignored: a reader that left is not an error. */
+typedef struct Output {
+    bool broken;
+    int reason; /* errno */
+} Output;
+
+/* Writes at once; false as soon as something did not arrive. */
+bool output_write(Output *output, const char *bytes, size_t length);
+/* fail() if something did not arrive though there is a reader. */
+void output_check(const Output *output);
+
+/* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
+
+typedef struct ProgressBar {
+    bool shown; /* false: every call does nothing */
+    double drawn_at;
+    bool on_screen;
+} ProgressBar;
+
+/* Shown when wanted and stdout is a terminal that can draw over a line. */
+ProgressBar progress_bar(bool wanted);
+/* `fraction` of the bar filled, then the text. */
+__attribute__((format(printf, 3, 4))) void progress_draw(ProgressBar *bar, double fraction,
+                                                         const char *format, ...);
+void progress_clear(ProgressBar *bar);
+
 /* Text that a model generates, piece by piece, to standard output; see Output. */
 typedef struct Shown {
     Output *output;

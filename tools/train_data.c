@@ -1,5 +1,6 @@
 #include "train_model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,24 +8,13 @@
 #include "cllm_format.h"
 #include "cllm_utils.h"
 #include "terminal.h"
-#include "vocabulary.h"
 
-/* Whether words other than the special ones have capitals: such a vocabulary tells them apart. */
-static bool keeps_case(const CLLMTokenizer *tokenizer) {
-    for (uint32_t id = FIRST_WORD; id < tokenizer->vocab_size; id++) {
-        if (strpbrk(tokenizer->vocab[id], "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer) {
+CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase) {
     CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
     if (!loader) {
         fail("can't create a data loader: %s", library_error());
     }
-    loader->lowercase = !keeps_case(tokenizer);
+    loader->lowercase = lowercase;
     return loader;
 }
 
@@ -58,8 +48,8 @@ static void load_folder(CLLMDataLoader *loader, const char *folder) {
     free_paths(&paths);
 }
 
-static CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path) {
-    CLLMDataLoader *loader = create_loader(tokenizer);
+CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase) {
+    CLLMDataLoader *loader = create_loader(tokenizer, lowercase);
     if (strcmp(path, "-") == 0) {
         load_standard_input(loader);
         return loader;
@@ -73,99 +63,11 @@ static CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path
     return loader;
 }
 
-static size_t count_words(const char *text) {
-    const char *word;
-    size_t length, count = 0;
-    while (next_word(&text, &word, &length)) {
-        count++;
+Data load_data(Options *options, CLLMTokenizer *given) {
+    Data data = options->words ? load_words(options, given) : load_subwords(options, given);
+    if (options->mix && options->share > 0) {
+        mix_in(options, &data);
     }
-    return count;
-}
-
-/* Splits the words of all documents, in order, after the first `cut`. */
-static void split_words(const CLLMDataLoader *loader, size_t cut, Text *before, Text *after) {
-    size_t seen = 0;
-    text_append_string(before, "");
-    text_append_string(after, "");
-    for (size_t d = 0; d < loader->num_documents; d++) {
-        const char *cursor = loader->documents[d], *word;
-        for (size_t length; next_word(&cursor, &word, &length); seen++) {
-            Text *part = seen < cut ? before : after;
-            text_append(part, word, length);
-            text_append(part, " ", 1);
-        }
-    }
-}
-
-/* The vocabulary of --vocab, or an empty one to be filled. */
-static CLLMTokenizer *begin_vocabulary(const Options *options) {
-    if (options->vocabulary) {
-        return load_vocabulary(options->vocabulary);
-    }
-    CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)options->vocab_size);
-    if (!tokenizer) {
-        fail("can't create a vocabulary: %s", library_error());
-    }
-    return tokenizer;
-}
-
-/* The words of the text that --vocab-size and --min-freq let in. */
-static void fill_vocabulary(const Options *options, CLLMDataLoader *loader, Data *data) {
-    if (options->min_freq <= 1) {
-        cllm_data_loader_build_vocab(loader);
-        return;
-    }
-    CLLMTokenizer *all = all_words(loader->documents, loader->num_documents);
-    cllm_free_tokenizer(data->tokenizer);
-    data->tokenizer = choose_words(all, (uint32_t)options->vocab_size, (uint32_t)options->min_freq,
-                                   UINT32_MAX);
-    cllm_free_tokenizer(all);
-    loader->tokenizer = data->tokenizer;
-    if (cllm_get_vocab_size(data->tokenizer) == FIRST_WORD) {
-        fail("--min-freq %d leaves no words", options->min_freq);
-    }
-}
-
-/* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
-Data load_data(const Options *options) {
-    Data data = {0};
-    data.tokenizer = begin_vocabulary(options);
-    CLLMDataLoader *source = load_documents(data.tokenizer, options->data);
-    data.documents = source->num_documents;
-    data.characters = source->total_chars;
-    for (size_t d = 0; d < source->num_documents; d++) {
-        data.words += count_words(source->documents[d]);
-    }
-    size_t held_out = (size_t)((double)data.words * options->val_fraction);
-    if (options->val_fraction > 0 && held_out < 2) {
-        fail("--val-fraction %g of %zu words leaves nothing to measure", options->val_fraction,
-             data.words);
-    }
-    Text training = {0}, validation = {0};
-    split_words(source, data.words - held_out, &training, &validation);
-    cllm_data_loader_free(source);
-
-    CLLMDataLoader *loader = create_loader(data.tokenizer);
-    if (!cllm_data_loader_add_document(loader, training.bytes)) {
-        fail("can't load the text: %s", library_error());
-    }
-    if (!options->vocabulary) {
-        fill_vocabulary(options, loader, &data);
-    }
-    data.training = cllm_data_loader_create_dataset(loader);
-    if (!data.training) {
-        fail("can't make a dataset: %s", library_error());
-    }
-    if (held_out > 0) {
-        data.validation =
-            cllm_tokenizer_encode(data.tokenizer, validation.bytes, &data.num_validation);
-        if (!data.validation) {
-            fail("can't encode the held-out words: %s", library_error());
-        }
-    }
-    cllm_data_loader_free(loader);
-    text_free(&training);
-    text_free(&validation);
     return data;
 }
 
@@ -173,6 +75,10 @@ void free_data(Data *data) {
     cllm_token_dataset_free(data->training);
     cllm_free_tokenizer(data->tokenizer);
     free(data->validation);
+}
+
+double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes) {
+    return bytes > 0 ? nats_per_token / M_LN2 * (double)tokens / (double)bytes : NAN;
 }
 
 static double percent_unknown(const uint32_t *tokens, size_t count) {
@@ -183,7 +89,7 @@ static double percent_unknown(const uint32_t *tokens, size_t count) {
     return 100.0 * (double)unknown / (double)(count ? count : 1);
 }
 
-static void describe_vocabulary(const Options *options, const Data *data) {
+static void describe_words(const Options *options, const Data *data) {
     const CLLMTokenizer *tokenizer = data->tokenizer;
     uint32_t once = 0;
     for (uint32_t id = FIRST_WORD; id < tokenizer->vocab_size; id++) {
@@ -197,26 +103,47 @@ static void describe_vocabulary(const Options *options, const Data *data) {
                percent_unknown(data->validation, data->num_validation));
     }
     printf("\n");
-    if (once > 0 && !options->vocabulary) {
+    if (once > 0 && options->tokens == TOKENS_WORDS) {
         printf("  %u entries were seen once; --min-freq 2 leaves such words out\n", once);
     }
 }
 
+static void describe_subwords(const Options *options, const Data *data) {
+    const CLLMTokenizer *tokenizer = data->tokenizer;
+    bool bytes = cllm_tokenizer_kind(tokenizer) == CLLM_TOKENS_BYTES;
+    printf("  %s: %u tokens, %.2f bytes of text in each", bytes ? "bytes" : "byte-level BPE",
+           tokenizer->vocab_size,
+           (double)data->training_bytes / (double)data->training->num_tokens);
+    if (options->tokens == TOKENS_BPE && options->sized_by_text) {
+        printf(" (size by the length of the text; --vocab-size sets it)");
+    }
+    printf("\n");
+}
+
 void describe_data(const Options *options, const Data *data) {
-    size_t tokens = data->training->num_tokens;
+    const char *unit = options->words ? "words" : "tokens";
     printf("Step 1: Loading training data\n");
-    printf("  %s: %zu document%s, %zu characters, %zu words\n", 
+    printf("  %s: %zu document%s, %zu %s",
            strcmp(options->data, "-") == 0 ? "standard input" : visible(stdout, options->data),
-           data->documents, data->documents == 1 ? "" : "s", data->characters, data->words);
+           data->documents, data->documents == 1 ? "" : "s", data->characters,
+           options->words ? "characters" : "bytes\n");
+    if (options->words) {
+        printf(", %zu words\n", data->words);
+    }
     printf("Step 2: Building vocabulary\n");
-    describe_vocabulary(options, data);
+    (options->words ? describe_words : describe_subwords)(options, data);
     printf("Step 3: Creating dataset\n");
-    printf("  %zu words to train on, %u held out\n", tokens, data->num_validation);
+    printf("  %zu %s to train on", data->training->num_tokens, unit);
+    if (data->mixed > 0) {
+        printf(" (%zu of them of the old text)", data->mixed);
+    }
+    printf(", %zu held out\n", data->num_validation);
 }
 
 void write_data(const Folder *folder, const Data *data) {
     char *vocabulary = join_path(folder->path, "vocab.txt");
     char *dataset = join_path(folder->path, "dataset.bin");
+    char *tokenizer = join_path(folder->path, "tokenizer.json");
     if (!cllm_save_vocab(data->tokenizer, vocabulary)) {
         fail("can't write '%s': %s", vocabulary, library_error());
     }
@@ -225,23 +152,59 @@ void write_data(const Folder *folder, const Data *data) {
     }
     keep_owner(folder, vocabulary);
     keep_owner(folder, dataset);
+    if (has_subwords(data->tokenizer)) {
+        if (cllm_write_tokenizer(data->tokenizer, tokenizer) != 0) {
+            fail("can't write '%s': %s", tokenizer, library_error());
+        }
+        keep_owner(folder, tokenizer);
+    }
     free(vocabulary);
     free(dataset);
+    free(tokenizer);
 }
 
-char *words_of_text(const Data *data, size_t start) {
+/* Three neighbouring words that the vocabulary knows. */
+static char *words_of_text(const Data *data, size_t start) {
     const TokenDataset *text = data->training;
-    size_t end = start;
-    while (start < text->num_tokens && text->tokens[start] < 5) {
+    while (start < text->num_tokens && text->tokens[start] < FIRST_WORD) {
         start++;
     }
-    for (end = start; end < text->num_tokens && end < start + 3 && text->tokens[end] >= 5;) {
+    size_t end = start;
+    while (end < text->num_tokens && end < start + 3 && text->tokens[end] >= FIRST_WORD) {
         end++;
     }
     if (end == start) {
         return NULL;
     }
     return cllm_tokenizer_decode(data->tokenizer, text->tokens + start, (uint32_t)(end - start));
+}
+
+/* A line of text, or the first words of a longer one. */
+static char *line_of_text(const Data *data, size_t start) {
+    enum { LONG = 40 };
+    size_t left = data->training->num_tokens - start, length;
+    char *text = cllm_tokens_to_text(data->tokenizer, data->training->tokens + start,
+                                     left < 400 ? left : 400, false, &length);
+    if (!text) {
+        return NULL;
+    }
+    const char *line = start > 0 && strchr(text, '\n') ? strchr(text, '\n') : text;
+    line += strspn(line, "\n\r\t ");
+    size_t most = strcspn(line, "\r\n");
+    bool whole = line[most] != '\0' && most <= LONG;
+    while (!whole && most > 0 && (most > LONG || line[most] != ' ')) {
+        most--;
+    }
+    char *prompt = NULL;
+    if (most > 0) {
+        prompt = copy_text(line, most + whole); /* with its end, if it is a line */
+    }
+    free(text);
+    return prompt;
+}
+
+char *prompt_of_text(const Data *data, size_t start) {
+    return has_subwords(data->tokenizer) ? line_of_text(data, start) : words_of_text(data, start);
 }
 
 void compare_vocabulary(const char *checkpoint, const Data *data) {
@@ -259,7 +222,7 @@ void compare_vocabulary(const char *checkpoint, const Data *data) {
     }
     cllm_free_model(saved);
     if (!same) {
-        fail("'%s' was trained with another vocabulary: use the same DATA, --vocab-size and "
+        fail("'%s' was trained with another vocabulary: use the same DATA, --tokens, --vocab-size and "
              "--val-fraction",
              checkpoint);
     }

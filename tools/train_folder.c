@@ -310,7 +310,7 @@ static bool same_folder(const char *a, const char *b) {
  * later steps than its own, which belong to another continuation. */
 static void set_earlier_run_aside(const Folder *folder, const Options *options, int first_step) {
     static const char *const names[] = {"final_model.cllm", "loss.svg", "metrics.csv", "vocab.txt",
-                                        "dataset.bin"};
+                                        "tokenizer.json", "dataset.bin"};
     SetAside aside = {.folder = folder,
                       .overwrite = options->overwrite,
                       .number = last_earlier(folder->path) + 1};

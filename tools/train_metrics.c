@@ -9,9 +9,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The validation loss comes last: it is known only after the rest of its row is written. */
-static const char head[] =
+/* What is known of the held-out text is written over the end of a row, behind its first six columns. */
+static const char head[] = "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,"
+                           "val_loss,train_bits_per_byte,val_bits_per_byte\n";
+/* That of earlier releases, which had no bits. */
+static const char old_head[] =
     "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss\n";
+
+/* The end of a row: from its seventh column on. */
+static const char *end_of_row(const char *row) {
+    for (int columns = 0; columns < 6; columns++) {
+        row = strchr(row, ',') + 1;
+    }
+    return row;
+}
 
 static void remember(Metrics *metrics, int step, double loss) {
     if (metrics->count == metrics->capacity) {
@@ -33,28 +44,38 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
     }
     Text old = read_input(path);
     char *row = old.bytes;
-    if (strncmp(row, head, sizeof head - 1) != 0) {
+    bool old_columns = strncmp(row, old_head, sizeof old_head - 1) == 0;
+    if (!old_columns && strncmp(row, head, sizeof head - 1) != 0) {
         complain("warning: '%s' is not the record of this program: begun anew", path);
         text_free(&old);
         return;
     }
-    row += sizeof head - 1;
-    int step = 0;
+    row += (old_columns ? sizeof old_head : sizeof head) - 1;
+    size_t last_row = 0;
+    int step = 0, commas = old_columns ? 6 : 8;
     for (char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
         int number, epoch;
         float loss;
         *end = '\0'; /* sscanf() looks for the end of the text each time */
+        int found = 0;
+        for (const char *c = row; *c; c++) {
+            found += *c == ',';
+        }
         if (sscanf(row, "%d,%d,%f,", &number, &epoch, &loss) == 3 && number > step &&
-            number <= last_step) {
+            number <= last_step && found == commas) {
             step = number;
+            last_row = kept->length;
             text_append(kept, row, (size_t)(end - row));
-            text_append(kept, "\n", 1);
+            text_append_string(kept, old_columns ? ",,\n" : "\n");
             remember(metrics, number, loss);
         }
     }
     text_free(&old);
     if (step == last_step && step > 0) {
-        metrics->cell = (size_t)(kept->bytes + kept->length - (strrchr(kept->bytes, ',') + 1));
+        const char *cells = end_of_row(kept->bytes + last_row);
+        metrics->cell = (size_t)(kept->bytes + kept->length - cells);
+        const char *bits = strchr(cells, ',') + 1;
+        snprintf(metrics->bits, sizeof metrics->bits, "%.*s", (int)strcspn(bits, ","), bits);
     }
 }
 
@@ -63,13 +84,14 @@ static void not_recorded(Metrics *metrics, const char *why) {
     complain("warning: can't write '%s': %s; the run is not recorded", metrics->csv, why);
 }
 
-Metrics open_metrics(const Folder *folder, const Options *options, int last_step) {
+Metrics open_metrics(const Folder *folder, const Options *options, const Data *data, int last_step) {
     Metrics metrics = {
         .csv = join_path(folder->path, "metrics.csv"),
         .svg = join_path(folder->path, "loss.svg"),
         .folder = folder,
         .file = -1,
         .drawn = seconds_now(),
+        .bits_per_nat = bits_per_byte(1, data->training->num_tokens, data->training_bytes),
     };
     Text text = {0};
     struct stat status;
@@ -117,21 +139,23 @@ void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_p
     if (metrics->file < 0) {
         return;
     }
-    char row[200];
-    snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,\n", progress->step, progress->epoch + 1,
+    char row[240];
+    snprintf(metrics->bits, sizeof metrics->bits, "%.6g",
+             (double)progress->loss * metrics->bits_per_nat);
+    snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,,%s,\n", progress->step, progress->epoch + 1,
              (double)progress->loss, (double)progress->learning_rate,
-             (double)progress->gradient_norm, tokens_per_second);
+             (double)progress->gradient_norm, tokens_per_second, metrics->bits);
     text_append_string(&metrics->waiting, row);
-    metrics->cell = 1;
+    metrics->cell = strlen(metrics->bits) + 3;
     write_waiting(metrics);
 }
 
-void record_validation(Metrics *metrics, double loss) {
+void record_validation(Metrics *metrics, double loss, double bits) {
     if (metrics->file < 0 || metrics->cell == 0) {
         return;
     }
-    char cell[32];
-    snprintf(cell, sizeof cell, "%.6g\n", loss);
+    char cell[80];
+    snprintf(cell, sizeof cell, "%.6g,%s,%.6g\n", loss, metrics->bits, bits);
     if (metrics->waiting.length > 0) {
         metrics->waiting.length -= metrics->cell;
     } else {

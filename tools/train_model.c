@@ -2,38 +2,15 @@
 #include "train_model.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cllm_ext.h"
-#include "cllm_format.h"
-#include "cllm_inference.h"
-#include "cllm_training.h"
 #include "cllm_utils.h"
-#include "terminal.h"
 
 enum { EXIT_INTERRUPTED = 130 };
-
-typedef struct Run {
-    const Options *options;
-    const Data *data;
-    CLLMModel *model;
-    CLLMTraining *training;
-    int batches_per_epoch;
-    int first_step; /* step at which this process began */
-    double epoch_loss; /* sum over the batches of this epoch that this process trained */
-    int epoch_batches;
-    double seconds; /* spent in training */
-    double step_began;
-    bool diverged, failed;
-    Folder folder;
-    ProgressBar bar;
-    Metrics metrics;
-} Run;
 
 static volatile sig_atomic_t interrupted;
 
@@ -74,110 +51,31 @@ static void catch_interrupts(void) {
     }
 }
 
-/* ---- Steps 4 and 5: model and configuration ---- */
-
-static CLLMModel *create_model(const Options *options, const Data *data) {
-    CLLMConfig config = {
-        .vocab_size = cllm_get_vocab_size(data->tokenizer),
-        .embedding_dim = (uint32_t)options->embed_dim,
-        .num_layers = (uint32_t)options->num_layers,
-        .num_heads = (uint32_t)options->num_heads,
-        .ff_dim = 4 * (uint32_t)options->embed_dim,
-        .max_seq_len = (uint32_t)options->seq_len,
-        .dropout = 0.0f,
-    };
-    /* A seed means the same weights in every release: those of rand(), which knows no 0 (it is 1). */
-    srand(options->seed);
-    CLLMModel *model = options->seed == 0 ? cllm_create_model_seeded(&config, 0)
-                                          : cllm_create_model(&config);
-    if (!model) {
-        fail("can't create the model: %s", library_error());
-    }
-    if (cllm_model_set_vocab(model, data->tokenizer) != 0) {
-        fail("can't give the model its vocabulary: %s", library_error());
-    }
-    return model;
-}
-
-static int count_batches(const Options *options, const Data *data) {
-    size_t per_batch = (size_t)options->batch_size * (size_t)options->seq_len;
-    size_t tokens = data->training->num_tokens;
-    size_t batches = tokens > 0 ? (tokens - 1) / per_batch : 0;
-    if (batches == 0) {
-        fail("'%s' is too short: %zu words to train on, one batch of %d x %d takes %zu",
-             options->data, tokens, options->batch_size, options->seq_len, per_batch + 1);
-    }
-    if (batches > (size_t)(INT_MAX / options->epochs)) {
-        fail("%zu batches in %d epochs are too many steps", batches, options->epochs);
-    }
-    return (int)batches;
-}
-
-static CLLMTraining *create_training(Run *run) {
-    const Options *options = run->options;
-    int all_steps = run->batches_per_epoch * options->epochs;
-    int tenth = all_steps / 10 < 1000 ? all_steps / 10 : 1000;
-    CLLMTrainingConfig config = {
-        .learning_rate = (float)options->learning_rate,
-        .batch_size = options->batch_size,
-        .num_epochs = options->epochs,
-        .max_steps = all_steps,
-        .weight_decay = (float)options->weight_decay,
-        .gradient_clip = (float)options->clip,
-        .warmup_steps = options->warmup >= 0 ? options->warmup : tenth,
-        .sequence_length = options->seq_len,
-        .optimizer = "adamw",
-        .gradient_accumulation_steps = 1,
-    };
-    snprintf(config.lr_scheduler, sizeof config.lr_scheduler, "%s", options->schedule);
-    CLLMTraining *training = cllm_training_init(run->model, &config);
-    if (!training) {
-        fail("can't prepare the training: %s", library_error());
-    }
-    training->tokens = run->data->training->tokens; /* lent; the dataset keeps it */
-    training->num_tokens = run->data->training->num_tokens;
-    return training;
-}
-
-/* A run that goes on is the same run: it has warmed up already, and where more epochs move the end of
- * its schedule, the rate goes on falling from where it stood. */
-static void go_on_with_schedule(const Options *options, CLLMTraining *training) {
-    CLLMTrainingConfig saved, *config = &training->config;
-    if (cllm_checkpoint_config(training, &saved) != 1) {
-        return; /* of a release that did not save it */
-    }
-    bool falls = strcmp(options->schedule, "cosine") == 0 || strcmp(options->schedule, "linear") == 0;
-    bool as_planned = saved.warmup_steps == config->warmup_steps;
-    config->warmup_steps = saved.warmup_steps;
-    if (falls && saved.max_steps != config->max_steps &&
-        training->current_step >= saved.warmup_steps) {
-        config->initial_learning_rate = saved.learning_rate;
-        config->warmup_steps = training->current_step;
-    } else if (falls && saved.max_steps == config->max_steps && !as_planned) {
-        config->initial_learning_rate = saved.initial_learning_rate; /* it was moved before */
-    }
-}
-
-static void resume(Run *run) {
-    const char *path = run->options->resume;
-    compare_vocabulary(path, run->data); /* first: it needs a second model for a moment */
-    if (cllm_load_checkpoint(run->training, path) != 0) {
-        fail("can't resume from '%s': %s", path, library_error());
-    }
-    if (cllm_checkpoint_same_data(run->training) == 0) {
-        fail("'%s' was trained on another text, or in other batches: use the same DATA, --batch-size, "
-             "--seq-len, --vocab-size and --val-fraction", path);
-    }
-    go_on_with_schedule(run->options, run->training);
-    run->first_step = run->training->current_step;
-}
-
 /* ---- Step 6: training ---- */
 
-/* Where the run ends. */
-static int last_step(const Run *run) {
-    int all = run->batches_per_epoch * run->options->epochs, most = run->options->max_steps;
+int last_step(const Run *run) {
+    if (run->options->steps > 0) {
+        return run->training->config.max_steps; /* which --minutes moves */
+    }
+    int all = run->batches_per_epoch * run->epochs, most = run->options->max_steps;
     return most > 0 && most < all ? most : all;
+}
+
+/* With --minutes: moves the end of the run to where the time will be over, but for a last evaluation and
+ * the files. */
+static void keep_time(Run *run, int step) {
+    const Options *options = run->options;
+    int done = step - run->first_step, planned = run->training->config.max_steps - step;
+    if (done < 10 || done % 10 != 0) {
+        return; /* the first ones are slow */
+    }
+    double now = seconds_now(), files = 0.01 * options->minutes * 60 + run->evaluation;
+    double left = options->minutes * 60 - (now - options->began) - files;
+    int steps = cllm_steps_left(done, now - run->began, planned, left > 0 ? left : 0);
+    if (steps >= 0 && steps != planned &&
+        cllm_training_set_end(run->training, step + (steps > 0 ? steps : 1)) != 0) {
+        fail("can't move the end of the run: %s", library_error());
+    }
 }
 
 static bool on_progress(const CLLMProgress *progress, void *user_data) {
@@ -191,19 +89,21 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     record_step(&run->metrics, progress, took > 0 ? words / took : 0);
     run->seconds += took;
     run->step_began = now;
+    if (run->options->minutes > 0) {
+        keep_time(run, progress->step);
+    }
     int last = last_step(run), done = progress->step - run->first_step;
     char left[24];
     clock_text(run->seconds / done * (last - progress->step), left, sizeof left);
     progress_draw(&run->bar, (double)progress->step / last,
                   "epoch %d/%d  step %d/%d  loss %.4f  %.0f tokens/s  %s left", progress->epoch + 1,
-                  run->options->epochs, progress->step, last, progress->loss,
+                  run->epochs, progress->step, last, progress->loss,
                   run->seconds > 0 ? words * done / run->seconds : 0, left);
-    return !interrupted && !run->diverged;
+    bool over = run->options->steps > 0 && progress->step >= last;
+    return !interrupted && !run->diverged && !over;
 }
 
-/* Returns the checkpoint's path, which the caller frees; NULL if it could not be saved, after a
- * message. Nothing of it is there then. */
-static char *save_checkpoint_here(Run *run) {
+char *save_checkpoint_here(Run *run) {
     int step = run->training->current_step;
     char *path = checkpoint_path(run->folder.path, step);
     int saved = cllm_save_checkpoint(run->training, path);
@@ -238,9 +138,34 @@ static void save_on_the_way(Run *run) {
     free(path);
 }
 
+/* Measures the held-out text, and keeps the weights if they are the best so far. */
+static void evaluate(Run *run) {
+    const Data *data = run->data;
+    const Options *options = run->options;
+    double loss, began = seconds_now();
+    size_t count = data->num_validation, most = (size_t)options->evaluate_tokens;
+    count = most > 1 && most < count ? most : count;
+    int failed = options->weights == WEIGHTS_BEST
+                     ? cllm_training_evaluate(run->training, data->validation, count,
+                                              options->threads, &loss) < 0
+                     : cllm_evaluate(run->model, data->validation, count,
+                                     options->seq_len, options->threads, &loss, NULL) != 0;
+    if (failed) {
+        progress_clear(&run->bar);
+        fail("can't evaluate the held-out text: %s", library_error());
+    }
+    run->validation_loss = loss;
+    run->evaluated_at = run->training->current_step;
+    run->evaluation = seconds_now() - began;
+    run->step_began += run->evaluation; /* no time of a step */
+    record_validation(&run->metrics, loss,
+                      bits_per_byte(loss, data->num_validation, data->validation_bytes));
+}
+
 /* The line of an epoch; `complete` is false where --max-steps cut it. Of an epoch that was resumed
  * in its middle, the average is that of the rest. */
 static void report_epoch(Run *run, int epoch, bool complete) {
+    const Data *data = run->data;
     double loss = run->epoch_batches > 0 ? run->epoch_loss / run->epoch_batches : NAN;
     bool trained = run->epoch_batches > 0; /* not so if a resumed checkpoint stood at its end */
     bool rest = run->first_step % run->batches_per_epoch != 0 &&
@@ -248,13 +173,8 @@ static void report_epoch(Run *run, int epoch, bool complete) {
     progress_clear(&run->bar);
     run->epoch_loss = 0;
     run->epoch_batches = 0;
-    double mean = 0, perplexity = 0;
-    if (run->data->validation) {
-        if (cllm_evaluate(run->model, run->data->validation, run->data->num_validation,
-                          run->options->seq_len, run->options->threads, &mean, &perplexity) != 0) {
-            fail("can't evaluate the held-out words: %s", library_error());
-        }
-        record_validation(&run->metrics, mean);
+    if (data->validation) {
+        evaluate(run);
     }
     redraw_metrics(&run->metrics);
     if (run->options->quiet) {
@@ -266,23 +186,61 @@ static void report_epoch(Run *run, int epoch, bool complete) {
     } else {
         printf("Epoch %d: trained before, Best Loss = %.4f", epoch, run->training->best_loss);
     }
-    if (run->data->validation) {
-        printf(", Validation Loss = %.4f, Perplexity = %.2f", mean, perplexity);
+    if (data->validation) {
+        printf(", Validation Loss = %.4f, Perplexity = %.2f", run->validation_loss,
+               exp(run->validation_loss));
     }
     if (trained && rest) {
         printf(" (average from step %d on)", run->first_step + 1);
     }
     printf("%s\n", complete ? "" : " (cut by --max-steps)");
+    if (trained || data->validation) {
+        printf("  bits per byte:");
+    }
+    if (trained) {
+        printf(" %.4f training", bits_per_byte(loss, data->training->num_tokens, data->training_bytes));
+    }
+    if (data->validation) {
+        printf("%s %.4f held out", trained ? "," : "",
+               bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
+    }
+    printf("%s", trained || data->validation ? "\n" : "");
     print_sparkline(&run->metrics);
     fflush(stdout);
 }
 
+/* The line of an evaluation within the epochs. */
+static void report_step(Run *run) {
+    const Data *data = run->data;
+    double loss = run->epoch_batches > 0 ? run->epoch_loss / run->epoch_batches : NAN;
+    progress_clear(&run->bar);
+    run->epoch_loss = 0;
+    run->epoch_batches = 0;
+    evaluate(run);
+    redraw_metrics(&run->metrics);
+    if (!run->options->quiet) {
+        char passed[24];
+        printf("At step %d, %s: loss %.4f, held out %.4f; bits per byte %.4f, held out %.4f\n",
+               run->training->current_step,
+               clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
+               run->validation_loss,
+               bits_per_byte(loss, data->training->num_tokens, data->training_bytes),
+               bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
+        fflush(stdout);
+    }
+}
+
 /* Steps until the next point where something is to be done; 0: none in this epoch. */
 static int steps_to_next_stop(const Run *run) {
-    int step = run->training->current_step, save_every = run->options->save_every;
-    int to_save = save_every > 0 ? save_every - step % save_every : 0;
-    int to_end = run->options->max_steps > 0 ? run->options->max_steps - step : 0;
-    return to_save > 0 && (to_end <= 0 || to_save < to_end) ? to_save : to_end;
+    const Options *options = run->options;
+    int step = run->training->current_step, next = 0;
+    int every[] = {options->save_every, run->data->validation ? options->evaluate_every : 0};
+    for (size_t i = 0; i < 2; i++) {
+        int to_stop = every[i] > 0 ? every[i] - step % every[i] : 0;
+        next = to_stop > 0 && (next == 0 || to_stop < next) ? to_stop : next;
+    }
+    int to_end = options->max_steps > 0 || options->steps > 0 ? last_step(run) - step : 0;
+    return to_end > 0 && (next == 0 || to_end < next) ? to_end : next;
 }
 
 static bool epoch_has_batches_left(const Run *run) {
@@ -290,7 +248,10 @@ static bool epoch_has_batches_left(const Run *run) {
     return run->training->current_batch_offset / per_batch < run->batches_per_epoch;
 }
 
-static bool reached_max_steps(const Run *run) {
+static bool reached_end(const Run *run) {
+    if (run->options->steps > 0) {
+        return run->training->current_step >= last_step(run);
+    }
     return run->options->max_steps > 0 && run->training->current_step >= run->options->max_steps &&
            epoch_has_batches_left(run);
 }
@@ -302,8 +263,8 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     if (!path) {
         fail("interrupted after step %d, and no checkpoint of it", run->training->current_step);
     }
-    complain("interrupted after step %d; go on with the same options and --resume %s",
-             run->training->current_step, path);
+    complain("interrupted after step %d; go on with the same options%s and --resume %s",
+             run->training->current_step, run->options->minutes > 0 ? " but --minutes" : "", path);
     free(path);
     exit(EXIT_INTERRUPTED);
 }
@@ -313,7 +274,8 @@ static void train(Run *run) {
     if (cllm_set_progress_callback(training, on_progress, run) != 0) {
         fail("can't watch the training: %s", library_error());
     }
-    while (training->current_epoch < run->options->epochs && !reached_max_steps(run)) {
+    run->began = seconds_now();
+    while (training->current_epoch < run->epochs && !reached_end(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
         int trained =
@@ -335,122 +297,28 @@ static void train(Run *run) {
             training->current_step % run->options->save_every == 0) {
             save_on_the_way(run);
         }
+        if (trained > 0 && run->data->validation && run->options->evaluate_every > 0 &&
+            training->current_step % run->options->evaluate_every == 0) {
+            report_step(run);
+        }
         if (training->current_epoch > epoch) {
-            report_epoch(run, training->current_epoch, true);
+            if (run->options->evaluate_every == 0) {
+                report_epoch(run, training->current_epoch, true);
+            }
         } else if (trained == 0) {
             fail("training made no progress at step %d", training->current_step);
         }
     }
-    if (run->epoch_batches > 0) {
+    if (run->options->evaluate_every > 0 && run->data->validation) {
+        if (run->evaluated_at != training->current_step) {
+            report_step(run);
+        }
+        if (!run->options->quiet) {
+            print_sparkline(&run->metrics);
+        }
+    } else if (run->epoch_batches > 0) {
         report_epoch(run, training->current_epoch + 1, false);
     }
-}
-
-/* ---- Afterwards: files, samples, summary ---- */
-
-static bool print_piece(const char *piece, size_t length, uint32_t token, void *user_data) {
-    (void)token;
-    return show_piece(user_data, piece, length);
-}
-
-static void print_sample(CLLMInference *inference, const char *prompt) {
-    Output output = {0};
-    Shown shown = show_on(&output);
-    printf("  %s", visible(stdout, prompt));
-    fflush(stdout);
-    int generated = cllm_generate_stream(inference, prompt, print_piece, &shown);
-    show_end(&shown);
-    if (generated < 0) {
-        printf("\n");
-        fail("can't generate from '%s': %s", prompt, library_error());
-    }
-    printf("\n");
-}
-
-static void print_samples(const Run *run) {
-    CLLMInference *inference = cllm_inference_init(run->model);
-    if (!inference || cllm_set_seed(inference, run->options->seed) != 0 ||
-        cllm_inference_set_threads(inference, run->options->threads) != 0) {
-        fail("can't generate a sample: %s", library_error());
-    }
-    cllm_set_temperature(inference, 0.8f);
-    cllm_set_top_k(inference, 40);
-    cllm_set_max_tokens(inference, 40);
-    printf("Samples:\n");
-    if (run->options->sample) {
-        print_sample(inference, run->options->sample);
-    } else {
-        size_t starts[] = {0, run->data->training->num_tokens / 2};
-        for (size_t i = 0; i < 2; i++) {
-            char *prompt = words_of_text(run->data, starts[i]);
-            if (prompt) {
-                print_sample(inference, prompt);
-            }
-            free(prompt);
-        }
-    }
-    cllm_inference_cleanup(inference);
-}
-
-static void describe_training(const Run *run) {
-    const Options *options = run->options;
-    const CLLMTrainingConfig *config = &run->training->config;
-    printf("Step 4: Creating model\n");
-    printf("  %d layers, %d heads, width %d, context %d, %llu parameters\n", options->num_layers,
-           options->num_heads, options->embed_dim, options->seq_len,
-           (unsigned long long)run->model->num_weights);
-    printf("Step 5: Setting up training\n");
-    printf("  AdamW, learning rate %g (%s, warm-up %d), weight decay %g, clipping %g\n",
-           options->learning_rate, options->schedule, config->warmup_steps, options->weight_decay,
-           options->clip);
-    printf("  batches of %d x %d words, %d per epoch, %d epochs, %d threads, seed %u\n",
-           options->batch_size, options->seq_len, run->batches_per_epoch, options->epochs,
-           options->threads > 0 ? options->threads : processors(), options->seed);
-    if (options->resume) {
-        printf("  resumed from %s: epoch %d, step %d\n", visible(stdout, options->resume),
-               run->training->current_epoch + 1, run->training->current_step);
-    }
-    printf("Step 6: Training\n");
-    fflush(stdout);
-}
-
-static void write_final_model(Run *run, const char *path) {
-    int written = cllm_write_model(run->model, path);
-    if (written != 0 && make_room(&run->folder, run->training->current_step)) {
-        written = cllm_write_model(run->model, path);
-    }
-    if (written != 0) {
-        fail("can't write '%s': %s", path, library_error());
-    }
-    keep_owner(&run->folder, path);
-}
-
-static void finish(Run *run) {
-    const Options *options = run->options;
-    char *checkpoint = save_checkpoint_here(run);
-    run->failed = !checkpoint;
-    draw_metrics(&run->metrics);
-    char *final = join_path(run->folder.path, "final_model.cllm");
-    write_final_model(run, final); /* also without a checkpoint: it is smaller */
-    stop_at_once(); /* all is saved */
-    if (!options->quiet) {
-        if (checkpoint) {
-            printf("Saved %s and %s\n", visible(stdout, checkpoint), visible(stdout, final));
-        } else {
-            printf("Saved %s\n", visible(stdout, final));
-        }
-        printf("Drew %s from %s\n", visible(stdout, run->metrics.svg),
-               visible(stdout, run->metrics.csv));
-        print_samples(run);
-    }
-    int steps = run->training->current_step - run->first_step;
-    double words = (double)steps * options->batch_size * options->seq_len;
-    printf("Trained %d steps in %.2f s (%.0f tokens/s, peak memory %.1f MiB): %s\n", steps,
-           run->seconds, run->seconds > 0 ? words / run->seconds : 0.0, peak_memory_mib(),
-           visible(stdout, final));
-    check_stdout_if_read();
-    free(checkpoint);
-    free(final);
 }
 
 int main(int argc, char **argv) {
@@ -463,27 +331,24 @@ int main(int argc, char **argv) {
     Folder folder = open_folder(options.checkpoint_dir);
     char *resumed = options.resume ? find_checkpoint(options.resume) : NULL;
     options.resume = resumed;
-    Data data = load_data(&options);
-    Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet)};
+    Origin origin = open_origin(&options);
+    Data data = load_data(&options, origin.tokenizer);
+    Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet),
+               .validation_loss = NAN};
     if (!options.quiet) {
         describe_data(&options, &data);
     }
-    run.batches_per_epoch = count_batches(&options, &data);
-    run.model = create_model(&options, &data);
-    run.training = create_training(&run);
-    if (options.resume) {
-        resume(&run);
-    }
+    set_up(&run, &origin);
     catch_interrupts(); /* before there is anything to lose */
     prepare_folder(&folder, &options, run.first_step); /* only now that everything was checked */
     run.folder = folder;
     write_data(&run.folder, &data);
-    run.metrics = open_metrics(&run.folder, &options, run.first_step);
+    run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
     if (!options.quiet) {
         describe_training(&run);
     }
     train(&run);
-    finish(&run);
+    finish(&run, stop_at_once);
     close_metrics(&run.metrics);
     run.training->tokens = NULL; /* the dataset's */
     cllm_training_free(run.training);

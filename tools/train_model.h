@@ -1,41 +1,90 @@
-/* train_model's parts: options (train_options.c), text (train_data.c), the folder with its checkpoints
- * (train_folder.c), the record of the run (train_metrics.c), the run (train_model.c). */
+/* train_model's parts: options (train_options.c) and what becomes of those that are not given
+ * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
+ * train_subwords.c, mixed with old text train_mix.c), the model
+ * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
+ * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
+#include "terminal.h"
 #include "text_files.h"
+#include "tokens.h"
 
 #include <sys/types.h>
 
 #include "cllm_data_loader.h"
 #include "cllm_ext.h"
+#include "cllm_training.h"
 
-/* The command line, checked. */
+typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
+typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
+typedef enum Weights { WEIGHTS_UNSET, WEIGHTS_BEST, WEIGHTS_LAST } Weights;
+
+/* The command line, checked. What was not given is 0 or NULL, or -1 where 0 can be given, until
+ * settle_options() has chosen it. */
 typedef struct Options {
     const char *data;
+    Tokens tokens;
+    Block block;
+    Weights weights;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
-    int epochs, batch_size, warmup, max_steps, threads, save_every, keep;
-    double learning_rate, weight_decay, clip, val_fraction;
+    int epochs, batch_size, warmup, max_steps, threads, save_every, keep, shuffle;
+    double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
+    double minutes; /* 0: as many epochs as are asked for */
     uint32_t seed;
-    const char *vocabulary, *schedule, *checkpoint_dir, *resume, *sample;
+    const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
+    const char *mix; /* DATA of --mix; NULL: none */
+    double share; /* of it */
     bool quiet, overwrite;
+    /* settled */
+    bool words; /* tokens are whole words */
+    bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
+    int steps; /* of a run of --minutes, at first; 0: by epochs */
+    int evaluate_every; /* steps; 0: at the end of each epoch */
+    uint64_t evaluate_tokens; /* at most; 0: all */
+    double began; /* as seconds_now() says it: when the minutes do */
+    char chosen[640]; /* by --minutes, and why: three lines; or "" */
 } Options;
 
 /* Leaves with a message where the command line is wrong, and after --help. */
 Options parse_options(int argc, char **argv);
 
+/* What a run goes on from: the model file of --from or --resume, as far as it decides what the run is. */
+typedef struct Origin {
+    CLLMModel *model; /* of --from: the one that learns; NULL: a new one */
+    CLLMTokenizer *tokenizer; /* to be used; NULL: one is made of the text */
+} Origin;
+
+/* Reads --from, --resume and the file of --tokens, and settles what they decide. */
+Origin open_origin(Options *options);
+/* Chooses what was not given, for a text of so many bytes and, if it is not NULL, a tokenizer. */
+void settle_options(Options *options, const CLLMTokenizer *given, size_t bytes);
+
 /* What the text became. */
 typedef struct Data {
     CLLMTokenizer *tokenizer;
     TokenDataset *training;
-    uint32_t *validation; /* ids of the held-out words; NULL without */
-    uint32_t num_validation;
+    uint32_t *validation; /* ids of the held-out text; NULL without */
+    size_t num_validation;
     size_t words, documents, characters;
+    size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
+    bool lowercase; /* words lose their capitals */
+    size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
 
-/* Reads, splits and encodes the text. */
-Data load_data(const Options *options);
+/* Reads, splits and encodes the text; settles the options as soon as its length is known. `given` is
+ * the tokenizer to use; NULL: one is made. */
+Data load_data(Options *options, CLLMTokenizer *given);
+Data load_words(Options *options, CLLMTokenizer *given);
+Data load_subwords(Options *options, CLLMTokenizer *given);
+/* Adds the old text of --mix to what is trained on. */
+void mix_in(const Options *options, Data *data);
 void free_data(Data *data);
+CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
+/* The texts of a file, a folder, or stdin for "-". */
+CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
+/* A loss per token as bits for each byte of the text that the tokens stand for. */
+double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
 /* Prints Steps 1 to 3. */
 void describe_data(const Options *options, const Data *data);
 /* Where a run writes. */
@@ -67,9 +116,9 @@ bool make_room(const Folder *folder, int step);
 
 /* vocab.txt and dataset.bin in the folder. */
 void write_data(const Folder *folder, const Data *data);
-/* Up to three neighbouring words of the text from `start` on that the vocabulary knows: a prompt.
- * NULL if there are none; the caller frees it. */
-char *words_of_text(const Data *data, size_t start);
+/* A prompt from the text at token `start`: a line of it, or of words some that the vocabulary knows. NULL
+ * if there is none; the caller frees it. */
+char *prompt_of_text(const Data *data, size_t start);
 /* A checkpoint of another text may fit by its size alone: its words tell. fail() if they differ. */
 void compare_vocabulary(const char *checkpoint, const Data *data);
 
@@ -80,7 +129,9 @@ typedef struct Metrics {
     int file; /* -1: there is none */
     off_t size; /* of the file */
     Text waiting; /* rows that come after that, while the disk is full */
-    size_t cell; /* bytes of the last row's last cell, the validation loss, with its line end */
+    size_t cell; /* bytes of the last row's end: the cells behind the sixth, and the line end */
+    char bits[24]; /* of the last row: its training loss in bits per byte */
+    double bits_per_nat; /* per byte of the training text, and per token */
     bool warned;
     float *losses;
     int count, capacity, first_step, last_step; /* of the losses */
@@ -89,11 +140,11 @@ typedef struct Metrics {
 
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
  * checkpoint's step. */
-Metrics open_metrics(const Folder *folder, const Options *options, int last_step);
+Metrics open_metrics(const Folder *folder, const Options *options, const Data *data, int last_step);
 /* `tokens_per_second` is that of this step alone. */
 void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_per_second);
-/* Adds the validation loss to the row of the latest step. */
-void record_validation(Metrics *metrics, double loss);
+/* Adds the validation loss, also as bits per byte, to the row of the latest step. */
+void record_validation(Metrics *metrics, double loss, double bits);
 /* Draws loss.svg. */
 void draw_metrics(Metrics *metrics);
 /* The same if the last picture is some seconds old: epochs and checkpoints can be many. */
@@ -101,5 +152,40 @@ void redraw_metrics(Metrics *metrics);
 /* The loss from the first step recorded to the last, in one line. */
 void print_sparkline(const Metrics *metrics);
 void close_metrics(Metrics *metrics);
+
+/* ---- The run ---- */
+
+typedef struct Run {
+    const Options *options;
+    const Data *data;
+    CLLMModel *model;
+    CLLMTraining *training;
+    int batches_per_epoch;
+    int epochs; /* that it has; with --minutes, at most */
+    int added; /* words that are new to the model of --from */
+    int first_step; /* step at which this process began */
+    double epoch_loss; /* sum over the batches of this epoch that this process trained */
+    int epoch_batches;
+    double seconds; /* spent in training */
+    double began, step_began, evaluation; /* how long the latest evaluation took */
+    int evaluated_at; /* step */
+    double validation_loss; /* the latest; NAN before */
+    bool diverged, failed;
+    Folder folder;
+    ProgressBar bar;
+    Metrics metrics;
+} Run;
+
+/* The end of the run's steps. */
+int last_step(const Run *run);
+/* Steps 4 and 5: model and training, made, or read where the run goes on. */
+void set_up(Run *run, Origin *origin);
+/* Prints them. */
+void describe_training(const Run *run);
+/* Saves a checkpoint of this step. Returns its path, which the caller frees; NULL if it could not be
+ * saved, after a message. Nothing of it is there then. */
+char *save_checkpoint_here(Run *run);
+/* The model, samples of its text, and the last line. `no_more_interrupts` is called when all is saved. */
+void finish(Run *run, void (*no_more_interrupts)(void));
 
 #endif

@@ -10,23 +10,45 @@ static const char help[] =
     "Trains a language model on a text file, - for standard input, or on a folder of\n"
     "texts with its subfolders, without hidden ones and what training runs wrote.\n"
     "\n"
+    "Tokens:\n"
+    "  --tokens KIND         bpe: subwords learnt from the text, which comes back as\n"
+    "                        it is; bytes; words; or a FILE with a tokenizer: a\n"
+    "                        tokenizer.json, vocab.txt or model (bpe)\n"
+    "  --vocab-size N        tokens of a BPE (by the length of the text), or words,\n"
+    "                        frequent ones first (10000)\n"
+    "  --min-freq N          words: leave out those that appear less often (1)\n"
+    "  --vocab FILE          the words of a vocab.txt (- is standard input)\n"
     "Model:\n"
-    "  --vocab-size N        entries of the vocabulary, frequent words first (10000)\n"
-    "  --min-freq N          leave out words that appear less often (1)\n"
-    "  --vocab FILE          take the words of a vocab.txt (- is standard input)\n"
+    "  --block NAME          modern or original: how its layers compute (modern; with\n"
+    "                        words: original)\n"
     "  --embed-dim N         width of the model (128)\n"
     "  --num-layers N        transformer layers (4)\n"
     "  --num-heads N         attention heads per layer; must divide the width (4)\n"
-    "  --seq-len N           words that the model sees at once (64)\n"
+    "  --seq-len N           tokens that the model sees at once (128; words: 64)\n"
+    "  --from MODEL          go on teaching this model: its tokens and its shape\n"
+    "  --mix DATA:SHARE      of what --from learns, this share is from DATA, which it\n"
+    "                        is not to forget\n"
     "Training:\n"
+    "  --minutes M           choose all that is not given so that training takes M\n"
+    "                        minutes and the model gets as good as it can\n"
     "  --epochs N            passes over the text (5)\n"
-    "  --batch-size N        sequences per step (16)\n"
-    "  --learning-rate X     highest learning rate (0.001)\n"
-    "  --warmup N            steps of linear warm-up (a tenth of all, at most 1000)\n"
-    "  --schedule NAME       after it: none, cosine, linear or step (none)\n"
+    "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
+    "  --learning-rate X     highest learning rate (by the recipe: 0.003; words:\n"
+    "                        0.001; --from: a third of it)\n"
+    "  --warmup N            steps of linear warm-up (by the recipe; words: a tenth)\n"
+    "  --schedule NAME       after it: none, cosine, linear or step (linear to zero;\n"
+    "                        words: none)\n"
     "  --weight-decay X      AdamW's decay of the weight matrices (0.01)\n"
+    "  --beta2 X             AdamW's memory of squared gradients (by the recipe)\n"
     "  --clip X              largest norm of the gradient, 0 = no limit (1.0)\n"
-    "  --val-fraction X      last part of the words, held out to measure the loss (0)\n"
+    "  --dropout X           share of values left out of each step (by the recipe)\n"
+    "  --shuffle, --in-order windows of each epoch at random places, or one after the\n"
+    "                        other (--shuffle; words: --in-order)\n"
+    "  --val-fraction X      last part of the text, held out to measure the loss\n"
+    "                        (0.1; words: 0)\n"
+    "  --keep-weights WHICH  best: final_model.cllm has the weights with the lowest\n"
+    "                        held-out loss; last: those of the last step (best;\n"
+    "                        words: last)\n"
     "  --max-steps N         stop after step N; the schedule still spans all epochs\n"
     "  --threads N           0 = all processors; same result for any number (0)\n"
     "  --seed N              of the initial weights and of the samples (42)\n"
@@ -42,30 +64,109 @@ static const char help[] =
     "  --quiet               print errors and one final line only\n"
     "  -h, --help            this text\n"
     "\n"
-    "Writes vocab.txt, dataset.bin, checkpoint_step_N.cllm, final_model.cllm and the\n"
-    "record of the run: metrics.csv and its picture, loss.svg.\n"
+    "Writes vocab.txt, tokenizer.json (not of words), dataset.bin,\n"
+    "checkpoint_step_N.cllm, final_model.cllm and the record of the run: metrics.csv\n"
+    "and its picture, loss.svg.\n"
     "Ctrl-C finishes the step and saves a checkpoint, and so do SIGTERM, SIGHUP and\n"
     "SIGXCPU; a second Ctrl-C stops at once. One run at a time writes into DIR.\n"
     "Exit status: 0 done, 1 something failed, 2 wrong options, 130 a signal.\n"
     "Examples:\n"
-    "  train_model texts/ --epochs 3 --val-fraction 0.1 --save-every 500\n"
-    "  train_model texts/ --epochs 3 --val-fraction 0.1 --save-every 500 \\\n"
-    "      --resume checkpoints/checkpoint_step_500.cllm\n";
+    "  train_model texts/ --minutes 5\n"
+    "  train_model texts/ --epochs 3 --save-every 500\n"
+    "  train_model texts/ --epochs 3 --save-every 500 --resume checkpoints\n"
+    "  train_model today.log --from model.cllm --mix old_logs/:0.3\n";
 
-static const char *one_of(const char *option, const char *text, const char *const *choices) {
-    for (size_t i = 0; choices[i]; i++) {
+/* The place of a name in a list; fail_usage() where it is none of them. */
+static int one_of(const char *option, const char *text, const char *const *choices) {
+    Text names = {0};
+    text_append_string(&names, "");
+    for (int i = 0; choices[i]; i++) {
         if (strcmp(text, choices[i]) == 0) {
-            return choices[i];
+            text_free(&names);
+            return i;
         }
+        text_append_string(&names, i == 0 ? "" : choices[i + 1] ? ", " : " or ");
+        text_append_string(&names, choices[i]);
     }
-    fail_usage("%s: '%s' is not none, cosine, linear or step", option, text);
+    fail_usage("%s: '%s' is not %s", option, text, names.bytes);
+}
+
+static void parse_tokens(Options *o, const char *text) {
+    if (strcmp(text, "bpe") == 0) {
+        o->tokens = TOKENS_BPE;
+    } else if (strcmp(text, "bytes") == 0) {
+        o->tokens = TOKENS_BYTES;
+    } else if (strcmp(text, "words") == 0) {
+        o->tokens = TOKENS_WORDS;
+    } else {
+        o->tokens = TOKENS_FILE;
+        o->vocabulary = text;
+    }
+}
+
+/* "DATA:SHARE"; the name may hold colons. */
+static void parse_mix(Options *o, char *text) {
+    char *colon = strrchr(text, ':');
+    if (!colon || colon == text) {
+        fail_usage("--mix: '%s' is not DATA:SHARE, such as old.txt:0.3", text);
+    }
+    *colon = '\0';
+    o->mix = text;
+    o->share = parse_number("--mix", colon + 1, 0, 0.95);
+}
+
+/* What excludes each other. */
+static void check_options(Options *o, const char *vocab) {
+    if (vocab && o->tokens != TOKENS_UNSET && o->tokens != TOKENS_WORDS) {
+        fail_usage("--vocab is for --tokens words");
+    }
+    if (vocab) {
+        o->tokens = TOKENS_FILE;
+        o->vocabulary = vocab;
+    }
+    if (vocab && (o->vocab_size > 0 || o->min_freq > 0)) {
+        fail_usage("--vocab excludes --vocab-size and --min-freq: its file says which words there are");
+    }
+    if (o->tokens == TOKENS_FILE && (o->vocab_size > 0 || o->min_freq > 0)) {
+        fail_usage("--tokens FILE excludes --vocab-size and --min-freq: the file says which there are");
+    }
+    if (o->min_freq > 0 && o->tokens == TOKENS_UNSET) {
+        o->tokens = TOKENS_WORDS; /* nothing else has them */
+    }
+    if (o->min_freq > 0 && (o->tokens != TOKENS_WORDS || o->from)) {
+        fail_usage("--min-freq is for --tokens words");
+    }
+    if (o->tokens == TOKENS_BYTES && o->vocab_size > 0) {
+        fail_usage("--tokens bytes excludes --vocab-size: there are 261");
+    }
+    if (o->from && o->resume) {
+        fail_usage("--from and --resume exclude each other");
+    }
+    if (o->from && (o->tokens != TOKENS_UNSET || o->block != BLOCK_UNSET || o->embed_dim > 0 ||
+                    o->num_layers > 0 || o->num_heads > 0)) {
+        fail_usage("--from has the tokens and the shape of its model: without --tokens, --vocab, "
+                   "--block, --embed-dim, --num-layers and --num-heads");
+    }
+    if (o->mix && !o->from) {
+        fail_usage("--mix is for --from");
+    }
+    if (o->minutes > 0 && (o->epochs > 0 || o->max_steps > 0)) {
+        fail_usage("--minutes excludes --epochs and --max-steps: it says how long");
+    }
+    if (o->minutes > 0 && o->resume) {
+        fail_usage("--minutes and --resume exclude each other: without it, a run goes on to the step "
+                   "that it was to end at");
+    }
+    if (*o->checkpoint_dir == '\0') {
+        fail_usage("--checkpoint-dir: the name is empty");
+    }
 }
 
 Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
-        SAMPLE, QUIET
+        SAMPLE, QUIET, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -93,33 +194,60 @@ Options parse_options(int argc, char **argv) {
         {"overwrite", no_argument, NULL, OVERWRITE},
         {"sample", required_argument, NULL, SAMPLE},
         {"quiet", no_argument, NULL, QUIET},
+        {"tokens", required_argument, NULL, TOKENS},
+        {"block", required_argument, NULL, BLOCK},
+        {"from", required_argument, NULL, FROM},
+        {"mix", required_argument, NULL, MIX},
+        {"minutes", required_argument, NULL, MINUTES},
+        {"beta2", required_argument, NULL, BETA2},
+        {"dropout", required_argument, NULL, DROPOUT},
+        {"shuffle", no_argument, NULL, SHUFFLE},
+        {"in-order", no_argument, NULL, IN_ORDER},
+        {"keep-weights", required_argument, NULL, WEIGHTS},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
+    static const char *const blocks[] = {"modern", "original", NULL};
+    static const char *const weights[] = {"best", "last", NULL};
     Options o = {
-        .embed_dim = 128, .num_layers = 4, .num_heads = 4, .seq_len = 64,
-        .epochs = 5, .batch_size = 16, .warmup = -1, .learning_rate = 0.001, .weight_decay = 0.01,
-        .clip = 1.0, .seed = 42, .schedule = "none", .checkpoint_dir = "checkpoints",
+        .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
+        .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
     };
+    const char *vocab = NULL;
     const int most = INT_MAX;
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", known, NULL)) != -1;) {
         switch (c) {
         case VOCAB: o.vocab_size = (int)parse_integer("--vocab-size", optarg, 6, 1000000); break;
         case MIN_FREQ: o.min_freq = (int)parse_integer("--min-freq", optarg, 1, most); break;
-        case WORDS: o.vocabulary = optarg; break;
+        case WORDS: vocab = optarg; break;
+        case TOKENS: parse_tokens(&o, optarg); break;
+        case BLOCK: o.block = BLOCK_MODERN + (Block)one_of("--block", optarg, blocks); break;
+        case FROM: o.from = optarg; break;
+        case MIX: parse_mix(&o, optarg); break;
+        case MINUTES: o.minutes = parse_number("--minutes", optarg, 0.05, 1e6); break;
+        case BETA2: o.beta2 = parse_number("--beta2", optarg, 0, 0.999999); break;
+        case DROPOUT: o.dropout = parse_number("--dropout", optarg, 0, 0.9); break;
+        case SHUFFLE: o.shuffle = 1; break;
+        case IN_ORDER: o.shuffle = 0; break;
+        case WEIGHTS: o.weights = WEIGHTS_BEST + (Weights)one_of("--keep-weights", optarg, weights); break;
         case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
         case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
         case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
         case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
-        case RATE: o.learning_rate = parse_number("--learning-rate", optarg, 0, 100); break;
+        case RATE:
+            o.learning_rate = parse_number("--learning-rate", optarg, 0, 100);
+            if (o.learning_rate <= 0) {
+                fail_usage("--learning-rate: must be above 0");
+            }
+            break;
         case EPOCHS: o.epochs = (int)parse_integer("--epochs", optarg, 1, 1000000); break;
         case THREADS: o.threads = (int)parse_integer("--threads", optarg, 0, 1024); break;
         case DIR: o.checkpoint_dir = optarg; break;
         case WARMUP: o.warmup = (int)parse_integer("--warmup", optarg, 0, most); break;
-        case SCHEDULE: o.schedule = one_of("--schedule", optarg, schedules); break;
+        case SCHEDULE: o.schedule = schedules[one_of("--schedule", optarg, schedules)]; break;
         case DECAY: o.weight_decay = parse_number("--weight-decay", optarg, 0, 100); break;
         case CLIP: o.clip = parse_number("--clip", optarg, 0, 1e9); break;
         case SEED: o.seed = (uint32_t)parse_integer("--seed", optarg, 0, UINT32_MAX); break;
@@ -145,18 +273,6 @@ Options parse_options(int argc, char **argv) {
         fail_usage("one DATA only, but also '%s'", argv[optind + 1]);
     }
     o.data = argv[optind];
-    if (o.vocabulary && (o.vocab_size > 0 || o.min_freq > 0)) {
-        fail_usage("--vocab excludes --vocab-size and --min-freq: its file says which words there are");
-    }
-    o.vocab_size = o.vocab_size > 0 ? o.vocab_size : 10000;
-    if (*o.checkpoint_dir == '\0') {
-        fail_usage("--checkpoint-dir: the name is empty");
-    }
-    if (o.learning_rate <= 0) {
-        fail_usage("--learning-rate: must be above 0");
-    }
-    if (o.embed_dim % o.num_heads != 0) {
-        fail_usage("--num-heads: %d does not divide --embed-dim %d", o.num_heads, o.embed_dim);
-    }
+    check_options(&o, vocab);
     return o;
 }

@@ -87,19 +87,3 @@ CLLMTokenizer *choose_words(const CLLMTokenizer *all, uint32_t max_size, uint32_
     free(words);
     return chosen;
 }
-
-int top_words(const uint32_t *counts, uint32_t size, uint32_t *ids, int most) {
-    int found = 0;
-    for (uint32_t id = FIRST_WORD; id < size; id++) {
-        int place = found;
-        while (place > 0 && counts[id] > counts[ids[place - 1]]) {
-            place--;
-        }
-        if (counts[id] > 0 && place < most) {
-            found += found < most;
-            memmove(ids + place + 1, ids + place, sizeof *ids * (size_t)(found - place - 1));
-            ids[place] = id;
-        }
-    }
-    return found;
-}

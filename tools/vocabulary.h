@@ -2,9 +2,7 @@
 #ifndef CLLM_TOOLS_VOCABULARY_H
 #define CLLM_TOOLS_VOCABULARY_H
 
-#include "common.h"
-
-enum { UNKNOWN = 1, FIRST_WORD = 5 }; /* ids: <UNK>, and the first that is no special word */
+#include "tokens.h"
 
 /* All words of the texts with their counts, in order of appearance; fail() if there are more than
  * the library can count. */
@@ -15,9 +13,5 @@ CLLMTokenizer *all_words(char *const *texts, size_t count);
  * words those that come first. */
 CLLMTokenizer *choose_words(const CLLMTokenizer *all, uint32_t max_size, uint32_t least,
                             uint32_t most);
-
-/* The ids with the largest counts, largest first: at most `most` of them, their number returned.
- * `counts` is by id; words without a count are left out, and of equal ones the first comes first. */
-int top_words(const uint32_t *counts, uint32_t size, uint32_t *ids, int most);
 
 #endif

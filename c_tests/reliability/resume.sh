@@ -8,7 +8,7 @@ kills=$2
 cd "$work" || exit 1
 
 awk 'BEGIN { for (i = 0; i < 1500; i++) printf "w%d%s", i * i % 61, i % 12 == 11 ? "\n" : " " }' > text
-options=(--embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4 --epochs 60
+options=(--tokens words --embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 8 --batch-size 4 --epochs 60
     --learning-rate 0.01 --save-every 3 --quiet)
 began=$(date +%s%3N)
 "$tools/train_model" text "${options[@]}" --checkpoint-dir calm > /dev/null 2> errors

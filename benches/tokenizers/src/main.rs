@@ -3,6 +3,7 @@
 //! merges on the same text. 8 megabytes, 5 rounds; FILE is a text to train on instead of a made one.
 
 mod contenders;
+mod natural;
 mod texts;
 
 use cllm_engine::text::Bpe;
@@ -26,15 +27,22 @@ fn main() -> Result<()> {
     let mut number = |or: usize| arguments.next().map_or(Ok(or), |text| text.parse());
     let (megabytes, rounds) = (number(8)?, number(5)?.max(1));
     let file = arguments.next();
-    let documents = texts::mixed(megabytes << 20);
+    let kinds = natural::mixed(megabytes << 20)?;
+    let documents: Vec<Vec<u8>> = kinds.iter().flat_map(|k| k.documents.clone()).collect();
     let bpe = vocabulary(&documents)?;
     exact(&bpe, &documents)?;
     // The yardsticks take UTF-8 only.
-    let documents: Vec<String> =
-        documents.iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect();
+    let utf8 = |documents: &[Vec<u8>]| -> Vec<String> {
+        documents.iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect()
+    };
+    let documents = utf8(&documents);
     let all = contenders::all(&bpe)?;
     compare_ids(&all, &documents)?;
     compare_speed(&all, &documents, rounds)?;
+    println!("\nencoding, 1 thread, by kind");
+    for kind in &kinds {
+        compare_kind(&all, kind.name, &utf8(&kind.documents), rounds)?;
+    }
     let text = match &file {
         Some(path) => std::fs::read_to_string(path)?,
         None => texts::play(1_115_394),
@@ -54,10 +62,11 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Learnt from the start of the text, at most 8 MiB of it.
+/// Learnt from at most about 8 MiB of the text, spread over it.
 fn vocabulary(documents: &[Vec<u8>]) -> Result<Bpe> {
     let mut counter = PieceCounter::new(Rule::Gpt2);
-    documents.iter().take(128).try_for_each(|text| counter.add(text))?;
+    let step = documents.len().div_ceil(128).max(1);
+    documents.iter().step_by(step).try_for_each(|text| counter.add(text))?;
     let (took, bpe) = seconds(|| {
         Ok(Bpe::train_from(&counter, Settings::new(SIZE), |_| ControlFlow::Continue(()))?)
     })?;
@@ -146,6 +155,31 @@ fn compare_speed(all: &[Box<dyn Contender>], documents: &[String], rounds: usize
         }
         println!();
     }
+    Ok(())
+}
+
+/// Encoding by one thread: MB/s of ours, and the time of each contender divided by ours.
+fn compare_kind(
+    all: &[Box<dyn Contender>],
+    name: &str,
+    documents: &[String],
+    rounds: usize,
+) -> Result<()> {
+    let bytes: usize = documents.iter().map(String::len).sum();
+    let mut times = vec![Vec::new(); all.len()];
+    for _ in 0..rounds {
+        for (who, times) in all.iter().zip(&mut times) {
+            let all =
+                || documents.iter().try_for_each(|d| who.encode(d).map(|i| drop(black_box(i))));
+            times.push(seconds(all)?.0);
+        }
+    }
+    print!("{name:<20}{:>7.1} MB/s", bytes as f64 / 1e6 / median(times[0].clone()));
+    for (who, theirs) in all.iter().zip(&times).skip(1) {
+        let ratio = median(theirs.iter().zip(&times[0]).map(|(a, b)| a / b).collect());
+        print!("  {} {ratio:.2}", who.name());
+    }
+    println!();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Texts of every kind, the same in every run.
+//! Texts that are made, the same in every run.
 
 /// A generator of numbers (G. Steele et al., SplitMix64, 2014).
 pub struct Numbers(u64);
@@ -75,14 +75,6 @@ fn sentence(numbers: &mut Numbers, words: &Words, text: &mut String) {
     text.push_str(numbers.pick(&[". ", ". ", ". ", "? ", "! ", ".\n\n"]));
 }
 
-fn code(numbers: &mut Numbers, words: &Words, text: &mut String) {
-    let [a, b, c] = std::array::from_fn(|_| words.word(numbers).to_owned());
-    let n = numbers.below(4096);
-    text.push_str(&format!(
-        "/* {a} {b} */\nstatic int {a}_{b}(struct {c} *{a}, size_t n_{b})\n{{\n    for (size_t i = 0; i < n_{b}; i++) {{\n        if ({a}->{c}[i] != 0x{n:04X})\n            return -{n};\n\t\t{a}->{b} += {c}_{b}({a}, i * {n});\n    }}\n    return 0;\n}}\n\n"
-    ));
-}
-
 fn log(numbers: &mut Numbers, words: &Words, text: &mut String) {
     let level = numbers.pick(&["INFO", "INFO", "INFO", "WARN", "ERROR", "DEBUG"]);
     let [a, b] = std::array::from_fn(|_| words.word(numbers).to_owned());
@@ -94,20 +86,103 @@ fn log(numbers: &mut Numbers, words: &Words, text: &mut String) {
 }
 
 fn chinese(numbers: &mut Numbers, text: &mut String) {
-    for _ in 0..8 + numbers.below(30) {
-        let place = numbers.rank(3_500) as u32;
-        // Common characters are spread over the block.
-        text.extend(char::from_u32(0x4E00 + place * 5_639 % 20_000));
+    const WHO: [&str; 12] = [
+        "我们",
+        "他",
+        "这位老师",
+        "李明",
+        "王小姐",
+        "孩子们",
+        "公司的经理",
+        "我的朋友",
+        "研究人员",
+        "当地居民",
+        "一名记者",
+        "那个学生",
+    ];
+    const WHEN: [&str; 10] = [
+        "今天早上",
+        "去年夏天",
+        "周末",
+        "昨天晚上",
+        "每年春天",
+        "不久以前",
+        "下个月",
+        "会议结束后",
+        "吃完饭以后",
+        "下雨的时候",
+    ];
+    const WHERE: [&str; 10] = [
+        "在北京",
+        "在图书馆",
+        "在上海的一家医院",
+        "在河边",
+        "在办公室",
+        "在火车上",
+        "在大学里",
+        "在市中心",
+        "在山脚下的村庄",
+        "在网上",
+    ];
+    const WHAT: [&str; 16] = [
+        "讨论了新的计划",
+        "看了一本很有意思的书",
+        "遇到了多年没见的同学",
+        "学习怎样使用计算机",
+        "买了一些水果和蔬菜",
+        "发表了一篇关于气候变化的文章",
+        "等了两个小时也没有等到公共汽车",
+        "发现这个问题比想象的复杂得多",
+        "认真地准备考试",
+        "谈起了过去的生活",
+        "听说经济增长的速度有所放缓",
+        "希望能够得到更多的支持",
+        "解决了系统里的一个错误",
+        "拍了很多照片",
+        "决定重新开始",
+        "喝茶聊天",
+    ];
+    text.push_str(numbers.pick(&WHEN));
+    text.push_str(numbers.pick(&["，", ""]));
+    for part in [&WHO[..], &WHERE, &WHAT] {
+        text.push_str(numbers.pick(part));
     }
-    text.push_str(numbers.pick(&["\u{ff0c}", "\u{3002}", "\u{3002}\n", "\u{ff1f}"]));
+    if numbers.below(3) == 0 {
+        text.push_str(&format!("，一共有{}个人参加", 2 + numbers.rank(400)));
+    }
+    if numbers.below(2) == 0 {
+        text.push_str(numbers.pick(&["，因为", "，但是", "，所以", "；后来"]));
+        text.push_str(numbers.pick(&WHO));
+        text.push_str(numbers.pick(&WHAT));
+    }
+    text.push_str(numbers.pick(&["。", "。", "。", "！", "？", "。\n"]));
 }
 
-fn emoji(numbers: &mut Numbers, words: &Words, text: &mut String) {
-    text.push_str(words.word(numbers));
-    text.push(' ');
-    for _ in 0..1 + numbers.below(4) {
-        text.extend(char::from_u32(0x1F300 + numbers.rank(700) as u32));
-        text.push_str(numbers.pick(&["", "", "\u{200d}", "\u{fe0f}", " "]));
+fn chat(numbers: &mut Numbers, words: &Words, text: &mut String) {
+    const FACES: [&str; 16] = [
+        "\u{1f602}",
+        "\u{2764}\u{fe0f}",
+        "\u{1f44d}",
+        "\u{1f44d}\u{1f3fd}",
+        "\u{1f64f}",
+        "\u{1f60a}",
+        "\u{1f525}",
+        "\u{1f389}",
+        "\u{1f914}",
+        "\u{1f605}",
+        "\u{2728}",
+        "\u{1f680}",
+        "\u{1f62d}",
+        "\u{1f937}\u{200d}\u{2642}\u{fe0f}",
+        "\u{1f1e9}\u{1f1ea}",
+        "\u{1f440}",
+    ];
+    for _ in 0..2 + numbers.below(9) {
+        text.push_str(words.word(numbers));
+        text.push(' ');
+    }
+    for _ in 0..1 + numbers.below(3) {
+        text.push_str(FACES[numbers.rank(FACES.len())]);
     }
     text.push('\n');
 }
@@ -128,34 +203,19 @@ pub fn play(bytes: usize) -> String {
     text
 }
 
-/// Code, prose, logs, Chinese, emoji and random bytes, in documents of about 64 KiB.
-pub fn mixed(bytes: usize) -> Vec<Vec<u8>> {
+/// What texts of one kind are made of: sentence by sentence, or line by line.
+pub fn made(kind: &str, bytes: usize) -> Vec<u8> {
     let (mut numbers, words) = (Numbers::new(1), Words::new(40_000));
-    let mut documents = Vec::new();
-    let mut total = 0;
-    while total < bytes {
-        let mut text = String::new();
-        let kind = documents.len() % 8;
-        let size = (64 << 10).min(bytes - total);
-        if kind == 7 {
-            let block = (0..size).map(|_| numbers.next() as u8).collect::<Vec<_>>();
-            total += block.len();
-            documents.push(block);
-            continue;
+    let mut text = String::new();
+    while text.len() < bytes {
+        match kind {
+            "logs" => log(&mut numbers, &words, &mut text),
+            "Chinese" => chinese(&mut numbers, &mut text),
+            "chat" => chat(&mut numbers, &words, &mut text),
+            _ => sentence(&mut numbers, &words, &mut text),
         }
-        while text.len() < size {
-            match kind {
-                0 | 4 => code(&mut numbers, &words, &mut text),
-                1 | 5 => sentence(&mut numbers, &words, &mut text),
-                2 => log(&mut numbers, &words, &mut text),
-                3 => chinese(&mut numbers, &mut text),
-                _ => emoji(&mut numbers, &words, &mut text),
-            }
-        }
-        total += text.len();
-        documents.push(text.into_bytes());
     }
-    documents
+    text.into_bytes()
 }
 
 /// Texts that are hard for those who merge naively.

@@ -59,16 +59,27 @@ fn losses(
     steps: Range<f64>,
     unit: Option<&str>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let training = thinned(&history.training);
-    let smooth = smoothed(&history.training);
-    let values = training.iter().chain(&smooth).chain(&history.validation).map(|p| p.1);
+    // Bits per byte compare runs of different tokens: they have the lines, nats the numbers at the right.
+    let nats = nats_per_bit(history);
+    let (training, validation, y_unit) = match nats {
+        Some(_) => (&history.training_bits, &history.validation_bits, "bits per byte"),
+        None => (&history.training, &history.validation, "nats per token"),
+    };
+    let best = validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+    let smooth = smoothed(training);
+    let training = thinned(training);
+    let values = training.iter().chain(&smooth).chain(validation).map(|p| p.1);
+    let range = span(values, 0.05);
+    let scale = nats.unwrap_or(1.0);
     let mut chart = ChartBuilder::on(area)
         .caption("Loss", ("sans-serif", 20))
         .margin(12)
         .margin_right(24)
+        .set_label_area_size(LabelAreaPosition::Right, if nats.is_some() { LEFT } else { 0 })
         .set_label_area_size(LabelAreaPosition::Left, LEFT)
         .set_label_area_size(LabelAreaPosition::Bottom, if unit.is_some() { 45 } else { 25 })
-        .build_cartesian_2d(steps, span(values, 0.05))?;
+        .build_cartesian_2d(steps.clone(), range.clone())?
+        .set_secondary_coord(steps, range.start * scale..range.end * scale);
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(TRANSPARENT)
         .bold_line_style(LINES)
@@ -78,11 +89,21 @@ fn losses(
         .x_labels(10)
         .x_label_formatter(&whole)
         .y_label_formatter(&decimal)
-        .y_desc("nats per token");
+        .y_desc(y_unit);
     if let Some(unit) = unit {
         mesh.x_desc(unit);
     }
     mesh.draw()?;
+    if nats.is_some() {
+        chart
+            .configure_secondary_axes()
+            .axis_style(GREY)
+            .label_style(("sans-serif", 14))
+            .axis_desc_style(("sans-serif", 15))
+            .y_label_formatter(&decimal)
+            .y_desc("nats per token")
+            .draw()?;
+    }
 
     let colour = if smooth.is_empty() { BLUE } else { PALE };
     let drawn =
@@ -100,8 +121,8 @@ fn losses(
             .label("training, running mean")
             .legend(|at| sample(at, BLUE));
     }
-    if !history.validation.is_empty() {
-        let validation = thinned(&history.validation);
+    if !validation.is_empty() {
+        let validation = thinned(validation);
         chart
             .draw_series(LineSeries::new(validation.iter().copied(), ORANGE.stroke_width(2)))?
             .label("validation")
@@ -109,6 +130,12 @@ fn losses(
         if validation.len() <= MOST_POINTS / 8 {
             chart.draw_series(validation.iter().map(|&p| Circle::new(p, 4, ORANGE.filled())))?;
         }
+    }
+    if let (Some(best), true) = (best, validation.len() > 1) {
+        chart
+            .draw_series([Circle::new(best, 7, ORANGE.stroke_width(2))])?
+            .label(format!("best: {}", decimal(&((best.1 * 1e4).round() / 1e4))))
+            .legend(|(x, y)| Circle::new((x + 10, y), 5, ORANGE.stroke_width(2)));
     }
     chart
         .configure_series_labels()
@@ -118,6 +145,13 @@ fn losses(
         .border_style(LINES)
         .draw()?;
     Ok(())
+}
+
+/// Nats per token for a bit per byte of the training text; `None` where the record has no bits.
+fn nats_per_bit(history: &History) -> Option<f64> {
+    let (nats, bits) = (history.training.last()?.1, history.training_bits.last()?.1);
+    let ratio = nats / bits;
+    (bits > 0.0 && ratio.is_finite() && ratio > 0.0).then_some(ratio)
 }
 
 fn learning_rate(
@@ -134,6 +168,10 @@ fn learning_rate(
         .margin(12)
         .margin_top(0)
         .margin_right(24)
+        .set_label_area_size(
+            LabelAreaPosition::Right,
+            if nats_per_bit(history).is_some() { LEFT } else { 0 },
+        )
         .set_label_area_size(LabelAreaPosition::Left, LEFT)
         .set_label_area_size(LabelAreaPosition::Bottom, 45)
         .build_cartesian_2d(steps, top.start.min(0.0)..top.end)?;
@@ -226,7 +264,23 @@ mod tests {
             training: points(|x| 5.0 + 4.0 / x),
             validation: vec![(n as f64, 6.0)],
             learning_rate: points(|x| 1e-3 * (x / 50.0).min(1.0)),
+            ..History::default()
         }
+    }
+
+    #[test]
+    fn bits_per_byte_have_the_lines_where_they_are_known() {
+        let mut history = run(200);
+        assert!(!svg(&history).unwrap().contains("bits per byte"));
+        history.validation = vec![(100.0, 4.5), (200.0, 6.0)];
+        history.training_bits = history.training.iter().map(|p| (p.0, p.1 / 2.0)).collect();
+        history.validation_bits = history.validation.iter().map(|p| (p.0, p.1 / 2.0)).collect();
+        let text = svg(&history).unwrap();
+        for words in ["bits per byte", "nats per token", "best: 2.25"] {
+            assert!(text.contains(words), "{words}");
+        }
+        history.training_bits.iter_mut().for_each(|p| p.1 = 0.0);
+        assert!(!svg(&history).unwrap().contains("bits per byte"));
     }
 
     #[test]
@@ -309,6 +363,8 @@ mod tests {
                 training: column(|p| p.1),
                 validation: column(|p| p.2),
                 learning_rate: column(|p| p.2),
+                training_bits: column(|p| p.1),
+                validation_bits: column(|p| p.2),
             };
             if !history.training.is_empty() {
                 let text = svg(&history).unwrap();

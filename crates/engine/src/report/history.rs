@@ -23,6 +23,10 @@ pub struct History {
     pub validation: Vec<Point>,
     /// Learning rate.
     pub learning_rate: Vec<Point>,
+    /// Training loss in bits per byte of the text.
+    pub training_bits: Vec<Point>,
+    /// Loss of the held-out text, likewise.
+    pub validation_bits: Vec<Point>,
 }
 
 /// Where the columns stand; only the first and the loss must be there.
@@ -31,10 +35,12 @@ struct Columns {
     training: usize,
     validation: Option<usize>,
     learning_rate: Option<usize>,
+    training_bits: Option<usize>,
+    validation_bits: Option<usize>,
 }
 
-/// Reads the columns `step` (or else `epoch`), `train_loss`, `val_loss` and `learning_rate`, found
-/// by their names; others are left alone. A value that is empty or not finite is no point. A last
+/// Reads the columns `step` (or else `epoch`), `train_loss`, `val_loss`, `learning_rate`,
+/// `train_bits_per_byte` and `val_bits_per_byte`, found by their names; others are left alone. A value that is empty or not finite is no point. A last
 /// line without its end was cut off and does not count.
 pub fn read(path: &Path) -> Result<History> {
     let bytes = files::read_text(path, MAX_TEXT_BYTES)?;
@@ -55,9 +61,15 @@ fn parse(bytes: &[u8]) -> Result<History, Problem> {
     let names: Vec<&[u8]> = cells(head).collect();
     let find = |name: &str| names.iter().position(|cell| *cell == name.as_bytes());
     let step = find("step");
-    let columns = step.or_else(|| find("epoch")).zip(find("train_loss")).map(|(x, training)| {
-        Columns { x, training, validation: find("val_loss"), learning_rate: find("learning_rate") }
-    });
+    let columns =
+        step.or_else(|| find("epoch")).zip(find("train_loss")).map(|(x, training)| Columns {
+            x,
+            training,
+            validation: find("val_loss"),
+            learning_rate: find("learning_rate"),
+            training_bits: find("train_bits_per_byte"),
+            validation_bits: find("val_bits_per_byte"),
+        });
     let Some(columns) = columns else {
         let text = "line 1 does not name the columns step (or epoch) and train_loss";
         return Err(Problem::Content(text.into()));
@@ -96,7 +108,9 @@ fn row(line: &[u8], columns: &Columns, history: &mut History) -> Result<(), Prob
     };
     add(&mut history.training, Some(columns.training))?;
     add(&mut history.validation, columns.validation)?;
-    add(&mut history.learning_rate, columns.learning_rate)
+    add(&mut history.learning_rate, columns.learning_rate)?;
+    add(&mut history.training_bits, columns.training_bits)?;
+    add(&mut history.validation_bits, columns.validation_bits)
 }
 
 /// The number in a cell; `None` where it is empty.
@@ -133,7 +147,12 @@ mod tests {
         assert_eq!(read.training, [(1.0, 9.5), (2.0, 8.25)]);
         assert_eq!(read.validation, [(2.0, 8.5)]);
         assert_eq!(read.learning_rate.len(), 2);
-        assert!(!read.by_epoch);
+        assert!(!read.by_epoch && read.training_bits.is_empty());
+        let read = history(
+            "step,train_loss,val_loss,train_bits_per_byte,val_bits_per_byte\n1,4,,3,\n2,4,5,3,3.5\n",
+        );
+        assert_eq!(read.training_bits, [(1.0, 3.0), (2.0, 3.0)]);
+        assert_eq!(read.validation_bits, [(2.0, 3.5)]);
         let read = history("epoch,train_loss,val_loss\n1,2.5,inf\n");
         assert!(read.by_epoch && read.validation.is_empty() && read.learning_rate.is_empty());
         assert_eq!(read.training, [(1.0, 2.5)]);

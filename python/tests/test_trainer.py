@@ -1,0 +1,138 @@
+import os
+import signal
+import pickle
+import threading
+import time
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import pytest
+
+import cllm
+
+from conftest import TEXT
+
+
+def new(seed: int = 3) -> cllm.Model:
+    return cllm.Model.new(cllm.Tokenizer.words(TEXT), width=32, layers=1, heads=2, context=16, seed=seed)
+
+
+def test_the_loss_falls_and_threads_change_nothing() -> None:
+    models = [new(), new()]
+    losses = []
+    for model, threads in zip(models, (1, 2)):
+        with cllm.Trainer(model, TEXT, batch_size=2, threads=threads) as trainer:
+            first = trainer.train(1)
+            losses.append(trainer.train(4))
+            assert trainer.epoch == 5 and losses[-1] < first
+            assert trainer.steps == 5 * trainer.steps_per_epoch and trainer.skipped_updates == 0
+    assert losses[0] == losses[1] and (models[0].weights == models[1].weights).all()
+
+
+def test_a_run_goes_on(tmp_path: Path) -> None:
+    whole, part = new(), new()
+    cllm.Trainer(whole, TEXT, batch_size=2).train(steps=30)
+    trainer = cllm.Trainer(part, TEXT, batch_size=2)
+    trainer.train(steps=17)
+    trainer.save(tmp_path / "run.cllm")
+    resumed = cllm.Model(tmp_path / "run.cllm")
+    with cllm.Trainer(resumed, TEXT, batch_size=2) as again:
+        again.load(tmp_path / "run.cllm")
+        assert again.steps == 17
+        again.train(steps=13)
+    assert (resumed.weights == whole.weights).all()
+    with pytest.raises(TypeError, match="save"):
+        pickle.dumps(trainer)
+
+
+def test_callback() -> None:
+    model, steps = new(), []
+
+    def watch(step: cllm.Step) -> bool:
+        steps.append(step)
+        model.generate("red", max_tokens=1)  # in the thread that trains
+        return step.step < 5
+
+    with cllm.Trainer(model, TEXT, warmup_steps=4, batch_size=2) as trainer:
+        trainer.train(3, callback=watch)
+        assert [step.step for step in steps] == [1, 2, 3, 4, 5]
+        assert steps[0].learning_rate < steps[3].learning_rate == pytest.approx(1e-3)
+        with pytest.raises(ZeroDivisionError):
+            trainer.train(callback=lambda step: bool(1 // 0))
+        assert trainer.steps == 6
+
+
+def test_ctrl_c_ends_it_after_a_step() -> None:
+    model = new()
+    with cllm.Trainer(model, np.tile(model._tokens(TEXT), 20000), batch_size=8) as trainer:
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(1)
+        assert time.monotonic() - begun < 10
+        steps = trainer.steps
+        assert steps > 0
+        trainer.train(steps=1)
+        assert trainer.steps == steps + 1
+
+
+def test_minutes_and_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.monotonic()
+    with cllm.Trainer(new(), TEXT) as trainer:
+        trainer.train(minutes=0.01, progress=True)
+    assert 0.6 <= time.monotonic() - begun < 10
+    assert "loss" in capsys.readouterr().err
+    with cllm.Trainer(new(), TEXT) as trainer:
+        trainer.train(1, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_generating_while_another_thread_trains() -> None:
+    model = new()
+    texts: List[str] = []
+    trainer = cllm.Trainer(model, TEXT, batch_size=2)
+    worker = threading.Thread(target=lambda: trainer.train(5))
+    worker.start()
+    while worker.is_alive():
+        texts.append(model.generate("red", max_tokens=2, greedy=True))
+    worker.join()
+    alone = new()
+    cllm.Trainer(alone, TEXT, batch_size=2).train(5)
+    assert texts and (alone.weights == model.weights).all()
+
+
+def test_a_model_is_not_trained_by_what_reads_it() -> None:
+    model = new()
+    trainer = cllm.Trainer(model, TEXT)
+    with model._lock.shared(), pytest.raises(RuntimeError, match="read"):
+        trainer.step()
+    assert trainer.step() is not None
+
+
+def test_wrong_arguments() -> None:
+    model = new()
+    for options in ({"batch_size": 0}, {"schedule": "sudden"}, {"learning_rate": 0}, {"sequence_length": -1}):
+        with pytest.raises(ValueError):
+            cllm.Trainer(model, TEXT, **options)
+    with pytest.raises(ValueError):
+        cllm.Trainer(model, "")
+    with pytest.raises(ValueError):
+        cllm.Trainer(model, TEXT).train(minutes=0)
+    with pytest.raises(cllm.Error):
+        cllm.Trainer(model, "red").train()
+
+
+def test_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the cat sat on the mat. " * 100)
+    (tmp_path / "b.txt").write_text("the dog ran to the log. " * 100, encoding="utf-16")
+    small = {"width": 32, "layers": 1, "heads": 2, "context": 16, "tokenizer": 290}
+    one, two = (cllm.train(tmp_path, epochs=2, **small) for _ in range(2))  # type: ignore[arg-type]
+    assert (one.weights == two.weights).all()
+    assert cllm.train([tmp_path / "b.txt"], minutes=0.001, **small).generate("the")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no text"):
+        (tmp_path / "empty").mkdir()
+        cllm.train(tmp_path / "empty")
+    with pytest.raises(OSError):
+        cllm.train(tmp_path / "missing.txt")

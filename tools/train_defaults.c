@@ -1,0 +1,231 @@
+/* What a run is where the command line does not say it. */
+#include "train_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cllm_format.h"
+#include "cllm_utils.h"
+
+/* ---- What there is already ---- */
+
+static void default_integer(int *value, int unset, int chosen) {
+    *value = *value == unset ? chosen : *value;
+}
+
+static void default_number(double *value, double unset, double chosen) {
+    *value = *value == unset ? chosen : *value;
+}
+
+static void find_block(const CLLMFileInfo *info, void *user_data) {
+    for (size_t i = 0; i < info->num_parts; i++) {
+        if (strcmp(info->parts[i].name, "ARCH") == 0) { /* files of the original block have none */
+            *(Block *)user_data = BLOCK_MODERN;
+        }
+    }
+}
+
+static Block block_of(const char *path) {
+    Block block = BLOCK_ORIGINAL;
+    cllm_describe_file(path, 0, find_block, &block);
+    return block;
+}
+
+/* The shape of a model, where no other is asked for. */
+static void take_shape(Options *o, const CLLMModel *model) {
+    uint32_t positions = model->pos_encoding.max_length;
+    o->embed_dim = o->embed_dim > 0 ? o->embed_dim : (int)model->embedding_dim;
+    o->num_layers = o->num_layers > 0 ? o->num_layers : (int)model->num_layers;
+    o->num_heads = o->num_heads > 0 ? o->num_heads : (int)model->header.num_heads;
+    o->seq_len = o->seq_len > 0 || positions == 0 ? o->seq_len : (int)positions;
+}
+
+static Origin open_from(Options *o) {
+    require_readable(o->from);
+    Origin origin = {.model = cllm_read_model(o->from)};
+    if (!origin.model) {
+        fail("can't read the model '%s': %s", o->from, library_error());
+    }
+    enum { MORE_WORDS = 10000 };
+    uint32_t entries = (uint32_t)origin.model->vocab_size;
+    uint32_t room = o->vocab_size > 0 ? (uint32_t)o->vocab_size : entries + MORE_WORDS;
+    if (has_token_strings(origin.model)) {
+        origin.tokenizer = cllm_model_tokenizer(origin.model, room);
+    }
+    if (!origin.tokenizer) {
+        fail("'%s' carries no tokenizer: it can't be told what a new text says", o->from);
+    }
+    o->block = block_of(o->from);
+    take_shape(o, origin.model);
+    return origin;
+}
+
+/* How the run of a checkpoint was trained, where nothing else is asked for. */
+static void take_training(Options *o, CLLMModel *model) {
+    CLLMTrainingConfig config = {.learning_rate = 0.001f, .batch_size = 1, .sequence_length = 1,
+                                 .num_epochs = 1, .optimizer = "adamw"};
+    CLLMTrainingOptions more = {.struct_size = sizeof more};
+    CLLMTraining *training = cllm_training_init(model, &config);
+    if (training && cllm_load_checkpoint(training, o->resume) == 0 &&
+        cllm_checkpoint_config(training, &config) == 1 &&
+        cllm_checkpoint_options(training, &more) == 1) {
+        default_integer(&o->batch_size, 0, config.batch_size);
+        default_integer(&o->seq_len, 0, config.sequence_length);
+        default_integer(&o->warmup, -1, config.warmup_steps);
+        default_integer(&o->shuffle, -1, more.shuffle != 0);
+        default_number(&o->learning_rate, 0, (double)config.initial_learning_rate);
+        default_number(&o->weight_decay, -1, (double)config.weight_decay);
+        default_number(&o->clip, -1, (double)config.gradient_clip);
+        default_number(&o->dropout, -1, (double)more.dropout);
+        default_number(&o->beta2, -1, more.beta2 > 0 ? (double)more.beta2 : 0.999);
+        bool by_minutes = config.num_epochs > 1000000 && o->epochs == 0;
+        o->steps = by_minutes ? config.max_steps : 0;
+    }
+    cllm_training_free(training);
+}
+
+/* What the checkpoint is decides what its continuation is. Words are found in the text again. */
+static Origin open_resumed(Options *o) {
+    Origin origin = {0};
+    CLLMModel *model = cllm_read_model_unchecked(o->resume);
+    if (!model) {
+        return origin; /* the state file is what counts: cllm_load_checkpoint() judges it */
+    }
+    CLLMTokenizer *tokenizer = has_token_strings(model) ? cllm_model_tokenizer(model, 0) : NULL;
+    if (tokenizer && o->tokens == TOKENS_UNSET) {
+        if (has_subwords(tokenizer)) {
+            o->tokens = TOKENS_FILE;
+            origin.tokenizer = tokenizer;
+            tokenizer = NULL;
+        } else {
+            o->tokens = TOKENS_WORDS;
+        }
+    }
+    cllm_free_tokenizer(tokenizer);
+    o->block = o->block != BLOCK_UNSET ? o->block : block_of(o->resume);
+    if (o->block == BLOCK_MODERN) {
+        take_training(o, model);
+    }
+    take_shape(o, model);
+    cllm_free_model(model);
+    return origin;
+}
+
+Origin open_origin(Options *o) {
+    o->began = seconds_now();
+    Origin origin = o->from ? open_from(o) : o->resume ? open_resumed(o) : (Origin){0};
+    o->tokens_asked = o->tokens != TOKENS_UNSET;
+    if (o->tokens == TOKENS_UNSET && !origin.tokenizer) {
+        o->tokens = TOKENS_BPE;
+    }
+    if (o->tokens == TOKENS_FILE && !origin.tokenizer) {
+        origin.tokenizer = load_tokenizer(o->vocabulary);
+    }
+    o->words = origin.tokenizer ? !has_subwords(origin.tokenizer) : o->tokens == TOKENS_WORDS;
+    return origin;
+}
+
+/* ---- Defaults ---- */
+
+static int or_none(double value) { /* how a recipe is told "none" from "not said" */
+    return value == 0 ? -1 : 0;
+}
+
+/* What the library's recipe advises for what was not given, by the length of the text and the minutes. */
+static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) {
+    bool dial = o->minutes > 0;
+    CLLMRecipe r = {
+        .struct_size = sizeof r,
+        .epochs = dial ? 0 : o->epochs,
+        .tokenizer = o->tokens_asked || given || !dial
+                         ? (o->tokens == TOKENS_BYTES ? CLLM_TOKENS_BYTES : CLLM_TOKENS_SUBWORDS)
+                         : 0,
+        .vocab_size = given ? (int)given->vocab_size : o->vocab_size,
+        .embedding_dim = o->embed_dim, .num_layers = o->num_layers, .num_heads = o->num_heads,
+        .sequence_length = o->seq_len, .batch_size = o->batch_size,
+        .warmup_steps = o->warmup == 0 ? -1 : o->warmup > 0 ? o->warmup : 0,
+        .learning_rate = (float)o->learning_rate,
+        .weight_decay = o->weight_decay > 0 ? (float)o->weight_decay : (float)or_none(o->weight_decay),
+        .beta2 = o->beta2 > 0 ? (float)o->beta2 : 0,
+        .dropout = o->dropout > 0 ? (float)o->dropout : (float)or_none(o->dropout),
+    };
+    if (given && cllm_tokenizer_kind(given) == CLLM_TOKENS_BYTES) {
+        r.tokenizer = CLLM_TOKENS_BYTES;
+    }
+    if (!dial && r.vocab_size == 0 && r.tokenizer == CLLM_TOKENS_SUBWORDS) {
+        r.vocab_size = (int)bpe_size(bytes);
+    }
+    double held_out = (double)bytes * o->val_fraction;
+    double left = o->minutes * 60 - (seconds_now() - o->began);
+    double speed = dial ? cllm_measure_speed(o->threads) : 0;
+    size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;
+    if ((dial && speed <= 0) || cllm_recipe(training, dial ? left : 0, speed, &r) != 0) {
+        fail("can't choose the sizes of the run: %s", library_error());
+    }
+    if (r.tokenizer == CLLM_TOKENS_BYTES && !given) {
+        o->tokens = TOKENS_BYTES;
+    }
+    o->sized_by_text = o->vocab_size == 0 && !given;
+    o->vocab_size = r.vocab_size;
+    o->embed_dim = r.embedding_dim;
+    o->num_layers = r.num_layers;
+    o->num_heads = r.num_heads;
+    o->seq_len = r.sequence_length;
+    o->batch_size = r.batch_size;
+    o->warmup = r.warmup_steps < 0 ? 0 : r.warmup_steps;
+    o->learning_rate = (double)r.learning_rate;
+    o->weight_decay = r.weight_decay < 0 ? 0 : (double)r.weight_decay;
+    o->clip = o->clip < 0 ? (double)r.gradient_clip : o->clip;
+    o->beta2 = (double)r.beta2;
+    o->dropout = r.dropout < 0 ? 0 : (double)r.dropout;
+    if (dial) {
+        o->steps = r.steps;
+        o->evaluate_every = r.evaluate_every;
+        o->evaluate_tokens = r.evaluate_tokens;
+        snprintf(o->chosen, sizeof o->chosen, "%s", r.text);
+    }
+}
+
+void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
+    bool words = o->words; /* whose runs are those of earlier releases, bit for bit */
+    bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);
+    o->held_out_asked = o->val_fraction >= 0;
+    o->block = modern ? BLOCK_MODERN : BLOCK_ORIGINAL;
+    o->weights = o->weights != WEIGHTS_UNSET ? o->weights : words ? WEIGHTS_LAST : WEIGHTS_BEST;
+    default_number(&o->val_fraction, -1, words ? 0 : 0.1);
+    if (o->minutes == 0) {
+        default_integer(&o->embed_dim, 0, 128);
+        default_integer(&o->num_layers, 0, 4);
+        default_integer(&o->num_heads, 0, 4);
+        default_integer(&o->epochs, 0, 5);
+        default_integer(&o->seq_len, 0, words ? 64 : 128);
+    } else if (words || !modern || o->schedule) {
+        fail_usage("--minutes is for subwords or bytes, the modern block and its own schedule");
+    }
+    if (o->num_heads > 0 && o->embed_dim % o->num_heads != 0) {
+        fail_usage("--num-heads: %d does not divide --embed-dim %d", o->num_heads, o->embed_dim);
+    }
+    if (modern && o->num_heads > 0 && o->embed_dim / o->num_heads % 2 != 0) {
+        fail_usage("--num-heads: heads of an odd width, %d, are for --block original",
+                   o->embed_dim / o->num_heads);
+    }
+    o->schedule = o->schedule ? o->schedule : modern || o->from ? "linear" : "none";
+    default_integer(&o->shuffle, -1, !words);
+    o->rate_asked = o->learning_rate > 0;
+    if (modern && !words) {
+        follow_recipe(o, given, bytes);
+    }
+    if (o->vocab_size == 0) {
+        o->vocab_size = words ? 10000 : (int)bpe_size(bytes);
+        o->sized_by_text = !words && !given;
+    }
+    default_integer(&o->batch_size, 0, words ? 16 : 8);
+    default_number(&o->weight_decay, -1, 0.01);
+    default_number(&o->clip, -1, 1);
+    default_number(&o->dropout, -1, 0);
+    default_number(&o->beta2, -1, 0.999);
+    default_number(&o->learning_rate, 0, modern ? 0.003 : 0.001);
+    if (o->from && !o->rate_asked) {
+        o->learning_rate /= 3; /* what has learnt already forgets less at a lower rate */
+    }
+}
