@@ -106,8 +106,8 @@ impl Cache {
         }
         let key = key_of(text, at, len);
         let folded = (key as u64) ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let at_most = self.short.len();
-        let entry = &mut self.short[place(folded.wrapping_mul(MIX), at_most)];
+        let size = self.short.len();
+        let entry = &mut self.short[place(folded.wrapping_mul(MIX), size)];
         if entry.key == key {
             if entry.count == 1 {
                 ids.push(entry.ids[0]);
@@ -193,7 +193,7 @@ mod tests {
         let caches = Caches::default();
         let mut found = 0;
         for round in 0..3 {
-            let mut cache = caches.take(1 << 10).unwrap();
+            let mut cache = caches.take(if round == 0 { 1 << 20 } else { 0 }).unwrap();
             for len in 1..=LONG {
                 for at in [0, 1, 7, 200, text.len() - len] {
                     let (mut ids, mut expected) = (vec![9], vec![9]);
@@ -209,7 +209,7 @@ mod tests {
             caches.give(cache);
         }
         // Short pieces of up to 14 bytes and long ones of up to 38 have few enough ids.
-        assert!(found < 5 * LONG * 3 / 4, "{found}");
+        assert!(found < 5 * LONG / 2, "{found}");
     }
 
     #[test]
