@@ -8,6 +8,8 @@ pub const HEAD_DIM: usize = 32;
 pub const LAYERS_LEAST: usize = 3;
 /// Layers of the widest ones.
 pub const LAYERS_MOST: usize = 12;
+/// Heads that are tried for a width that is fixed: however wide, the search ends.
+pub const HEADS_MOST: usize = 1024;
 /// Tokens of the run, repetitions included, for each weight of the blocks.
 pub const TOKENS_PER_WEIGHT: f64 = 3.0;
 /// Weights of the blocks for each token of the text, at most.

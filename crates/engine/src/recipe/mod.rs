@@ -289,7 +289,8 @@ fn shape(dim: usize, task: &Task, vocab: usize, train: f64) -> ModelConfig {
     let custom = (dim / c::HEAD_DIM).max(1);
     let layers = custom.clamp(c::LAYERS_LEAST, c::LAYERS_MOST);
     // A width that is fixed may be no multiple of the custom head.
-    let heads = (1..=custom).rev().find(|&heads| dim.is_multiple_of(2 * heads)).unwrap_or(1);
+    let most = custom.min(c::HEADS_MOST);
+    let heads = (1..=most).rev().find(|&heads| dim.is_multiple_of(2 * heads)).unwrap_or(1);
     let context = fixed.context.unwrap_or_else(|| context(train));
     ModelConfig {
         vocab,
