@@ -27,7 +27,9 @@ impl Bpe {
         let Some((first, rest)) = entries.split_at_checked(FIRST) else { return Ok(None) };
         let (specials, bytes) = first.split_at(BYTES);
         let is_byte = |(byte, entry): (u8, &Entry)| entry.word == shown(&[byte]).as_bytes();
-        if !specials.iter().map(|entry| entry.word).eq(SPECIALS) || !(0..).zip(bytes).all(is_byte) {
+        if !specials.iter().map(|entry| entry.word).eq(SPECIALS)
+            || !(0..=u8::MAX).zip(bytes).all(is_byte)
+        {
             return Ok(None);
         }
         let mut pairs = Pairs::with_room(rest.len())?;
