@@ -142,7 +142,9 @@ impl Bpe {
             None => None,
         };
         let matcher = Matcher::new(&parts.added, parts.nfc)?;
-        let inner = Inner { tokens, index, hasher, bytes, pairs, matcher, end, unknown, parts };
+        let caches = Default::default();
+        let inner =
+            Inner { tokens, index, hasher, bytes, pairs, matcher, end, unknown, parts, caches };
         Ok(Self(Arc::new(inner)))
     }
 }

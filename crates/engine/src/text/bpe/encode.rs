@@ -1,67 +1,18 @@
 //! Text to ids.
 
 use super::added::Part;
+use super::cache::{Cache, LONG};
 use super::merge::merge;
 use super::scan::{Rule, piece_end, safe_cut};
 use super::{Bpe, Inner, no_memory};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
-use cllm_kernels::memory::{filled, reserve};
+use cllm_kernels::memory::reserve;
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
 /// Bytes of a text that one thread takes at a time.
 const CHUNK: usize = 1 << 18;
-/// Pieces of up to this many bytes are remembered.
-const SHORT: usize = 15;
-/// Ids that are remembered of a piece.
-const KEPT: usize = 7;
-
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    /// The bytes of the piece and, in the last one, their number. No piece has none.
-    key: u128,
-    count: u32,
-    ids: [u32; KEPT],
-}
-
-/// The ids of pieces met before in the same call; a newer piece takes the place of an older one.
-struct Cache {
-    entries: Vec<Entry>,
-    shift: u32,
-}
-
-impl Cache {
-    /// For a text of `bytes` bytes.
-    fn new(bytes: usize) -> Result<Self> {
-        let size = (bytes / 8).clamp(16, 1 << 15).next_power_of_two();
-        let entries = filled("the pieces of a text", size)?;
-        Ok(Self { entries, shift: 64 - size.trailing_zeros() })
-    }
-
-    #[inline]
-    fn entry(&mut self, key: u128) -> &mut Entry {
-        let folded = (key as u64) ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let at = folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift;
-        let mask = self.entries.len() - 1;
-        &mut self.entries[at as usize & mask]
-    }
-}
-
-/// The key of the piece of `len` bytes, at most [`SHORT`], at `at`.
-#[inline]
-fn key_of(text: &[u8], at: usize, len: usize) -> u128 {
-    let whole = text.get(at..).and_then(|tail| tail.first_chunk::<16>());
-    let bytes = match whole {
-        Some(chunk) => u128::from_le_bytes(*chunk) & ((1 << (8 * len)) - 1),
-        None => {
-            let mut padded = [0; 16];
-            padded[..len].copy_from_slice(&text[at..at + len]);
-            u128::from_le_bytes(padded)
-        }
-    };
-    bytes | (len as u128) << 120
-}
 
 impl Bpe {
     /// The ids of a text. Text is text: what spells a special token is not one; added tokens that
@@ -93,7 +44,7 @@ impl Bpe {
         let inner = &*self.0;
         // Tokens that are looked for in normalised text need it in one piece.
         let whole = inner.parts.nfc && inner.matcher.finds(specials, true);
-        let mut cache = Cache::new(text.len())?;
+        let mut cache = inner.caches.take(text.len())?;
         inner.matcher.split(text, specials, false, |part| {
             let text = match part {
                 Part::Token(id) => return push(&mut ids, id),
@@ -108,6 +59,7 @@ impl Bpe {
                 }
             })
         })?;
+        inner.caches.give(cache);
         Ok(ids)
     }
 }
@@ -170,8 +122,7 @@ impl Inner {
         if pool.threads() < 2 || text.len() < 2 * CHUNK || self.parts.rule == Rule::Whole {
             return self.chunk(text, nfc, ids, cache);
         }
-        // Long chunks, for each has a cache of its own, but some for each thread, as they are not
-        // equally fast.
+        // Some chunks for each thread, as they are not equally fast.
         let long = (text.len() / pool.threads().saturating_mul(4)).max(CHUNK);
         let mut chunks = Vec::new();
         reserve("the parts of a text", &mut chunks, text.len() / long + 1)?;
@@ -198,7 +149,9 @@ impl Inner {
     fn fresh_chunk(&self, text: &[u8], nfc: bool) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         reserve("the ids of a text", &mut ids, text.len() / 4)?;
-        self.chunk(text, nfc, &mut ids, &mut Cache::new(text.len())?)?;
+        let mut cache = self.caches.take(text.len())?;
+        self.chunk(text, nfc, &mut ids, &mut cache)?;
+        self.caches.give(cache);
         Ok(ids)
     }
 
@@ -226,29 +179,11 @@ impl Inner {
         while at < text.len() {
             let end = piece_end(rule, text, at);
             let len = end - at;
-            if len > SHORT {
-                room(ids, len)?;
+            room(ids, len)?;
+            if len > LONG {
                 self.piece(&text[at..end], ids)?;
             } else {
-                room(ids, SHORT)?;
-                let key = key_of(text, at, len);
-                let entry = cache.entry(key);
-                if entry.key == key {
-                    if entry.count == 1 {
-                        ids.push(entry.ids[0]);
-                    } else {
-                        ids.extend_from_slice(&entry.ids[..entry.count as usize]);
-                    }
-                } else {
-                    let before = ids.len();
-                    self.piece(&text[at..end], ids)?;
-                    let new = &ids[before..];
-                    if let Some(kept) = entry.ids.get_mut(..new.len()) {
-                        kept.copy_from_slice(new);
-                        entry.key = key;
-                        entry.count = new.len() as u32;
-                    }
-                }
+                cache.ids(text, (at, len), ids, |piece, ids| self.piece(piece, ids))?;
             }
             at = end;
         }

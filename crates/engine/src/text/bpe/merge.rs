@@ -76,6 +76,8 @@ impl Pairs {
 
 /// Up to this many symbols a scan for the lowest rank is faster than a heap.
 const SHORT: usize = 48;
+/// Most pieces have no more symbols.
+const WORD: usize = 16;
 
 /// Merges the symbols of a piece; what is left goes to the end of `out`, which has room for all.
 pub(super) fn merge(
@@ -83,47 +85,57 @@ pub(super) fn merge(
     symbols: impl ExactSizeIterator<Item = u32>,
     out: &mut Vec<u32>,
 ) -> Result<()> {
-    if symbols.len() > SHORT {
-        return merge_long(pairs, symbols, out);
+    match symbols.len() {
+        ..=WORD => merge_short::<WORD>(pairs, symbols, out),
+        ..=SHORT => merge_short::<SHORT>(pairs, symbols, out),
+        _ => return merge_long(pairs, symbols, out),
     }
-    merge_short(pairs, symbols, out);
     Ok(())
 }
 
-fn merge_short(pairs: &Pairs, symbols: impl ExactSizeIterator<Item = u32>, out: &mut Vec<u32>) {
-    let mut ids = [0u32; SHORT];
-    let mut ranks = [(NONE, NONE); SHORT];
+/// Of at most `N` symbols, 255 at most. Nothing moves: what is merged away stays, without a rank.
+fn merge_short<const N: usize>(
+    pairs: &Pairs,
+    symbols: impl ExactSizeIterator<Item = u32>,
+    out: &mut Vec<u32>,
+) {
+    let mut ids = [NONE; N];
     let mut len = 0;
     for (slot, symbol) in ids.iter_mut().zip(symbols) {
         *slot = symbol;
         len += 1;
     }
+    // Rank and id of the pair that begins at each place, the places after and before it.
+    let (mut ranks, mut made) = ([NONE; N], [NONE; N]);
+    let mut next: [u8; N] = std::array::from_fn(|i| i as u8 + 1);
+    let mut previous: [u8; N] = std::array::from_fn(|i| (i as u8).wrapping_sub(1));
     for i in 1..len {
-        ranks[i - 1] = pairs.get(ids[i - 1], ids[i]);
+        (ranks[i - 1], made[i - 1]) = pairs.get(ids[i - 1], ids[i]);
     }
     loop {
-        let (mut lowest, mut at) = (NONE, 0);
-        for (i, &(rank, _)) in ranks[..len.saturating_sub(1)].iter().enumerate() {
-            if rank < lowest {
-                (lowest, at) = (rank, i);
-            }
-        }
+        let lowest = ranks[..len].iter().fold(NONE, |lowest, &rank| lowest.min(rank));
         if lowest == NONE {
             break;
         }
-        ids[at] = ranks[at].1;
-        ids.copy_within(at + 2..len, at + 1);
-        ranks.copy_within(at + 1..len, at);
-        len -= 1;
-        ranks[len - 1] = (NONE, NONE);
-        if at > 0 {
-            ranks[at - 1] = pairs.get(ids[at - 1], ids[at]);
+        let Some(at) = ranks[..len].iter().position(|&rank| rank == lowest) else {
+            break;
+        };
+        let gone = usize::from(next[at]);
+        ids[at] = made[at];
+        (ids[gone], ranks[gone]) = (NONE, NONE);
+        next[at] = next[gone];
+        let right = usize::from(next[at]);
+        ranks[at] = NONE;
+        if right < len {
+            previous[right] = at as u8;
+            (ranks[at], made[at]) = pairs.get(ids[at], ids[right]);
         }
-        if at + 1 < len {
-            ranks[at] = pairs.get(ids[at], ids[at + 1]);
+        if at > 0 {
+            let left = usize::from(previous[at]);
+            (ranks[left], made[left]) = pairs.get(ids[left], ids[at]);
         }
     }
-    out.extend_from_slice(&ids[..len]);
+    out.extend(ids[..len].iter().filter(|&&id| id != NONE));
 }
 
 /// A list of symbols with links over those that were merged away; a heap of the pairs. Each merge
@@ -201,9 +213,14 @@ mod tests {
                 symbols.push(1 + (state >> 30 & 1));
             }
             let (mut short, mut long) = (Vec::new(), Vec::new());
-            merge_short(&pairs, symbols.iter().copied(), &mut short);
+            merge_short::<SHORT>(&pairs, symbols.iter().copied(), &mut short);
             merge_long(&pairs, symbols.iter().copied(), &mut long).unwrap();
             assert_eq!(short, long, "{symbols:?}");
+            if len <= WORD {
+                let mut word = Vec::new();
+                merge_short::<WORD>(&pairs, symbols.iter().copied(), &mut word);
+                assert_eq!(word, long, "{symbols:?}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod added;
 mod build;
+mod cache;
 mod chars;
 mod counter;
 mod encode;
@@ -24,6 +25,7 @@ pub use train::{Settings, Training};
 
 use added::Matcher;
 use build::Parts;
+use cache::Caches;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use merge::Pairs;
 use std::fmt;
@@ -35,7 +37,8 @@ use super::index::Words;
 use crate::error::{Error, Result};
 
 /// A byte-level BPE tokenizer. Cheap to clone: clones share one vocabulary, which is not changed
-/// once it is made.
+/// once it is made, and what they remember of the pieces of texts: up to 2 MiB for each thread that
+/// encodes at the same time, of at most eight.
 ///
 /// A vocabulary that this library makes has the special tokens `<PAD> <UNK> <BOS> <EOS> <MASK>`
 /// (ids 0 to 4), then the 256 bytes in their order (5 to 260), then what the merges make, in their
@@ -67,6 +70,7 @@ struct Inner {
     end: Option<u32>,
     unknown: Option<u32>,
     parts: Parts,
+    caches: Caches,
 }
 
 impl Bpe {
