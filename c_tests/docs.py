@@ -33,6 +33,7 @@ PRELUDE = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cllm_data_loader.h"
 #include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_utils.h"
@@ -40,9 +41,10 @@ extern CLLMModel *model;
 extern CLLMInference *inference, *other;
 extern CLLMTraining *training;
 extern CLLMTokenizer *tokenizer;
-extern uint32_t *ids;
-extern size_t count;
-extern int last_step;
+extern uint32_t *ids, *held_out, id;
+extern size_t count, num_held_out, count_of_text;
+extern int last_step, done;
+extern double seconds, elapsed;
 extern const char *line, *text;
 extern FILE *log_file;
 """

@@ -162,9 +162,9 @@ if command -v cargo > /dev/null; then
     check "and the model is as it was" test -s "$work/pets.cllm"
     mkdir -p "$work/rust/checkpoints" && cp "$work/pets.cllm" "$work/rust/checkpoints/final_model.cllm"
     rust_program readme
-    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main [a-z.]+ [a-z.]+'
+    check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main.'
     rust_program guide "$work/pets.cllm"
-    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library [a-z.]+ [a-z.]+'
+    check "the program of the guide: $(tail -n 1 "$work/stderr")" says '^the library.'
     check "in fewer than 60 lines" test "$(wc -l < examples/rust/train_and_generate.rs)" -lt 60
     check "without unsafe" bash -c "! grep -q unsafe examples/rust/*"
 else

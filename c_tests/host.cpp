@@ -43,6 +43,13 @@ int main() {
     throws("Tokenizer::word", [&] { words.word(7); });
     words = std::move(new_words); // an object can be given another one's content
     if (words.size() != 5) failures++, std::cerr << "Tokenizer: not assigned\n";
+    if (cllm::Tokenizer(0).size() != 5) failures++, std::cerr << "Tokenizer(0): not the five special words\n";
+    if (cllm::Tokenizer(cllm_create_tokenizer(9)).size() != 5) failures++, std::cerr << "Tokenizer: not taken over\n";
+    bool refused = false;
+    try {
+        cllm::Tokenizer nothing(static_cast<CLLMTokenizer *>(nullptr));
+    } catch (const cllm::Error &) { refused = true; }
+    if (!refused) failures++, std::cerr << "Tokenizer: a null pointer is taken\n";
 
     cllm::Model model(shape()), new_model = std::move(model);
     throws("Model::write", [&] { model.write("x"); });

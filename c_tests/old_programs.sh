@@ -31,6 +31,7 @@ old types "${top[@]}" -lcllm -lcrystalline -lalgorithms
 old one_header "${top[@]}" -lcllm -lcrystalline -lm
 check "the model of one_header" tools/cllm_info "$work/model.cllm"
 old longer_model "${top[@]}" -lcllm -lcrystalline -lalgorithms -lm -lpthread
+old optimizer "${top[@]}" -lcllm -lcrystalline -lm -lpthread
 
 # The names of libraries: shared, static, and the files themselves.
 old names "${top[@]}" -lcllm -lcrystalline -lalgorithms

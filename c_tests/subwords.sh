@@ -83,6 +83,11 @@ check "and its other options" same_model whole/final_model.cllm bare/final_model
 check "another text" try 1 train_model run/vocab.txt "${long[@]}" --checkpoint-dir x --resume part5
 check "is refused" complains "another text"
 
+check "more epochs" try 0 train_model play "${long[@]}" --epochs 5 --checkpoint-dir longer --resume whole
+check "learn more" other_model whole/final_model.cllm longer/final_model.cllm
+check "at a third of the rate" awk -F , -v peak="$(awk -F , 'NR > 1 && $4 + 0 > m { m = $4 + 0 } END { print m }' whole/metrics.csv)" \
+    '$1 == 139 { good = $4 > 0.3 * peak && $4 < 0.34 * peak } END { exit !good }' longer/metrics.csv
+
 # ---- Kinds of tokens ----
 for kind in bytes words run/tokenizer.json run/vocab.txt run/final_model.cllm; do
     check "--tokens $kind" try 0 train_model play "${small[@]}" --tokens "$kind" --max-steps 3 \

@@ -25,6 +25,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -158,8 +159,10 @@ public:
     static Tokenizer read(const std::string &path) {
         return Tokenizer(cllm_read_tokenizer(path.c_str()));
     }
-    /** Takes over a tokenizer of the C functions; an Error where it is NULL. */
-    explicit Tokenizer(CLLMTokenizer *tokenizer) : tokenizer_(detail::check(tokenizer)) {}
+    /** Takes over a tokenizer of the C functions; an Error where it is NULL. A template, so that
+     *  Tokenizer(0) is one of 0 words and no null pointer. */
+    template <class T, std::enable_if_t<std::is_same<T, CLLMTokenizer>::value, int> = 0>
+    explicit Tokenizer(T *tokenizer) : tokenizer_(detail::check(tokenizer)) {}
 
     /** Writes a tokenizer.json, of subwords. */
     void write(const std::string &path) const {

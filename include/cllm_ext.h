@@ -1152,7 +1152,7 @@ int cllm_training_set_end(CLLMTraining *training, int steps);
 
 /**
  * Makes a model for generation whose matrices are held in 8 bits: a quarter of the memory and of the
- * file, and two to four times the tokens a second. The given model stays as it is.
+ * file, and faster where memory limits. The given model stays as it is.
  *
  * Of blocks of 64 weights each has a scale; docs/MODEL.md says the arithmetic. The new model generates,
  * scores and evaluates like any other, is written by cllm_write_model() and read by
@@ -1732,7 +1732,7 @@ CLLMTokenizer *cllm_read_tokenizer_gpt2(const char *vocab_path, const char *merg
  * @return 0; -1 on failure, also where the tokenizer has what these files can't say.
  *
  * ```c
- * if (cllm_write_tokenizer_gpt2(gpt2, "vocab.json", "merges.txt") != 0)
+ * if (cllm_write_tokenizer_gpt2(tokenizer, "vocab.json", "merges.txt") != 0)
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
  *
@@ -1756,6 +1756,7 @@ int cllm_write_tokenizer_gpt2(const CLLMTokenizer *tokenizer,
  * CLLMModel *model = cllm_read_model("model.cllm");
  * CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
  * CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+ * cllm_data_loader_load_file(loader, "today.log");
  * ```
  *
  * @pre `model` is NULL or live.

@@ -125,6 +125,46 @@ def read_body(data, shape, tensors, transforms):
     body.end()
 
 
+def read_biases(source, shape):
+    """What a body has beside matrices, where there is no body."""
+    for i, layer in enumerate(shape["layers"]):
+        for name, length, bit in (("b1", layer["hidden"], 4), ("b2", shape["dim"], 8)):
+            if layer["bits"] & bit:
+                source.take(f"{name} {i}", length)
+
+
+def read_int8(payload, shape, architecture, tensors):
+    if struct.unpack_from("<II", payload) != (64, 1):
+        sys.exit("INT8 is of a kind that this reader does not know")
+    if shape["layout"] != "full":
+        sys.exit("INT8 with attention by head")
+    d, layers = shape["dim"], list(enumerate(shape["layers"]))
+    attention = [i for i, layer in layers if layer["bits"] & 1]
+    matrices = [("embeddings", shape["vocab"], d)] * shape["embeddings"]
+    matrices += [(f"{name} {i}", d, d) for i in attention for name in ("query", "key", "value")]
+    for i, layer in layers:
+        if layer["bits"] & 2:
+            matrices += [(f"w1 {i}", layer["hidden"], d), (f"w2 {i}", d, layer["hidden"])]
+    if architecture.get("output"):
+        matrices += [(f"output {i}", d, d) for i in attention]
+    if architecture.get("untied"):
+        matrices.append(("head", shape["vocab"], d))
+    at = 8
+    for name, rows, inputs in matrices:
+        total, blocks = 0.0, -(-inputs // 64)
+        for _ in range(rows):
+            numbers = struct.unpack_from(f"<{inputs}b", payload, at)
+            halves = struct.unpack_from(f"<{blocks}H", payload, at + inputs)
+            scales = [struct.unpack("<f", struct.pack("<I", half << 16))[0] for half in halves]
+            if -128 in numbers or any(half & 0x7F80 == 0x7F80 for half in halves):
+                sys.exit(f"{name} has a number that is none")
+            total += sum(q * scales[i // 64] for i, q in enumerate(numbers))
+            at += inputs + 2 * blocks
+        tensors[name] = {"length": rows * inputs, "sum": total}
+    if at != len(payload):
+        sys.exit("INT8 has a wrong length")
+
+
 def read_architecture(payload):
     bits, activation = struct.unpack("<II", payload)
     names = ["rotary", "qk_norm", "output", "untied"]
@@ -149,7 +189,7 @@ def read_model(data):
         read_body(data[1576:], out["shape"], out["tensors"], True)
         return out
     magic, version, count, offset, length, body_crc, header_crc, trained = struct.unpack_from("<8sIIQQIIQ", reserved)
-    if magic != b"CLLM-EXT" or version != 1 or offset + length != len(data):
+    if magic != b"CLLM-EXT" or version not in (1, 2) or offset + length != len(data):
         sys.exit("not an extension that this reader knows")
     out["header_crc"] = state(data[:1420] + bytes(4) + data[1424:1576], header_crc)
     out["body_crc"] = state(data[1576:offset], body_crc)
@@ -168,16 +208,25 @@ def read_model(data):
 
     shape = out["shape"] = read_shape(sections[b"SHAP"])
     d, tensors = shape["dim"], out["tensors"]
-    read_body(data[1576:offset], shape, tensors, False)
+    architecture = {}
     if b"ARCH" in sections:
         architecture = out["architecture"] = read_architecture(sections[b"ARCH"])
-        source = Tensors(sections.get(b"WGHT", b""), tensors)
+    if (b"INT8" in sections) != (version == 2):
+        sys.exit("INT8 and version 2 go together")
+    weights = Tensors(sections.get(b"WGHT", b""), tensors)
+    if version == 2:
+        if offset != 1576:
+            sys.exit("a body beside matrices of 8 bits")
+        read_int8(sections[b"INT8"], shape, architecture, tensors)
+        read_biases(weights, shape)
+    else:
+        read_body(data[1576:offset], shape, tensors, False)
         for i, layer in enumerate(shape["layers"]):
-            if architecture["output"] and layer["bits"] & 1:
-                source.take(f"output {i}", d * d)
-        if architecture["untied"]:
-            source.take("head", shape["vocab"] * d)
-        source.end()
+            if architecture.get("output") and layer["bits"] & 1:
+                weights.take(f"output {i}", d * d)
+        if architecture.get("untied"):
+            weights.take("head", shape["vocab"] * d)
+    weights.end()
     if b"NORM" in sections:
         source = Tensors(sections[b"NORM"], tensors)
         for i, norm in enumerate(shape["norms"]):
@@ -200,6 +249,8 @@ def read_model(data):
         source.end()
     if b"WORD" in sections:
         out["words"] = read_words(sections[b"WORD"])
+    if b"SUBW" in sections:
+        out["subwords"] = read_subwords(sections[b"SUBW"], shape, sections)
     if b"TOKN" in sections:
         out["tokens"] = read_tokens(sections[b"TOKN"])
     if b"LATP" in sections:
@@ -223,6 +274,17 @@ def read_words(payload):
     if at != len(payload):
         sys.exit("WORD has a wrong length")
     return words
+
+
+def read_subwords(payload, shape, sections):
+    if b"WORD" in sections or payload != payload.strip():
+        sys.exit("SUBW beside WORD, or in white space")
+    file = json.loads(payload.decode())
+    ids = dict(file["model"]["vocab"])
+    ids.update((token["content"], token["id"]) for token in file["added_tokens"])
+    if file["model"]["type"] != "BPE" or len(set(ids.values())) > shape["vocab"]:
+        sys.exit("SUBW is no BPE, or has too many tokens")
+    return {"ids": ids, "merges": len(file["model"]["merges"])}
 
 
 def read_tokens(payload):

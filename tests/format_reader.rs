@@ -1,5 +1,5 @@
-//! Checkpoints, states of generations, vocabularies and data sets, read by the reader in Python that
-//! was written from docs/FORMAT.md (model files: `tests/model_files.rs`).
+//! Checkpoints, states of generations, vocabularies, data sets, and models with subwords and in 8 bits, read by the reader in Python that
+//! was written from docs/FORMAT.md (other model files: `tests/model_files.rs`).
 
 #![allow(unsafe_code)]
 
@@ -17,6 +17,9 @@ use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_utils::models::cllm_free_model;
+use cllm_engine::model::{Architecture, Part};
+use cllm_engine::text::Bpe;
+use cllm_engine::{Model, ModelConfig, Pool};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -184,4 +187,83 @@ fn vocabularies_and_data_sets() {
     assert_eq!((&read[0][0], &read[4][0]), (&json!("<PAD>"), &json!("<MASK>")));
     assert!(read.contains(&json!(["two", 2])) && read.contains(&json!(["naïve", 1])), "{read:?}");
     assert_eq!(dump(&ids).unwrap(), json!([5, 6, u32::MAX]));
+}
+
+/// Rows of one block, of several, and of a part of one.
+fn modern(architecture: Architecture) -> Model {
+    let parts = architecture == Architecture::ORIGINAL;
+    let config = ModelConfig {
+        vocab: 300,
+        dim: 72,
+        layers: 2,
+        heads: 6,
+        hidden: 150,
+        context: 8,
+        architecture,
+        norm_parameters: parts,
+        biases: parts,
+    };
+    let mut model = Model::new(&config, 3).unwrap();
+    let mut next = 1u32;
+    model.params_mut().map(|_, _, values| {
+        for x in values {
+            next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *x += (next >> 8) as f32 / (1 << 25) as f32 - 0.25;
+        }
+    });
+    model
+}
+
+#[test]
+fn models_in_8_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("small.cllm");
+    let untied = Architecture { untied: true, ..Architecture::MODERN };
+    for architecture in [Architecture::ORIGINAL, Architecture::MODERN, untied] {
+        let small = modern(architecture).quantize(&Pool::serial()).unwrap();
+        small.write(&path).unwrap();
+        let Some(read) = dump(&path) else { return };
+        for section in read["sections"].as_array().unwrap() {
+            assert_eq!(section["crc"], "ok");
+        }
+        assert_eq!((&read["header_crc"], &read["body_crc"]), (&json!("ok"), &json!("ok")));
+        let mut matrices = 0;
+        small.expand().unwrap().view().params.visit(|part, layer, values| {
+            let name = match part {
+                Part::Embeddings | Part::Head => part.name().to_string(),
+                _ => format!("{} {layer}", part.name()),
+            };
+            let theirs = &read["tensors"][&name];
+            // A table of positions that is zero throughout is not stored.
+            if theirs.is_null() {
+                return;
+            }
+            let sum: f64 = values.iter().map(|&x| f64::from(x)).sum();
+            assert_eq!(theirs["length"], values.len(), "{name}");
+            let found = theirs["sum"].as_f64().unwrap();
+            assert!((found - sum).abs() < 1e-6, "{name}: {found} {sum}");
+            matrices += usize::from(values.len() >= 72 * 72);
+        });
+        let more = 2 * usize::from(architecture.output) + usize::from(architecture.untied);
+        assert_eq!(matrices, 1 + 2 * 5 + more);
+    }
+}
+
+#[test]
+fn models_with_subwords() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("subwords.cllm");
+    let text = b"the cat sat on the mat; the dog sat on the cat. ".as_slice();
+    let subwords = Bpe::train([text], 270).unwrap();
+    let mut model = modern(Architecture::MODERN);
+    model.set_tokenizer(subwords.clone()).unwrap();
+    model.write(&path).unwrap();
+    let Some(read) = dump(&path) else { return };
+    assert!(read["words"].is_null());
+    assert_eq!(read["subwords"]["merges"], subwords.merges());
+    let ids = read["subwords"]["ids"].as_object().unwrap();
+    assert_eq!(ids.len(), subwords.len());
+    for (token, name) in [(" the", "Ġthe"), ("a", "a"), ("<EOS>", "<EOS>")] {
+        assert_eq!(ids[name], subwords.id(token.as_bytes()).unwrap(), "{name}");
+    }
 }

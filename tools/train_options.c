@@ -33,7 +33,7 @@ static const char help[] =
     "                        minutes and the model gets as good as it can\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
-    "  --learning-rate X     highest learning rate (by the recipe, near 0.003; words:\n"
+    "  --learning-rate X     highest learning rate (by the recipe: 0.003; words:\n"
     "                        0.001; --from: a third of it)\n"
     "  --warmup N            steps of linear warm-up (by the recipe; words: a tenth)\n"
     "  --schedule NAME       after it: none, cosine, linear or step (linear to zero;\n"

@@ -105,6 +105,10 @@ static void go_on_with_schedule(const Options *options, CLLMTraining *training) 
     if (falls && saved.max_steps != config->max_steps &&
         training->current_step >= saved.warmup_steps) {
         config->initial_learning_rate = saved.learning_rate;
+        if (options->block == BLOCK_MODERN && saved.learning_rate < options->learning_rate / 3) {
+            /* it has fallen to nearly nothing, at which nothing would be learnt */
+            config->initial_learning_rate = (float)(options->learning_rate / 3);
+        }
         config->warmup_steps = training->current_step;
     } else if (falls && saved.max_steps == config->max_steps && !as_planned) {
         config->initial_learning_rate = saved.initial_learning_rate; /* it was moved before */

@@ -1,10 +1,11 @@
-/* Trains a model on a text in memory: vocabulary, model, training with progress, file.
+/* Trains a model on a text in memory: subwords, model, training with progress, file.
  *
  *     cc train_from_memory.c $(pkg-config --cflags --libs cllm) -o train_from_memory
  *     ./train_from_memory model.cllm
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cllm_ext.h"
 #include "cllm_format.h"
@@ -37,17 +38,16 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s MODEL\n", argv[0]);
         return 2;
     }
-    CLLMTokenizer *tokenizer = cllm_create_tokenizer(1000);
-    cllm_build_vocab(tokenizer, text);
-    uint32_t count;
-    uint32_t *ids = cllm_tokenizer_encode(tokenizer, text, &count);
+    /* 261 tokens spell any text; the others are what this one repeats. */
+    CLLMTokenizer *tokenizer = cllm_train_tokenizer(text, strlen(text), 290, NULL, NULL);
+    size_t count;
+    uint32_t *ids = cllm_text_to_tokens(tokenizer, text, strlen(text), false, 0, &count);
     if (!ids) return 1;
-    printf("%u words, %u different ones\n", count, cllm_get_vocab_size(tokenizer));
+    printf("%zu bytes, %zu tokens of %u\n", strlen(text), count, cllm_get_vocab_size(tokenizer));
 
     CLLMConfig sizes = {.vocab_size = cllm_get_vocab_size(tokenizer), .embedding_dim = 32,
                         .num_layers = 2, .num_heads = 2, .ff_dim = 64, .max_seq_len = 16};
-    srand(1); /* the same seed, the same model */
-    CLLMModel *model = cllm_create_model(&sizes);
+    CLLMModel *model = cllm_create_modern_model(&sizes, 1); /* the same seed, the same model */
     cllm_model_set_vocab(model, tokenizer);
 
     CLLMTrainingConfig config = {.learning_rate = 0.01f, .batch_size = 2, .sequence_length = 8,
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     CLLMInference *inference = cllm_inference_init(model);
     char out[256];
     cllm_set_greedy(inference, true);
-    cllm_set_max_tokens(inference, 6);
+    cllm_set_max_tokens(inference, 12);
     failed = failed || cllm_generate(inference, "the cat", out, sizeof out) < 0;
     puts(out);
 

@@ -21,8 +21,8 @@ int main(int argc, char **argv) {
     }();
     cllm::log_nothing();
     try {
-        cllm::Tokenizer tokenizer;
-        tokenizer.build(text);
+        const auto tokenizer = cllm::Tokenizer::train(text, 300); // subwords
+        const auto ids = tokenizer.tokens(text);
 
         CLLMConfig sizes{};
         sizes.vocab_size = tokenizer.size();
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
         config.batch_size = 2;
         config.sequence_length = 8;
         std::strcpy(config.optimizer, "adamw");
-        cllm::Training training(model, config, tokenizer.encode(text));
+        cllm::Training training(model, config, ids);
         int batches = 0;
         training.on_progress([&](const CLLMProgress &) {
             batches++;
@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
 
         cllm::Inference inference(cllm::Model::read(path)); // keeps its model alive
         inference.greedy();
-        inference.max_tokens(4);
+        inference.max_tokens(10);
         std::cout << "one two" << inference.generate("one two");
         auto state = inference.state();
         std::string rest;
@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
         std::cout << rest << '\n';
         if (rest != again) return 1;
 
-        double perplexity = model.evaluate(tokenizer.encode(text), 8).perplexity;
+        double perplexity = model.evaluate(ids, 8).perplexity;
         std::cout << "perplexity " << perplexity << '\n';
 
         try { // what a callback throws arrives here, not in the C library

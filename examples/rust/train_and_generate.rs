@@ -2,28 +2,28 @@
 
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
-use cllm_engine::{Dataset, Model, ModelConfig, Pool, Result, Vocabulary};
+use cllm_engine::{Error, Model, ModelConfig, Pool, Result, text::Bpe};
 use std::ops::ControlFlow;
 
-/// Sequences of a batch, and their length.
-const BATCH: (usize, usize) = (4, 16);
+const BATCH: (usize, usize) = (4, 16); // Sequences of a batch, and their length.
 
 fn train(text: &str) -> Result<Model> {
-    let vocabulary = Vocabulary::from_files([text], 10_000, 1)?;
-    let dataset = Dataset::from_files([text], &vocabulary)?;
+    let text = std::fs::read(text).map_err(|e| Error::State(format!("{text}: {e}")))?;
+    let subwords = Bpe::train([&text[..]], 300)?; // 261 of them spell any text.
+    let ids = subwords.encode(&text)?;
     let config = ModelConfig {
-        vocab: vocabulary.len(),
+        vocab: subwords.len(),
         dim: 64,
         layers: 2,
         hidden: 256,
         context: BATCH.1,
-        ..ModelConfig::default()
+        ..ModelConfig::modern()
     };
     let mut model = Model::new(&config, 42)?; // The same seed gives the same model.
-    model.set_tokenizer(vocabulary)?; // Its words travel with it.
+    model.set_tokenizer(subwords)?; // They travel with it.
 
     let pool = Pool::shared(Pool::online());
-    let corpus = Corpus::new(dataset.ids(), BATCH.0, BATCH.1)?;
+    let corpus = Corpus::new(&ids, BATCH.0, BATCH.1)?;
     let mut weights = TrainingWeights::new(&mut model);
     let mut trainer = Trainer::new(TrainerConfig::default());
     for epoch in 1..=40 {
@@ -37,7 +37,7 @@ fn train(text: &str) -> Result<Model> {
 
 fn speak(model: &Model, prompt: &str) -> Result<()> {
     let words = GeneratorConfig::for_words(model); // <EOS> ends; special words are not drawn.
-    let config = GeneratorConfig { temperature: 0.5, max_tokens: 12, ..words };
+    let config = GeneratorConfig { temperature: 0.5, max_tokens: 40, ..words };
     let mut generator = Generator::new(config, 1)?;
     generator.prompt_text(model, prompt.as_bytes())?;
     print!("{prompt}");

@@ -1,3 +1,4 @@
+import ctypes
 import gc
 import logging
 import math
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import cllm
+from cllm import _library
 
 
 def test_files(trained: cllm.Model, tmp_path: Path) -> None:
@@ -95,3 +97,8 @@ def test_warnings_are_logged(caplog: pytest.LogCaptureFixture, trained: cllm.Mod
     with caplog.at_level(logging.WARNING, "cllm"):
         trained.evaluate([5, 6, 999])
     assert any(record.name == "cllm" for record in caplog.records)
+
+
+def test_weights_that_are_not_there() -> None:
+    with pytest.raises(cllm.Error, match="no such weights"):
+        _library.view(ctypes.POINTER(ctypes.c_float)(), (1,), None)

@@ -182,8 +182,10 @@ impl Blocks {
         shape: &ModelShape,
         quantized: Option<Arc<QuantizedModel>>,
     ) -> *mut CLLMModel {
+        fn raw(array: Option<CArray<f32>>) -> *mut f32 {
+            array.map_or(std::ptr::null_mut(), CArray::into_raw)
+        }
         let m = &mut self.model.as_mut_slice()[0].model;
-        let raw = |array: Option<CArray<f32>>| array.map_or(std::ptr::null_mut(), CArray::into_raw);
         m.weights = raw(self.weights);
         m.tokens = self.tokens.into_raw();
         m.attention_layers = self.attention.into_raw();

@@ -497,6 +497,10 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
 }
 
 /// A model to run: its floats, or its 8-bit weights.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time; a box could be refused memory"
+)]
 pub(crate) enum Running<'a> {
     Floats(ModelRef<'a>),
     Int8(Arc<QuantizedModel>),

@@ -195,6 +195,7 @@ pub(crate) unsafe fn end(model: *const CLLMModel) -> Result<Option<u32>> {
     // SAFETY: the caller's promise, for both.
     Ok(match unsafe { subwords::of(model)? } {
         Some(bpe) => bpe.end(),
+        // SAFETY: as above.
         None => unsafe { strings(model)? }.and_then(|strings| special::end(&strings)),
     })
 }
@@ -211,6 +212,7 @@ pub(crate) unsafe fn piece(
 ) -> Result<Vec<u8>> {
     // SAFETY: the caller's promise, for both.
     let Some(bpe) = (unsafe { subwords::of(model)? }) else {
+        // SAFETY: as above.
         let word = unsafe { shown_word(model, id)? };
         return Ok(word.map_or_else(Vec::new, |word| [b" ", &word[..]].concat()));
     };

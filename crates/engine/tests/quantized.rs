@@ -229,25 +229,19 @@ fn matrices_by_head_stay_floats() {
 }
 
 /// Text that people wrote: this project's documentation.
-const TEXT: [&str; 5] = [
-    include_str!("../../../docs/RELIABILITY.md"),
-    include_str!("../../../docs/COMPATIBILITY.md"),
-    include_str!("../../../docs/FORMAT.md"),
-    include_str!("../../../README.md"),
-    include_str!("../../../docs/GUIDE.md"),
-];
+const TEXT: &str = include_str!("../../../docs/FORMAT.md");
 
 #[test]
 fn a_trained_model_predicts_held_out_text_as_well() {
-    let ids: Vec<u32> = TEXT.concat().bytes().map(u32::from).collect();
+    let ids: Vec<u32> = TEXT.bytes().map(u32::from).collect();
     let (training, held_out) = ids.split_at(ids.len() * 7 / 8);
     for architecture in [Architecture::ORIGINAL, Architecture::MODERN] {
         let config = ModelConfig {
             vocab: 256,
-            dim: 96,
+            dim: 64,
             layers: 2,
-            heads: 3,
-            hidden: 384,
+            heads: 4,
+            hidden: 256,
             context: 64,
             architecture,
             norm_parameters: true,

@@ -197,7 +197,10 @@ class _Memory:
 
 def view(pointer: Any, shape: Tuple[int, ...], owner: object) -> F32:
     """Floats of the library as an array without a copy, which keeps `owner` alive."""
-    return np.asarray(_Memory(c.cast(pointer, c.c_void_p).value or 0, shape, "<f4", owner))
+    address = c.cast(pointer, c.c_void_p).value
+    if not address:
+        raise Error("the model has no such weights as floats")
+    return np.asarray(_Memory(address, shape, "<f4", owner))
 
 
 class _Block:

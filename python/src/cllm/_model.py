@@ -144,7 +144,7 @@ class Model:
         """Each matrix and vector by its name, in the library's memory; matrices are ``[out, in]``.
         Parts that a model does not have are left out."""
         struct, d = self._struct, self.width
-        named = {"embeddings": self.embeddings}
+        named = {"embeddings": self.embeddings} if struct.embeddings.embeddings else {}
 
         def add(name: str, pointer: Any, *shape: int) -> None:
             if pointer:

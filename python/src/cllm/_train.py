@@ -37,6 +37,7 @@ def train(
     :param minutes: for how long to train; what was given first is reached first. How far a run comes in
         some minutes depends on the machine: give epochs for one that is to be repeated bit for bit.
     :param tokenizer: that of the model; or how many subwords to learn, at most.
+    :param batch_size: sequences of ``context`` tokens in a batch; fewer of a short text.
     :param seed: of the first weights.
     :param threads: 0: one for each processor. The result does not depend on it.
     :param progress: whether to show a bar; by default on a terminal and in a notebook.
@@ -55,11 +56,14 @@ def train(
     tokens = np.concatenate(parts)
     model = Model.new(
         tokenizer, width=width, layers=layers, heads=heads, context=context, seed=seed)
-    per_step = batch_size * context
+    # A short text has no room for a whole batch.
+    length = max(1, min(context, len(tokens) - 1))
+    batch_size = max(1, min(batch_size, (len(tokens) - 1) // length))
+    per_step = batch_size * length
     # The rate grows over the first steps: the first gradients are the wildest.
     warmup = min(100, max(1, len(tokens) * (epochs or 1) // per_step // 10))
     with Trainer(
-            model, tokens, learning_rate=learning_rate, batch_size=batch_size, warmup_steps=warmup,
-            threads=threads) as trainer:
+            model, tokens, learning_rate=learning_rate, batch_size=batch_size, sequence_length=length,
+            warmup_steps=warmup, threads=threads) as trainer:
         trainer.train(epochs, minutes=minutes, progress=progress)
     return model

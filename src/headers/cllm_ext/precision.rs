@@ -8,7 +8,7 @@ use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// Makes a model for generation whose matrices are held in 8 bits: a quarter of the memory and of the
-/// file, and two to four times the tokens a second. The given model stays as it is.
+/// file, and faster where memory limits. The given model stays as it is.
 ///
 /// Of blocks of 64 weights each has a scale; docs/MODEL.md says the arithmetic. The new model generates,
 /// scores and evaluates like any other, is written by cllm_write_model() and read by

@@ -269,7 +269,7 @@ pub unsafe extern "C" fn cllm_read_tokenizer_gpt2(
 /// @return 0; -1 on failure, also where the tokenizer has what these files can't say.
 ///
 /// ```c
-/// if (cllm_write_tokenizer_gpt2(gpt2, "vocab.json", "merges.txt") != 0)
+/// if (cllm_write_tokenizer_gpt2(tokenizer, "vocab.json", "merges.txt") != 0)
 ///     fprintf(stderr, "%s\n", cllm_last_error());
 /// ```
 ///
@@ -305,6 +305,7 @@ fn subwords_of(tokenizer: *const CLLMTokenizer) -> Result<Bpe> {
 /// CLLMModel *model = cllm_read_model("model.cllm");
 /// CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
 /// CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
+/// cllm_data_loader_load_file(loader, "today.log");
 /// ```
 ///
 /// # Safety

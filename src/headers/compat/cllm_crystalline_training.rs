@@ -1,7 +1,8 @@
 //! `cllm_crystalline_training.h`: an epoch under another name, and a measure of how alike ids are.
 
 use crate::border::ffi;
-use crate::headers::cllm_training::{CLLMTraining, loops, state::batch_shape};
+use crate::headers::cllm_training::state::{TRAININGS, batch_shape};
+use crate::headers::cllm_training::{CLLMTraining, loops};
 use crate::model::view;
 use cllm_compat::lattice::similarity;
 use cllm_kernels::Pool;
@@ -56,6 +57,7 @@ pub unsafe extern "C" fn cllm_compute_loss_crystalline(
     num_tokens: c_int,
 ) -> f32 {
     let n = ffi::positive(num_tokens, "num_tokens")?;
+    TRAININGS.find(training)?;
     let t = ffi::get(training, "training")?;
     let vocab = view::live(t.model)?.vocab_size;
     let (sequences, positions) = batch_shape(&t.config)?;

@@ -255,8 +255,9 @@ unsafe fn extras(model: *const CLLMModel, vocab: usize) -> Result<Extras> {
         let tokens = unsafe { ffi::slice(m.tokens, vocab, "model->tokens")? };
         extras.tokens = tokens.iter().map(token_record).collect();
     }
-    // SAFETY: likewise, for both.
+    // SAFETY: likewise.
     extras.subwords = unsafe { subwords::of(model)? };
+    // SAFETY: likewise.
     if let Some(strings) = unsafe { words::strings(model)? }.filter(|_| extras.subwords.is_none()) {
         extras.words = word_list(&strings)?;
     }

@@ -53,7 +53,7 @@ pub type InferenceRef<'a> = Network<Tensor<'a>>;
 
 impl<'a> From<ModelRef<'a>> for InferenceRef<'a> {
     fn from(model: ModelRef<'a>) -> Self {
-        model.map(|values: &&'a [f32]| Tensor::F32(*values))
+        model.map(|values: &&'a [f32]| Tensor::F32(values))
     }
 }
 

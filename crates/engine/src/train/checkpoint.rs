@@ -335,6 +335,10 @@ impl fmt::Debug for Checkpoint {
 
 /// What a checkpoint file is.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 pub enum Opened {
     /// One of this library's.
     Checkpoint(Checkpoint),

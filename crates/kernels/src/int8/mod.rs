@@ -22,8 +22,6 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-#[cfg(test)]
-use inputs::Inputs;
 pub use matrix::Matrix;
 pub use product::{linear, linear_then};
 

@@ -28,7 +28,7 @@ impl Bpe {
         let (specials, bytes) = first.split_at(BYTES);
         let is_byte = |(byte, entry): (u8, &Entry)| entry.word == shown(&[byte]).as_bytes();
         if !specials.iter().map(|entry| entry.word).eq(SPECIALS)
-            || !(0..=u8::MAX).zip(bytes).all(is_byte)
+            || !(0..=255).zip(bytes).all(is_byte)
         {
             return Ok(None);
         }

@@ -227,10 +227,10 @@ fn after_space(text: &[u8], at: usize) -> (u8, usize, usize) {
 
 #[inline]
 fn words(text: &[u8], at: usize) -> usize {
-    if text[at] == b'\'' {
-        if let Some(len) = contraction(&text[at..], true) {
-            return at + len;
-        }
+    if text[at] == b'\''
+        && let Some(len) = contraction(&text[at..], true)
+    {
+        return at + len;
     }
     let (next, start, len) = after_space(text, at);
     if next & (LETTER | MARK) != 0 {
@@ -248,10 +248,10 @@ fn words(text: &[u8], at: usize) -> usize {
 
 #[inline]
 fn gpt2(text: &[u8], at: usize) -> usize {
-    if text[at] == b'\'' {
-        if let Some(len) = contraction(&text[at..], false) {
-            return at + len;
-        }
+    if text[at] == b'\''
+        && let Some(len) = contraction(&text[at..], false)
+    {
+        return at + len;
     }
     let (next, start, len) = after_space(text, at);
     match next {
@@ -264,10 +264,10 @@ fn gpt2(text: &[u8], at: usize) -> usize {
 
 #[inline]
 fn llama(text: &[u8], at: usize, most: usize) -> usize {
-    if text[at] == b'\'' {
-        if let Some(len) = contraction(&text[at..], true) {
-            return at + len;
-        }
+    if text[at] == b'\''
+        && let Some(len) = contraction(&text[at..], true)
+    {
+        return at + len;
     }
     let (first, len) = class(text, at);
     match first {
