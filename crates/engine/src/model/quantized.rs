@@ -26,9 +26,11 @@ use std::fmt;
 /// use cllm_engine::generate::{Generator, GeneratorConfig};
 /// use cllm_engine::{Model, ModelConfig, Pool, QuantizedModel};
 ///
-/// let config = ModelConfig { vocab: 100, dim: 64, hidden: 256, ..ModelConfig::default() };
+/// let sizes = ModelConfig { vocab: 100, dim: 256, hidden: 1024, ..ModelConfig::default() };
+/// let config = ModelConfig { context: 32, ..sizes };
 /// let model = Model::new(&config, 42)?;
 /// let small = model.quantize(&Pool::serial())?;
+/// // The tables of positions, which are floats, are small beside the matrices here.
 /// assert!(small.bytes() * 3 < 4 * model.view().weights());
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("small.cllm");
