@@ -1278,12 +1278,14 @@ int cllm_steps_left(int done,
                     double seconds_left);
 
 /**
- * Draws the record of a training run as an SVG picture: training and validation loss in nats per
- * token over the steps, the learning rate below. The picture needs no other file.
+ * Draws the record of a training run as an SVG picture: training and validation loss over the steps,
+ * in bits per byte where the record has them and in nats per token, the best held-out loss, and the
+ * learning rate below. The picture needs no other file.
  *
  * @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
- *                  `step` (or `epoch`) and `train_loss`; `val_loss` and `learning_rate` are drawn
- *                  where they are there, other columns are left alone. Steps are whole numbers.
+ *                  `step` (or `epoch`) and `train_loss`; `val_loss`, `learning_rate`,
+ *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there,
+ *                  other columns are left alone. Steps are whole numbers.
  *                  Values that are empty or not finite are left out, and so is a last line
  *                  without its end. The files of train_model and of save_metrics_csv are such.
  * @param svg_path  the picture; appears whole or not at all, and replaces one that is there.
@@ -1299,7 +1301,8 @@ int cllm_steps_left(int done,
  *
  * @pre The paths are NULL or C strings.
  */
-int cllm_plot_metrics(const char *csv_path, const char *svg_path);
+int cllm_plot_metrics(const char *csv_path,
+                      const char *svg_path);
 
 /**
  * How likely each token of a text is, given the tokens before it. The first one has nothing before it

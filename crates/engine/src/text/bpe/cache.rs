@@ -167,10 +167,11 @@ impl Caches {
 
     /// Keeps a cache for later calls, if there is room.
     pub(super) fn give(&self, cache: Cache) {
-        if let Ok(mut caches) = self.0.try_lock() {
-            if caches.len() < KEPT && caches.try_reserve(1).is_ok() {
-                caches.push(cache);
-            }
+        if let Ok(mut caches) = self.0.try_lock()
+            && caches.len() < KEPT
+            && caches.try_reserve(1).is_ok()
+        {
+            caches.push(cache);
         }
     }
 }

@@ -85,10 +85,14 @@ pub(super) fn merge(
     symbols: impl ExactSizeIterator<Item = u32>,
     out: &mut Vec<u32>,
 ) -> Result<()> {
-    match symbols.len() {
-        ..=WORD => merge_short::<WORD>(pairs, symbols, out),
-        ..=SHORT => merge_short::<SHORT>(pairs, symbols, out),
-        _ => return merge_long(pairs, symbols, out),
+    let count = symbols.len();
+    if count > SHORT {
+        return merge_long(pairs, symbols, out);
+    }
+    if count > WORD {
+        merge_short::<SHORT>(pairs, symbols, out);
+    } else {
+        merge_short::<WORD>(pairs, symbols, out);
     }
     Ok(())
 }
