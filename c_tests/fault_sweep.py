@@ -12,7 +12,7 @@ from hostile_rules import BORROWED, PRINTS, RELEASES
 # Without failure paths.
 UNGUARDED = {"cllm_version", "cllm_last_error", "cllm_clear_error"}
 # Models of up to 0.6 GB, benchmarks, whole trainings, files of a second's writing.
-SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_small_model",
+SLOW = {"cllm_create_medium_model", "cllm_measure_speed", "cllm_create_large_model", "cllm_create_small_model",
         "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_quick"}
 # What has to come before a call with good arguments.
 GENERATED = 'cllm_generate_stream(a0, "one", on_token, NULL);'
