@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import _library as l
 from . import _structs as s
-from ._library import F32, U32, Error, Handle, Text, check, lib
+from ._library import F32, U32, Handle, Text, check, lib
 from ._model import Model
 
 _POOLINGS = {"mean": 0, "last": 1}
@@ -43,7 +43,7 @@ class Score:
         return cls(score.tokens, score.bytes, score.nats, score.nats_per_token, score.bits_per_byte)
 
 
-class Generator:
+class Generator(l.Owning):
     """Continues texts. Holds the keys and values of what it has seen, so that a prompt that begins as
     the one before costs only what is new. Threads that share one wait for each other.
 
@@ -90,7 +90,7 @@ class Generator:
             "repetition_penalty": repetition_penalty, "greedy": greedy, "max_tokens": max_tokens,
             "allowed_tokens": allowed_tokens, "threads": threads}
         self._max_tokens = max_tokens
-        self._handle: Optional[Handle] = Handle(
+        self._handle = Handle(
             lib.cllm_inference_init(owner.pointer), lib.cllm_inference_cleanup, owner)
         pointer = self._handle.pointer
         # One token a call: what a text is made of comes out one by one.
@@ -114,23 +114,11 @@ class Generator:
         """What it generates with."""
         return self._model
 
-    def close(self) -> None:
-        """Lets go of the memory; the generator can't be used any more."""
-        self._handle = None
-
-    def __enter__(self) -> "Generator":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     @contextmanager
     def _using(self) -> Iterator[Any]:
         """The context, for this thread alone, with a model that nobody changes."""
         with self._thread:
-            handle = self._handle
-            if handle is None:
-                raise Error("the generator is closed")
+            handle = self._owner
             with self._model._lock.shared():
                 yield handle.pointer
 

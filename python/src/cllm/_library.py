@@ -8,7 +8,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Iterator, List, Optional, Tuple, TypeVar, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -184,6 +184,31 @@ class Handle:
         pointer = getattr(self, "pointer", None)
         if pointer:
             self._free(pointer)
+
+
+_O = TypeVar("_O", bound="Owning")
+
+
+class Owning:
+    """What holds an object of the library until it is closed, or to the end of a `with` block."""
+
+    _handle: Optional[Handle]
+
+    @property
+    def _owner(self) -> Handle:
+        if self._handle is None:
+            raise Error(f"the {type(self).__name__.lower()} is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Lets go of the library's object and its memory; this one can't be used any more."""
+        self._handle = None
+
+    def __enter__(self: _O) -> _O:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class _Memory:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._generator import Generator, Score
 
 
-class Model:
+class Model(l.Owning):
     """A transformer, of a file or new.
 
     Any number of generators may share a model. Calls that read it may run in several threads; training
@@ -64,28 +64,12 @@ class Model:
         return model
 
     def _take(self, handle: Handle) -> None:
-        self._handle: Optional[Handle] = handle
+        self._handle = handle
         self._lock = SharedLock()
-
-    @property
-    def _owner(self) -> Handle:
-        if self._handle is None:
-            raise Error("the model is closed")
-        return self._handle
 
     @property
     def _struct(self) -> Any:
         return self._owner.pointer.contents
-
-    def close(self) -> None:
-        """Lets go of the model; it can't be used any more."""
-        self._handle = None
-
-    def __enter__(self) -> "Model":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self._handle is None:

@@ -9,12 +9,12 @@ from typing import Any, Callable, Iterable, List, Optional, Tuple, Union
 import numpy.typing as npt
 
 from . import _library as l
-from ._library import Error, Handle, PathLike, check, lib
+from ._library import Handle, PathLike, check, lib
 
 _KINDS = {1: "words", 2: "subwords", 3: "bytes"}
 
 
-class Tokenizer:
+class Tokenizer(l.Owning):
     """Whole words, subwords (byte-level byte-pair encoding) or bytes.
 
     Made by one of the class methods. Subwords and bytes give each text back byte for byte; words come
@@ -26,7 +26,7 @@ class Tokenizer:
     """
 
     def __init__(self, handle: Handle) -> None:
-        self._handle: Optional[Handle] = handle
+        self._handle = handle
 
     @classmethod
     def _of(cls, pointer: Any) -> "Tokenizer":
@@ -81,19 +81,7 @@ class Tokenizer:
 
     @property
     def _pointer(self) -> Any:
-        if self._handle is None:
-            raise Error("the tokenizer is closed")
-        return self._handle.pointer
-
-    def close(self) -> None:
-        """Lets go of the memory; the tokenizer can't be used any more."""
-        self._handle = None
-
-    def __enter__(self) -> "Tokenizer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        return self._owner.pointer
 
     def __len__(self) -> int:
         return int(lib.cllm_get_vocab_size(self._pointer))

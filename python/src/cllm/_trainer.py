@@ -31,7 +31,7 @@ class Step:
     learning_rate: float
 
 
-class Trainer:
+class Trainer(l.Owning):
     """A run of training over a model and a text.
 
     The same data, options and seed of the model give the same weights, bit for bit, for any number of
@@ -95,7 +95,7 @@ class Trainer:
         self._tokens = tokens
         with model._lock.shared():
             pointer = lib.cllm_training_init(owner.pointer, c.byref(config))
-        self._handle: Optional[Handle] = Handle(pointer, lib.cllm_training_free, owner, tokens)
+        self._handle = Handle(pointer, lib.cllm_training_free, owner, tokens)
         pointer.contents.tokens = l.ids_pointer(tokens)
         pointer.contents.num_tokens = len(tokens)
 
@@ -104,22 +104,10 @@ class Trainer:
         """What it trains."""
         return self._model
 
-    def close(self) -> None:
-        """Lets go of the memory; the model stays as it is."""
-        self._handle = None
-
-    def __enter__(self) -> "Trainer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     @contextmanager
     def _using(self) -> Iterator[Any]:
         with self._thread:
-            handle = self._handle
-            if handle is None:
-                raise Error("the trainer is closed")
+            handle = self._owner
             with self._model._lock.exclusive():
                 yield handle.pointer
 
@@ -143,9 +131,7 @@ class Trainer:
         return max(1, (len(self._tokens) - 1) // batch)
 
     def _struct(self) -> Any:
-        if self._handle is None:
-            raise Error("the trainer is closed")
-        return self._handle.pointer.contents
+        return self._owner.pointer.contents
 
     @property
     def skipped_updates(self) -> int:
