@@ -2,6 +2,7 @@
 """Writes fault_sweep.c: every exported function with good arguments, for fault_sweep.h to run while
 points inside it fail. Usage: fault_sweep.py OUTPUT."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from hostile_rules import BORROWED, PRINTS, RELEASES
 # Without failure paths.
 UNGUARDED = {"cllm_version", "cllm_last_error", "cllm_clear_error"}
 # Models of up to 0.6 GB, benchmarks, whole trainings, files of a second's writing.
-SLOW = {"cllm_create_medium_model", "cllm_measure_speed", "cllm_create_large_model", "cllm_create_small_model",
-        "cllm_run_benchmark_suite", "cllm_generate_performance_report", "train_quick"}
+SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_small_model",
+        "cllm_run_benchmark_suite", "cllm_generate_performance_report", "cllm_measure_speed",
+        "train_quick"}
 # What has to come before a call with good arguments.
 GENERATED = 'cllm_generate_stream(a0, "one", on_token, NULL);'
 KEPT = "cllm_training_evaluate(a0, ids(), 8, 1, NULL);"
+# A tokenizer that is not of words, in the place of the world's.
+SUBWORDS = ["static CLLMTokenizer *subwords;", "cllm_free_tokenizer(subwords);",
+            "subwords = cllm_byte_tokenizer();"]
 BEFORE = {
     "cllm_backward_training": ["cllm_forward_training(a0, ids());"],
     "cllm_continue_stream": [GENERATED],
@@ -28,6 +33,16 @@ BEFORE = {
     "cllm_expand_model": [
         "static CLLMModel *small;", "cllm_free_model(small);",
         "small = cllm_quantize_model(a0, 1), a0 = small;"],
+    "cllm_write_tokenizer": SUBWORDS + ["a0 = subwords;"],
+    "cllm_write_tokenizer_gpt2": [
+        "static CLLMTokenizer *gpt2;", "cllm_free_tokenizer(gpt2);", "gpt2_files();",
+        'gpt2 = cllm_read_tokenizer_gpt2("vocab.json", "merges.txt"), a0 = gpt2;'],
+    "cllm_read_tokenizer_gpt2": ["gpt2_files();"],
+    # The model's own words, and one more.
+    "cllm_grow_vocab": [
+        "static CLLMTokenizer *more;", "cllm_free_tokenizer(more);",
+        "cllm_model_set_vocab(a0, a1);", "more = cllm_model_tokenizer(a0, 10000), a1 = more;",
+        'if (more) cllm_add_token(more, "and");'],
     "model_manager_release_read": ["model_manager_acquire_read(a0);"],
     "model_manager_release_write": ["model_manager_acquire_write(a0);"],
     "model_manager_reload": ["model_manager_unload(a0);"],
@@ -76,9 +91,23 @@ def body(function):
     return lines
 
 
+def gpt2_files():
+    """A C function that writes the smallest vocab.json and merges.txt: the bytes, and one merge. GPT-2
+    writes a byte that can't be seen as the next free character from U+0100 on."""
+    seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = (byte for byte in range(256) if byte not in seen)
+    symbols = [chr(byte) for byte in seen] + [chr(256 + i) for i, _ in enumerate(hidden)]
+    vocab = json.dumps({token: i for i, token in enumerate(symbols + ["th"])})
+    files = [("vocab.json", vocab), ("merges.txt", "#version: 0.2\nt h\n")]
+    writes = ['    cllm_write_file("%s", %s, %d);' % (name, json.dumps(text), len(text))
+              for name, text in files]
+    return ["static void gpt2_files(void) {", *writes, "}", ""]
+
+
 def main():
     functions = interface.functions()
     text = ["/* Written by c_tests/fault_sweep.py. */", '#include "fault_sweep.h"', ""]
+    text += gpt2_files()
     for function in functions:
         text += ["static void run_%s(void) {" % function.name] + body(function) + ["}", ""]
     text.append("static const Function FUNCTIONS[] = {")
