@@ -49,6 +49,10 @@ BEFORE = {
     "cllm_training_use_best": [KEPT],
     "cllm_write_best_model": [KEPT],
     "train_complete": ["a1->use_lll = 0;"],  # warned about through the last error
+    # So is a text for validation that is not there.
+    "train_quick": [
+        'mkdir("data", 0777), mkdir("data/training", 0777);',
+        'cllm_write_file("data/training/validation.txt", "the cat sat on a mat ", 21);'],
 }
 # What failed calls return, where that is more than after other errors.
 OUTCOMES = {
@@ -59,6 +63,7 @@ OUTCOMES = {
     "cllm_get_optimal_thread_count": "r == 1",
     # A training goes on without the validation that it has no memory for.
     "train_complete": "r == -1 || strstr(cllm_last_error(), \"no validation\")",
+    "train_quick": "r == -1 || strstr(cllm_last_error(), \"no validation\")",
     # A file that can't be read is left out; a model that can't be written stays.
     "model_manager_init": "!r || !model_manager_exists(\"the cat sat\")",
     "model_manager_create": "!r || model_manager_exists(\"new\")",

@@ -328,6 +328,8 @@ pub unsafe extern "C" fn train_quick(training: *mut CLLMTraining, num_epochs: c_
         batch_size: 0,
         sequence_length: 0,
         learning_rate: 0.0,
+        // Nobody asked for what has no effect: no message about it.
+        use_lll: 0,
         ..defaults()
     };
     // The strings are static.
