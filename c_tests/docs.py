@@ -163,6 +163,10 @@ def links():
         if not page.exists():
             continue
         text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+        # Sources that the text names; the guide's are those of the reader's own project.
+        sources = r"`((?:crates|src|tests|c_tests|benches|fuzz|packaging|tools)/[\w./-]+\.\w+)`"
+        for source in re.findall(sources, text) if page.name != "GUIDE.md" else []:
+            check(f"source named in {page}", "" if Path(source).exists() else f"not there: {source}")
         text = re.sub(r"`[^`\n]*`", "", text)
         for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text):
             if re.match(r"[a-z]+:", target):
