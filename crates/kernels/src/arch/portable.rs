@@ -1,7 +1,7 @@
 //! What every processor of the target has.
 
 use super::Vector;
-use crate::math::fma;
+use crate::math::fused_register;
 use crate::tile::{Panel, Tile, Tiles, multiply, pack_panel, tiles};
 
 unsafe fn tile<const ROWS: usize, const WIDE: usize>(tile: &Tile) {
@@ -68,7 +68,11 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| fma::<{ Self::FMA }>(self.0[i], a.0[i], b.0[i])))
+        if Self::FMA {
+            Self(std::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i])))
+        } else {
+            Self(fused_register(self.0, a.0, b.0))
+        }
     }
 
     #[inline(always)]

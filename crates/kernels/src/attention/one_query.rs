@@ -45,7 +45,8 @@ pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: 
         });
         for (head, out) in out.chunks_exact_mut(h).enumerate() {
             let share = |part: &[f32]| (part[d + 2 * head], part[d + 2 * head + 1]);
-            let max = all.chunks_exact(len).fold(f32::NEG_INFINITY, |max, p| larger(share(p).0, max));
+            let max =
+                all.chunks_exact(len).fold(f32::NEG_INFINITY, |max, p| larger(share(p).0, max));
             let mut total = 0.0;
             out.fill(0.0);
             for part in all.chunks_exact(len) {
