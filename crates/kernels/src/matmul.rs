@@ -1,9 +1,11 @@
 //! Matrix products: the one door to the register tiles.
 //!
 //! Every element of a result is a sum over k in an order that depends on k alone, so it has the
-//! same bits however the work is cut and however many threads share it.
+//! same bits however the work is cut, however many threads share it, and whatever the registers are:
+//! chains of fused multiply-adds over [`DEPTH`] products each, added up from the first to the last.
+//! Few rows with a matrix that lies transposed are products of vectors instead ([`dot`]).
 
-use super::tile::{Panel, Tile, Tiles};
+use super::tile::{DEPTH, Panel, Tile, Tiles};
 use super::vector::{dot, dots};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
@@ -352,10 +354,10 @@ impl Product<'_> {
             }
             return;
         }
-        let own = if packed.is_some() { 0 } else { tiles.depth * width };
+        let own = if packed.is_some() { 0 } else { DEPTH * width };
         scratch::with(Buffer::Panel, own, |own| {
-            for p in (0..k).step_by(tiles.depth) {
-                let depth = tiles.depth.min(k - p);
+            for p in (0..k).step_by(DEPTH) {
+                let depth = DEPTH.min(k - p);
                 for j in columns.clone().step_by(width) {
                     let wide = width.min(columns.end - j);
                     // SAFETY: rows and columns are inside their matrices, and this part of `out` is
