@@ -256,7 +256,8 @@ pub unsafe extern "C" fn cllm_evaluate_bytes(
     let length = ffi::positive(seq_len, "seq_len")?;
     let threads = threads_or_all(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let found = super::evaluation::evaluate_ids(model, tokens, length, threads)?;
+    let found =
+        super::evaluation::evaluate_ids(model, tokens.into(), tokens.len(), length, threads)?;
     set_score(score, &found, bytes)?;
     Ok(0)
 }
