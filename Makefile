@@ -46,8 +46,8 @@ $(COMPAT_SO): Makefile
 $(COMPAT_A): Makefile
 	@echo 'INPUT(libcllm.a)' > $@
 
-tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c mix.c setup.c folder.c \
-                   metrics.c finish.c) tools/train_model.h
+tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c texts.c prepare.c mix.c \
+                   setup.c folder.c metrics.c finish.c) tools/train_model.h
 tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
 tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 $(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h

@@ -1694,6 +1694,22 @@ uint64_t cllm_texts_bytes(const struct CLLMTexts *texts);
 uint64_t cllm_texts_count(const struct CLLMTexts *texts);
 
 /**
+ * Where the character begins that holds a byte of all texts, one behind the other: a place to divide them.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @param at     the byte; behind the last one: the bytes of the texts.
+ * @return the place; UINT64_MAX, which is `(uint64_t)-1`, on failure.
+ *
+ * ```c
+ * uint64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+uint64_t cllm_texts_character(const struct CLLMTexts *texts,
+                              uint64_t at);
+
+/**
  * cllm_train_tokenizer() for texts of any length: learns subwords from a range of the bytes of all texts,
  * one behind the other, with a line end between two of them. Held in memory are the different pieces of
  * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer

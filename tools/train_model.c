@@ -10,9 +10,11 @@
 
 #include "cllm_utils.h"
 
-enum { EXIT_INTERRUPTED = 130 };
-
 static volatile sig_atomic_t interrupted;
+
+bool is_interrupted(void) {
+    return interrupted;
+}
 
 static void stop_at_once(void) {
     signal(SIGINT, SIG_DFL);
@@ -146,10 +148,10 @@ static void evaluate(Run *run) {
     size_t count = data->num_validation, most = (size_t)options->evaluate_tokens;
     count = most > 1 && most < count ? most : count;
     int failed = options->weights == WEIGHTS_BEST
-                     ? cllm_training_evaluate(run->training, data->validation, count,
-                                              options->threads, &loss) < 0
-                     : cllm_evaluate(run->model, data->validation, count,
-                                     options->seq_len, options->threads, &loss, NULL) != 0;
+                     ? cllm_training_evaluate_file(run->training, data->validation, count,
+                                                   options->threads, &loss) < 0
+                     : cllm_evaluate_file(run->model, data->validation, count, options->seq_len,
+                                          options->threads, &loss, NULL) != 0;
     if (failed) {
         progress_clear(&run->bar);
         fail("can't evaluate the held-out text: %s", library_error());
@@ -198,7 +200,7 @@ static void report_epoch(Run *run, int epoch, bool complete) {
         printf("  bits per byte:");
     }
     if (trained) {
-        printf(" %.4f training", bits_per_byte(loss, data->training->num_tokens, data->training_bytes));
+        printf(" %.4f training", bits_per_byte(loss, data->num_training, data->training_bytes));
     }
     if (data->validation) {
         printf("%s %.4f held out", trained ? "," : "",
@@ -224,7 +226,7 @@ static void report_step(Run *run) {
                run->training->current_step,
                clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
                run->validation_loss,
-               bits_per_byte(loss, data->training->num_tokens, data->training_bytes),
+               bits_per_byte(loss, data->num_training, data->training_bytes),
                bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
         fflush(stdout);
     }
@@ -332,17 +334,19 @@ int main(int argc, char **argv) {
     char *resumed = options.resume ? find_checkpoint(options.resume) : NULL;
     options.resume = resumed;
     Origin origin = open_origin(&options);
-    Data data = load_data(&options, origin.tokenizer);
+    catch_interrupts(); /* before there is anything to lose */
+    Preparation preparation = {0};
+    begin_preparation(&preparation, &folder);
+    Data data = load_data(&options, origin.tokenizer, &preparation);
     Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet),
                .validation_loss = NAN};
     if (!options.quiet) {
-        describe_data(&options, &data);
+        describe_data(&options, &data, &preparation);
     }
     set_up(&run, &origin);
-    catch_interrupts(); /* before there is anything to lose */
     prepare_folder(&folder, &options, run.first_step); /* only now that everything was checked */
     run.folder = folder;
-    write_data(&run.folder, &data);
+    write_data(&folder, &data, &preparation);
     run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
     if (!options.quiet) {
         describe_training(&run);
@@ -350,7 +354,6 @@ int main(int argc, char **argv) {
     train(&run);
     finish(&run, stop_at_once);
     close_metrics(&run.metrics);
-    run.training->tokens = NULL; /* the dataset's */
     cllm_training_free(run.training);
     cllm_free_model(run.model);
     free_data(&data);

@@ -144,6 +144,24 @@ pub unsafe extern "C" fn cllm_texts_count(texts: *const CLLMTexts) -> u64 {
     Ok(lock(&*TEXTS.get(texts)?).documents())
 }
 
+/// Where the character begins that holds a byte of all texts, one behind the other: a place to divide them.
+///
+/// @param texts  made by cllm_texts_create().
+/// @param at     the byte; behind the last one: the bytes of the texts.
+/// @return the place; UINT64_MAX, which is `(uint64_t)-1`, on failure.
+///
+/// ```c
+/// uint64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create().
+#[unsafe(no_mangle)]
+#[c_api(u64::MAX)]
+pub unsafe extern "C" fn cllm_texts_character(texts: *const CLLMTexts, at: u64) -> u64 {
+    lock(&*TEXTS.get(texts)?).character_at(at)
+}
+
 /// A range of the bytes of texts.
 fn range(texts: &Texts, from: u64, to: u64) -> Result<Range<u64>> {
     let to = to.min(texts.bytes());

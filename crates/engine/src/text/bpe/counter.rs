@@ -141,7 +141,9 @@ impl PieceCounter {
 
     /// Drops the pieces that were met `count` times or less.
     fn drop_up_to(&mut self, most: u64) -> Result<()> {
-        let mut kept = Self::with_limit(self.rule, self.most);
+        // With the same hashes: the caller may have one at hand.
+        let hasher = self.hasher.clone();
+        let mut kept = Self { hasher, ..Self::with_limit(self.rule, self.most) };
         for (piece, count) in self.iter().filter(|&(_, count)| count > most) {
             kept.insert(kept.hasher.hash_one(piece), piece, count)?;
         }

@@ -195,6 +195,23 @@ impl Texts {
         Ok(parts)
     }
 
+    /// Where the UTF-8 character begins that holds byte `at` of all bytes; behind the last one, their
+    /// number.
+    ///
+    /// # Errors
+    /// A text can't be read.
+    pub fn character_at(&self, at: u64) -> Result<u64> {
+        let mut begin = 0u64;
+        for document in &self.documents {
+            let end = begin.saturating_add(document.bytes);
+            if begin < at && at < end {
+                return Ok(begin + character_start(document, at - begin)?);
+            }
+            begin = end;
+        }
+        Ok(at.min(self.bytes))
+    }
+
     /// The pieces of a range of all bytes, text by text.
     ///
     /// # Errors

@@ -76,6 +76,9 @@ fn ids_do_not_depend_on_pieces_nor_threads() {
             for (piece, threads) in [(64, 1), (100, 2), (1000, 3), (1 << 20, 1)] {
                 let texts = added(dir.path(), &paths, piece);
                 assert_eq!(texts.bytes(), all.len() as u64);
+                let begin = texts.character_at(range.start as u64).unwrap() as usize;
+                assert!(begin <= range.start && range.start - begin < 4);
+                assert!(all.get(begin).is_none_or(|byte| byte & 0xC0 != 0x80));
                 let path = dir.path().join("dataset.bin");
                 let _ = fs::remove_file(&path);
                 let bytes = range.start as u64..range.end as u64;
