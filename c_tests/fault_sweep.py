@@ -33,6 +33,8 @@ BEFORE = {
     "cllm_expand_model": [
         "static CLLMModel *small;", "cllm_free_model(small);",
         "small = cllm_quantize_model(a0, 1), a0 = small;"],
+    "cllm_texts_encode": SUBWORDS + [
+        "a3 = subwords;", 'unlink("out.bin");'],
     "cllm_write_tokenizer": SUBWORDS + ["a0 = subwords;"],
     "cllm_write_tokenizer_gpt2": [
         "static CLLMTokenizer *gpt2;", "cllm_free_tokenizer(gpt2);", "gpt2_files();",

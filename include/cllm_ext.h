@@ -1698,16 +1698,16 @@ uint64_t cllm_texts_count(const struct CLLMTexts *texts);
  *
  * @param texts  made by cllm_texts_create().
  * @param at     the byte; behind the last one: the bytes of the texts.
- * @return the place; UINT64_MAX, which is `(uint64_t)-1`, on failure.
+ * @return the place; -1 on failure.
  *
  * ```c
- * uint64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+ * int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
  * ```
  *
  * @pre `texts` is NULL or was made by cllm_texts_create().
  */
-uint64_t cllm_texts_character(const struct CLLMTexts *texts,
-                              uint64_t at);
+int64_t cllm_texts_character(const struct CLLMTexts *texts,
+                             uint64_t at);
 
 /**
  * cllm_train_tokenizer() for texts of any length: learns subwords from a range of the bytes of all texts,

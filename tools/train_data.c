@@ -137,7 +137,11 @@ void describe_data(const Options *options, const Data *data, const Preparation *
     if (data->mixed > 0) {
         printf(" (%zu of them of the old text)", data->mixed);
     }
-    printf(", %zu held out\n", data->num_validation);
+    printf(", %zu held out", data->num_validation);
+    if (data->num_validation > options->evaluate_tokens) {
+        printf(", of which %llu are measured", (unsigned long long)options->evaluate_tokens);
+    }
+    printf("\n");
     if (preparation->taken) {
         printf("  dataset.bin of this text was there already\n");
     } else if (preparation->seconds >= 1) {

@@ -38,10 +38,11 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     Data data = {.documents = cllm_texts_count(texts), .characters = all};
     settle_options(options, given, all);
     uint64_t held_out = (uint64_t)((double)all * options->val_fraction);
-    uint64_t cut = cllm_texts_character(texts, all - held_out);
-    if (cut == UINT64_MAX) {
+    int64_t place = cllm_texts_character(texts, all - held_out);
+    if (place < 0) {
         fail("can't read '%s': %s", options->data, library_error());
     }
+    uint64_t cut = (uint64_t)place;
     if (cut == 0) {
         fail("'%s' is empty", options->data);
     }

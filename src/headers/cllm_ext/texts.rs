@@ -148,18 +148,19 @@ pub unsafe extern "C" fn cllm_texts_count(texts: *const CLLMTexts) -> u64 {
 ///
 /// @param texts  made by cllm_texts_create().
 /// @param at     the byte; behind the last one: the bytes of the texts.
-/// @return the place; UINT64_MAX, which is `(uint64_t)-1`, on failure.
+/// @return the place; -1 on failure.
 ///
 /// ```c
-/// uint64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+/// int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
 /// ```
 ///
 /// # Safety
 /// `texts` is NULL or was made by cllm_texts_create().
 #[unsafe(no_mangle)]
-#[c_api(u64::MAX)]
-pub unsafe extern "C" fn cllm_texts_character(texts: *const CLLMTexts, at: u64) -> u64 {
-    lock(&*TEXTS.get(texts)?).character_at(at)
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_character(texts: *const CLLMTexts, at: u64) -> i64 {
+    let place = lock(&*TEXTS.get(texts)?).character_at(at)?;
+    Ok(i64::try_from(place).unwrap_or(i64::MAX))
 }
 
 /// A range of the bytes of texts.
