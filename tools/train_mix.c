@@ -1,16 +1,14 @@
 /* --mix: a share of old text among the new, so that a model does not forget it. */
 #include "train_model.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cllm_ext.h"
 
 enum { STRETCH = 4 }; /* contexts of old text that stand together */
 
 static CLLMTokenFile *load_old_words(const Options *options, const Data *data,
-                                     Preparation *preparation, size_t *bytes) {
+                                     const NewFile *target, size_t *bytes) {
     CLLMDataLoader *loader = load_documents(data->tokenizer, options->mix, data->lowercase);
     TokenDataset *old = cllm_data_loader_create_dataset(loader);
     if (!old) {
@@ -18,15 +16,15 @@ static CLLMTokenFile *load_old_words(const Options *options, const Data *data,
     }
     *bytes = loader->total_chars;
     cllm_data_loader_free(loader);
-    CLLMTokenFile *file = keep_ids(old->tokens, old->num_tokens, preparation, "old.bin");
+    CLLMTokenFile *file = keep_ids(old->tokens, old->num_tokens, target);
     cllm_token_dataset_free(old);
     return file;
 }
 
 static CLLMTokenFile *load_old(const Options *options, const Data *data, Preparation *preparation,
-                               size_t *bytes) {
+                               const NewFile *target, size_t *bytes) {
     if (options->words) {
-        return load_old_words(options, data, preparation, bytes);
+        return load_old_words(options, data, target, bytes);
     }
     CLLMTexts *texts = open_texts(options, preparation->folder, options->mix);
     *bytes = cllm_texts_bytes(texts);
@@ -34,7 +32,7 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
         fail("--mix: '%s' is empty", options->mix);
     }
     CLLMTokenFile *file =
-        encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, "old.bin");
+        encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, target);
     cllm_texts_free(texts);
     return file;
 }
@@ -42,16 +40,14 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
 /* Pieces of the old text, spread evenly over it, stand between pieces of the new one. */
 void mix_in(const Options *options, Data *data, Preparation *preparation) {
     size_t bytes, new = cllm_token_file_count(data->training);
-    CLLMTokenFile *old = load_old(options, data, preparation, &bytes);
+    const NewFile *old_file = new_file(preparation, "old.bin");
+    CLLMTokenFile *old = load_old(options, data, preparation, old_file, &bytes);
     size_t tokens = cllm_token_file_count(old);
     if (tokens == 0) {
         fail("--mix: '%s' is empty", options->mix);
     }
-    char *old_path = join_path(preparation->folder->path, "old.bin.new");
-    char *new_path = join_path(preparation->folder->path, "dataset.bin.new");
-    char *mixed = new_file(preparation, "mixed.bin");
     int64_t count = cllm_token_file_mix(data->training, old, options->share,
-                                        STRETCH * options->seq_len, mixed);
+                                        STRETCH * options->seq_len, preparation->training->made);
     if (count < 0) {
         fail("can't mix '%s' in: %s", options->mix, library_error());
     }
@@ -66,13 +62,6 @@ void mix_in(const Options *options, Data *data, Preparation *preparation) {
     data->training_bytes += (size_t)((double)bytes * (double)data->mixed / (double)tokens);
     cllm_token_file_free(old);
     cllm_token_file_free(data->training);
-    if (rename(mixed, new_path) != 0) {
-        fail("can't write '%s': %s", new_path, strerror(errno));
-    }
-    drop_file(preparation, mixed);
-    drop_file(preparation, old_path);
-    data->training = open_token_file(new_path);
-    free(old_path);
-    free(new_path);
-    free(mixed);
+    drop_file(old_file);
+    data->training = open_token_file(preparation->training->made);
 }

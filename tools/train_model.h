@@ -93,10 +93,11 @@ typedef struct NewFile {
 typedef struct Preparation {
     Folder *folder;
     int folders_made; /* at the end of its path */
-    NewFile *files;
+    NewFile files[8];
     size_t count;
     bool kept; /* exit() removes nothing */
     bool taken; /* ids of the same text were there already */
+    const NewFile *training; /* the ids to train on */
     uint64_t bytes; /* that became ids */
     double seconds; /* which that took */
 } Preparation;
@@ -104,10 +105,10 @@ typedef struct Preparation {
 /* Makes the folder, if it is not there, and locks it. Until end_preparation() whatever ends the program
  * in order removes what was made. */
 void begin_preparation(Preparation *preparation, Folder *folder);
-/* The name under which a file is to be made. The caller frees it. */
-char *new_file(Preparation *preparation, const char *name);
+/* A file of the folder that is to be made. */
+const NewFile *new_file(Preparation *preparation, const char *name);
 /* Removes one that is not needed any more. */
-void drop_file(Preparation *preparation, const char *made);
+void drop_file(const NewFile *file);
 /* Puts all files in their places. */
 void end_preparation(Preparation *preparation);
 /* After a Ctrl-C before the first step. */
@@ -130,12 +131,12 @@ const char *reason_of(const char *path);
 CLLMTexts *open_texts(const Options *options, const Folder *folder, const char *path);
 /* Subwords of the bytes before `to`. */
 CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to);
-/* Makes the file `name` of the ids of a range of the texts. */
+/* Makes a file of the ids of a range of the texts. */
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
-                            const char *name);
-/* Makes the file `name` of ids in memory. */
-CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, Preparation *preparation, const char *name);
+                            const NewFile *target);
+/* Makes a file of ids in memory. */
+CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target);
 CLLMTokenFile *open_token_file(const char *path);
 CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
 /* The texts of a file, a folder, or stdin for "-". */

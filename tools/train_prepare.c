@@ -56,28 +56,80 @@ void begin_preparation(Preparation *preparation, Folder *folder) {
     lock_folder(folder);
 }
 
-char *new_file(Preparation *preparation, const char *name) {
-    char *place = join_path(preparation->folder->path, name);
-    Text made = {0};
-    text_append_string(&made, place);
-    text_append_string(&made, ".new");
-    preparation->files = checked_resize(preparation->files, preparation->count + 1,
-                                        sizeof *preparation->files);
-    preparation->files[preparation->count++] =
-        (NewFile){.made = copy_text(made.bytes, made.length), .place = place};
-    return made.bytes;
+/* Where a file of the folder is: a link is somebody's arrangement, and the file that it names is written. */
+static char *real_place(const char *path) {
+    char target[4096];
+    char *real = realpath(path, NULL);
+    if (real) {
+        return real;
+    }
+    ssize_t length = readlink(path, target, sizeof target - 1); /* of one to nothing yet */
+    if (length <= 0) {
+        return copy_text(path, strlen(path));
+    }
+    target[length] = '\0';
+    const char *slash = strrchr(path, '/');
+    if (target[0] == '/' || !slash) {
+        return copy_text(target, strlen(target));
+    }
+    char *folder = copy_text(path, (size_t)(slash - path) + 1);
+    char *joined = join_path(folder, target);
+    free(folder);
+    return joined;
 }
 
-void drop_file(Preparation *preparation, const char *made) {
-    unlink(made);
-    for (size_t i = 0; i < preparation->count; i++) {
-        if (strcmp(preparation->files[i].made, made) == 0) {
-            free(preparation->files[i].made);
-            free(preparation->files[i].place);
-            preparation->files[i] = preparation->files[--preparation->count];
-            return;
-        }
+const NewFile *new_file(Preparation *preparation, const char *name) {
+    char *path = join_path(preparation->folder->path, name);
+    char *place = is_directory(preparation->folder->path) ? real_place(path) : NULL;
+    Text made = {0};
+    place = place ? place : copy_text(path, strlen(path));
+    text_append_string(&made, place);
+    text_append_string(&made, ".new");
+    if (preparation->count == sizeof preparation->files / sizeof *preparation->files) {
+        fail("can't prepare the run: too many files");
     }
+    NewFile *file = &preparation->files[preparation->count++];
+    *file = (NewFile){.made = made.bytes, .place = place};
+    free(path);
+    return file;
+}
+
+void drop_file(const NewFile *file) {
+    unlink(file->made);
+}
+
+/* A file that is a mount point of its own can't be renamed over. */
+static bool write_over(const char *from, const char *to) {
+    FILE *source = fopen(from, "rb"), *target = fopen(to, "wb");
+    char bytes[65536];
+    size_t got = 1, written = 1;
+    while (source && target && got > 0 && written == got) {
+        got = fread(bytes, 1, sizeof bytes, source);
+        written = fwrite(bytes, 1, got, target);
+    }
+    bool whole = source && target && written == got && !ferror(source);
+    whole = target && fclose(target) == 0 && whole;
+    if (source) {
+        fclose(source);
+    }
+    return whole && unlink(from) == 0;
+}
+
+/* Gives a file its name, with the mode of the one that is there: else that of a new file. */
+static bool put_in_place(const NewFile *file, mode_t mask) {
+    struct stat made, there;
+    if (stat(file->made, &made) != 0) {
+        return errno == ENOENT; /* not needed after all */
+    }
+    bool old = stat(file->place, &there) == 0;
+    if (old && made.st_dev == there.st_dev && made.st_ino == there.st_ino) {
+        return unlink(file->made) == 0; /* one file under both names */
+    }
+    if (chmod(file->made, old ? there.st_mode & 07777 : 0666 & ~mask) != 0) {
+        return false;
+    }
+    return rename(file->made, file->place) == 0 ||
+           (errno == EBUSY && write_over(file->made, file->place));
 }
 
 void end_preparation(Preparation *preparation) {
@@ -85,16 +137,13 @@ void end_preparation(Preparation *preparation) {
     umask(mask);
     for (size_t i = 0; i < preparation->count; i++) {
         NewFile *file = &preparation->files[i];
-        if (chmod(file->made, 0666 & ~mask) != 0 || rename(file->made, file->place) != 0) {
+        if (!put_in_place(file, mask)) {
             fail("can't write '%s': %s", file->place, strerror(errno));
         }
-        unlink(file->made); /* still there where both names were one file */
         keep_owner(preparation->folder, file->place);
         free(file->made);
         free(file->place);
     }
-    free(preparation->files);
-    preparation->files = NULL;
     preparation->count = 0;
     preparation->kept = true;
     pending = NULL;

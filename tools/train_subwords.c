@@ -16,11 +16,10 @@ static CLLMTokenizer *learn(const Options *options, const CLLMTexts *texts, uint
         return tokenizer;
     }
     CLLMTokenizer *tokenizer = learn_tokens(options, texts, to);
-    char *path = new_file(preparation, "tokenizer.json"); /* for who ends the program on the way */
-    if (cllm_write_tokenizer(tokenizer, path) != 0) {
-        fail("can't write '%s': %s", path, library_error());
+    const NewFile *file = new_file(preparation, "tokenizer.json"); /* for who ends the program now */
+    if (cllm_write_tokenizer(tokenizer, file->made) != 0) {
+        fail("can't write '%s': %s", file->place, library_error());
     }
-    free(path);
     return tokenizer;
 }
 
@@ -49,7 +48,9 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     data.training_bytes = cut;
     data.validation_bytes = all - cut;
     data.tokenizer = given ? given : learn(options, texts, cut, preparation);
-    data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation, "dataset.bin");
+    preparation->training = new_file(preparation, "dataset.bin");
+    data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation,
+                                 preparation->training);
     if (given && !options->resume) { /* whose checkpoint has them */
         if (!options->from) {
             memset(given->token_counts, 0, given->vocab_size * sizeof *given->token_counts);
@@ -58,7 +59,8 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     }
     if (cut < all) {
         data.validation =
-            encode_texts(options, texts, cut, all, data.tokenizer, preparation, "held_out.bin");
+            encode_texts(options, texts, cut, all, data.tokenizer, preparation,
+                         new_file(preparation, "held_out.bin"));
         data.num_validation = cllm_token_file_count(data.validation);
     }
     if (options->val_fraction > 0 && data.num_validation < 2) {

@@ -134,15 +134,13 @@ CLLMTokenFile *open_token_file(const char *path) {
 
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
-                            const char *name) {
-    char *target = new_file(preparation, name);
-    char *old = join_path(preparation->folder->path, name);
-    if (link(old, target) != 0) {
+                            const NewFile *target) {
+    if (link(target->place, target->made) != 0) {
         /* there is none, or a new one already: the library looks what it was made of */
     }
     Phase phase = begin_phase(options, "making tokens");
-    int there = cllm_texts_encode(texts, from, to, tokenizer, options->threads, target, on_bytes,
-                                  &phase);
+    int there = cllm_texts_encode(texts, from, to, tokenizer, options->threads, target->made,
+                                  on_bytes, &phase);
     double seconds = seconds_now() - phase.began;
     if (there >= 0) {
         progress_clear(&phase.bar);
@@ -153,19 +151,13 @@ CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint
     preparation->taken |= there == 1;
     preparation->bytes += there == 0 ? to - from : 0;
     preparation->seconds += there == 0 ? seconds : 0;
-    CLLMTokenFile *file = open_token_file(target);
-    free(old);
-    free(target);
-    return file;
+    return open_token_file(target->made);
 }
 
-CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, Preparation *preparation, const char *name) {
-    char *path = new_file(preparation, name);
+CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target) {
     TokenDataset dataset = {.tokens = ids, .num_tokens = count, .capacity = count};
-    if (!cllm_token_dataset_save(&dataset, path)) {
-        fail("can't write '%s': %s", path, library_error());
+    if (!cllm_token_dataset_save(&dataset, target->made)) {
+        fail("can't write '%s': %s", target->place, library_error());
     }
-    CLLMTokenFile *file = open_token_file(path);
-    free(path);
-    return file;
+    return open_token_file(target->made);
 }

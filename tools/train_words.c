@@ -103,12 +103,14 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
     if (!ids) {
         fail("can't make a dataset: %s", library_error());
     }
-    data.training = keep_ids(ids->tokens, ids->num_tokens, preparation, "dataset.bin");
+    preparation->training = new_file(preparation, "dataset.bin");
+    data.training = keep_ids(ids->tokens, ids->num_tokens, preparation->training);
     cllm_token_dataset_free(ids);
     if (held_out > 0) {
         uint32_t *rest = encode_bytes(data.tokenizer, validation.bytes, validation.length,
                                       options->threads, &data.num_validation);
-        data.validation = keep_ids(rest, data.num_validation, preparation, "held_out.bin");
+        data.validation = keep_ids(rest, data.num_validation,
+                                   new_file(preparation, "held_out.bin"));
         free(rest);
     }
     cllm_data_loader_free(loader);
