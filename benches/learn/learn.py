@@ -23,7 +23,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TOOL = os.path.join(ROOT, "tools", "train_model")
+TOOL = os.environ.get("TRAIN_MODEL", os.path.join(ROOT, "tools", "train_model"))
 PARTS = ["default", "old", "words", "nanogpt", "xz", "ppmd"]
 
 
