@@ -84,6 +84,34 @@ check "and its other options" same_model whole/final_model.cllm bare/final_model
 check "another text" try 1 train_model run/vocab.txt "${long[@]}" --checkpoint-dir x --resume part5
 check "is refused" complains "another text"
 
+# ---- Precision ----
+check "an unknown precision" try 2 train_model play "${small[@]}" --precision fp8
+check "is named" complains "f32, bf16 or auto"
+check "--precision auto" try 0 train_model play "${small[@]}" --max-steps 3 --precision auto --checkpoint-dir auto
+check "says what it takes" says "matrix products in "
+CLLM_SIMD=avx2 check "--precision bf16 where it is forbidden" try 1 train_model play "${small[@]}" \
+    --max-steps 3 --precision bf16 --checkpoint-dir never
+check "is refused" complains "AVX512_BF16"
+check "and writes nothing" absent never
+CLLM_SIMD=avx2 check "--precision auto where it is forbidden" try 0 train_model play "${small[@]}" \
+    --max-steps 3 --precision auto --checkpoint-dir auto2
+check "falls back and says so" says "matrix products in f32: .* no AVX512_BF16"
+if grep -q avx512_bf16 /proc/cpuinfo && [[ ${CLLM_SIMD:-avx512} == avx512 ]]; then
+    half=("${fast[@]}" --epochs 2 --quiet)
+    check "--precision bf16" try 0 train_model play "${half[@]}" --precision bf16 --checkpoint-dir half
+    check "is not f32" try 0 train_model play "${half[@]}" --checkpoint-dir full
+    check "and gives other weights" other_model half/final_model.cllm full/final_model.cllm
+    check "stopped" try 0 train_model play "${half[@]}" --precision bf16 --max-steps 20 --checkpoint-dir half20
+    for asked in "" "--precision auto" "--precision bf16"; do
+        # shellcheck disable=SC2086
+        check "resumed ($asked)" try 0 train_model play "${half[@]}" $asked --resume half20 \
+            --checkpoint-dir half_rest --overwrite
+        check "is the same run" same_model half/final_model.cllm half_rest/final_model.cllm
+    done
+    check "resumed in f32" try 1 train_model play "${half[@]}" --precision f32 --resume half20 --checkpoint-dir never
+    check "is refused" complains "with --precision bf16"
+fi
+
 check "more epochs" try 0 train_model play "${long[@]}" --epochs 5 --checkpoint-dir longer --resume whole
 check "learn more" other_model whole/final_model.cllm longer/final_model.cllm
 check "at a third of the rate" awk -F , -v peak="$(awk -F , 'NR > 1 && $4 + 0 > m { m = $4 + 0 } END { print m }' whole/metrics.csv)" \

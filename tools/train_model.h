@@ -18,6 +18,7 @@
 
 typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
 typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
+typedef enum Precision { PRECISION_UNSET, PRECISION_F32, PRECISION_BF16, PRECISION_AUTO } Precision;
 typedef enum Weights { WEIGHTS_UNSET, WEIGHTS_BEST, WEIGHTS_LAST } Weights;
 
 /* The command line, checked. What was not given is 0 or NULL, or -1 where 0 can be given, until
@@ -27,6 +28,7 @@ typedef struct Options {
     Tokens tokens;
     Block block;
     Weights weights;
+    Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
     int epochs, batch_size, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
