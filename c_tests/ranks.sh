@@ -107,7 +107,6 @@ process_of() {
 }
 seconds() { date +%s.%N; }
 long=("${shape[@]}" --epochs 200 --accumulate 4 --save-every 8 --keep 3 --threads 1 --quiet)
-slowest=0
 for ((round = 0; round < rounds; round++)); do
     victim=$((round % 3))
     rm -rf killed
@@ -130,7 +129,6 @@ for ((round = 0; round < rounds; round++)); do
     done
     ended=$(seconds)
     took=$(awk -v a="$began" -v b="${said:-$ended}" -v c="$ended" 'BEGIN { printf "%.1f to the message, %.1f to the end", b - a, c - a }')
-    slowest=$(awk -v a="$began" -v b="$ended" -v s="$slowest" 'BEGIN { print b - a > s ? b - a : s }')
     [ "$rounds" -gt 3 ] && echo "round $round, rank $victim: $took" >&2
     check "rank $victim died: the others ended ($took)" awk -v a="$began" -v b="$ended" 'BEGIN { exit b - a >= 15 }'
     check "the rank is named" complains "rank $victim \\(process $process on .*\\) died; go on with the same options and --resume killed/checkpoint_step_[0-9]+\\.cllm"

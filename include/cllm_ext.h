@@ -1276,15 +1276,15 @@ int cllm_model_is_quantized(const CLLMModel *model);
  *         no exchange, or in the middle of a window: nothing has changed then.
  *
  * ```c
+ * static FILE *pipes[2];   // to and from the only other rank
+ *
  * static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
  *                     size_t receive_bytes, void *user_data) {
- *     FILE **pipes = user_data;   // to and from the only other rank
- *     (void)to, (void)from;
+ *     (void)to, (void)from, (void)user_data;
  *     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
  *     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
  * }
- * CLLMCommunicator two = {.struct_size = sizeof two, .rank = rank, .ranks = 2,
- *                         .exchange = exchange, .user_data = pipes};
+ * CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
  * if (cllm_training_set_communicator(training, &two) != 0)
  *     fprintf(stderr, "%s\n", cllm_last_error());
  * ```
