@@ -72,6 +72,16 @@
 #define CLLM_FILE_CUT_SHORT 3
 
 /**
+ * `precision` of training: matrix products in f32.
+ */
+#define CLLM_PRECISION_F32 0
+
+/**
+ * `precision` of training: matrix products of values that are rounded to bfloat16, with sums in f32.
+ */
+#define CLLM_PRECISION_BF16 1
+
+/**
  * An embedding is the mean of the vectors of all tokens.
  */
 #define CLLM_POOLING_MEAN 0
@@ -268,6 +278,12 @@ typedef struct CLLMTrainingOptions {
      * Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
      */
     int decay_to_zero;
+    /**
+     * What the matrix products of a step take: CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where
+     * cllm_precision_support() finds it. Weights, moments, norms, attention and loss are f32 in
+     * either case. `use_mixed_precision` of the configuration is another field: it changes no result.
+     */
+    int precision;
 } CLLMTrainingOptions;
 
 /**
@@ -1114,8 +1130,11 @@ void cllm_set_log_silent(void);
  *
  * @param training  made by cllm_training_init.
  * @param options   copied; its `struct_size` set before.
- * @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
- *         nothing has changed then.
+ * Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
+ * goes with them) leave nothing out and are f32, whatever the options say.
+ *
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
+ *         precision that this processor lacks: nothing has changed then.
  *
  * ```c
  * CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
@@ -1170,6 +1189,25 @@ int cllm_training_options(const CLLMTraining *training, struct CLLMTrainingOptio
  */
 int cllm_checkpoint_options(const CLLMTraining *training,
                             struct CLLMTrainingOptions *options);
+
+/**
+ * What this processor has for matrix products of a precision, within what `CLLM_SIMD` allows. For
+ * CLLM_PRECISION_BF16 it looks for AVX512_BF16, whose instruction does twice the work of one for f32 and
+ * takes, on some processors, four times as long: which of them this is, is measured once in a process,
+ * in less than a millisecond.
+ *
+ * @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
+ * @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for
+ *         another number.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options};
+ * if (cllm_precision_support(CLLM_PRECISION_BF16) == 2)
+ *     options.precision = CLLM_PRECISION_BF16;
+ * cllm_training_set_options(training, &options);
+ * ```
+ */
+int cllm_precision_support(int precision);
 
 /**
  * Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`
@@ -1366,8 +1404,8 @@ int cllm_steps_left(int done,
  *
  * @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
  *                  `step` (or `epoch`) and `train_loss`; `val_loss`, `learning_rate`,
- *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there,
- *                  other columns are left alone. Steps are whole numbers.
+ *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there, and
+ *                  the last `order0_bits_per_byte` as a mark beside 8; other columns are left alone. Steps are whole numbers.
  *                  Values that are empty or not finite are left out, and so is a last line
  *                  without its end. The files of train_model and of save_metrics_csv are such.
  * @param svg_path  the picture; appears whole or not at all, and replaces one that is there.

@@ -19,6 +19,7 @@
 
 typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
 typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
+typedef enum Precision { PRECISION_UNSET, PRECISION_F32, PRECISION_BF16, PRECISION_AUTO } Precision;
 typedef enum Weights { WEIGHTS_UNSET, WEIGHTS_BEST, WEIGHTS_LAST } Weights;
 
 /* The command line, checked. What was not given is 0 or NULL, or -1 where 0 can be given, until
@@ -28,6 +29,7 @@ typedef struct Options {
     Tokens tokens;
     Block block;
     Weights weights;
+    Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
     int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
@@ -69,6 +71,7 @@ typedef struct Data {
     size_t num_validation;
     size_t words, documents, characters;
     size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
+    double order0; /* of the held-out text: bits of a byte where nothing is known but how often each comes */
     bool lowercase; /* words lose their capitals */
     size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
@@ -84,6 +87,8 @@ void free_data(Data *data);
 CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
 /* The texts of a file, a folder, or stdin for "-". */
 CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
+/* The entropy of bytes that were counted, in bits. */
+double entropy(const size_t counts[256]);
 /* A loss per token as bits for each byte of the text that the tokens stand for. */
 double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
 /* Prints Steps 1 to 3. */
@@ -135,6 +140,7 @@ typedef struct Metrics {
     size_t cell; /* bytes of the last row's end: the cells behind the sixth, and the line end */
     char bits[24]; /* of the last row: its training loss in bits per byte */
     double bits_per_nat; /* per byte of the training text, and per token */
+    double order0; /* of the held-out text */
     bool warned;
     float *losses;
     int count, capacity, first_step, last_step; /* of the losses */

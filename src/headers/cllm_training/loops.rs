@@ -241,7 +241,7 @@ pub(crate) unsafe fn run_at(
     with_training(training, |t, state| {
         // Where there are none the first step says so.
         let Ok(corpus) = corpus(t, state) else { return Ok(()) };
-        state.data.note(&corpus, t.model);
+        state.data.note(&corpus, t.model, state.options.training_precision());
         let place = (t.tokens.addr(), t.num_tokens);
         if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
             check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;

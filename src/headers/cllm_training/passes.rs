@@ -52,7 +52,7 @@ unsafe fn forward(
     let model = model_of(&plan)?;
     buffers::resize(t, state, tokens.len(), positions)?;
     state.input.clear();
-    state.trainer.workspace.forward(&Pool::serial(), &model, tokens, batch, None)?;
+    state.trainer.workspace.forward(&Pool::serial(), &model, tokens, batch, None, None)?;
     buffers::publish(t, state, &model, batch, positions)?;
     state.input.extend_from_slice(tokens);
     Ok(())

@@ -21,6 +21,7 @@ mod tree;
 pub mod weights;
 pub mod workspace;
 
+pub use crate::nn::products::TrainingPrecision;
 pub use batch::{Batch, Corpus};
 pub use best::Best;
 pub use checkpoint::Checkpoint;

@@ -167,8 +167,17 @@ impl Trainer {
         count: u32,
         all: bool,
     ) -> Result<Vec<(&'static str, String)>> {
-        let TrainerConfig { optimizer, schedule, weight_decay, clip, window, beta2, dropout, seed } =
-            self.config;
+        let TrainerConfig {
+            optimizer,
+            schedule,
+            weight_decay,
+            clip,
+            window,
+            beta2,
+            dropout,
+            seed,
+            precision,
+        } = self.config;
         let c = &self.counters;
         let place = (c.epoch, c.offset, c.accumulated, count);
         let (mut parameters, mut hasher) = (0, crc32fast::Hasher::new());
@@ -199,6 +208,7 @@ impl Trainer {
             ("beta2", beta2.to_string()),
             ("the dropout", dropout.to_string()),
             ("the seed", seed.to_string()),
+            ("the precision", precision.name().to_string()),
             ("the step", c.step.to_string()),
             ("epoch, offset, open batches and steps to take", format!("{place:?}")),
             ("the number of updates", c.updates.to_string()),
