@@ -287,6 +287,47 @@ typedef struct CLLMTrainingOptions {
 } CLLMTrainingOptions;
 
 /**
+ * Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
+ * `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
+ * Returns 0; anything else is a failure, and training ends with it. Called on the thread that trains,
+ * which has locked its training object: it may not call functions of that object. It may not throw a C++
+ * exception, nor leave by longjmp.
+ */
+typedef int (*CLLMExchangeCallback)(int to,
+                                    const void *send,
+                                    size_t send_bytes,
+                                    int from,
+                                    void *receive,
+                                    size_t receive_bytes,
+                                    void *user_data);
+
+/**
+ * How a process, a rank, reaches the others that train the same model.
+ */
+typedef struct CLLMCommunicator {
+    /**
+     * `sizeof(CLLMCommunicator)`.
+     */
+    size_t struct_size;
+    /**
+     * The number of this rank, from 0 on.
+     */
+    int rank;
+    /**
+     * How many there are, 1 or more.
+     */
+    int ranks;
+    /**
+     * The exchange with two of the others.
+     */
+    CLLMExchangeCallback exchange;
+    /**
+     * Handed to `exchange`.
+     */
+    void *user_data;
+} CLLMCommunicator;
+
+/**
  * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
  * the program chose itself, as they are.
  */
@@ -1251,6 +1292,47 @@ CLLMModel *cllm_expand_model(const CLLMModel *model);
  * @pre `model` is NULL or live.
  */
 int cllm_model_is_quantized(const CLLMModel *model);
+
+/**
+ * Has an object train together with others, in other processes or on other machines: a window of
+ * `gradient_accumulation_steps` batches is divided among the ranks, and weights, losses and counters come
+ * out the same to the bit for any number of ranks, and of threads on each. Ranks that get no batch take
+ * part in the rest. The library needs no MPI for it: the program says how bytes get from one rank to
+ * another.
+ *
+ * All ranks make the same models and training objects with the same tokens, and the same calls of
+ * cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and cllm_train_steps(); what differs is found
+ * before the first step, and the call fails on all of them, with the same message. The other functions
+ * train as without. Every rank has the model; one of them writes its files. The progress callback is
+ * called for all steps of a window, after their gradients were computed; a loop ends on all ranks, at the
+ * end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
+ * can be saved. An error on one rank is an error on all.
+ *
+ * @param training      made by cllm_training_init.
+ * @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
+ * @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
+ *         no exchange, or in the middle of a window: nothing has changed then.
+ *
+ * ```c
+ * static FILE *pipes[2];   // to and from the only other rank
+ *
+ * static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+ *                     size_t receive_bytes, void *user_data) {
+ *     (void)to, (void)from, (void)user_data;
+ *     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
+ *     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
+ * }
+ * CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
+ * if (cllm_training_set_communicator(training, &two) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `communicator` is NULL or as large as its
+ * `struct_size` says, and its `exchange` may be called with its `user_data` until another one is set or the
+ * object is freed.
+ */
+int cllm_training_set_communicator(CLLMTraining *training,
+                                   const struct CLLMCommunicator *communicator);
 
 /**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and

@@ -33,6 +33,8 @@ static const char help[] =
     "                        minutes and the model gets as good as it can\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
+    "  --accumulate N        an update for every N steps, by their mean gradient (1);\n"
+    "                        train_model_mpi divides them among its ranks\n"
     "  --learning-rate X     highest learning rate (by the recipe: 0.003; words:\n"
     "                        0.001; --from: a third of it)\n"
     "  --warmup N            steps of linear warm-up (by the recipe; words: a tenth)\n"
@@ -173,7 +175,7 @@ Options parse_options(int argc, char **argv) {
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
-        PRECISION
+        ACCUMULATE, PRECISION
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -184,6 +186,7 @@ Options parse_options(int argc, char **argv) {
         {"num-heads", required_argument, NULL, HEADS},
         {"batch-size", required_argument, NULL, BATCH},
         {"seq-len", required_argument, NULL, SEQ},
+        {"accumulate", required_argument, NULL, ACCUMULATE},
         {"learning-rate", required_argument, NULL, RATE},
         {"epochs", required_argument, NULL, EPOCHS},
         {"threads", required_argument, NULL, THREADS},
@@ -248,6 +251,7 @@ Options parse_options(int argc, char **argv) {
         case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
         case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
+        case ACCUMULATE: o.accumulate = (int)parse_integer("--accumulate", optarg, 1, 1000000); break;
         case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
         case RATE:
             o.learning_rate = parse_number("--learning-rate", optarg, 0, 100);

@@ -11,6 +11,7 @@ pub mod generation;
 pub mod library;
 pub mod options;
 pub mod precision;
+pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod score;
