@@ -476,7 +476,7 @@ extern "C" {
  *
  * @param training    made by cllm_training_init.
  * @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   receives the mean loss in nats per token; may be NULL.
  * @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
  *         output unchanged and the weights kept that were.
@@ -707,7 +707,7 @@ int cllm_describe_file(const char *path,
  *
  * @param tokens      `[num_tokens]`, at least 2.
  * @param seq_len     window, at least 1; the context that the model was trained with is a good one.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   nats per token; may be NULL.
  * @param perplexity  e^mean_loss; may be NULL.
  * @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
@@ -898,10 +898,10 @@ int cllm_set_greedy(CLLMInference *inference, bool greedy);
 int cllm_set_allow_special(CLLMInference *inference, bool allow);
 
 /**
- * Threads for this context's forward passes; a new context uses one. The text does not depend on
- * their number.
+ * Threads for this context's forward passes: a number that holds for steps of any size. A new context
+ * has 0. The text does not depend on their number.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return 0, or -1.
  *
  * ```c
@@ -910,7 +910,8 @@ int cllm_set_allow_special(CLLMInference *inference, bool allow);
  *
  * @pre `inference` is NULL or live.
  */
-int cllm_inference_set_threads(CLLMInference *inference, int threads);
+int cllm_inference_set_threads(CLLMInference *inference,
+                               int threads);
 
 /**
  * Forgets the keys and values of earlier calls. To be called after weights were changed by hand
@@ -1018,11 +1019,45 @@ const char *cllm_last_error(void);
 void cllm_clear_error(void);
 
 /**
+ * How many threads may work in calls that are not told how many: those that take no number
+ * (cllm_generate(), cllm_forward(), cllm_train_epoch(), ...), and those that get 0 for it. For the whole
+ * process, from the next step of any of them on; no result depends on it.
+ *
+ * Without this call it is the number in the environment variable CLLM_NUM_THREADS, or else one for each
+ * processor that the calling thread may use: what its affinity and the quota of its control group leave,
+ * rounded up, and looked up again about once a second. Either is a limit: a step that is too small for
+ * several threads is done by the calling one alone.
+ *
+ * @param threads  1 or more, of which no more than there are processors are used; with 1 such calls
+ *                 start no thread. 0: as if this had not been called.
+ * @return 0; -1 for a negative number.
+ *
+ * ```c
+ * cllm_set_threads(1);   // the program has threads of its own, one for each processor
+ * printf("%d\n", cllm_threads());
+ * ```
+ *
+ * Threads: any.
+ */
+int cllm_set_threads(int threads);
+
+/**
+ * How many threads a call that is not told how many may use now: see cllm_set_threads().
+ *
+ * @return 1 or more.
+ *
+ * ```c
+ * printf("up to %d threads\n", cllm_threads());
+ * ```
+ */
+int cllm_threads(void);
+
+/**
  * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
  * a return from main()) does so by itself; a program that wants to be alone before that, for
  * fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
- * the next call that takes a number of them, and what was set up with several is computed by the
- * calling thread until then, with the same results.
+ * the next call that they are worth it for, and what was set up with a number of them is computed by
+ * the calling thread, with the same results.
  *
  * @return 0; -1 if threads were still at work when the second was over, or if one of them makes
  *         this call, in the callback of the log.
@@ -1162,7 +1197,7 @@ int cllm_training_set_end(CLLMTraining *training, int steps);
  *
  * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
  *                 cllm_create_model() makes; files of the original library have others.
- * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @param threads  1 or more; 0: as cllm_set_threads() says. No bit depends on it.
  * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
  *         memory.
  *
@@ -1243,7 +1278,7 @@ int cllm_recipe(uint64_t bytes,
  * How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
  * small model of its own for about half a second. What it finds depends on the moment.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return the speed, more than 0; 0 for a negative number, or no memory.
  *
  * ```c
@@ -1383,7 +1418,7 @@ int cllm_score_text(CLLMInference *inference,
  * @param tokens      `[num_tokens]`, at least 2.
  * @param bytes       of the text that the tokens stand for: 0 if that is not known.
  * @param seq_len     window, at least 1.
- * @param threads     0: one for each processor. The result is the same for any number.
+ * @param threads     0: as cllm_set_threads() says. The result is the same for any number.
  * @param score       receives the result, its `struct_size` set before.
  * @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
  *         out with a warning; where there are no others, that is a failure.
@@ -1823,7 +1858,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
- * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
+ * @param threads     for long texts and subwords; 0: as cllm_set_threads() says. The tokens do not depend on
  *                    it.
  * @param num_tokens  receives how many tokens; 0 after a failure.
  * @return the ids, a block for the caller to free(), not NULL even for an empty text; NULL if an
@@ -2028,7 +2063,7 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * checkpoint stood), never past the end of the epoch.
  *
  * @param steps      batches; 0 or less: to the end of the epoch.
- * @param threads    0: one for each processor. The result is the same for any number.
+ * @param threads    0: as cllm_set_threads() says. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
  * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
  *         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not

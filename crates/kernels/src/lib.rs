@@ -32,4 +32,4 @@ pub mod vector;
 pub mod waves;
 
 pub use error::{Error, Result};
-pub use threads::Pool;
+pub use threads::{Pool, Work};

@@ -2,10 +2,14 @@
 
 use crate::arch::InstructionSet;
 use crate::notice;
+use crate::threads::MAX_THREADS;
 use std::ffi::OsStr;
 
 /// Names the instruction set to use at most.
 pub(crate) const SIMD: &str = "CLLM_SIMD";
+
+/// Says how many threads work where a call says nothing.
+pub(crate) const NUM_THREADS: &str = "CLLM_NUM_THREADS";
 
 /// How the names of the library's variables begin.
 const PREFIX: &str = "CLLM_";
@@ -30,12 +34,31 @@ pub(crate) fn instruction_set(value: Option<&OsStr>) -> InstructionSet {
     )
 }
 
+/// What a value of `CLLM_NUM_THREADS` asks for: 0, as many as are worth it, where there is none or an
+/// empty one, and where it is no number, which is noted.
+pub(crate) fn threads(value: Option<&OsStr>) -> usize {
+    let Some(value) = value.map(OsStr::to_string_lossy).filter(|value| !value.is_empty()) else {
+        return 0;
+    };
+    match value.trim().parse::<usize>() {
+        Ok(threads) => threads.min(MAX_THREADS),
+        Err(_) => {
+            notice::leave(format!(
+                "{NUM_THREADS}={value} is no number of threads: all processors are used where they \
+                 are worth it"
+            ));
+            0
+        }
+    }
+}
+
 /// A note for each variable of the environment whose name looks like a slip of one of ours.
 pub(crate) fn misspelt() -> impl Iterator<Item = String> {
     std::env::vars_os().filter_map(|(name, _)| {
-        let name = name.to_str()?;
-        let slip = name.starts_with(PREFIX) && (1..=2).contains(&distance(name, SIMD));
-        slip.then(|| format!("the environment variable {name} is not known; is {SIMD} meant?"))
+        let name = name.to_str().filter(|name| name.starts_with(PREFIX))?;
+        let near = |ours: &&str| (1..=2).contains(&distance(name, ours));
+        let ours = [SIMD, NUM_THREADS].into_iter().find(near)?;
+        Some(format!("the environment variable {name} is not known; is {ours} meant?"))
     })
 }
 
@@ -68,6 +91,15 @@ mod tests {
         assert!(notice::waiting());
         let notes = notice::take();
         assert!(notes.iter().any(|note| note.contains("CLLM_SIMD=AVX2")), "{notes:?}");
+        for (value, threads_asked) in
+            [("", 0), ("0", 0), ("1", 1), (" 3 ", 3), ("1000", MAX_THREADS)]
+        {
+            assert_eq!(threads(Some(OsStr::new(value))), threads_asked);
+        }
+        assert_eq!(threads(None), 0);
+        assert_eq!((threads(Some(OsStr::new("two"))), threads(Some(OsStr::new("-1")))), (0, 0));
+        let notes = notice::take();
+        assert!(notes.iter().any(|note| note.contains("CLLM_NUM_THREADS=two")), "{notes:?}");
         assert_eq!(distance("CLLM_SIMD", SIMD), 0);
         assert_eq!(distance("CLLM_SMID", SIMD), 2);
         assert_eq!(distance("CLLM_SIM", SIMD), 1);

@@ -1,6 +1,6 @@
 //! What a model says of a text: how likely each token is, and a vector.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
@@ -227,7 +227,7 @@ unsafe fn ids_of(
 /// @param tokens      `[num_tokens]`, at least 2.
 /// @param bytes       of the text that the tokens stand for: 0 if that is not known.
 /// @param seq_len     window, at least 1.
-/// @param threads     0: one for each processor. The result is the same for any number.
+/// @param threads     0: as cllm_set_threads() says. The result is the same for any number.
 /// @param score       receives the result, its `struct_size` set before.
 /// @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
 ///         out with a warning; where there are no others, that is a failure.
@@ -254,9 +254,9 @@ pub unsafe extern "C" fn cllm_evaluate_bytes(
 ) -> c_int {
     check_score(score)?;
     let length = ffi::positive(seq_len, "seq_len")?;
-    let threads = threads_or_all(threads)?;
+    let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let found = super::evaluation::evaluate_ids(model, tokens, length, threads)?;
+    let found = super::evaluation::evaluate_ids(model, tokens, length, &pool)?;
     set_score(score, &found, bytes)?;
     Ok(0)
 }

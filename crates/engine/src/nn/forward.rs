@@ -13,6 +13,7 @@ use super::cache::KvCache;
 use super::dropout::Site;
 use super::rotary;
 use super::rows::{Pass, TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
+use super::work;
 use crate::error::{Error, Result};
 use crate::model::{
     Activation, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Network, Norm, Tensor,
@@ -68,7 +69,8 @@ pub fn forward(
         activations.angles.reserve(head_dim, base.saturating_add(rows), model.max_length)?;
     }
     let pass = Pass { pool, batch, rows, base, d };
-    pool.install(|| {
+    pool.step(work::layers(&pass, model), |pool| {
+        let pass = Pass { pool, ..pass };
         let none = model.params.layers.is_empty();
         let x = if none { &mut activations.output } else { &mut activations.layers[0].input };
         embed(&pass, model, tokens, &mut x[..n * d], beyond);
@@ -368,7 +370,8 @@ fn hidden(pass: &Pass, ff: &FeedForward<impl Weight>, a: &mut LayerActivations, 
     }
 }
 
-/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`.
+/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`. A step
+/// of its own.
 pub fn logits(
     pool: &Pool,
     model: &Network<impl Weight>,
@@ -376,5 +379,7 @@ pub fn logits(
     rows: usize,
     out: &mut [f32],
 ) {
-    linear(pool, out, normed, model.output_matrix(), rows, model.dim, model.vocab);
+    pool.step(work::logits(model, rows, rows, 1), |pool| {
+        linear(pool, out, normed, model.output_matrix(), rows, model.dim, model.vocab);
+    });
 }

@@ -12,3 +12,4 @@ pub mod loss;
 pub mod rotary;
 pub mod rows;
 pub mod windows;
+mod work;
