@@ -135,6 +135,9 @@ inline void log_to(std::function<void(int, std::string_view)> function) {
 /** Drops the library's messages; exceptions tell what failed. */
 inline void log_nothing() { cllm_set_log_silent(); }
 
+/** How many threads calls may use that are not told how many; 0: all processors. */
+inline void set_threads(int count) { detail::check(cllm_set_threads(count)); }
+
 /** A vocabulary. */
 class Tokenizer {
 public:
