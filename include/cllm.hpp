@@ -240,6 +240,16 @@ public:
         detail::check(cllm_write_model(get(), path.c_str()));
     }
 
+    /** The same model with 8-bit weights, for generation; threads 0: as set_threads() says. */
+    Model quantize(int threads = 0) const { return Model(cllm_quantize_model(get(), threads)); }
+    /** A model of floats of one with 8-bit weights, for training. */
+    Model expand() const { return Model(cllm_expand_model(get())); }
+    bool is_quantized() const {
+        int found = cllm_model_is_quantized(get());
+        detail::check(found < 0 ? found : 0);
+        return found == 1;
+    }
+
     /** Its tokenizer, with room for words up to `max_words`: see cllm_model_tokenizer(). */
     Tokenizer tokenizer(std::uint32_t max_words = 0) const {
         return Tokenizer(cllm_model_tokenizer(get(), max_words));
