@@ -1099,6 +1099,69 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 void cllm_set_log_silent(void);
 
 /**
+ * Maps a model file: the model is there at once, its weights are read from the file as they are needed,
+ * and all processes that map the file share one copy of them in memory.
+ *
+ * The model generates, scores and evaluates, with the same results as that of cllm_read_model(), and
+ * can be written and quantized. In the CLLMModel the pointers to weights, norms and positions are NULL
+ * and num_weights is 0. Functions that read or change weights one by one, training among them, refuse
+ * it: cllm_read_model() makes a model for them.
+ *
+ * Sizes and structure of the file are checked as cllm_read_model() does; checksums and values of the
+ * weights only by cllm_verify_model(). A file of 8-bit weights, whose order in memory is another, or of
+ * the original library is read instead: cllm_model_is_mapped() tells.
+ *
+ * The file may be replaced or removed while it is mapped, as cllm_write_model() and rename() do: the
+ * model stays what it was, until it is freed. It must not be written to or cut in its place. Where it
+ * was cut the next call fails; in the middle of a call the system ends the process (SIGBUS).
+ *
+ * @param filename  the file's path; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL as cllm_read_model().
+ *
+ * ```c
+ * CLLMModel *model = cllm_map_model("model.cllm");
+ * CLLMInference *inference = cllm_inference_init(model);
+ * if (!inference) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_inference_cleanup(inference);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `filename` is NULL or a NUL-terminated string.
+ */
+CLLMModel *cllm_map_model(const char *filename);
+
+/**
+ * Says whether a model's weights stay in a mapped file.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if they do, 0 if they are in memory; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_mapped(model) == 1 ? "mapped" : "in memory");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_mapped(const CLLMModel *model);
+
+/**
+ * Reads the whole file of a mapped model, and checks what cllm_read_model() checks: every checksum, and
+ * that no weight is NaN or infinite.
+ *
+ * @param model  a model that cllm_map_model() mapped; not NULL.
+ * @return 0 if the file is whole; -1 if it is damaged, which cllm_last_error() says with the place, or
+ *         if the model is in memory.
+ *
+ * ```c
+ * if (cllm_model_is_mapped(model) == 1 && cllm_verify_model(model) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_verify_model(const CLLMModel *model);
+
+/**
  * Has a run train with these options from its next batch on. They are not part of `config`, and like
  * it they are not restored from a checkpoint: cllm_checkpoint_options() says what they were. A run
  * that goes on with the same ones goes on bit for bit, for any number of threads.

@@ -6,6 +6,7 @@ use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
 use crate::headers::cllm_tokenizer::{subwords as tokenizer_subwords, words as tokenizer_words};
 use crate::model::file;
+use crate::model::kept;
 use crate::model::{subwords, view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
@@ -66,7 +67,7 @@ pub(super) unsafe fn evaluate_ids(
     length: usize,
     pool: &Pool,
 ) -> Result<Evaluation> {
-    let running = view::running(model)?;
+    let running = kept::running(model)?;
     let model = running.view();
     if let Some(found) = tokens::foreign(tokens, model.vocab)? {
         let what = found.describe(tokens.len(), model.vocab);

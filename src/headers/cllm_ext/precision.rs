@@ -2,6 +2,7 @@
 
 use super::training::pool_of;
 use crate::headers::cllm::CLLMModel;
+use crate::model::kept::{self, Kept};
 use crate::model::{file, view};
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -80,5 +81,5 @@ pub unsafe extern "C" fn cllm_expand_model(model: *const CLLMModel) -> *mut CLLM
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_model_is_quantized(model: *const CLLMModel) -> c_int {
     view::live(model)?;
-    Ok(c_int::from(view::quantized(model)?.is_some()))
+    Ok(c_int::from(matches!(kept::kept(model)?, Some(Kept::Int8(_)))))
 }

@@ -6,7 +6,7 @@ use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::{self, ContextState};
-use crate::model::view;
+use crate::model::kept;
 use crate::model::words::{self, Rule};
 use cllm_engine::Evaluation;
 use cllm_engine::error::{Error, Result};
@@ -179,7 +179,7 @@ unsafe fn run(
 ) -> Result<Evaluation> {
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let windows = windows(&model, stride)?;
     let pool = generator.pool();
@@ -290,7 +290,7 @@ pub unsafe extern "C" fn cllm_hidden_states(
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let len = cllm_kernels::memory::product("the hidden vectors", &[num_tokens, model.dim])?;
     let hidden = ffi::slice_mut(hidden, len, "hidden")?;
@@ -377,7 +377,7 @@ unsafe fn embed(
     };
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let out = ffi::slice_mut(embedding, model.dim, "embedding")?;
     scorer.embed(generator.pool(), &model, ids, Windows::of(&model), pooling, out)
