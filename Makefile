@@ -5,6 +5,11 @@ CFLAGS ?= -O2 -g
 OBJCOPY ?= objcopy
 BUILT  := $(or $(CARGO_TARGET_DIR),target)/release
 
+# The library says when it was built. That is the date of the commit, so that the same source gives the
+# same library; SOURCE_DATE_EPOCH says another one.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.md)
+export SOURCE_DATE_EPOCH
+
 TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
 # The tools find the library beside them; LD_LIBRARY_PATH goes first.
 TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
@@ -18,7 +23,7 @@ COMPAT_A  := $(COMPAT_SO:.so=.a)
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-python bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-python test-reproducible bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -87,6 +92,9 @@ test-loom: ## the hand-over of work between threads, in every order: a minute or
 # nothing to test with.
 test-python: lib ## the Python package: built, installed, its tests, its types
 	@packaging/test_python.sh
+
+test-reproducible: ## builds in two folders, from vendored sources, without a network: the same library
+	@packaging/reproducible.sh
 
 bench: all ## timings
 	$(CARGO) bench -p cllm-benches

@@ -6,7 +6,7 @@ mod products;
 mod shapes;
 
 use measure::{Row, bandwidth, median, plain_product, seconds};
-use shapes::{Generation, SHAPES, Shape, Training};
+use shapes::{GENERATING, Generation, Shape, TRAINED, Training};
 use std::hint::black_box;
 use std::io::Read;
 
@@ -21,12 +21,12 @@ fn main() {
     let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     println!("{}, {:?}", measure::processor(), cllm_kernels::arch::InstructionSet::in_use());
     println!("{}", Row::HEAD);
-    for shape in &SHAPES[..2] {
+    for shape in &TRAINED {
         if on(shape.name) {
             (1..=2).for_each(|threads| training(shape, threads));
         }
     }
-    let d = &SHAPES[2];
+    let d = &GENERATING;
     if on("decoding") {
         (1..=2).for_each(|threads| decoding(d, threads));
     }
@@ -46,7 +46,7 @@ fn main() {
         latency();
     }
     if on("memory") {
-        SHAPES[..2].iter().for_each(memory);
+        TRAINED.iter().for_each(memory);
     }
 }
 
@@ -135,7 +135,7 @@ fn prefill(shape: &Shape, threads: i32) {
 fn profile(arguments: &[String]) {
     let name = arguments.first().map_or("S", String::as_str);
     let threads = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1);
-    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else {
+    let Some(shape) = TRAINED.iter().chain([&GENERATING]).find(|s| s.name == name) else {
         return println!("no shape {name}");
     };
     let start = std::time::Instant::now();
@@ -162,10 +162,10 @@ fn profile(arguments: &[String]) {
 fn scaling() {
     println!("\ntraining cost per token, shape S, 1 thread");
     for batch in [2, 4, 8, 16, 32] {
-        cost(&Shape { batch, ..SHAPES[0] }, &format!("batch {batch}"));
+        cost(&Shape { batch, ..TRAINED[0] }, &format!("batch {batch}"));
     }
     for layers in [1, 2, 4, 8] {
-        cost(&Shape { layers, ..SHAPES[0] }, &format!("{layers} layers"));
+        cost(&Shape { layers, ..TRAINED[0] }, &format!("{layers} layers"));
     }
 }
 
@@ -230,7 +230,7 @@ fn latency() {
 /// What a child of [`memory`] does: the last line is the peak in bytes, less what the process held
 /// before.
 fn train_and_report(name: &str) {
-    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else { return };
+    let Some(shape) = TRAINED.iter().find(|s| s.name == name) else { return };
     let Ok(before) = cllm_engine::system::memory::resident() else { return };
     Training::new(shape).steps(3, 2);
     if let Ok(after) = cllm_engine::system::memory::resident() {

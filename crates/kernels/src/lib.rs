@@ -11,6 +11,7 @@
 pub mod adam;
 pub mod arch;
 pub mod attention;
+pub mod bf16;
 pub mod cross_entropy;
 pub mod dropout;
 mod error;

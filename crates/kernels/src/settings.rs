@@ -17,20 +17,21 @@ const PREFIX: &str = "CLLM_";
 /// What a value of `CLLM_SIMD` asks for: the best, where there is none or an empty one, and where it
 /// names nothing, which is noted.
 pub(crate) fn instruction_set(value: Option<&OsStr>) -> InstructionSet {
-    let [(best, _), ..] = InstructionSet::ALL;
+    let best = InstructionSet::best();
     let Some(value) = value.map(OsStr::to_string_lossy).filter(|value| !value.is_empty()) else {
         return best;
     };
-    let named = InstructionSet::ALL.into_iter().find(|(_, name)| *name == value);
+    let named = InstructionSet::ALL.iter().find(|(_, name)| *name == value);
     named.map_or_else(
         || {
+            let names: Vec<_> = InstructionSet::ALL.iter().rev().map(|(_, name)| *name).collect();
             notice::leave(format!(
-                "{SIMD}={value} is not known (portable, avx2, avx512): \
-                 the best instructions of this processor are used"
+                "{SIMD}={value} is not known ({}): the best instructions of this processor are used",
+                names.join(", ")
             ));
             best
         },
-        |(set, _)| set,
+        |(set, _)| *set,
     )
 }
 
@@ -89,11 +90,13 @@ mod tests {
 
     #[test]
     fn values_and_slips() {
-        assert_eq!(instruction_set(None), InstructionSet::Avx512);
-        assert_eq!(instruction_set(Some(OsStr::new(""))), InstructionSet::Avx512);
-        assert_eq!(instruction_set(Some(OsStr::new("avx2"))), InstructionSet::Avx2);
-        assert_eq!(instruction_set(Some(OsStr::new("portable"))), InstructionSet::Portable);
-        assert_eq!(instruction_set(Some(OsStr::new("AVX2"))), InstructionSet::Avx512);
+        let best = InstructionSet::best();
+        assert_eq!(instruction_set(None), best);
+        assert_eq!(instruction_set(Some(OsStr::new(""))), best);
+        for (set, name) in InstructionSet::ALL {
+            assert_eq!(instruction_set(Some(OsStr::new(name))), *set);
+        }
+        assert_eq!(instruction_set(Some(OsStr::new("AVX2"))), best);
         assert!(notice::waiting());
         let notes = notice::take();
         assert!(notes.iter().any(|note| note.contains("CLLM_SIMD=AVX2")), "{notes:?}");

@@ -37,6 +37,7 @@ pub(crate) unsafe fn prepare_state(
 ) -> Result<Pending> {
     let notes = Notes {
         data: state.data.mark,
+        precision: state.trainer.config.precision,
         total_batches: t.total_batches,
         loss_scale: t.current_loss_scale,
         loss_scale_steps: t.loss_scale_steps,

@@ -53,7 +53,7 @@ unsafe fn forward(
     buffers::resize(t, state, tokens.len(), positions)?;
     state.input.clear();
     let pool = Pool::automatic();
-    state.trainer.workspace.forward(&pool, &model, tokens, batch, None)?;
+    state.trainer.workspace.forward(&pool, &model, tokens, batch, None, None)?;
     // Its products are those of the second half of each layer, and of the logits.
     let operations = tokens.len().saturating_mul(model.weights());
     let size = Work { operations, loops: 4 * model.params.layers.len() };

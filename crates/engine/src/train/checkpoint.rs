@@ -3,12 +3,13 @@
 
 use super::batch::Corpus;
 use super::best::{Array, Best};
-use super::trainer::Counters;
+use super::trainer::{Counters, Trainer};
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::file::container::{self, Container, Entries};
 use crate::file::{self, Problem};
 use crate::model::{ModelRef, Part};
+use crate::nn::products::TrainingPrecision;
 use crate::system::atomic::{self, Pending};
 use std::fmt;
 use std::fs::File;
@@ -161,6 +162,8 @@ pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
 pub struct Notes {
     /// The training data, where it is known.
     pub data: Option<DataMark>,
+    /// What the matrix products take: a run that goes on with another goes on differently.
+    pub precision: TrainingPrecision,
     /// Fields of C's training object that the library itself does not use: they come back as they
     /// were.
     pub total_batches: i32,
@@ -178,6 +181,7 @@ impl Default for Notes {
     fn default() -> Self {
         Self {
             data: None,
+            precision: TrainingPrecision::F32,
             total_batches: 0,
             loss_scale: 1024.0,
             loss_scale_steps: 0,
@@ -196,13 +200,13 @@ impl Default for Notes {
 /// weights.
 pub fn save(
     path: &Path,
-    counters: &Counters,
+    trainer: &Trainer,
     weights: &mut dyn Weights,
     corpus: Option<&Corpus>,
 ) -> Result<()> {
-    let data = corpus.map(DataMark::of);
-    let notes = Notes { data, ..Notes::default() };
-    prepare(path, Prefix::State, counters, &notes, None, weights)?.commit()
+    let (data, precision) = (corpus.map(DataMark::of), trainer.config.precision);
+    let notes = Notes { data, precision, ..Notes::default() };
+    prepare(path, Prefix::State, &trainer.counters, &notes, None, weights)?.commit()
 }
 
 /// [`save`], in any form, with any notes and the best weights so far, up to the point where the file
@@ -266,6 +270,9 @@ fn entries_of(
     }
     if !notes.options.is_empty() {
         e.bytes("options", &notes.options)?;
+    }
+    if notes.precision != TrainingPrecision::F32 {
+        e.bytes("precision", notes.precision.name().as_bytes())?;
     }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
@@ -420,8 +427,15 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             },
         }),
     };
+    let precision = match saved.contains("precision") {
+        false => TrainingPrecision::F32,
+        true => TrainingPrecision::named(&saved.bytes("precision")?).ok_or_else(|| {
+            Problem::content("its precision is one that this version does not know")
+        })?,
+    };
     Ok(Notes {
         data,
+        precision,
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,
         loss_scale_steps: saved.i32("loss_scale_steps")?,

@@ -16,6 +16,7 @@ pub mod trainer;
 pub mod weights;
 pub mod workspace;
 
+pub use crate::nn::products::TrainingPrecision;
 pub use batch::{Batch, Corpus};
 pub use best::Best;
 pub use checkpoint::Checkpoint;

@@ -9,6 +9,7 @@ use super::weights::Weights;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::nn::dropout::Dropout;
+use crate::nn::products::TrainingPrecision;
 use cllm_kernels::Pool;
 use std::ops::ControlFlow;
 
@@ -45,11 +46,13 @@ pub struct TrainerConfig {
     /// What the choices of dropout follow from, with the number of the batch: a run that goes on
     /// from a checkpoint makes the same.
     pub seed: u64,
+    /// What the matrix products of a step take. A step refuses one that the processor lacks.
+    pub precision: TrainingPrecision,
 }
 
 impl Default for TrainerConfig {
     /// AdamW with β₂ 0.999 at a constant 1e-3, decay 0.01, clipping at 1, an update for every batch, no
-    /// dropout.
+    /// dropout, in f32.
     fn default() -> Self {
         Self {
             optimizer: Optimizer::AdamW,
@@ -60,6 +63,7 @@ impl Default for TrainerConfig {
             beta2: BETA2,
             dropout: 0.0,
             seed: 0,
+            precision: TrainingPrecision::F32,
         }
     }
 }
@@ -200,8 +204,8 @@ impl Trainer {
     /// run: [`Outcome::Skipped`].
     ///
     /// # Errors
-    /// A batch of no tokens or with other numbers of targets; memory; those of the weights. The
-    /// step does not count then, and the weights are as before.
+    /// A batch of no tokens or with other numbers of targets; a precision that this processor lacks;
+    /// memory; those of the weights. The step does not count then, and the weights are as before.
     pub fn step(
         &mut self,
         pool: &Pool,
@@ -238,10 +242,11 @@ impl Trainer {
             let (n, m) = (tokens.len(), targets.ids.len());
             return Err(Error::shape(format!("{m} targets for {n} tokens")));
         }
+        let bfloat16 = self.config.precision.bfloat16()?;
         let (model, mut gradients) = weights.pass()?;
         let key = Dropout::key(self.config.seed, u64::from(self.counters.step));
         let dropout = Dropout::new(self.config.dropout, key);
-        self.workspace.forward(pool, &model, tokens, sequences, dropout)?;
+        self.workspace.forward(pool, &model, tokens, sequences, dropout, bfloat16)?;
         let loss =
             self.workspace.backward(pool, &model, tokens, targets, sequences, &mut gradients)?;
         Ok(loss as f32)
