@@ -83,6 +83,23 @@ def test_8_bit_weights(trained: cllm.Model, tmp_path: Path) -> None:
         full.expand()
 
 
+def test_a_mapped_file(trained: cllm.Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.cllm"
+    trained.save(path)
+    with cllm.Model.map(path) as model:
+        assert model.is_mapped and not trained.is_mapped and "mapped" in repr(model)
+        model.verify()
+        assert model.generate("red", greedy=True) == trained.generate("red", greedy=True)
+        path.unlink()
+        assert model.score("red orange") == trained.score("red orange")
+        with pytest.raises(cllm.Error, match="cllm_read_model"):
+            cllm.Trainer(model, "red orange yellow")
+    with pytest.raises(cllm.Error, match="in memory"):
+        trained.verify()
+    with pytest.raises(cllm.Error, match="model.cllm"):
+        cllm.Model.map(path)
+
+
 def test_seeds_and_sizes() -> None:
     one, two, other = (cllm.Model.new(10, width=8, heads=2, seed=seed) for seed in (1, 1, 2))
     assert (one.weights == two.weights).all() and not (one.weights == other.weights).all()

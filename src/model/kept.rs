@@ -43,6 +43,14 @@ impl Kept {
         }
     }
 
+    /// An error where a mapped file was cut in its place: to read what is gone would end the process.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Int8(_) => Ok(()),
+            Self::Mapped(model) => model.check(),
+        }
+    }
+
     /// Why floats in memory can't be had, and where they are.
     pub fn refusal(&self) -> Error {
         Error::State(match self {
@@ -102,9 +110,6 @@ pub(crate) unsafe fn running<'a>(model: *const CLLMModel) -> Result<Running<'a>>
         // SAFETY: the caller's promise.
         return Ok(Running::Floats(unsafe { view::model(model)? }));
     };
-    if let Kept::Mapped(mapped) = &kept {
-        // To read what was cut off would end the process.
-        mapped.check()?;
-    }
+    kept.check()?;
     Ok(Running::Kept(kept))
 }

@@ -101,6 +101,7 @@ impl KeptSnapshot {
     pub(super) unsafe fn of(model: *const CLLMModel, weights: Kept) -> Result<Self> {
         // SAFETY: the caller's promise.
         let m = unsafe { view::live(model)? };
+        weights.check()?;
         let shape = weights.stored_shape();
         let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
         if (vocab, dim) != (shape.vocab, shape.dim) {
