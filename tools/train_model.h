@@ -38,7 +38,7 @@ typedef struct Options {
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
     double share; /* of it */
-    bool quiet, overwrite;
+    bool quiet, overwrite, save_8bit;
     /* settled */
     bool words; /* tokens are whole words */
     bool tokens_asked, sized_by_text, held_out_asked, rate_asked;

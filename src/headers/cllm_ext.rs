@@ -9,6 +9,7 @@ pub mod evaluation;
 pub mod files;
 pub mod generation;
 pub mod library;
+pub mod mapping;
 pub mod options;
 pub mod precision;
 pub mod ranks;

@@ -303,9 +303,9 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
     Ok(run)
 }
 
-/// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
-/// backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
-/// same result bit for bit.
+/// One pass over `tokens` from offset 0: for each batch forward, loss, backward, learning rate, update.
+/// With as many threads as a batch is worth; cllm_train_epoch_mt does the same with a given number of
+/// them, with the same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
 ///         batch fits (with a warning) or on failure, which it is if no id could be learnt.
@@ -325,7 +325,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
-    epoch(training, &Pool::serial()).map(|run| run.mean_loss())
+    epoch(training, &Pool::automatic()).map(|run| run.mean_loss())
 }
 
 /// `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
@@ -346,7 +346,7 @@ pub unsafe extern "C" fn cllm_train(training: *mut CLLMTraining) -> c_int {
             t.current_epoch = e;
             Ok(())
         })?;
-        epoch(training, &Pool::serial())?;
+        epoch(training, &Pool::automatic())?;
         if every > 0 && (e + 1) % every == 0 {
             let name = format!("checkpoint_epoch_{}.cllm", e + 1);
             let model = with_training(training, |t, _| Ok(t.model))?;
