@@ -26,7 +26,7 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
     if (options->words) {
         return load_old_words(options, data, target, bytes);
     }
-    CLLMTexts *texts = open_texts(options, preparation->folder, options->mix);
+    CLLMTexts *texts = open_texts(options, preparation, options->mix);
     *bytes = cllm_texts_bytes(texts);
     if (*bytes == 0) {
         fail("--mix: '%s' is empty", options->mix);

@@ -45,15 +45,32 @@ static int missing_folders(const char *path) {
     return missing;
 }
 
+/* The folder, or the last one on the way to it that is there. */
+static char *existing_folder(const char *path) {
+    char *folder = copy_text(path, strlen(path));
+    while (!is_directory(folder)) {
+        char *slash = strrchr(folder, '/');
+        if (!slash || slash == folder) {
+            strcpy(folder, slash ? "/" : ".");
+            break;
+        }
+        *slash = '\0';
+    }
+    return folder;
+}
+
 void begin_preparation(Preparation *preparation, Folder *folder) {
     preparation->folder = folder;
-    preparation->folders_made = missing_folders(folder->path);
     pending = preparation;
     if (atexit(remove_pending) != 0) {
         fail("can't prepare the run: no memory");
     }
-    make_directories(folder->path);
-    lock_folder(folder);
+    if (first_rank()) {
+        preparation->folders_made = missing_folders(folder->path);
+        make_directories(folder->path);
+        lock_folder(folder);
+    }
+    preparation->scratch = existing_folder(folder->path);
 }
 
 /* Where a file of the folder is: a link is somebody's arrangement, and the file that it names is written. */
@@ -79,12 +96,19 @@ static char *real_place(const char *path) {
 }
 
 const NewFile *new_file(Preparation *preparation, const char *name) {
-    char *path = join_path(preparation->folder->path, name);
-    char *place = is_directory(preparation->folder->path) ? real_place(path) : NULL;
+    char own[64], *path, *place;
     Text made = {0};
-    place = place ? place : copy_text(path, strlen(path));
-    text_append_string(&made, place);
-    text_append_string(&made, ".new");
+    if (first_rank()) {
+        path = join_path(preparation->folder->path, name);
+        place = real_place(path);
+        text_append_string(&made, place);
+        text_append_string(&made, ".new");
+    } else {
+        snprintf(own, sizeof own, ".cllm-%ld-%s", (long)getpid(), name);
+        path = join_path(preparation->scratch, own);
+        place = copy_text(path, strlen(path));
+        text_append_string(&made, path);
+    }
     if (preparation->count == sizeof preparation->files / sizeof *preparation->files) {
         fail("can't prepare the run: too many files");
     }
@@ -137,13 +161,17 @@ void end_preparation(Preparation *preparation) {
     umask(mask);
     for (size_t i = 0; i < preparation->count; i++) {
         NewFile *file = &preparation->files[i];
-        if (!put_in_place(file, mask)) {
+        if (!first_rank()) {
+            unlink(file->made); /* it is open as long as it is needed */
+        } else if (!put_in_place(file, mask)) {
             fail("can't write '%s': %s", file->place, strerror(errno));
+        } else {
+            keep_owner(preparation->folder, file->place);
         }
-        keep_owner(preparation->folder, file->place);
         free(file->made);
         free(file->place);
     }
+    free(preparation->scratch);
     preparation->count = 0;
     preparation->kept = true;
     pending = NULL;

@@ -6,6 +6,22 @@
 
 #include "cllm_ext.h"
 
+/* By the tokens of the held-out text, which are all its bytes. */
+static double order0_of(const CLLMTokenizer *tokenizer, const CLLMTokenFile *ids) {
+    size_t counts[256] = {0};
+    for (uint32_t id = 0; id < tokenizer->vocab_size; id++) {
+        uint64_t count = cllm_token_file_occurrences(ids, id);
+        size_t length = 0;
+        const char *bytes =
+            count > 0 && !cllm_token_is_special(tokenizer, id) ? cllm_token_text(tokenizer, id, &length)
+                                                               : NULL;
+        for (size_t i = 0; bytes && i < length; i++) {
+            counts[(unsigned char)bytes[i]] += count;
+        }
+    }
+    return entropy(counts);
+}
+
 static CLLMTokenizer *learn(const Options *options, const CLLMTexts *texts, uint64_t to,
                             Preparation *preparation) {
     if (options->tokens == TOKENS_BYTES) {
@@ -32,7 +48,7 @@ static void count_tokens(CLLMTokenizer *tokenizer, const CLLMTokenFile *ids) {
 
 /* The held-out part leaves before the tokens are learnt, so nothing of it is known to them. */
 Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparation) {
-    CLLMTexts *texts = open_texts(options, preparation->folder, options->data);
+    CLLMTexts *texts = open_texts(options, preparation, options->data);
     uint64_t all = cllm_texts_bytes(texts);
     Data data = {.documents = cllm_texts_count(texts), .characters = all};
     settle_options(options, given, all);
@@ -62,6 +78,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
             encode_texts(options, texts, cut, all, data.tokenizer, preparation,
                          new_file(preparation, "held_out.bin"));
         data.num_validation = cllm_token_file_count(data.validation);
+        data.order0 = order0_of(data.tokenizer, data.validation);
     }
     if (options->val_fraction > 0 && data.num_validation < 2) {
         if (options->held_out_asked) {

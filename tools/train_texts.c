@@ -66,8 +66,8 @@ static void add_text(const Options *options, CLLMTexts *texts, const char *path,
     *phase = begin_phase(options, phase->name);
 }
 
-CLLMTexts *open_texts(const Options *options, const Folder *folder, const char *path) {
-    CLLMTexts *texts = cllm_texts_create(folder->path);
+CLLMTexts *open_texts(const Options *options, const Preparation *preparation, const char *path) {
+    CLLMTexts *texts = cllm_texts_create(preparation->scratch);
     if (!texts) {
         fail("can't read texts: %s", library_error());
     }
@@ -135,7 +135,7 @@ CLLMTokenFile *open_token_file(const char *path) {
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target) {
-    if (link(target->place, target->made) != 0) {
+    if (first_rank() && link(target->place, target->made) != 0) {
         /* there is none, or a new one already: the library looks what it was made of */
     }
     Phase phase = begin_phase(options, "making tokens");

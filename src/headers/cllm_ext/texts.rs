@@ -1,7 +1,7 @@
 //! Texts of any length, read in pieces.
 
 use super::tokenizer::Training;
-use super::training::threads_or_all;
+use super::training::pool_of;
 use super::{CLLMBytesCallback, CLLMTokenizerCallback};
 use crate::border::registry::{Registry, lock};
 use crate::border::{ffi, host};
@@ -10,7 +10,6 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{LEARNT_PIECES, LEARNT_WHOLE_BYTES};
 use cllm_engine::text::Texts;
 use cllm_engine::text::bpe::{Rule, last_cut};
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::{ControlFlow, Range};
@@ -261,7 +260,7 @@ pub unsafe extern "C" fn cllm_texts_encode(
 ) -> c_int {
     let texts = TEXTS.get(texts)?;
     let texts = lock(&texts);
-    let (threads, path) = (threads_or_all(threads)?, ffi::path(path, "path")?);
+    let (pool, path) = (pool_of(threads)?, ffi::path(path, "path")?);
     words::fields(tokenizer)?;
     let Some(bpe) = subwords::of(tokenizer)? else {
         let way = "cllm_data_loader_create_dataset() makes ids of words";
@@ -269,6 +268,6 @@ pub unsafe extern "C" fn cllm_texts_encode(
     };
     let range = range(&texts, from, to)?;
     let mut watch = watch(callback, range.end - range.start, user_data);
-    let (_, there) = texts.encode(range, &bpe.into(), &Pool::shared(threads), path, &mut watch)?;
+    let (_, there) = texts.encode(range, &bpe.into(), &pool, path, &mut watch)?;
     Ok(c_int::from(there))
 }

@@ -1,7 +1,7 @@
 //! Ids in files: trained on and evaluated without being held in memory.
 
 use super::evaluation::evaluate_ids;
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::CLLMModel;
@@ -237,9 +237,9 @@ pub unsafe extern "C" fn cllm_evaluate_file(
     perplexity: *mut f64,
 ) -> c_int {
     let file = self::file(file)?;
-    let (length, threads) = (ffi::positive(seq_len, "seq_len")?, threads_or_all(threads)?);
+    let (length, pool) = (ffi::positive(seq_len, "seq_len")?, pool_of(threads)?);
     let most = usize::try_from(num_tokens).unwrap_or(usize::MAX);
-    let result = evaluate_ids(model, Ids::File(&file), most, length, threads)?;
+    let result = evaluate_ids(model, Ids::File(&file), most, length, &pool)?;
     ffi::set_out(mean_loss, result.mean_loss, "mean_loss")?;
     ffi::set_out(perplexity, result.perplexity(), "perplexity")?;
     Ok(0)
@@ -272,7 +272,7 @@ pub unsafe extern "C" fn cllm_training_evaluate_file(
     mean_loss: *mut f64,
 ) -> c_int {
     let file = self::file(file)?;
-    let threads = threads_or_all(threads)?;
+    let pool = pool_of(threads)?;
     let most = usize::try_from(num_tokens).unwrap_or(usize::MAX);
-    super::best::evaluate_and_keep(training, Ids::File(&file), most, threads, mean_loss)
+    super::best::evaluate_and_keep(training, Ids::File(&file), most, &pool, mean_loss)
 }

@@ -59,6 +59,14 @@ impl<'a> Ids<'a> {
         }
     }
 
+    /// An address that tells them from others as long as they are there.
+    pub fn place(&self) -> usize {
+        match self {
+            Self::Memory(ids) => ids.as_ptr().addr(),
+            Self::File(file) => std::ptr::from_ref(*file).addr(),
+        }
+    }
+
     /// How often `id` is among them.
     pub fn count(&self, id: u32) -> u64 {
         match self {

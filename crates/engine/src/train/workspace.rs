@@ -7,9 +7,11 @@ use crate::nn::backward::{self, ActivationGradients};
 use crate::nn::dropout::Dropout;
 use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers, Targets};
+use crate::nn::products::Products;
 use crate::nn::windows::{self, WindowBuffers, Windows};
 use crate::text::Ids;
 use cllm_kernels::Pool;
+use cllm_kernels::bf16::Bfloat16;
 use cllm_kernels::memory::filled;
 
 /// Losses of an evaluation that are added up.
@@ -37,8 +39,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The forward pass of `batch` sequences, which leaves out what `dropout` says; the backward
-    /// pass after it does so too.
+    /// The forward pass of `batch` sequences, which leaves out what `dropout` says and whose matrix
+    /// products are of f32 or `bfloat16`; the backward pass after it does so too.
     pub fn forward(
         &mut self,
         pool: &Pool,
@@ -46,8 +48,10 @@ impl Workspace {
         tokens: &[u32],
         batch: usize,
         dropout: Option<Dropout>,
+        bfloat16: Option<Bfloat16>,
     ) -> Result<()> {
         self.activations.dropout = dropout;
+        self.activations.bfloat16 = bfloat16;
         forward::forward(
             pool,
             model,
@@ -79,8 +83,9 @@ impl Workspace {
             }
             None => &mut *grads.embeddings,
         };
+        let products = Products { pool, bfloat16: self.activations.bfloat16 };
         let mean = loss::gradient(
-            pool,
+            products,
             model,
             &self.activations.normed,
             targets,
