@@ -40,12 +40,12 @@ words() { wc -w < "$1"; }
 # record FILE STEPS: metrics.csv has its head once and each step once, in order, in whole rows.
 record() {
     awk -F , -v steps="$2" '
-        NR == 1 { if ($0 != "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss,train_bits_per_byte,val_bits_per_byte") exit 1; next }
-        NF != 9 || $8 !~ /^[0-9.]+$/ || $1 != NR - 1 || $3 !~ /^[0-9.]+$/ || $4 !~ /^[0-9.e-]+$/ { exit 1 }
+        NR == 1 { if ($0 != "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss,train_bits_per_byte,val_bits_per_byte,order0_bits_per_byte") exit 1; next }
+        NF != 10 || $8 !~ /^[0-9.]+$/ || $1 != NR - 1 || $3 !~ /^[0-9.]+$/ || $4 !~ /^[0-9.e-]+$/ { exit 1 }
         END { if (NR != steps + 1) exit 1 }' "$1"
 }
 # What of a record depends on the run, not on the machine.
-record_without_speed() { cut -d , -f 1-5,7-9 "$1"; }
+record_without_speed() { cut -d , -f 1-5,7-10 "$1"; }
 same_record() { cmp -s <(record_without_speed "$1") <(record_without_speed "$2"); }
 picture() { grep -q '^<svg' "$1" && tail -n 1 "$1" | grep -q '</svg>$'; }
 
@@ -63,7 +63,7 @@ small=(--tokens words --embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --
 # ---- train_model: what is refused ----
 run "help" 0 train_model --help
 for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
-    threads checkpoint-dir tokens block from mix minutes beta2 dropout shuffle in-order keep-weights warmup schedule weight-decay clip seed val-fraction resume max-steps \
+    threads checkpoint-dir tokens block from mix minutes beta2 dropout shuffle in-order keep-weights precision warmup schedule weight-decay clip seed val-fraction resume max-steps \
     save-every keep overwrite sample quiet help; do
     name="help names --$option"
     check says "--$option"

@@ -72,6 +72,16 @@
 #define CLLM_FILE_CUT_SHORT 3
 
 /**
+ * `precision` of training: matrix products in f32.
+ */
+#define CLLM_PRECISION_F32 0
+
+/**
+ * `precision` of training: matrix products of values that are rounded to bfloat16, with sums in f32.
+ */
+#define CLLM_PRECISION_BF16 1
+
+/**
  * An embedding is the mean of the vectors of all tokens.
  */
 #define CLLM_POOLING_MEAN 0
@@ -268,7 +278,54 @@ typedef struct CLLMTrainingOptions {
      * Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
      */
     int decay_to_zero;
+    /**
+     * What the matrix products of a step take: CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where
+     * cllm_precision_support() finds it. Weights, moments, norms, attention and loss are f32 in
+     * either case. `use_mixed_precision` of the configuration is another field: it changes no result.
+     */
+    int precision;
 } CLLMTrainingOptions;
+
+/**
+ * Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
+ * `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
+ * Returns 0; anything else is a failure, and training ends with it. Called on the thread that trains,
+ * which has locked its training object: it may not call functions of that object. It may not throw a C++
+ * exception, nor leave by longjmp.
+ */
+typedef int (*CLLMExchangeCallback)(int to,
+                                    const void *send,
+                                    size_t send_bytes,
+                                    int from,
+                                    void *receive,
+                                    size_t receive_bytes,
+                                    void *user_data);
+
+/**
+ * How a process, a rank, reaches the others that train the same model.
+ */
+typedef struct CLLMCommunicator {
+    /**
+     * `sizeof(CLLMCommunicator)`.
+     */
+    size_t struct_size;
+    /**
+     * The number of this rank, from 0 on.
+     */
+    int rank;
+    /**
+     * How many there are, 1 or more.
+     */
+    int ranks;
+    /**
+     * The exchange with two of the others.
+     */
+    CLLMExchangeCallback exchange;
+    /**
+     * Handed to `exchange`.
+     */
+    void *user_data;
+} CLLMCommunicator;
 
 /**
  * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
@@ -1171,8 +1228,11 @@ int cllm_verify_model(const CLLMModel *model);
  *
  * @param training  made by cllm_training_init.
  * @param options   copied; its `struct_size` set before.
- * @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
- *         nothing has changed then.
+ * Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
+ * goes with them) leave nothing out and are f32, whatever the options say.
+ *
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
+ *         precision that this processor lacks: nothing has changed then.
  *
  * ```c
  * CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
@@ -1227,6 +1287,25 @@ int cllm_training_options(const CLLMTraining *training, struct CLLMTrainingOptio
  */
 int cllm_checkpoint_options(const CLLMTraining *training,
                             struct CLLMTrainingOptions *options);
+
+/**
+ * What this processor has for matrix products of a precision, within what `CLLM_SIMD` allows. For
+ * CLLM_PRECISION_BF16 it looks for AVX512_BF16, whose instruction does twice the work of one for f32 and
+ * takes, on some processors, four times as long: which of them this is, is measured once in a process,
+ * in less than a millisecond.
+ *
+ * @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
+ * @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for
+ *         another number.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options};
+ * if (cllm_precision_support(CLLM_PRECISION_BF16) == 2)
+ *     options.precision = CLLM_PRECISION_BF16;
+ * cllm_training_set_options(training, &options);
+ * ```
+ */
+int cllm_precision_support(int precision);
 
 /**
  * Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`
@@ -1313,6 +1392,47 @@ CLLMModel *cllm_expand_model(const CLLMModel *model);
 int cllm_model_is_quantized(const CLLMModel *model);
 
 /**
+ * Has an object train together with others, in other processes or on other machines: a window of
+ * `gradient_accumulation_steps` batches is divided among the ranks, and weights, losses and counters come
+ * out the same to the bit for any number of ranks, and of threads on each. Ranks that get no batch take
+ * part in the rest. The library needs no MPI for it: the program says how bytes get from one rank to
+ * another.
+ *
+ * All ranks make the same models and training objects with the same tokens, and the same calls of
+ * cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and cllm_train_steps(); what differs is found
+ * before the first step, and the call fails on all of them, with the same message. The other functions
+ * train as without. Every rank has the model; one of them writes its files. The progress callback is
+ * called for all steps of a window, after their gradients were computed; a loop ends on all ranks, at the
+ * end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
+ * can be saved. An error on one rank is an error on all.
+ *
+ * @param training      made by cllm_training_init.
+ * @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
+ * @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
+ *         no exchange, or in the middle of a window: nothing has changed then.
+ *
+ * ```c
+ * static FILE *pipes[2];   // to and from the only other rank
+ *
+ * static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+ *                     size_t receive_bytes, void *user_data) {
+ *     (void)to, (void)from, (void)user_data;
+ *     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
+ *     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
+ * }
+ * CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
+ * if (cllm_training_set_communicator(training, &two) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `communicator` is NULL or as large as its
+ * `struct_size` says, and its `exchange` may be called with its `user_data` until another one is set or the
+ * object is freed.
+ */
+int cllm_training_set_communicator(CLLMTraining *training,
+                                   const struct CLLMCommunicator *communicator);
+
+/**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
  * the speed of the machine. A pure function of its arguments and of the fields that the program set:
  * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
@@ -1382,8 +1502,8 @@ int cllm_steps_left(int done,
  *
  * @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
  *                  `step` (or `epoch`) and `train_loss`; `val_loss`, `learning_rate`,
- *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there,
- *                  other columns are left alone. Steps are whole numbers.
+ *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there, and
+ *                  the last `order0_bits_per_byte` as a mark beside 8; other columns are left alone. Steps are whole numbers.
  *                  Values that are empty or not finite are left out, and so is a last line
  *                  without its end. The files of train_model and of save_metrics_csv are such.
  * @param svg_path  the picture; appears whole or not at all, and replaces one that is there.

@@ -87,7 +87,8 @@ typedef struct CLLMTrainingConfig {
      */
     int gradient_accumulation_steps;
     /**
-     * Not 0: `master_weights` is kept. Arithmetic stays binary32.
+     * Not 0: `master_weights` is kept. Arithmetic stays binary32; cllm_training_set_options() of
+     * cllm_ext.h can ask for another.
      */
     int use_mixed_precision;
     /**
@@ -386,8 +387,8 @@ int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
  * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
  * `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
  * not changed. The model must have the shape and the heads that it had then. Training goes on bit
- * for bit as if it had not been interrupted, for any number of threads; over other tokens, or with
- * batches of other sizes, the first call that trains warns of that.
+ * for bit as if it had not been interrupted, for any number of threads; over other tokens, with
+ * batches of other sizes, or in another precision, the first call that trains warns of that.
  *
  * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
  *

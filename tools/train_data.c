@@ -81,6 +81,18 @@ double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes) {
     return bytes > 0 ? nats_per_token / M_LN2 * (double)tokens / (double)bytes : NAN;
 }
 
+double entropy(const size_t counts[256]) {
+    double all = 0, bits = 0;
+    for (int byte = 0; byte < 256; byte++) {
+        all += (double)counts[byte];
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        double count = (double)counts[byte];
+        bits += count > 0 ? count / all * log2(all / count) : 0;
+    }
+    return bits;
+}
+
 static double percent_unknown(const uint32_t *tokens, size_t count) {
     size_t unknown = 0;
     for (size_t i = 0; i < count; i++) {

@@ -133,6 +133,7 @@ void finish(Run *run, void (*no_more_interrupts)(void)) {
     printf("Trained %d steps in %.2f s (%.0f tokens/s, peak memory %.1f MiB): %s\n", steps,
            run->seconds, run->seconds > 0 ? tokens / run->seconds : 0.0, peak_memory_mib(),
            visible(stdout, final));
+    report_ranks(run->seconds);
     check_stdout_if_read();
     free(checkpoint);
     free(final);

@@ -100,8 +100,7 @@ static Checkpoints list_checkpoints(const char *folder) {
 
 /* ---- --resume ---- */
 
-/* The newest checkpoint of a folder with both files; NULL if there is none. */
-static char *newest_checkpoint(const char *folder) {
+char *newest_checkpoint(const char *folder) {
     Checkpoints list = list_checkpoints(folder);
     char *path = NULL;
     for (size_t i = list.count; i-- > 0 && !path;) {

@@ -2,7 +2,8 @@
  * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
  * train_subwords.c, mixed with old text train_mix.c), the model
  * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
- * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c). */
+ * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c), and the
+ * other processes that train with this one (train_alone.c, train_model_mpi.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
@@ -18,6 +19,7 @@
 
 typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
 typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
+typedef enum Precision { PRECISION_UNSET, PRECISION_F32, PRECISION_BF16, PRECISION_AUTO } Precision;
 typedef enum Weights { WEIGHTS_UNSET, WEIGHTS_BEST, WEIGHTS_LAST } Weights;
 
 /* The command line, checked. What was not given is 0 or NULL, or -1 where 0 can be given, until
@@ -27,8 +29,9 @@ typedef struct Options {
     Tokens tokens;
     Block block;
     Weights weights;
+    Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
-    int epochs, batch_size, warmup, max_steps, threads, save_every, keep, shuffle;
+    int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
     double minutes; /* 0: as many epochs as are asked for */
     uint32_t seed;
@@ -68,6 +71,7 @@ typedef struct Data {
     size_t num_validation;
     size_t words, documents, characters;
     size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
+    double order0; /* of the held-out text: bits of a byte where nothing is known but how often each comes */
     bool lowercase; /* words lose their capitals */
     size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
@@ -83,6 +87,8 @@ void free_data(Data *data);
 CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
 /* The texts of a file, a folder, or stdin for "-". */
 CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
+/* The entropy of bytes that were counted, in bits. */
+double entropy(const size_t counts[256]);
 /* A loss per token as bits for each byte of the text that the tokens stand for. */
 double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
 /* Prints Steps 1 to 3. */
@@ -103,6 +109,8 @@ Folder open_folder(const char *path);
 void prepare_folder(Folder *folder, const Options *options, int first_step);
 /* To be called with each file that was written. */
 void keep_owner(const Folder *folder, const char *path);
+/* The newest checkpoint of a folder with both files; NULL if there is none. The caller frees it. */
+char *newest_checkpoint(const char *folder);
 /* The caller frees it. */
 char *checkpoint_path(const char *folder, int step);
 /* The checkpoint that --resume names: a file, or the newest of a folder that is whole. fail() if there
@@ -132,12 +140,14 @@ typedef struct Metrics {
     size_t cell; /* bytes of the last row's end: the cells behind the sixth, and the line end */
     char bits[24]; /* of the last row: its training loss in bits per byte */
     double bits_per_nat; /* per byte of the training text, and per token */
+    double order0; /* of the held-out text */
     bool warned;
     float *losses;
     int count, capacity, first_step, last_step; /* of the losses */
     double drawn; /* when loss.svg was, as seconds_now() says it */
 } Metrics;
 
+/* With `file` -1 and else nothing there is no record. */
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
  * checkpoint's step. */
 Metrics open_metrics(const Folder *folder, const Options *options, const Data *data, int last_step);
@@ -152,6 +162,34 @@ void redraw_metrics(Metrics *metrics);
 /* The loss from the first step recorded to the last, in one line. */
 void print_sparkline(const Metrics *metrics);
 void close_metrics(Metrics *metrics);
+
+/* ---- Ranks: the processes that train together. train_alone.c: one; train_model_mpi.c: those of MPI ---- */
+
+/* Call behind start_tool(). */
+void join_ranks(int *argc, char ***argv);
+int rank_count(void);
+/* Whether this is the one that writes files and speaks. The others are quiet. */
+bool first_rank(void);
+/* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
+int rank_threads(int asked);
+/* A signal asks it to end: safe in a handler. */
+void rank_is_told_to_end(void);
+/* Gives all ranks what the first one has. They make the same calls of this and the next. */
+void take_from_first(void *value, size_t size);
+/* Likewise a text, which may be NULL: the caller frees it. The argument is freed. */
+char *text_of_first(char *text);
+/* Whether any rank says so; also a place where they wait for each other. */
+bool any_rank(bool here);
+/* Has the training divide its batches among the ranks. */
+void connect_ranks(CLLMTraining *training, const Options *options);
+/* Where checkpoints of the run appear, and the one that it began with, NULL for none: for those who are
+ * told that a rank died. */
+void tell_ranks_folder(const char *folder, const char *resumed);
+/* Prints what they do, and at the end what it cost in `seconds` of training. */
+void describe_ranks(const Options *options);
+void report_ranks(double seconds);
+/* Before the end of the program. */
+void leave_ranks(void);
 
 /* ---- The run ---- */
 

@@ -39,6 +39,16 @@ static void split_documents(const CLLMDataLoader *loader, size_t cut, Parts *bef
     }
 }
 
+static double order0_of(const Parts *parts) {
+    size_t counts[256] = {0};
+    for (size_t i = 0; i < parts->count; i++) {
+        for (size_t k = 0; k < parts->values[i].length; k++) {
+            counts[(unsigned char)parts->values[i].text[k]]++;
+        }
+    }
+    return entropy(counts);
+}
+
 static CLLMTokenizer *learn(const Options *options, const Parts *parts) {
     if (options->tokens == TOKENS_BYTES) {
         CLLMTokenizer *tokenizer = cllm_byte_tokenizer();
@@ -104,6 +114,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given) {
     }
     data.training_bytes = training.bytes;
     data.validation_bytes = validation.bytes;
+    data.order0 = order0_of(&validation);
     data.tokenizer = given ? given : learn(options, &training);
     data.training = checked_alloc(1, sizeof *data.training);
     data.training->tokens =

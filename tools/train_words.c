@@ -91,6 +91,11 @@ Data load_words(Options *options, CLLMTokenizer *given) {
     cllm_free_tokenizer(unused);
     data.training_bytes = training.length;
     data.validation_bytes = validation.length;
+    size_t counts[256] = {0};
+    for (size_t i = 0; i < validation.length; i++) {
+        counts[(unsigned char)validation.bytes[i]]++;
+    }
+    data.order0 = entropy(counts);
 
     CLLMDataLoader *loader = create_loader(data.tokenizer, lowercase);
     if (!cllm_data_loader_add_document(loader, training.bytes)) {

@@ -28,6 +28,11 @@ fn main() {
         }
     }
     let d = &GENERATING;
+    if on("bfloat16") && cllm_kernels::bf16::Bfloat16::found().is_some() {
+        for shape in &TRAINED {
+            (1..=2).for_each(|threads| bfloat16(shape, threads));
+        }
+    }
     if on("decoding") {
         (1..=2).for_each(|threads| decoding(d, threads));
     }
@@ -57,10 +62,39 @@ fn main() {
 /// Rounds whose median counts; each measures the work and its yardstick one after the other.
 const ROUNDS: usize = 7;
 
+fn steps_of_round(shape: &Shape) -> i32 {
+    (shape.rows() * 40).div_ceil(shape.rows() * shape.layers * 4).max(2) as i32
+}
+
+/// Training in bfloat16; the limit is the same training in f32.
+fn bfloat16(shape: &Shape, threads: i32) {
+    let mut runs = [Training::bfloat16(shape), Training::new(shape)];
+    let steps = steps_of_round(shape);
+    runs.iter_mut().for_each(|run| run.steps(2, threads));
+    let (mut rates, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+    for _ in 0..ROUNDS {
+        let tokens = shape.rows() as f64 * f64::from(steps);
+        let [half, full] = [0, 1].map(|i| tokens / seconds(|| runs[i].steps(steps, threads)));
+        rates[0].push(half);
+        rates[1].push(full);
+        ratios.push(half / full);
+    }
+    let [half, full] = rates.each_mut().map(|rates| median(rates));
+    Row {
+        what: format!("training {}, bfloat16", shape.name),
+        threads,
+        tokens: half,
+        work: String::new(),
+        limit: format!("{full:6.0} tokens/s"),
+        ratio: median(&mut ratios),
+    }
+    .print();
+}
+
 fn training(shape: &Shape, threads: i32) {
     let mut run = Training::new(shape);
     run.steps(2, threads);
-    let steps = (shape.rows() * 40).div_ceil(shape.rows() * shape.layers * 4).max(2) as i32;
+    let steps = steps_of_round(shape);
     let (mut rates, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let product = plain_product(threads);

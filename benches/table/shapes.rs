@@ -6,6 +6,9 @@ use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
 use cllm::headers::cllm_ext::mapping::cllm_map_model;
+use cllm::headers::cllm_ext::options::{
+    CLLM_PRECISION_BF16, CLLMTrainingOptions, cllm_training_set_options,
+};
 use cllm::headers::cllm_ext::precision::cllm_quantize_model;
 use cllm::headers::cllm_ext::training::{cllm_create_modern_model, cllm_train_steps};
 use cllm::headers::cllm_format::files::cllm_read_model;
@@ -186,6 +189,19 @@ impl Training {
             training
         };
         Self { model, training, tokens }
+    }
+
+    /// The same in bfloat16.
+    pub fn bfloat16(shape: &Shape) -> Self {
+        let run = Self::new(shape);
+        // SAFETY: plain numbers; zero is one of them. The object is live.
+        unsafe {
+            let mut options: CLLMTrainingOptions = std::mem::zeroed();
+            options.struct_size = size_of::<CLLMTrainingOptions>();
+            options.precision = CLLM_PRECISION_BF16;
+            assert_eq!(cllm_training_set_options(run.training, &options), 0);
+        }
+        run
     }
 
     pub fn steps(&mut self, steps: i32, threads: i32) {

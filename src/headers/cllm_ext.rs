@@ -12,6 +12,7 @@ pub mod library;
 pub mod mapping;
 pub mod options;
 pub mod precision;
+pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod score;

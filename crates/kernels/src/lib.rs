@@ -4,7 +4,8 @@
 //! Every kernel is compiled for three instruction sets ([`arch`]) and chosen at run time; the
 //! environment variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`) lowers the choice, for tests and
 //! for comparing. Results may differ between instruction sets in the last bits; for one instruction
-//! set they are the same on every run and for every number of threads ([`threads`]).
+//! set they are the same on every run and for every number of threads ([`threads`]). [`bf16`] exists for
+//! one set of instructions only.
 
 #![allow(unsafe_code)]
 

@@ -179,7 +179,8 @@ pub(crate) unsafe fn step(
 }
 
 /// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None`
-/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet.
+/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet. The caller takes
+/// no more than `most` steps before it looks at what is accumulated.
 ///
 /// # Safety
 /// As [`TrainingState::train`]; `tokens` holds `num_tokens` ids.
@@ -189,6 +190,7 @@ unsafe fn next_step(
     pool: &Pool,
     mut rate: impl FnMut() -> Option<f32>,
     stay: bool,
+    most: usize,
 ) -> Result<Option<(Step, Position)>> {
     let corpus = corpus(t, state)?;
     check_offset(t)?;
@@ -204,7 +206,7 @@ unsafe fn next_step(
     state.input.clear();
     let next = state.train(t, |trainer, weights| {
         let rate = rate().unwrap_or_else(|| trainer.scheduled_rate());
-        trainer.next_step(pool, weights, &corpus, rate)
+        trainer.next_step_of(pool, weights, &corpus, rate, most)
     })?;
     if let Some((step, _)) = &next {
         record(t, state, step)?;
@@ -239,7 +241,7 @@ pub(crate) unsafe fn run_at(
     with_training(training, |t, state| {
         // Where there are none the first step says so.
         let Ok(corpus) = corpus(t, state) else { return Ok(()) };
-        state.data.note(&corpus, t.model);
+        state.data.note(&corpus, t.model, state.options.training_precision());
         let place = (t.tokens.addr(), t.num_tokens);
         if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
             check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;
@@ -249,9 +251,11 @@ pub(crate) unsafe fn run_at(
     })?;
     let next = |done: usize| {
         let stay = limit.is_some() && done > 0;
-        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay))
+        let most = limit.map_or(usize::MAX, |limit| limit - done);
+        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay, most))
     };
-    run::run(limit, next, |progress| tell(training, progress))
+    let settle = |stop| with_training(training, |_, state| state.trainer.settle(stop));
+    run::run(limit, next, |progress| tell(training, progress), settle)
 }
 
 /// Tells the program how far a loop is, if it wants to know; whether to go on. To be called

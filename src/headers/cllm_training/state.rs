@@ -14,7 +14,7 @@ use cllm_engine::error::Result;
 use cllm_engine::log;
 use cllm_engine::train::checkpoint::{self, DataMark};
 use cllm_engine::train::tokens::Foreign;
-use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig};
+use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig, TrainingPrecision};
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -55,14 +55,17 @@ pub(crate) struct Data {
     pub mark: Option<DataMark>,
     /// The mark in the checkpoint that was restored.
     restored: Option<DataMark>,
-    /// Whether a run over other data was warned of.
+    /// The precision of its run.
+    precision: Option<TrainingPrecision>,
+    /// Whether another run was warned of.
     warned: bool,
 }
 
 impl Data {
-    /// After a checkpoint with this mark.
-    pub(crate) fn restored(mark: Option<DataMark>) -> Self {
-        Self { seen: (0, 0), mark, restored: mark, warned: false }
+    /// After a checkpoint with this mark, of a run in this precision.
+    pub(crate) fn restored(mark: Option<DataMark>, precision: TrainingPrecision) -> Self {
+        let precision = Some(precision);
+        Self { seen: (0, 0), mark, restored: mark, precision, warned: false }
     }
 
     /// What differs between the checkpoint that was restored and these ids, in words, or that
@@ -87,12 +90,23 @@ impl Data {
         Some(self.restored?.difference(&mark).map_or(Ok(()), Err))
     }
 
-    /// Takes note of the ids of a run. That they are others than the checkpoint's is said once.
+    /// Takes note of the ids and the precision of a run. That they are others than the checkpoint's is
+    /// said once.
     ///
     /// # Safety
     /// As [`words::strings`].
-    pub(crate) unsafe fn note(&mut self, corpus: &Corpus, model: *const CLLMModel) {
-        if let Some(Err(difference)) = self.compare(corpus, model)
+    pub(crate) unsafe fn note(
+        &mut self,
+        corpus: &Corpus,
+        model: *const CLLMModel,
+        precision: TrainingPrecision,
+    ) {
+        let data = self.compare(corpus, model).and_then(Result::err);
+        let other = || {
+            let then = self.precision.filter(|&then| then != precision)?;
+            Some(format!("its products were in {}, these are in {}", then.name(), precision.name()))
+        };
+        if let Some(difference) = data.or_else(other)
             && !std::mem::replace(&mut self.warned, true)
         {
             log::warn(&format!("the checkpoint is of another run: {difference}"));
@@ -101,7 +115,7 @@ impl Data {
 }
 
 /// The pointer that a callback gets back.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct UserData(pub *mut c_void);
 // SAFETY: only handed back to the program, which says what it is.
 unsafe impl Send for UserData {}

@@ -210,14 +210,14 @@ mod tests {
         gradient: Vec<f32>,
         moment1: Vec<f32>,
         moment2: Vec<f32>,
-        accumulated: Floats,
+        accumulated: Vec<Floats>,
     }
 
     impl<'a> One<'a> {
         fn new(part: Part, weights: &'a mut [f32]) -> Self {
             let zeros = vec![0.0; weights.len()];
             let (moment1, moment2) = (zeros.clone(), zeros.clone());
-            let accumulated = Floats::new();
+            let accumulated = Vec::new();
             Self { part, weights, gradient: zeros, moment1, moment2, accumulated }
         }
     }

@@ -15,7 +15,9 @@
 //! added to the result in turn. So the order depends on k alone, and every element has the same bits
 //! however the work is cut and however many threads share it.
 //!
-//! There are no other ways to compute it: a processor without the instruction has f32.
+//! There are no other ways to compute it: a processor without the instruction has f32. AMX, whose tiles
+//! do the same on some processors, is left out: its sums are of another order, its intrinsics are not
+//! stable, and there was no processor to test it on.
 
 mod pack;
 mod product;
