@@ -34,7 +34,7 @@ ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_
           "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
           "bool*": "bools", "ThreadMetrics**": "entries",
           "CLLMScore*": "score", "CLLMTrainingOptions*": "training_options",
-          "CLLMRecipe*": "recipe", "IndexProb*": "choices",
+          "CLLMCommunicator*": "communicator", "CLLMRecipe*": "recipe", "IndexProb*": "choices",
           "char*const*": "paths"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",

@@ -168,7 +168,7 @@ REFUSED = {
 
 # The file that a function's parameters name, or one of them, in the folder of the sweep.
 FILES = {
-    "cllm_read_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
+    "cllm_read_model": "model.cllm", "cllm_map_model": "model.cllm", "cllm_read_checkpoint": "model.cllm",
     "cllm_validate": "model.cllm", "cllm_read_model_unchecked": "model.cllm",
     "cllm_describe_file": "model.cllm",
     "cllm_write_model": "out.cllm", "cllm_write_best_model": "out.cllm", "cllm_write_checkpoint": "out.cllm",

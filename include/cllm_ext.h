@@ -287,6 +287,47 @@ typedef struct CLLMTrainingOptions {
 } CLLMTrainingOptions;
 
 /**
+ * Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
+ * `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
+ * Returns 0; anything else is a failure, and training ends with it. Called on the thread that trains,
+ * which has locked its training object: it may not call functions of that object. It may not throw a C++
+ * exception, nor leave by longjmp.
+ */
+typedef int (*CLLMExchangeCallback)(int to,
+                                    const void *send,
+                                    size_t send_bytes,
+                                    int from,
+                                    void *receive,
+                                    size_t receive_bytes,
+                                    void *user_data);
+
+/**
+ * How a process, a rank, reaches the others that train the same model.
+ */
+typedef struct CLLMCommunicator {
+    /**
+     * `sizeof(CLLMCommunicator)`.
+     */
+    size_t struct_size;
+    /**
+     * The number of this rank, from 0 on.
+     */
+    int rank;
+    /**
+     * How many there are, 1 or more.
+     */
+    int ranks;
+    /**
+     * The exchange with two of the others.
+     */
+    CLLMExchangeCallback exchange;
+    /**
+     * Handed to `exchange`.
+     */
+    void *user_data;
+} CLLMCommunicator;
+
+/**
  * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
  * the program chose itself, as they are.
  */
@@ -492,7 +533,7 @@ extern "C" {
  *
  * @param training    made by cllm_training_init.
  * @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   receives the mean loss in nats per token; may be NULL.
  * @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
  *         output unchanged and the weights kept that were.
@@ -723,7 +764,7 @@ int cllm_describe_file(const char *path,
  *
  * @param tokens      `[num_tokens]`, at least 2.
  * @param seq_len     window, at least 1; the context that the model was trained with is a good one.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   nats per token; may be NULL.
  * @param perplexity  e^mean_loss; may be NULL.
  * @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
@@ -914,10 +955,10 @@ int cllm_set_greedy(CLLMInference *inference, bool greedy);
 int cllm_set_allow_special(CLLMInference *inference, bool allow);
 
 /**
- * Threads for this context's forward passes; a new context uses one. The text does not depend on
- * their number.
+ * Threads for this context's forward passes: a number that holds for steps of any size. A new context
+ * has 0. The text does not depend on their number.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return 0, or -1.
  *
  * ```c
@@ -926,7 +967,8 @@ int cllm_set_allow_special(CLLMInference *inference, bool allow);
  *
  * @pre `inference` is NULL or live.
  */
-int cllm_inference_set_threads(CLLMInference *inference, int threads);
+int cllm_inference_set_threads(CLLMInference *inference,
+                               int threads);
 
 /**
  * Forgets the keys and values of earlier calls. To be called after weights were changed by hand
@@ -1034,11 +1076,45 @@ const char *cllm_last_error(void);
 void cllm_clear_error(void);
 
 /**
+ * How many threads may work in calls that are not told how many: those that take no number
+ * (cllm_generate(), cllm_forward(), cllm_train_epoch(), ...), and those that get 0 for it. For the whole
+ * process, from the next step of any of them on; no result depends on it.
+ *
+ * Without this call it is the number in the environment variable CLLM_NUM_THREADS, or else one for each
+ * processor that the calling thread may use: what its affinity and the quota of its control group leave,
+ * rounded up, and looked up again about once a second. Either is a limit: a step that is too small for
+ * several threads is done by the calling one alone.
+ *
+ * @param threads  1 or more, of which no more than there are processors are used; with 1 such calls
+ *                 start no thread. 0: as if this had not been called.
+ * @return 0; -1 for a negative number.
+ *
+ * ```c
+ * cllm_set_threads(1);   // the program has threads of its own, one for each processor
+ * printf("%d\n", cllm_threads());
+ * ```
+ *
+ * Threads: any.
+ */
+int cllm_set_threads(int threads);
+
+/**
+ * How many threads a call that is not told how many may use now: see cllm_set_threads().
+ *
+ * @return 1 or more.
+ *
+ * ```c
+ * printf("up to %d threads\n", cllm_threads());
+ * ```
+ */
+int cllm_threads(void);
+
+/**
  * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
  * a return from main()) does so by itself; a program that wants to be alone before that, for
  * fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
- * the next call that takes a number of them, and what was set up with several is computed by the
- * calling thread until then, with the same results.
+ * the next call that they are worth it for, and what was set up with a number of them is computed by
+ * the calling thread, with the same results.
  *
  * @return 0; -1 if threads were still at work when the second was over, or if one of them makes
  *         this call, in the callback of the log.
@@ -1078,6 +1154,69 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
  * ```
  */
 void cllm_set_log_silent(void);
+
+/**
+ * Maps a model file: the model is there at once, its weights are read from the file as they are needed,
+ * and all processes that map the file share one copy of them in memory.
+ *
+ * The model generates, scores and evaluates, with the same results as that of cllm_read_model(), and
+ * can be written and quantized. In the CLLMModel the pointers to weights, norms and positions are NULL
+ * and num_weights is 0. Functions that read or change weights one by one, training among them, refuse
+ * it: cllm_read_model() makes a model for them.
+ *
+ * Sizes and structure of the file are checked as cllm_read_model() does; checksums and values of the
+ * weights only by cllm_verify_model(). A file of 8-bit weights, whose order in memory is another, or of
+ * the original library is read instead: cllm_model_is_mapped() tells.
+ *
+ * The file may be replaced or removed while it is mapped, as cllm_write_model() and rename() do: the
+ * model stays what it was, until it is freed. It must not be written to or cut in its place. Where it
+ * was cut the next call fails; in the middle of a call the system ends the process (SIGBUS).
+ *
+ * @param filename  the file's path; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL as cllm_read_model().
+ *
+ * ```c
+ * CLLMModel *model = cllm_map_model("model.cllm");
+ * CLLMInference *inference = cllm_inference_init(model);
+ * if (!inference) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_inference_cleanup(inference);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `filename` is NULL or a NUL-terminated string.
+ */
+CLLMModel *cllm_map_model(const char *filename);
+
+/**
+ * Says whether a model's weights stay in a mapped file.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if they do, 0 if they are in memory; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_mapped(model) == 1 ? "mapped" : "in memory");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_mapped(const CLLMModel *model);
+
+/**
+ * Reads the whole file of a mapped model, and checks what cllm_read_model() checks: every checksum, and
+ * that no weight is NaN or infinite.
+ *
+ * @param model  a model that cllm_map_model() mapped; not NULL.
+ * @return 0 if the file is whole; -1 if it is damaged, which cllm_last_error() says with the place, or
+ *         if the model is in memory.
+ *
+ * ```c
+ * if (cllm_model_is_mapped(model) == 1 && cllm_verify_model(model) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_verify_model(const CLLMModel *model);
 
 /**
  * Has a run train with these options from its next batch on. They are not part of `config`, and like
@@ -1200,7 +1339,7 @@ int cllm_training_set_end(CLLMTraining *training, int steps);
  *
  * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
  *                 cllm_create_model() makes; files of the original library have others.
- * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @param threads  1 or more; 0: as cllm_set_threads() says. No bit depends on it.
  * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
  *         memory.
  *
@@ -1253,6 +1392,47 @@ CLLMModel *cllm_expand_model(const CLLMModel *model);
 int cllm_model_is_quantized(const CLLMModel *model);
 
 /**
+ * Has an object train together with others, in other processes or on other machines: a window of
+ * `gradient_accumulation_steps` batches is divided among the ranks, and weights, losses and counters come
+ * out the same to the bit for any number of ranks, and of threads on each. Ranks that get no batch take
+ * part in the rest. The library needs no MPI for it: the program says how bytes get from one rank to
+ * another.
+ *
+ * All ranks make the same models and training objects with the same tokens, and the same calls of
+ * cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and cllm_train_steps(); what differs is found
+ * before the first step, and the call fails on all of them, with the same message. The other functions
+ * train as without. Every rank has the model; one of them writes its files. The progress callback is
+ * called for all steps of a window, after their gradients were computed; a loop ends on all ranks, at the
+ * end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
+ * can be saved. An error on one rank is an error on all.
+ *
+ * @param training      made by cllm_training_init.
+ * @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
+ * @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
+ *         no exchange, or in the middle of a window: nothing has changed then.
+ *
+ * ```c
+ * static FILE *pipes[2];   // to and from the only other rank
+ *
+ * static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+ *                     size_t receive_bytes, void *user_data) {
+ *     (void)to, (void)from, (void)user_data;
+ *     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
+ *     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
+ * }
+ * CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
+ * if (cllm_training_set_communicator(training, &two) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `communicator` is NULL or as large as its
+ * `struct_size` says, and its `exchange` may be called with its `user_data` until another one is set or the
+ * object is freed.
+ */
+int cllm_training_set_communicator(CLLMTraining *training,
+                                   const struct CLLMCommunicator *communicator);
+
+/**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
  * the speed of the machine. A pure function of its arguments and of the fields that the program set:
  * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
@@ -1281,7 +1461,7 @@ int cllm_recipe(uint64_t bytes,
  * How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
  * small model of its own for about half a second. What it finds depends on the moment.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return the speed, more than 0; 0 for a negative number, or no memory.
  *
  * ```c
@@ -1421,7 +1601,7 @@ int cllm_score_text(CLLMInference *inference,
  * @param tokens      `[num_tokens]`, at least 2.
  * @param bytes       of the text that the tokens stand for: 0 if that is not known.
  * @param seq_len     window, at least 1.
- * @param threads     0: one for each processor. The result is the same for any number.
+ * @param threads     0: as cllm_set_threads() says. The result is the same for any number.
  * @param score       receives the result, its `struct_size` set before.
  * @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
  *         out with a warning; where there are no others, that is a failure.
@@ -1861,7 +2041,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
- * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
+ * @param threads     for long texts and subwords; 0: as cllm_set_threads() says. The tokens do not depend on
  *                    it.
  * @param num_tokens  receives how many tokens; 0 after a failure.
  * @return the ids, a block for the caller to free(), not NULL even for an empty text; NULL if an
@@ -2066,7 +2246,7 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * checkpoint stood), never past the end of the epoch.
  *
  * @param steps      batches; 0 or less: to the end of the epoch.
- * @param threads    0: one for each processor. The result is the same for any number.
+ * @param threads    0: as cllm_set_threads() says. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
  * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
  *         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not

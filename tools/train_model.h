@@ -2,7 +2,8 @@
  * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
  * train_subwords.c, mixed with old text train_mix.c), the model
  * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
- * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c). */
+ * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c), and the
+ * other processes that train with this one (train_alone.c, train_model_mpi.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
@@ -30,14 +31,14 @@ typedef struct Options {
     Weights weights;
     Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
-    int epochs, batch_size, warmup, max_steps, threads, save_every, keep, shuffle;
+    int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
     double minutes; /* 0: as many epochs as are asked for */
     uint32_t seed;
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
     double share; /* of it */
-    bool quiet, overwrite;
+    bool quiet, overwrite, save_8bit;
     /* settled */
     bool words; /* tokens are whole words */
     bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
@@ -108,6 +109,8 @@ Folder open_folder(const char *path);
 void prepare_folder(Folder *folder, const Options *options, int first_step);
 /* To be called with each file that was written. */
 void keep_owner(const Folder *folder, const char *path);
+/* The newest checkpoint of a folder with both files; NULL if there is none. The caller frees it. */
+char *newest_checkpoint(const char *folder);
 /* The caller frees it. */
 char *checkpoint_path(const char *folder, int step);
 /* The checkpoint that --resume names: a file, or the newest of a folder that is whole. fail() if there
@@ -144,6 +147,7 @@ typedef struct Metrics {
     double drawn; /* when loss.svg was, as seconds_now() says it */
 } Metrics;
 
+/* With `file` -1 and else nothing there is no record. */
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
  * checkpoint's step. */
 Metrics open_metrics(const Folder *folder, const Options *options, const Data *data, int last_step);
@@ -158,6 +162,34 @@ void redraw_metrics(Metrics *metrics);
 /* The loss from the first step recorded to the last, in one line. */
 void print_sparkline(const Metrics *metrics);
 void close_metrics(Metrics *metrics);
+
+/* ---- Ranks: the processes that train together. train_alone.c: one; train_model_mpi.c: those of MPI ---- */
+
+/* Call behind start_tool(). */
+void join_ranks(int *argc, char ***argv);
+int rank_count(void);
+/* Whether this is the one that writes files and speaks. The others are quiet. */
+bool first_rank(void);
+/* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
+int rank_threads(int asked);
+/* A signal asks it to end: safe in a handler. */
+void rank_is_told_to_end(void);
+/* Gives all ranks what the first one has. They make the same calls of this and the next. */
+void take_from_first(void *value, size_t size);
+/* Likewise a text, which may be NULL: the caller frees it. The argument is freed. */
+char *text_of_first(char *text);
+/* Whether any rank says so; also a place where they wait for each other. */
+bool any_rank(bool here);
+/* Has the training divide its batches among the ranks. */
+void connect_ranks(CLLMTraining *training, const Options *options);
+/* Where checkpoints of the run appear, and the one that it began with, NULL for none: for those who are
+ * told that a rank died. */
+void tell_ranks_folder(const char *folder, const char *resumed);
+/* Prints what they do, and at the end what it cost in `seconds` of training. */
+void describe_ranks(const Options *options);
+void report_ranks(double seconds);
+/* Before the end of the program. */
+void leave_ranks(void);
 
 /* ---- The run ---- */
 

@@ -80,7 +80,7 @@ static CLLMTraining *create_training(Run *run) {
         .warmup_steps = options->warmup >= 0 ? options->warmup : tenth,
         .sequence_length = options->seq_len,
         .optimizer = "adamw",
-        .gradient_accumulation_steps = 1,
+        .gradient_accumulation_steps = options->accumulate,
     };
     snprintf(config.lr_scheduler, sizeof config.lr_scheduler, "%s", options->schedule);
     CLLMTraining *training = cllm_training_init(run->model, &config);
@@ -222,6 +222,10 @@ void describe_training(const Run *run) {
         printf("  dropout %g\n", options->dropout);
     }
     describe_precision(options, run->training);
+    if (options->accumulate > 1) {
+        printf("  an update for every %d steps\n", options->accumulate);
+    }
+    describe_ranks(options);
     if (options->resume) {
         printf("  resumed from %s: epoch %d, step %d\n", visible(stdout, options->resume),
                run->training->current_epoch + 1, run->training->current_step);

@@ -104,5 +104,5 @@ pub mod train;
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, evaluate};
-pub use model::{Model, ModelConfig, ModelRef, QuantizedModel};
+pub use model::{MappedModel, Model, ModelConfig, ModelRef, QuantizedModel};
 pub use text::{Dataset, Vocabulary};

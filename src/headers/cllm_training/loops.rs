@@ -179,7 +179,8 @@ pub(crate) unsafe fn step(
 }
 
 /// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None`
-/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet.
+/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet. The caller takes
+/// no more than `most` steps before it looks at what is accumulated.
 ///
 /// # Safety
 /// As [`TrainingState::train`]; `tokens` holds `num_tokens` ids.
@@ -189,6 +190,7 @@ unsafe fn next_step(
     pool: &Pool,
     mut rate: impl FnMut() -> Option<f32>,
     stay: bool,
+    most: usize,
 ) -> Result<Option<(Step, Position)>> {
     let corpus = corpus(t, state)?;
     check_offset(t)?;
@@ -204,7 +206,7 @@ unsafe fn next_step(
     state.input.clear();
     let next = state.train(t, |trainer, weights| {
         let rate = rate().unwrap_or_else(|| trainer.scheduled_rate());
-        trainer.next_step(pool, weights, &corpus, rate)
+        trainer.next_step_of(pool, weights, &corpus, rate, most)
     })?;
     if let Some((step, _)) = &next {
         record(t, state, step)?;
@@ -249,9 +251,11 @@ pub(crate) unsafe fn run_at(
     })?;
     let next = |done: usize| {
         let stay = limit.is_some() && done > 0;
-        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay))
+        let most = limit.map_or(usize::MAX, |limit| limit - done);
+        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay, most))
     };
-    run::run(limit, next, |progress| tell(training, progress))
+    let settle = |stop| with_training(training, |_, state| state.trainer.settle(stop));
+    run::run(limit, next, |progress| tell(training, progress), settle)
 }
 
 /// Tells the program how far a loop is, if it wants to know; whether to go on. To be called
@@ -299,9 +303,9 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
     Ok(run)
 }
 
-/// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
-/// backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
-/// same result bit for bit.
+/// One pass over `tokens` from offset 0: for each batch forward, loss, backward, learning rate, update.
+/// With as many threads as a batch is worth; cllm_train_epoch_mt does the same with a given number of
+/// them, with the same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
 ///         batch fits (with a warning) or on failure, which it is if no id could be learnt.
@@ -321,7 +325,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
-    epoch(training, &Pool::serial()).map(|run| run.mean_loss())
+    epoch(training, &Pool::automatic()).map(|run| run.mean_loss())
 }
 
 /// `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
@@ -342,7 +346,7 @@ pub unsafe extern "C" fn cllm_train(training: *mut CLLMTraining) -> c_int {
             t.current_epoch = e;
             Ok(())
         })?;
-        epoch(training, &Pool::serial())?;
+        epoch(training, &Pool::automatic())?;
         if every > 0 && (e + 1) % every == 0 {
             let name = format!("checkpoint_epoch_{}.cllm", e + 1);
             let model = with_training(training, |t, _| Ok(t.model))?;

@@ -115,7 +115,7 @@ impl Data {
 }
 
 /// The pointer that a callback gets back.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct UserData(pub *mut c_void);
 // SAFETY: only handed back to the program, which says what it is.
 unsafe impl Send for UserData {}
