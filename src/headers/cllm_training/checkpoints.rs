@@ -35,6 +35,7 @@ pub(crate) unsafe fn prepare_state(
     prefix: Prefix,
     path: &Path,
 ) -> Result<Pending> {
+    state.trainer.check_whole()?;
     let notes = Notes {
         data: state.data.mark,
         precision: state.options.training_precision(),
@@ -182,7 +183,7 @@ pub(crate) unsafe fn original_moments(
 ) -> Result<()> {
     state.train(t, |trainer, weights| {
         weights.visit(&mut |tensor| {
-            tensor.accumulated.fill(0.0);
+            tensor.accumulated.clear();
             let (first, second) = (tensor.moment1, tensor.moment2);
             let values = floats.as_chunks::<4>().0;
             let there =
