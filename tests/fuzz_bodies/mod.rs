@@ -140,12 +140,7 @@ impl Trainee {
         // SAFETY: the model is live.
         unsafe {
             let m = &*self.model;
-            // Those of 8 bits are the library's.
-            let int8 = cllm_model_is_quantized(model) == 1;
-            let weights = match int8 {
-                true => &[],
-                false => std::slice::from_raw_parts(m.weights, m.num_weights as usize),
-            };
+            let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
             weights.iter().map(|w| w.to_bits()).collect()
         }
     }
@@ -209,7 +204,12 @@ fn model_file(data: &[u8]) {
                 return assert_explained();
             }
             let m = &*model;
-            let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
+            // Those of 8 bits are the library's.
+            let int8 = cllm_model_is_quantized(model) == 1;
+            let weights = match int8 {
+                true => &[],
+                false => std::slice::from_raw_parts(m.weights, m.num_weights as usize),
+            };
             assert!(weights.iter().all(|w| w.is_finite()));
             assert!(4 * weights.len() < 4 * data.len() + 65536, "{} weights", weights.len());
             let again = folder.name("again");
