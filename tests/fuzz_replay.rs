@@ -105,6 +105,7 @@ fn write_seeds() {
     use cllm::headers::cllm::CLLMConfig;
     use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
     use cllm::headers::cllm_ext::evaluation::cllm_model_set_vocab;
+    use cllm::headers::cllm_ext::precision::cllm_quantize_model;
     use cllm::headers::cllm_ext::state::cllm_inference_save_state;
     use cllm::headers::cllm_ext::tokenizer::cllm_read_tokenizer;
     use cllm::headers::cllm_ext::training::cllm_train_steps;
@@ -127,7 +128,11 @@ fn write_seeds() {
     unsafe {
         assert_eq!(cllm_write_model(trainee.model, name("m").as_ptr()), 0);
         put("model/created", &read("m"));
-        // The same without its extension, as the original wrote files.
+        let small = cllm_quantize_model(trainee.model, 1);
+        assert_eq!(cllm_write_model(small, name("q").as_ptr()), 0);
+        cllm_free_model(small);
+        put("model/int8", &read("q"));
+        // The first one without its extension, as the original wrote files.
         let mut plain = read("m");
         let end = u64::from_le_bytes(plain[1400..1408].try_into().unwrap());
         plain.truncate(end as usize);

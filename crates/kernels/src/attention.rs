@@ -21,7 +21,7 @@ pub use backward::backward;
 pub use forward::forward;
 
 use super::cross_entropy::softmax;
-use super::math::{REGISTER, exp, fma, fold_register};
+use super::math::{REGISTER, exp, fma, fold_register, larger};
 use super::vector::dot;
 use crate::arch::simd;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
@@ -140,10 +140,10 @@ simd! {
         let mut lanes = [f32::NEG_INFINITY; REGISTER];
         for chunk in &*chunks {
             for i in 0..REGISTER {
-                lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+                lanes[i] = larger(chunk[i], lanes[i]);
             }
         }
-        let max = fold_register(lanes, |a, b| if a > b { a } else { b }) * scale;
+        let max = fold_register(lanes, larger) * scale;
         let mut lanes = [0f32; REGISTER];
         for chunk in chunks {
             for i in 0..REGISTER {

@@ -1,6 +1,6 @@
 //! Softmax and cross-entropy over one row of logits.
 
-use super::math::{LANES, exp, fold};
+use super::math::{LANES, exp, fold, larger};
 use crate::arch::simd;
 
 #[inline(always)]
@@ -9,13 +9,13 @@ fn maximum(x: &[f32]) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
         for i in 0..LANES {
-            lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+            lanes[i] = larger(chunk[i], lanes[i]);
         }
     }
     for (lane, x) in lanes.iter_mut().zip(rest) {
-        *lane = lane.max(*x);
+        *lane = larger(*x, *lane);
     }
-    fold(lanes, f32::max)
+    fold(lanes, larger)
 }
 
 /// x_i = e^(x_i - shift); their sum.

@@ -4,13 +4,15 @@
 //! Every kernel is compiled for three instruction sets ([`arch`]) and chosen at run time; the
 //! environment variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`) lowers the choice, for tests and
 //! for comparing. Results may differ between instruction sets in the last bits; for one instruction
-//! set they are the same on every run and for every number of threads ([`threads`]).
+//! set they are the same on every run and for every number of threads ([`threads`]). [`bf16`] exists for
+//! one set of instructions only.
 
 #![allow(unsafe_code)]
 
 pub mod adam;
 pub mod arch;
 pub mod attention;
+pub mod bf16;
 pub mod cross_entropy;
 pub mod dropout;
 mod error;
@@ -32,4 +34,4 @@ pub mod vector;
 pub mod waves;
 
 pub use error::{Error, Result};
-pub use threads::Pool;
+pub use threads::{Pool, Work};

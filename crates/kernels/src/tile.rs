@@ -11,6 +11,11 @@ pub(crate) const WIDEST: usize = 4;
 /// Rows of the highest tile of all.
 pub(crate) const HIGHEST: usize = 12;
 
+/// Products that an element of a result sums up before the sum is added to the result, so that what
+/// is in use of a panel stays in the first cache: 32 KiB at most. It is the same for all instruction
+/// sets, since it decides about bits.
+pub(crate) const DEPTH: usize = 128;
+
 /// out (+)= a·b for one tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
@@ -29,7 +34,7 @@ pub(crate) struct Tile {
     pub out_row: usize,
     /// Columns of the result that are written.
     pub columns: usize,
-    /// Whether the products are added to what is there.
+    /// Whether the products are added to what is there, otherwise to 0.
     pub add: bool,
 }
 
@@ -45,9 +50,6 @@ pub(crate) struct Tiles {
     /// Rows of the highest tile that is 1, 2, … registers wide: as many as leave registers for the
     /// operands.
     pub highest: [usize; WIDEST],
-    /// p after which a product starts again with the next rows of a panel, so that what is in use
-    /// of it stays in the first cache: 32 KiB at most.
-    pub depth: usize,
     /// The functions, by width and height.
     pub run: [[Run; HIGHEST]; WIDEST],
     /// Copies a panel.
@@ -142,6 +144,10 @@ impl Panel {
 
 /// Computes a tile of `ROWS` rows that is `WIDE` registers wide.
 ///
+/// An element is a chain of fused multiply-adds over k that begins with 0, and is added to what is
+/// there, or to 0. So products with a weight of 0 at either end of the chain change nothing, not even
+/// the sign of a zero: a tile may compute more of them than another would, which is lower.
+///
 /// # Safety
 /// As the functions of `V`; the pointers of the tile are good for its sizes.
 #[inline(always)]
@@ -170,11 +176,11 @@ pub(crate) unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t
             for (v, sum) in sums.iter().enumerate() {
                 let out = t.out.add(i * t.out_row + v * V::LANES);
                 if v + 1 < WIDE || last == V::LANES {
-                    let sum = if t.add { V::load(out).add(*sum) } else { *sum };
-                    sum.store(out);
+                    let before = if t.add { V::load(out) } else { V::zero() };
+                    before.add(*sum).store(out);
                 } else {
-                    let sum = if t.add { V::load_part(out, last).add(*sum) } else { *sum };
-                    sum.store_part(out, last);
+                    let before = if t.add { V::load_part(out, last) } else { V::zero() };
+                    before.add(*sum).store_part(out, last);
                 }
             }
         }
@@ -227,7 +233,7 @@ pub(crate) unsafe fn none(_: &Tile) {
 /// The [`Tiles`] of an instruction set, of the functions `tile` and `pack` beside it: for each width in registers the heights that there are, 1 to
 /// the highest that leaves registers for the operands.
 macro_rules! tiles {
-    ($v:ty, depth: $depth:literal, $($wide:literal: $($rows:literal)*;)*) => {{
+    ($v:ty, $($wide:literal: $($rows:literal)*;)*) => {{
         use $crate::tile::{HIGHEST, Run, WIDEST, none};
         const WIDE: usize = [$($wide),*].len();
         &Tiles {
@@ -238,7 +244,6 @@ macro_rules! tiles {
                 $(highest[$wide - 1] = [$($rows),*].len();)*
                 highest
             },
-            depth: $depth,
             run: {
                 let mut all: [[Run; HIGHEST]; WIDEST] = [[none; HIGHEST]; WIDEST];
                 $($(all[$wide - 1][$rows - 1] = tile::<$rows, $wide>;)*)*

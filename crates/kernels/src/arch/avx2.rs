@@ -50,7 +50,7 @@ unsafe fn mask8(n: usize) -> __m256i {
 impl Vector for Avx2 {
     const LANES: usize = 8;
     const FMA: bool = true;
-    const TILES: &'static Tiles = tiles! { Avx2, depth: 256,
+    const TILES: &'static Tiles = tiles! { Avx2,
         1: 1 2 3 4 5 6;
         2: 1 2 3 4 5 6;
     };

@@ -47,7 +47,7 @@ fn mask16(n: usize) -> __mmask16 {
 impl Vector for Avx512 {
     const LANES: usize = 16;
     const FMA: bool = true;
-    const TILES: &'static Tiles = tiles! { Avx512, depth: 128,
+    const TILES: &'static Tiles = tiles! { Avx512,
         1: 1 2 3 4 5 6 7 8 9 10 11 12;
         2: 1 2 3 4 5 6 7 8 9 10 11 12;
         3: 1 2 3 4 5 6 7 8;

@@ -10,6 +10,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod vector;
 
@@ -18,6 +20,8 @@ use crate::{notice, settings};
 pub(crate) use avx2::{Avx2, enable_avx2};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::{Avx512, enable_avx512};
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::{Neon, enable_neon};
 use once_cell::sync::Lazy;
 pub(crate) use portable::Portable;
 pub(crate) use vector::{Vector, product_sum};
@@ -29,14 +33,29 @@ pub enum InstructionSet {
     Avx512,
     /// AVX2 and FMA.
     Avx2,
+    /// NEON of 64-bit ARM.
+    Neon,
     /// What every processor of the target has.
     Portable,
 }
 
 impl InstructionSet {
-    /// All of them, best first, with the names that `CLLM_SIMD` knows.
-    pub(crate) const ALL: [(Self, &str); 3] =
-        [(Self::Avx512, "avx512"), (Self::Avx2, "avx2"), (Self::Portable, "portable")];
+    /// All that there are on processors of this kind, best first, with the names that `CLLM_SIMD`
+    /// knows.
+    pub(crate) const ALL: &[(Self, &str)] = &[
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx512, "avx512"),
+        #[cfg(target_arch = "x86_64")]
+        (Self::Avx2, "avx2"),
+        #[cfg(target_arch = "aarch64")]
+        (Self::Neon, "neon"),
+        (Self::Portable, "portable"),
+    ];
+
+    /// The best one on processors of this kind.
+    pub(crate) fn best() -> Self {
+        Self::ALL.first().map_or(Self::Portable, |(set, _)| *set)
+    }
 
     /// Whether this processor has it.
     fn is_found(self) -> bool {
@@ -45,8 +64,9 @@ impl InstructionSet {
             Self::Avx512 => avx512::found(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::found(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => neon::found(),
             Self::Portable => true,
-            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
@@ -55,7 +75,7 @@ impl InstructionSet {
     /// names.
     pub fn in_use() -> Self {
         static IN_USE: Lazy<InstructionSet> = Lazy::new(|| {
-            settings::misspelt().for_each(notice::leave);
+            settings::complaints().for_each(notice::leave);
             let all = InstructionSet::ALL;
             let wanted = settings::instruction_set(std::env::var_os(settings::SIMD).as_deref());
             let mut allowed = all.iter().skip_while(|(set, _)| *set != wanted);
@@ -85,6 +105,13 @@ macro_rules! dispatch {
                 unsafe { $body::<$crate::arch::Avx2>($($arg),*) }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        $crate::arch::enable_neon! {
+            unsafe fn neon($($arg: $ty),*) -> $ret {
+                // SAFETY: likewise.
+                unsafe { $body::<$crate::arch::Neon>($($arg),*) }
+            }
+        }
         match $crate::arch::InstructionSet::in_use() {
             // SAFETY: found on this processor.
             #[cfg(target_arch = "x86_64")]
@@ -92,6 +119,9 @@ macro_rules! dispatch {
             // SAFETY: likewise.
             #[cfg(target_arch = "x86_64")]
             $crate::arch::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "aarch64")]
+            $crate::arch::InstructionSet::Neon => unsafe { neon($($arg),*) },
             // SAFETY: every processor has these.
             _ => unsafe { $body::<$crate::arch::Portable>($($arg),*) },
         }

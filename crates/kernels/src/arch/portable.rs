@@ -1,6 +1,7 @@
 //! What every processor of the target has.
 
 use super::Vector;
+use crate::math::fused_register;
 use crate::tile::{Panel, Tile, Tiles, multiply, pack_panel, tiles};
 
 unsafe fn tile<const ROWS: usize, const WIDE: usize>(tile: &Tile) {
@@ -19,8 +20,8 @@ pub(crate) struct Portable([f32; 4]);
 
 impl Vector for Portable {
     const LANES: usize = 4;
-    const FMA: bool = false;
-    const TILES: &'static Tiles = tiles! { Portable, depth: 256,
+    const FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    const TILES: &'static Tiles = tiles! { Portable,
         1: 1 2 3 4;
         2: 1 2 3 4;
     };
@@ -67,7 +68,11 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] * a.0[i] + b.0[i]))
+        if Self::FMA {
+            Self(std::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i])))
+        } else {
+            Self(fused_register(self.0, a.0, b.0))
+        }
     }
 
     #[inline(always)]

@@ -3,6 +3,12 @@
 
 use crate::tile::Tiles;
 
+/// Lanes of a sum, whatever the registers are: one of AVX-512, two of AVX2, four of others.
+pub(crate) const LANES: usize = 16;
+
+/// Registers that [`LANES`] lanes take at most.
+const MOST_PARTS: usize = 4;
+
 /// A register of floats.
 ///
 /// # Safety of its functions
@@ -13,6 +19,8 @@ pub(crate) trait Vector: Copy {
     const LANES: usize;
     /// Whether fused multiply-add is an instruction.
     const FMA: bool;
+    /// Registers of [`LANES`] floats.
+    const PARTS: usize = LANES / Self::LANES;
     /// The tiles of matrix products.
     const TILES: &'static Tiles;
     unsafe fn zero() -> Self;
@@ -23,18 +31,29 @@ pub(crate) trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// The first `n` floats at `from`, n < `LANES`; the others are 0 and not touched in memory.
     unsafe fn load_part(from: *const f32, n: usize) -> Self;
+    /// As many of the `n` floats at `from` as there are lanes, zeros behind them.
+    #[inline(always)]
+    unsafe fn load_most(from: *const f32, n: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { if n < Self::LANES { Self::load_part(from, n) } else { Self::load(from) } }
+    }
     /// Writes the first `n` floats, n < `LANES`.
     unsafe fn store_part(self, to: *mut f32, n: usize);
     /// self·a + b.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
-    /// The sum of the lanes, half by half.
+    /// The sum of the lanes, half by half: a lane of the lower half and the one of its place in the
+    /// upper half, until one is left.
     unsafe fn sum(self) -> f32;
     /// Turns the 8 columns of 8 rows, `from_step` floats apart, into 8 rows, `to_step` apart.
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize);
 }
 
-/// Σ a_i·b_i over the length of `a`, which `b` has too: four sums of registers, then their pairs.
+/// Σ a_i·b_i over the length of `a`, which `b` has too, in the same order for all instruction sets.
+///
+/// There are four sums of [`LANES`] lanes. As long as four times as many products are left, each sum
+/// takes its quarter of them, then the first sum as many as a sum has lanes, and the second one the
+/// rest, with zeros behind it. Lane by lane (first + second) + (third + fourth), then half by half.
 ///
 /// # Safety
 /// As for all of [`Vector`]; `b` holds as many values as `a`.
@@ -44,24 +63,43 @@ pub(crate) unsafe fn product_sum<V: Vector>(a: &[f32], b: *const f32) -> f32 {
     let (n, a) = (a.len(), a.as_ptr());
     // SAFETY: all reads are below n; the rest is the caller's promise.
     unsafe {
-        let mut sums = [V::zero(); UNROLLED];
+        let mut sums = [[V::zero(); MOST_PARTS]; UNROLLED];
         let mut i = 0;
-        while n - i >= UNROLLED * V::LANES {
+        while n - i >= UNROLLED * LANES {
             for (v, sum) in sums.iter_mut().enumerate() {
-                let at = i + v * V::LANES;
+                for (p, sum) in sum.iter_mut().enumerate().take(V::PARTS) {
+                    let at = i + v * LANES + p * V::LANES;
+                    *sum = V::load(a.add(at)).mul_add(V::load(b.add(at)), *sum);
+                }
+            }
+            i += UNROLLED * LANES;
+        }
+        let [first, second, third, fourth] = &mut sums;
+        while n - i >= LANES {
+            for (p, sum) in first.iter_mut().enumerate().take(V::PARTS) {
+                let at = i + p * V::LANES;
                 *sum = V::load(a.add(at)).mul_add(V::load(b.add(at)), *sum);
             }
-            i += UNROLLED * V::LANES;
-        }
-        while n - i >= V::LANES {
-            sums[0] = V::load(a.add(i)).mul_add(V::load(b.add(i)), sums[0]);
-            i += V::LANES;
+            i += LANES;
         }
         if i < n {
-            let (a, b) = (V::load_part(a.add(i), n - i), V::load_part(b.add(i), n - i));
-            sums[1] = a.mul_add(b, sums[1]);
+            for (p, sum) in second.iter_mut().enumerate().take(V::PARTS) {
+                // Nothing is left for some registers: they add zeros, as lanes without a value do.
+                let at = n.min(i + p * V::LANES);
+                let (a, b) = (V::load_most(a.add(at), n - at), V::load_most(b.add(at), n - at));
+                *sum = a.mul_add(b, *sum);
+            }
         }
-        let [a, b, c, d] = sums;
-        a.add(b).add(c.add(d)).sum()
+        for p in 0..V::PARTS {
+            first[p] = first[p].add(second[p]).add(third[p].add(fourth[p]));
+        }
+        let mut half = V::PARTS / 2;
+        while half > 0 {
+            for p in 0..half {
+                first[p] = first[p].add(first[p + half]);
+            }
+            half /= 2;
+        }
+        first[0].sum()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Call, Heads, exponentials};
 use crate::arch::{Vector, product_sum, simd, vector_fn};
-use crate::math::{REGISTER, fma};
+use crate::math::{REGISTER, fma, larger};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::vector::{axpy, scale};
@@ -45,7 +45,8 @@ pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: 
         });
         for (head, out) in out.chunks_exact_mut(h).enumerate() {
             let share = |part: &[f32]| (part[d + 2 * head], part[d + 2 * head + 1]);
-            let max = all.chunks_exact(len).fold(f32::NEG_INFINITY, |max, p| max.max(share(p).0));
+            let max =
+                all.chunks_exact(len).fold(f32::NEG_INFINITY, |max, p| larger(share(p).0, max));
             let mut total = 0.0;
             out.fill(0.0);
             for part in all.chunks_exact(len) {

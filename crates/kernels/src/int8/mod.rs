@@ -16,6 +16,8 @@
 mod inputs;
 mod lanes;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod product;
 #[cfg(test)]
 mod tests;

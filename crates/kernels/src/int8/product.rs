@@ -30,7 +30,9 @@ unsafe fn portable(of: Part) {
 pub(super) fn ways(allowed: InstructionSet) -> impl Iterator<Item = Run> {
     #[cfg(target_arch = "x86_64")]
     let found = super::x86::found(allowed);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    let found = super::neon::found(allowed);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found = {
         _ = allowed;
         std::iter::empty()
