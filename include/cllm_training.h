@@ -671,9 +671,9 @@ void cllm_training_cleanup(struct CLLMTraining *training);
 int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32_t *target_tokens);
 
 /**
- * One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
- * backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
- * same result bit for bit.
+ * One pass over `tokens` from offset 0: for each batch forward, loss, backward, learning rate, update.
+ * With as many threads as a batch is worth; cllm_train_epoch_mt does the same with a given number of
+ * them, with the same result bit for bit.
  *
  * @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
  *         batch fits (with a warning) or on failure, which it is if no id could be learnt.

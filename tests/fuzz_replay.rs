@@ -103,11 +103,13 @@ fn tokenizer() {
 #[ignore = "writes into fuzz/seeds"]
 fn write_seeds() {
     use cllm::headers::cllm::models::cllm_write_model;
+    use cllm::headers::cllm_ext::precision::cllm_quantize_model;
     use cllm::headers::cllm_ext::state::cllm_inference_save_state;
     use cllm::headers::cllm_ext::training::cllm_train_steps;
     use cllm::headers::cllm_inference::generation::cllm_generate;
     use cllm::headers::cllm_production::checkpoints::save_checkpoint;
     use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
+    use cllm::headers::cllm_utils::models::cllm_free_model;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     let put = |name: &str, bytes: &[u8]| {
         let path = root.join(name);
@@ -122,7 +124,11 @@ fn write_seeds() {
     unsafe {
         assert_eq!(cllm_write_model(trainee.model, name("m").as_ptr()), 0);
         put("model/created", &read("m"));
-        // The same without its extension, as the original wrote files.
+        let small = cllm_quantize_model(trainee.model, 1);
+        assert_eq!(cllm_write_model(small, name("q").as_ptr()), 0);
+        cllm_free_model(small);
+        put("model/int8", &read("q"));
+        // The first one without its extension, as the original wrote files.
         let mut plain = read("m");
         let end = u64::from_le_bytes(plain[1400..1408].try_into().unwrap());
         plain.truncate(end as usize);

@@ -54,7 +54,8 @@ static const char help[] =
     "  --max-steps N         stop after step N; the schedule still spans all epochs\n"
     "  --precision NAME      f32; bf16: matrix products of bfloat16; auto: what this\n"
     "                        processor multiplies faster (f32)\n"
-    "  --threads N           0 = all processors; same result for any number (0)\n"
+    "  --threads N           0 = all processors, where they are worth it; same result for\n"
+    "                        any number (0)\n"
     "  --seed N              of the initial weights and of the samples (42)\n"
     "Files and output:\n"
     "  --checkpoint-dir DIR  where everything is written (checkpoints)\n"
@@ -64,6 +65,8 @@ static const char help[] =
     "                        moved to DIR/earlier-N\n"
     "  --resume FILE         go on from checkpoint_step_N.cllm, or the newest in a\n"
     "                        folder: same DATA and options, --epochs may grow\n"
+    "  --save-8bit           also final_model_8bit.cllm, with 8-bit weights: a quarter of\n"
+    "                        the size, for generating\n"
     "  --sample PROMPT       generate from PROMPT at the end (words of the text)\n"
     "  --quiet               print errors and one final line only\n"
     "  -h, --help            this text\n"
@@ -174,7 +177,7 @@ Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
-        SAMPLE, QUIET, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
+        SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
         ACCUMULATE, PRECISION
     };
     static const struct option known[] = {
@@ -203,6 +206,7 @@ Options parse_options(int argc, char **argv) {
         {"keep", required_argument, NULL, KEEP},
         {"overwrite", no_argument, NULL, OVERWRITE},
         {"sample", required_argument, NULL, SAMPLE},
+        {"save-8bit", no_argument, NULL, EIGHT_BIT},
         {"quiet", no_argument, NULL, QUIET},
         {"tokens", required_argument, NULL, TOKENS},
         {"block", required_argument, NULL, BLOCK},
@@ -274,6 +278,7 @@ Options parse_options(int argc, char **argv) {
         case KEEP: o.keep = (int)parse_integer("--keep", optarg, 0, most); break;
         case OVERWRITE: o.overwrite = true; break;
         case SAMPLE: o.sample = optarg; break;
+        case EIGHT_BIT: o.save_8bit = true; break;
         case QUIET: o.quiet = true; break;
         case 'h':
             fputs(help, stdout);

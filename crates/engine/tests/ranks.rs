@@ -132,8 +132,7 @@ fn a_checkpoint_goes_on_with_any_number_of_ranks() {
                 let mut run = Run::new(config(window)).join(Some(rank));
                 run.steps(&corpus, 1, before).unwrap();
                 if first {
-                    let counters = run.trainer.counters;
-                    checkpoint::save(&path, &counters, &mut run.weights, Some(&corpus)).unwrap();
+                    checkpoint::save(&path, &run.trainer, &mut run.weights, Some(&corpus)).unwrap();
                 }
                 run.losses
             });

@@ -34,4 +34,4 @@ pub mod vector;
 pub mod waves;
 
 pub use error::{Error, Result};
-pub use threads::Pool;
+pub use threads::{Pool, Work};

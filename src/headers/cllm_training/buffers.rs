@@ -280,6 +280,7 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
 /// # Safety
 /// As [`resize`], after it was called for this batch.
 pub(super) unsafe fn publish(
+    pool: &Pool,
     t: &mut CLLMTraining,
     state: &mut TrainingState,
     model: &ModelRef,
@@ -288,7 +289,6 @@ pub(super) unsafe fn publish(
 ) -> Result<()> {
     let (d, n) = (model.dim, batch * positions);
     let activations = &state.trainer.workspace.activations;
-    let pool = &Pool::serial();
     let pass = Pass { batch, ..Pass::one(pool, positions, d) };
     // SAFETY: every buffer has room for `state.rows` rows, at least n.
     unsafe {

@@ -6,6 +6,7 @@ use super::dropout::{Dropout, Site};
 use super::forward::qkv_heads;
 use super::rotary::{self, Angles};
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
+use super::work;
 use crate::error::Result;
 use crate::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use cllm_kernels::Pool;
@@ -72,7 +73,10 @@ pub fn backward(
     }
     let (rows, bfloat16) = (n / batch.max(1), activations.bfloat16);
     let pass = Pass { batch, bfloat16, ..Pass::one(pool, rows, model.dim) };
-    pool.install(|| run(&pass, model, tokens, activations, grads, activation_grads));
+    pool.step(work::backward(&pass, model), |pool| {
+        let pass = Pass { pool, ..pass };
+        run(&pass, model, tokens, activations, grads, activation_grads);
+    });
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::dropout::Site;
 use super::products::Products;
 use super::rotary;
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, strided, strided_mut};
+use super::work;
 use crate::error::{Error, Result};
 use crate::model::{
     Activation, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Network, Norm, Tensor,
@@ -70,7 +71,8 @@ pub fn forward(
     }
     let bfloat16 = activations.bfloat16.filter(|_| save == Save::ForBackward);
     let pass = Pass { pool, batch, rows, base, d, bfloat16 };
-    pool.install(|| {
+    pool.step(work::layers(&pass, model), |pool| {
+        let pass = Pass { pool, ..pass };
         let none = model.params.layers.is_empty();
         let x = if none { &mut activations.output } else { &mut activations.layers[0].input };
         embed(&pass, model, tokens, &mut x[..n * d], beyond);
@@ -372,7 +374,8 @@ fn hidden(pass: &Pass, ff: &FeedForward<impl Weight>, a: &mut LayerActivations, 
     }
 }
 
-/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`.
+/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`. A step
+/// of its own.
 pub fn logits(
     pool: &Pool,
     model: &Network<impl Weight>,
@@ -380,5 +383,8 @@ pub fn logits(
     rows: usize,
     out: &mut [f32],
 ) {
-    Products::f32(pool).linear(out, normed, model.output_matrix(), rows, model.dim, model.vocab);
+    pool.step(work::logits(model, rows, rows, 1), |pool| {
+        let (products, w) = (Products::f32(pool), model.output_matrix());
+        products.linear(out, normed, w, rows, model.dim, model.vocab);
+    });
 }

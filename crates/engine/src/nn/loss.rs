@@ -4,6 +4,7 @@
 use super::backward::replace_first;
 use super::products::Products;
 use super::rows::{mat, mat_mut};
+use super::work;
 use crate::error::{Error, Result};
 use crate::model::{ModelRef, Network, Weight};
 use cllm_kernels::Pool;
@@ -76,7 +77,10 @@ pub fn evaluate(
     let losses = &mut losses[..rows];
     let loss = |row: &mut [f32], target: usize| log_sum_exp(row) - row[target];
     let each = where_counted(model, targets, loss);
-    pool.install(|| chunks(Products::f32(pool), model, normed, logits, losses, each, |_, _, _| {}));
+    let size = work::logits(model, rows, chunk_rows(model.vocab), 1);
+    pool.step(size, |pool| {
+        chunks(Products::f32(pool), model, normed, logits, losses, each, |_, _, _| {});
+    });
     Ok(mean(model, targets, losses))
 }
 
@@ -117,7 +121,10 @@ pub fn token_scores(
         TokenScore { log_prob: logit - log_sum_exp(row), rank: 1 + (before + behind) as u32 }
     });
     let logits = &mut buffers.logits;
-    pool.install(|| chunks(Products::f32(pool), model, normed, logits, out, each, |_, _, _| {}));
+    let size = work::logits(model, rows, chunk_rows(model.vocab), 1);
+    pool.step(size, |pool| {
+        chunks(Products::f32(pool), model, normed, logits, out, each, |_, _, _| {});
+    });
     Ok(())
 }
 
@@ -141,7 +148,8 @@ pub fn gradient(
     let losses = &mut losses[..rows];
     let each =
         where_counted(model, targets, |row: &mut [f32], target| loss_gradient(row, target, scale));
-    products.pool.install(|| {
+    products.pool.step(work::logits(model, rows, chunk_rows(vocab), 3), |pool| {
+        let products = Products { pool, ..products };
         chunks(products, model, normed, logits, losses, each, |first, count, dlogits| {
             let dlogits = mat(dlogits, count, vocab);
             let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);

@@ -13,3 +13,4 @@ pub mod products;
 pub mod rotary;
 pub mod rows;
 pub mod windows;
+mod work;

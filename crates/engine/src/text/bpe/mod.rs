@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod chars;
 mod counter;
+mod cut;
 mod encode;
 mod gpt2;
 mod json;
@@ -19,6 +20,7 @@ mod write;
 
 pub use added::Added;
 pub use counter::PieceCounter;
+pub use cut::last_cut;
 pub use scan::Rule;
 pub use shown::{read_shown, shown};
 pub use train::{Settings, Training};
