@@ -16,6 +16,7 @@ mod scan;
 mod shown;
 mod train;
 mod unique;
+mod whole;
 mod write;
 
 pub use added::Added;
@@ -33,13 +34,14 @@ use merge::Pairs;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use whole::WholeChars;
 
 use super::WordList;
 use super::index::Words;
 use crate::error::{Error, Result};
 
 /// A byte-level BPE tokenizer. Cheap to clone: clones share one vocabulary, which is not changed
-/// once it is made, and what they remember of the pieces of texts: up to 2 MiB for each thread that
+/// once it is made, and what they remember of the pieces of texts: up to 4 MiB for each thread that
 /// encodes at the same time, of at most eight.
 ///
 /// A vocabulary that this library makes has the special tokens `<PAD> <UNK> <BOS> <EOS> <MASK>`
@@ -68,6 +70,7 @@ struct Inner {
     hasher: DefaultHashBuilder,
     bytes: [u32; 256],
     pairs: Pairs,
+    chars: WholeChars,
     matcher: Matcher,
     end: Option<u32>,
     unknown: Option<u32>,
