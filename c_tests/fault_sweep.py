@@ -33,6 +33,8 @@ BEFORE = {
     "cllm_expand_model": [
         "static CLLMModel *small;", "cllm_free_model(small);",
         "small = cllm_quantize_model(a0, 1), a0 = small;"],
+    "cllm_texts_encode": SUBWORDS + [
+        "a3 = subwords;", 'unlink("out.bin");'],
     "cllm_verify_model": [
         "static CLLMModel *mapped;", "cllm_free_model(mapped);",
         'mapped = cllm_map_model("model.cllm"), a0 = mapped;'],

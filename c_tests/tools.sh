@@ -129,11 +129,11 @@ name="no progress bar in a file"
 check test "$(tr -dc '\r' < stdout | wc -c)" -eq 0
 name="files of a run"
 steps=$((2 * ((1350 - 1) / 32)))
-for file in vocab.txt dataset.bin "checkpoint_step_$steps.cllm" "checkpoint_step_$steps.cllm.state" \
+for file in vocab.txt dataset.bin held_out.bin "checkpoint_step_$steps.cllm" "checkpoint_step_$steps.cllm.state" \
     final_model.cllm; do
     check test -s "a/b/$file"
 done
-check test "$(find a/b -type f | wc -l)" -eq 7
+check test "$(find a/b -type f | wc -l)" -eq 8
 check record a/b/metrics.csv $steps
 check picture a/b/loss.svg
 for part in training validation 'Learning rate'; do

@@ -112,6 +112,18 @@
 #define CLLM_TOKENS_BYTES 3
 
 /**
+ * Texts in files, of any length together: read in pieces as often as they are needed, never held in
+ * memory. One thread at a time.
+ */
+typedef struct CLLMTexts CLLMTexts;
+
+/**
+ * A file of ids (`dataset.bin`), open for reading. Parts are read where they are asked for; a file that is
+ * cut meanwhile is an error of what reads it. Any number of threads may use it at once.
+ */
+typedef struct CLLMTokenFile CLLMTokenFile;
+
+/**
  * Receives a word that may come next: `length` bytes at `word` (no NUL behind them; valid during the
  * call), with the white space that stands before it, and its probability. Returns false to end the
  * list. It may not throw a C++ exception, nor leave by longjmp.
@@ -456,6 +468,12 @@ typedef struct CLLMScore {
      */
     double bits_per_byte;
 } CLLMScore;
+
+/**
+ * Told how many bytes of a text are done, of `all` (0 where that is not known). Returns false to stop. It
+ * may not throw a C++ exception, nor leave by longjmp: it returns.
+ */
+typedef bool (*CLLMBytesCallback)(uint64_t bytes, uint64_t all, void *user_data);
 
 /**
  * Told how far the training of a tokenizer is: first, after each text, the bytes that were read, with
@@ -1168,6 +1186,9 @@ void cllm_set_log_silent(void);
  * weights only by cllm_verify_model(). A file of 8-bit weights, whose order in memory is another, or of
  * the original library is read instead: cllm_model_is_mapped() tells.
  *
+ * Decoding from it is some percent slower than from memory, where weights begin on cache lines and lie in
+ * huge pages.
+ *
  * The file may be replaced or removed while it is mapped, as cllm_write_model() and rename() do: the
  * model stays what it was, until it is freed. It must not be written to or cut in its place. Where it
  * was cut the next call fails; in the middle of a call the system ends the process (SIGBUS).
@@ -1807,6 +1828,355 @@ char *cllm_decode_text(const char *bytes,
  * @pre `path` is NULL or a C string.
  */
 CLLMTokenizer *cllm_read_vocab(const char *path);
+
+/**
+ * Makes a list of texts without any.
+ *
+ * @param scratch  a folder for a copy of what can be read only once, such as standard input. The copy
+ *                 has no name and vanishes with the texts.
+ * @return the texts, to be released with cllm_texts_free(); NULL if `scratch` is NULL or there is no
+ *         memory.
+ *
+ * ```c
+ * CLLMTexts *texts = cllm_texts_create(".");
+ * if (cllm_texts_add(texts, "/dev/stdin", NULL, NULL) != 0) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_texts_free(texts);
+ * ```
+ *
+ * @pre `scratch` is NULL or a C string.
+ */
+struct CLLMTexts *cllm_texts_create(const char *scratch);
+
+/**
+ * Releases texts, not their files.
+ *
+ * @param texts  NULL is fine. A second call for the same ones does nothing but record an error.
+ *
+ * ```c
+ * cllm_texts_free(texts);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(), and is not used any more.
+ */
+void cllm_texts_free(struct CLLMTexts *texts);
+
+/**
+ * Adds a file as a text, of any length. It is read through once, to learn its length; what it holds is
+ * taken as cllm_data_loader_load_file() takes it for a tokenizer of subwords. It must stay as it is as
+ * long as the texts are used. Pipes are read to their end, other devices up to 1 GiB.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param path       the file.
+ * @param callback   is told how many bytes of it were read, with 0 for all of them, and can stop; NULL:
+ *                   none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return 0; -1 if an argument is NULL, the file can't be read, is damaged UTF-16 or UTF-32 or a quarter
+ *         of it are NUL bytes, or the callback stopped it: the texts are as before.
+ *
+ * ```c
+ * if (cllm_texts_add(texts, "large.txt", NULL, NULL) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `path` is NULL or a C string; `callback` may be called with `user_data` during this call, and does not
+ * use the texts.
+ */
+int cllm_texts_add(struct CLLMTexts *texts,
+                   const char *path,
+                   CLLMBytesCallback callback,
+                   void *user_data);
+
+/**
+ * How many bytes the texts have together, as UTF-8.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @return the bytes; 0 for anything else than such texts.
+ *
+ * ```c
+ * printf("%llu bytes\n", (unsigned long long)cllm_texts_bytes(texts));
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+uint64_t cllm_texts_bytes(const struct CLLMTexts *texts);
+
+/**
+ * How many texts there are.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @return their number; 0 for anything else than such texts.
+ *
+ * ```c
+ * printf("%llu texts\n", (unsigned long long)cllm_texts_count(texts));
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+uint64_t cllm_texts_count(const struct CLLMTexts *texts);
+
+/**
+ * Where the character begins that holds a byte of all texts, one behind the other: a place to divide them.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @param at     the byte; behind the last one: the bytes of the texts.
+ * @return the place; -1 on failure.
+ *
+ * ```c
+ * int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+int64_t cllm_texts_character(const struct CLLMTexts *texts,
+                             uint64_t at);
+
+/**
+ * cllm_train_tokenizer() for texts of any length: learns subwords from a range of the bytes of all texts,
+ * one behind the other, with a line end between two of them. Held in memory are the different pieces of
+ * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
+ * than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
+ * a few times only. The same texts give the same tokens.
+ *
+ * @param texts       made by cllm_texts_create().
+ * @param from        the first byte; one inside of a character moves to its beginning.
+ * @param to          the byte behind the last one; UINT64_MAX: to the end.
+ * @param vocab_size  as cllm_train_tokenizer().
+ * @param callback    as there; told after every 8 MiB or so. NULL: none.
+ * @param user_data   handed to the callback.
+ * @return as there; NULL also if there are no such bytes or a text can't be read.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_texts_train_tokenizer(texts, 0, UINT64_MAX, 4096, NULL, NULL);
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(); `callback` may be called with `user_data` during
+ * this call, and does not use the texts.
+ */
+CLLMTokenizer *cllm_texts_train_tokenizer(const struct CLLMTexts *texts,
+                                          uint64_t from,
+                                          uint64_t to,
+                                          uint32_t vocab_size,
+                                          CLLMTokenizerCallback callback,
+                                          void *user_data);
+
+/**
+ * Writes the ids of a range of the bytes of all texts to a file in the form of cllm_token_dataset_save(),
+ * text by text, with the end token between two of them where the tokens are subwords. Texts are read and
+ * encoded in pieces; the ids are those of cllm_text_to_tokens(), for any number of threads. The file grows
+ * as `<path>.partial` and appears at `path` when it is whole: what an ended program leaves is begun anew.
+ *
+ * A file at `path` that was made of the same bytes of the same texts by the same tokenizer is read
+ * through and left as it is.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param from       the first byte; one inside of a character moves to its beginning.
+ * @param to         the byte behind the last one; UINT64_MAX: to the end.
+ * @param tokenizer  of subwords or bytes.
+ * @param threads    0: one for each processor.
+ * @param path       the file; cllm_token_file_open() opens it.
+ * @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+ *                   NULL: none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return 0; 1 where the file was there already; -1 on failure: one that was there is as before.
+ *
+ * ```c
+ * if (cllm_texts_encode(texts, 0, UINT64_MAX, tokenizer, 0, "dataset.bin", NULL, NULL) < 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(), `tokenizer` is NULL or live, `path` is NULL or a C
+ * string; `callback` may be called with `user_data` during this call, and does not use the texts.
+ */
+int cllm_texts_encode(const struct CLLMTexts *texts,
+                      uint64_t from,
+                      uint64_t to,
+                      const CLLMTokenizer *tokenizer,
+                      int threads,
+                      const char *path,
+                      CLLMBytesCallback callback,
+                      void *user_data);
+
+/**
+ * Opens a file of cllm_token_dataset_save() or cllm_texts_encode(). The second ones say at their end how
+ * often each id is met; others are read through once.
+ *
+ * @param path  the file.
+ * @return it, to be released with cllm_token_file_free(); NULL if `path` is NULL or the file can't be read
+ *         or is shorter than it says.
+ *
+ * ```c
+ * CLLMTokenFile *file = cllm_token_file_open("dataset.bin");
+ * if (!file) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_token_file_free(file);
+ * ```
+ *
+ * @pre `path` is NULL or a C string.
+ */
+struct CLLMTokenFile *cllm_token_file_open(const char *path);
+
+/**
+ * Closes a file. A training that uses it keeps it open.
+ *
+ * @param file  NULL is fine. A second call for the same one does nothing but record an error.
+ *
+ * ```c
+ * cllm_token_file_free(file);
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open(), and is not used any more.
+ */
+void cllm_token_file_free(struct CLLMTokenFile *file);
+
+/**
+ * How many ids a file has.
+ *
+ * @param file  made by cllm_token_file_open().
+ * @return the number; 0 for anything else.
+ *
+ * ```c
+ * printf("%llu tokens\n", (unsigned long long)cllm_token_file_count(file));
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open().
+ */
+uint64_t cllm_token_file_count(const struct CLLMTokenFile *file);
+
+/**
+ * How often an id is met in a file.
+ *
+ * @param file      made by cllm_token_file_open().
+ * @param token_id  below 2^24.
+ * @return the number; 0 for anything else than such a file.
+ *
+ * ```c
+ * printf("%llu unknown words\n", (unsigned long long)cllm_token_file_occurrences(file, 1));
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open().
+ */
+uint64_t cllm_token_file_occurrences(const struct CLLMTokenFile *file, uint32_t token_id);
+
+/**
+ * Copies ids of a file.
+ *
+ * @param file        made by cllm_token_file_open().
+ * @param from        the place of the first one.
+ * @param tokens      receives them.
+ * @param num_tokens  how many, at most.
+ * @return how many were copied: fewer where the file ends, 0 behind its end; -1 on failure.
+ *
+ * ```c
+ * uint32_t first[8];
+ * int64_t count = cllm_token_file_read(file, 0, first, 8);
+ * if (count < 0) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open(); `tokens` is NULL or has room for `num_tokens` ids.
+ */
+int64_t cllm_token_file_read(const struct CLLMTokenFile *file,
+                             uint64_t from,
+                             uint32_t *tokens,
+                             size_t num_tokens);
+
+/**
+ * Writes a file of the ids of another one, with stretches of a third one in between, spread evenly over
+ * both: so a model that learns a new text does not forget an old one.
+ *
+ * @param added   the new ids, made by cllm_token_file_open(): all of them come, in their order.
+ * @param old     the old ids, likewise.
+ * @param share   how much of all are to be old ones, 0 to below 1; fewer where there are not so many.
+ * @param length  ids of a stretch of old ones, at least 1.
+ * @param path    the file; appears whole or not at all.
+ * @return how many ids of it are old ones; -1 on failure.
+ *
+ * ```c
+ * if (cllm_token_file_mix(added, old, 0.1, 512, "dataset.bin") < 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre The files are NULL or were made by cllm_token_file_open(); `path` is NULL or a C string.
+ */
+int64_t cllm_token_file_mix(const struct CLLMTokenFile *added,
+                            const struct CLLMTokenFile *old,
+                            double share,
+                            int length,
+                            const char *path);
+
+/**
+ * Has a training read its ids from a file, where they are needed, in place of `tokens`: that becomes NULL
+ * (a block of the program's is not freed), and `num_tokens` their number. The batches, their order and
+ * what comes of them are the same bit for bit. Where a program sets `tokens` again, those count.
+ *
+ * `current_batch_offset` is an int: a place beyond 2^31 - 1 is shown as INT_MAX, known all the same, and
+ * kept in checkpoints, as long as the program sets no other.
+ *
+ * @param training  made by cllm_training_init.
+ * @param file      made by cllm_token_file_open(); the program may free it afterwards.
+ * @return 0; -1 on failure: nothing has changed.
+ *
+ * ```c
+ * if (cllm_training_use_file(training, file) == 0)
+ *     cllm_train_steps(training, 100, 0, NULL);
+ * ```
+ *
+ * @pre `training` is NULL or live; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_training_use_file(CLLMTraining *training,
+                           const struct CLLMTokenFile *file);
+
+/**
+ * cllm_evaluate() for the first ids of a file, a part of which is held in memory at a time.
+ *
+ * @param model       the model.
+ * @param file        made by cllm_token_file_open().
+ * @param num_tokens  how many ids, 2 or more; UINT64_MAX: all.
+ * @param seq_len     as cllm_evaluate().
+ * @param threads     0: one for each processor.
+ * @param mean_loss   nats per token; may be NULL.
+ * @param perplexity  e^mean_loss; may be NULL.
+ * @return 0; -1 on failure, with the outputs unchanged.
+ *
+ * ```c
+ * double perplexity;
+ * if (cllm_evaluate_file(model, file, UINT64_MAX, 128, 0, NULL, &perplexity) == 0)
+ *     printf("perplexity %.1f\n", perplexity);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_evaluate_file(CLLMModel *model,
+                       const struct CLLMTokenFile *file,
+                       uint64_t num_tokens,
+                       int seq_len,
+                       int threads,
+                       double *mean_loss,
+                       double *perplexity);
+
+/**
+ * cllm_training_evaluate() for the first ids of a file, a part of which is held in memory at a time.
+ *
+ * @param training    made by cllm_training_init.
+ * @param file        made by cllm_token_file_open().
+ * @param num_tokens  how many ids, 2 or more; UINT64_MAX: all.
+ * @param threads     0: one for each processor.
+ * @param mean_loss   nats per token; may be NULL.
+ * @return 1 where these weights are the best so far, and kept; 0 where they are not; -1 on failure.
+ *
+ * ```c
+ * double loss;
+ * if (cllm_training_evaluate_file(training, file, UINT64_MAX, 0, &loss) == 1)
+ *     printf("the best so far: %.3f\n", loss);
+ * ```
+ *
+ * @pre `training` is NULL or live; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_training_evaluate_file(CLLMTraining *training,
+                                const struct CLLMTokenFile *file,
+                                uint64_t num_tokens,
+                                int threads,
+                                double *mean_loss);
 
 /**
  * Learns subwords from a text: byte-level byte-pair encoding. The vocabulary has the five special

@@ -222,6 +222,8 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
         o->vocab_size = words ? 10000 : (int)bpe_size(bytes);
         o->sized_by_text = !words && !given;
     }
+    enum { MEASURED = 1 << 22 }; /* of a text so long that measuring all of it would take hours */
+    o->evaluate_tokens = o->evaluate_tokens > 0 ? o->evaluate_tokens : MEASURED;
     default_integer(&o->batch_size, 0, words ? 16 : 8);
     default_integer(&o->accumulate, 0, 1);
     default_number(&o->weight_decay, -1, 0.01);

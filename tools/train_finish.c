@@ -44,7 +44,7 @@ static void print_samples(const Run *run) {
     if (options->sample) {
         print_sample(inference, options->sample, options->words);
     } else {
-        size_t starts[] = {0, run->data->training->num_tokens / 2};
+        size_t starts[] = {0, run->data->num_training / 2};
         for (size_t i = 0; i < 2; i++) {
             char *prompt = prompt_of_text(run->data, starts[i]);
             if (prompt) {

@@ -199,7 +199,10 @@ char *find_checkpoint(const char *given) {
 
 /* ---- One run at a time ---- */
 
-static void lock_folder(Folder *folder) {
+void lock_folder(Folder *folder) {
+    if (folder->descriptor >= 0) {
+        return;
+    }
     folder->descriptor = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->descriptor >= 0 && flock(folder->descriptor, LOCK_EX | LOCK_NB) == 0) {
         return; /* until the end of the process, however it comes */
@@ -309,7 +312,8 @@ static bool same_folder(const char *a, const char *b) {
  * later steps than its own, which belong to another continuation. */
 static void set_earlier_run_aside(const Folder *folder, const Options *options, int first_step) {
     static const char *const names[] = {"final_model.cllm", "final_model_8bit.cllm", "loss.svg",
-                                        "metrics.csv", "vocab.txt", "tokenizer.json", "dataset.bin"};
+                                        "metrics.csv", "vocab.txt", "tokenizer.json", "dataset.bin",
+                                        "held_out.bin"};
     SetAside aside = {.folder = folder,
                       .overwrite = options->overwrite,
                       .number = last_earlier(folder->path) + 1};

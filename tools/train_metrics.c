@@ -102,7 +102,7 @@ Metrics open_metrics(const Folder *folder, const Options *options, const Data *d
         .folder = folder,
         .file = -1,
         .drawn = seconds_now(),
-        .bits_per_nat = bits_per_byte(1, data->training->num_tokens, data->training_bytes),
+        .bits_per_nat = bits_per_byte(1, data->num_training, data->training_bytes),
         .order0 = data->order0,
     };
     Text text = {0};

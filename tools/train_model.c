@@ -10,10 +10,12 @@
 
 #include "cllm_utils.h"
 
-enum { EXIT_INTERRUPTED = 130 };
-
 static volatile sig_atomic_t interrupted;
 static bool alone = true; /* no other rank is there */
+
+bool is_interrupted(void) {
+    return interrupted;
+}
 
 static void stop_at_once(void) {
     signal(SIGINT, SIG_DFL);
@@ -155,10 +157,10 @@ static void evaluate(Run *run) {
     size_t count = data->num_validation, most = (size_t)options->evaluate_tokens;
     count = most > 1 && most < count ? most : count;
     int failed = options->weights == WEIGHTS_BEST
-                     ? cllm_training_evaluate(run->training, data->validation, count,
-                                              options->threads, &loss) < 0
-                     : cllm_evaluate(run->model, data->validation, count,
-                                     options->seq_len, options->threads, &loss, NULL) != 0;
+                     ? cllm_training_evaluate_file(run->training, data->validation, count,
+                                                   options->threads, &loss) < 0
+                     : cllm_evaluate_file(run->model, data->validation, count, options->seq_len,
+                                          options->threads, &loss, NULL) != 0;
     if (failed) {
         progress_clear(&run->bar);
         fail("can't evaluate the held-out text: %s", library_error());
@@ -207,7 +209,7 @@ static void report_epoch(Run *run, int epoch, bool complete) {
         printf("  bits per byte:");
     }
     if (trained) {
-        printf(" %.4f training", bits_per_byte(loss, data->training->num_tokens, data->training_bytes));
+        printf(" %.4f training", bits_per_byte(loss, data->num_training, data->training_bytes));
     }
     if (data->validation) {
         printf("%s %.4f held out", trained ? "," : "",
@@ -233,7 +235,7 @@ static void report_step(Run *run) {
                run->training->current_step,
                clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
                run->validation_loss,
-               bits_per_byte(loss, data->training->num_tokens, data->training_bytes),
+               bits_per_byte(loss, data->num_training, data->training_bytes),
                bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
         fflush(stdout);
     }
@@ -357,21 +359,25 @@ int main(int argc, char **argv) {
         fail_usage("each rank reads DATA: it can't be standard input");
     }
     Origin origin = open_origin(&options);
-    Data data = load_data(&options, origin.tokenizer);
+    catch_interrupts(); /* before there is anything to lose */
+    Preparation preparation = {0};
+    begin_preparation(&preparation, &folder);
+    Data data = load_data(&options, origin.tokenizer, &preparation);
     Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet),
                .validation_loss = NAN, .metrics = {.file = -1}};
     if (!options.quiet) {
-        describe_data(&options, &data);
+        describe_data(&options, &data, &preparation);
     }
     set_up(&run, &origin);
     connect_ranks(run.training, &options);
-    catch_interrupts(); /* before there is anything to lose */
     run.folder = folder;
     any_rank(false); /* nobody reads the files any more that are set aside now */
     if (first_rank()) {
         prepare_folder(&run.folder, &options, run.first_step); /* only now that everything was checked */
-        write_data(&run.folder, &data);
+        write_data(&run.folder, &data, &preparation);
         run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
+    } else {
+        end_preparation(&preparation);
     }
     if (!options.quiet) {
         describe_training(&run);
@@ -381,7 +387,6 @@ int main(int argc, char **argv) {
         finish(&run, stop_at_once);
         close_metrics(&run.metrics);
     }
-    run.training->tokens = NULL; /* the dataset's */
     cllm_training_free(run.training);
     cllm_free_model(run.model);
     free_data(&data);

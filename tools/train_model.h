@@ -1,9 +1,10 @@
 /* train_model's parts: options (train_options.c) and what becomes of those that are not given
  * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
- * train_subwords.c, mixed with old text train_mix.c), the model
- * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
- * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c), and the
- * other processes that train with this one (train_alone.c, train_model_mpi.c). */
+ * train_subwords.c, of any length train_texts.c, mixed with old text train_mix.c), the files made of it
+ * (train_prepare.c), the model and its training made ready (train_setup.c), the folder with its
+ * checkpoints (train_folder.c), the record of the run (train_metrics.c), the run (train_model.c), what
+ * comes after it (train_finish.c), and the other processes that train with this one (train_alone.c,
+ * train_model_mpi.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
@@ -16,6 +17,8 @@
 #include "cllm_data_loader.h"
 #include "cllm_ext.h"
 #include "cllm_training.h"
+
+enum { EXIT_INTERRUPTED = 130 };
 
 typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
 typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
@@ -66,9 +69,9 @@ void settle_options(Options *options, const CLLMTokenizer *given, size_t bytes);
 /* What the text became. */
 typedef struct Data {
     CLLMTokenizer *tokenizer;
-    TokenDataset *training;
-    uint32_t *validation; /* ids of the held-out text; NULL without */
-    size_t num_validation;
+    CLLMTokenFile *training;
+    CLLMTokenFile *validation; /* ids of the held-out text; NULL without */
+    size_t num_training, num_validation;
     size_t words, documents, characters;
     size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
     double order0; /* of the held-out text: bits of a byte where nothing is known but how often each comes */
@@ -76,23 +79,6 @@ typedef struct Data {
     size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
 
-/* Reads, splits and encodes the text; settles the options as soon as its length is known. `given` is
- * the tokenizer to use; NULL: one is made. */
-Data load_data(Options *options, CLLMTokenizer *given);
-Data load_words(Options *options, CLLMTokenizer *given);
-Data load_subwords(Options *options, CLLMTokenizer *given);
-/* Adds the old text of --mix to what is trained on. */
-void mix_in(const Options *options, Data *data);
-void free_data(Data *data);
-CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
-/* The texts of a file, a folder, or stdin for "-". */
-CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
-/* The entropy of bytes that were counted, in bits. */
-double entropy(const size_t counts[256]);
-/* A loss per token as bits for each byte of the text that the tokens stand for. */
-double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
-/* Prints Steps 1 to 3. */
-void describe_data(const Options *options, const Data *data);
 /* Where a run writes. */
 typedef struct Folder {
     const char *path;
@@ -102,8 +88,75 @@ typedef struct Folder {
     gid_t group;
 } Folder;
 
+/* A file under the name that it has until the run begins, and the one that it gets then. */
+typedef struct NewFile {
+    char *made, *place;
+} NewFile;
+
+/* What is made before it is known whether the run can begin. */
+typedef struct Preparation {
+    Folder *folder;
+    int folders_made; /* at the end of its path */
+    char *scratch; /* where what is needed only now is made */
+    NewFile files[8];
+    size_t count;
+    bool kept; /* exit() removes nothing */
+    bool taken; /* ids of the same text were there already */
+    const NewFile *training; /* the ids to train on */
+    uint64_t bytes; /* that became ids */
+    double seconds; /* which that took */
+} Preparation;
+
+/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files beside it,
+ * without names that stay. Until end_preparation() whatever ends the program in order removes what was
+ * made. */
+void begin_preparation(Preparation *preparation, Folder *folder);
+/* A file of the folder that is to be made. */
+const NewFile *new_file(Preparation *preparation, const char *name);
+/* Removes one that is not needed any more. */
+void drop_file(const NewFile *file);
+/* Puts all files in their places. */
+void end_preparation(Preparation *preparation);
+/* After a Ctrl-C before the first step. */
+__attribute__((noreturn)) void leave_unprepared(const Preparation *preparation);
+/* Whether the run was asked to end. */
+bool is_interrupted(void);
+
+/* Reads, splits and encodes the text; settles the options as soon as its length is known. `given` is
+ * the tokenizer to use; NULL: one is made. */
+Data load_data(Options *options, CLLMTokenizer *given, Preparation *preparation);
+Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation);
+Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparation);
+/* Adds the old text of --mix to what is trained on. */
+void mix_in(const Options *options, Data *data, Preparation *preparation);
+void free_data(Data *data);
+/* Why the library could not read a file, without its name: that is said already. */
+const char *reason_of(const char *path);
+
+/* The texts of a file, a folder, or stdin for "-", of any length. */
+CLLMTexts *open_texts(const Options *options, const Preparation *preparation, const char *path);
+/* Subwords of the bytes before `to`. */
+CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to);
+/* Makes a file of the ids of a range of the texts. */
+CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
+                            const CLLMTokenizer *tokenizer, Preparation *preparation,
+                            const NewFile *target);
+/* Makes a file of ids in memory. */
+CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target);
+CLLMTokenFile *open_token_file(const char *path);
+CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
+/* The texts of a file, a folder, or stdin for "-". */
+CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
+/* The entropy of bytes that were counted, in bits. */
+double entropy(const size_t counts[256]);
+/* A loss per token as bits for each byte of the text that the tokens stand for. */
+double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
+/* Prints Steps 1 to 3. */
+void describe_data(const Options *options, const Data *data, const Preparation *preparation);
 /* Locks the folder, if it is there; fail() if another run is writing into it. */
 Folder open_folder(const char *path);
+/* fail() if another run is writing into it. */
+void lock_folder(Folder *folder);
 /* Makes the folder and locks it; what an earlier run left there is set aside, or with --overwrite
  * removed. `first_step`: of a run that goes on. */
 void prepare_folder(Folder *folder, const Options *options, int first_step);
@@ -122,8 +175,8 @@ void rotate_checkpoints(const Folder *folder, int keep);
  * state is worth more. Whether it did. */
 bool make_room(const Folder *folder, int step);
 
-/* vocab.txt and dataset.bin in the folder. */
-void write_data(const Folder *folder, const Data *data);
+/* vocab.txt and tokenizer.json in the folder, and what was prepared. */
+void write_data(const Folder *folder, const Data *data, Preparation *preparation);
 /* A prompt from the text at token `start`: a line of it, or of words some that the vocabulary knows. NULL
  * if there is none; the caller frees it. */
 char *prompt_of_text(const Data *data, size_t start);

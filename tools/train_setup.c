@@ -46,7 +46,7 @@ static CLLMModel *take_model(const Options *options, const Data *data, CLLMModel
 
 static int count_batches(const Options *options, const Data *data) {
     size_t per_batch = (size_t)options->batch_size * (size_t)options->seq_len;
-    size_t tokens = data->training->num_tokens;
+    size_t tokens = data->num_training;
     size_t batches = tokens > 0 ? (tokens - 1) / per_batch : 0;
     if (batches == 0) {
         fail("'%s' is too short: %zu %s to train on, one batch of %d x %d takes %zu", options->data,
@@ -95,8 +95,9 @@ static CLLMTraining *create_training(Run *run) {
     if (cllm_training_set_options(training, &more) != 0) {
         fail("can't set the options of the training: %s", library_error());
     }
-    training->tokens = run->data->training->tokens; /* lent; the dataset keeps it */
-    training->num_tokens = run->data->training->num_tokens;
+    if (cllm_training_use_file(training, run->data->training) != 0) {
+        fail("can't train on the ids: %s", library_error());
+    }
     return training;
 }
 

@@ -2,6 +2,7 @@
 //! `benches/README.md` explains. `cargo bench --bench table -- S decoding` runs the parts named.
 
 mod measure;
+mod precision;
 mod products;
 mod shapes;
 
@@ -37,6 +38,9 @@ fn main() {
     }
     if on("prefill") {
         (1..=2).for_each(|threads| prefill(d, threads));
+    }
+    if on("precision") {
+        precision::table();
     }
     if on("products") {
         products::table();
@@ -244,6 +248,8 @@ fn loading(shape: &Shape) {
         1e3 * median(&mut passes),
         1e3 * saving
     );
+    let mut maps: Vec<f64> = (0..ROUNDS).map(|_| seconds(|| shapes::map(&path))).collect();
+    println!("mapping it: {:.1} ms", 1e3 * median(&mut maps));
 }
 
 /// The program of `tools/` that a user runs, from its start to its end.

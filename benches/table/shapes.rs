@@ -5,9 +5,11 @@ use crate::measure::seconds;
 use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
+use cllm::headers::cllm_ext::mapping::cllm_map_model;
 use cllm::headers::cllm_ext::options::{
     CLLM_PRECISION_BF16, CLLMTrainingOptions, cllm_training_set_options,
 };
+use cllm::headers::cllm_ext::precision::cllm_quantize_model;
 use cllm::headers::cllm_ext::training::{cllm_create_modern_model, cllm_train_steps};
 use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::CLLMInference;
@@ -143,6 +145,16 @@ pub fn load(path: &Path) {
     }
 }
 
+/// Maps a model and frees it.
+pub fn map(path: &Path) {
+    // SAFETY: a path; a model of the library's.
+    unsafe {
+        let model = cllm_map_model(c_path(path).as_ptr());
+        assert!(!model.is_null());
+        cllm_free_model(model);
+    }
+}
+
 /// A model being trained on ids without meaning.
 pub struct Training {
     model: *mut CLLMModel,
@@ -227,7 +239,21 @@ pub struct Generation {
 
 impl Generation {
     pub fn new(shape: &Shape, threads: i32) -> Self {
-        let model = shape.model();
+        Self::with_precision(shape, threads, false)
+    }
+
+    /// With floats, or with 8-bit weights.
+    pub fn with_precision(shape: &Shape, threads: i32, int8: bool) -> Self {
+        let mut model = shape.model();
+        if int8 {
+            // SAFETY: a live model, which is freed once.
+            unsafe {
+                let small = cllm_quantize_model(model, 0);
+                assert!(!small.is_null());
+                cllm_free_model(model);
+                model = small;
+            }
+        }
         let tokens = (0..shape.length).map(|i| (i * 7919 % shape.vocab) as u32).collect();
         // SAFETY: the model is live.
         let inference = unsafe {

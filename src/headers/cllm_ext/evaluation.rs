@@ -10,9 +10,9 @@ use crate::model::kept;
 use crate::model::{subwords, view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
-use cllm_engine::text::{Bpe, vocab};
+use cllm_engine::text::{Bpe, Ids, vocab};
 use cllm_engine::train::tokens;
-use cllm_engine::{Evaluation, evaluate};
+use cllm_engine::{Evaluation, evaluate_first};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -51,19 +51,20 @@ pub unsafe extern "C" fn cllm_evaluate(
     let length = ffi::positive(seq_len, "seq_len")?;
     let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let result = evaluate_ids(model, tokens, length, &pool)?;
+    let result = evaluate_ids(model, tokens.into(), num_tokens, length, &pool)?;
     ffi::set_out(mean_loss, result.mean_loss, "mean_loss")?;
     ffi::set_out(perplexity, result.perplexity(), "perplexity")?;
     Ok(0)
 }
 
-/// Evaluates ids, with a warning of those that the model does not have.
+/// Evaluates the first `count` ids, with a warning of those that the model does not have.
 ///
 /// # Safety
 /// `model` is NULL or live and not trained meanwhile.
 pub(super) unsafe fn evaluate_ids(
     model: *mut CLLMModel,
-    tokens: &[u32],
+    tokens: Ids<'_>,
+    count: usize,
     length: usize,
     pool: &Pool,
 ) -> Result<Evaluation> {
@@ -73,7 +74,7 @@ pub(super) unsafe fn evaluate_ids(
         let what = found.describe(tokens.len(), model.vocab);
         log::warn(&format!("ids are left out of the evaluation: {what}"));
     }
-    evaluate(pool, &model, tokens, length)
+    evaluate_first(pool, &model, tokens, count, length)
 }
 
 /// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model

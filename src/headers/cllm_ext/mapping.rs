@@ -20,6 +20,9 @@ use std::ffi::{c_char, c_int};
 /// weights only by cllm_verify_model(). A file of 8-bit weights, whose order in memory is another, or of
 /// the original library is read instead: cllm_model_is_mapped() tells.
 ///
+/// Decoding from it is some percent slower than from memory, where weights begin on cache lines and lie in
+/// huge pages.
+///
 /// The file may be replaced or removed while it is mapped, as cllm_write_model() and rename() do: the
 /// model stays what it was, until it is freed. It must not be written to or cut in its place. Where it
 /// was cut the next call fails; in the middle of a call the system ends the process (SIGBUS).

@@ -256,7 +256,8 @@ pub unsafe extern "C" fn cllm_evaluate_bytes(
     let length = ffi::positive(seq_len, "seq_len")?;
     let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let found = super::evaluation::evaluate_ids(model, tokens, length, &pool)?;
+    let count = tokens.len();
+    let found = super::evaluation::evaluate_ids(model, tokens.into(), count, length, &pool)?;
     set_score(score, &found, bytes)?;
     Ok(0)
 }

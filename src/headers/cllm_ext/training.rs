@@ -183,7 +183,8 @@ pub unsafe extern "C" fn cllm_train_steps(
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_checkpoint_same_data(training: *mut CLLMTraining) -> c_int {
     with_training(training, |t, state| {
-        let compared = state.data.compare(&loops::corpus(t, state)?, t.model);
+        let source = loops::source(t, Some(state))?;
+        let compared = state.data.compare(&loops::corpus(t, state, &source)?, t.model);
         Ok(compared.map_or(-1, |same| c_int::from(same.is_ok())))
     })
 }

@@ -79,6 +79,7 @@ pub(crate) unsafe fn init(
         best: Best::default(),
         input: Vec::new(),
         own_tokens: 0,
+        file: None,
         checked_tokens: None,
         foreign_tokens: None,
         progress: None,

@@ -1,7 +1,7 @@
 //! Batches and epochs.
 
 use super::state::{
-    TrainingState, batch_shape, narrow, read_counters, state, with_training, write_counters,
+    Source, TrainingState, batch_shape, narrow, read_counters, state, with_training, write_counters,
 };
 use super::{CLLMTraining, updates};
 use crate::border::ffi::{self, report};
@@ -15,6 +15,8 @@ use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
 use cllm_engine::system::date;
+use cllm_engine::text::Ids;
+use cllm_engine::train::batch::Windows;
 use cllm_engine::train::run::{self, Run};
 use cllm_engine::train::tokens;
 use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
@@ -23,6 +25,7 @@ use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Looks at all ids of an epoch before it begins: says which the model doesn't have, if it was not
 /// said before, and counts the `<EOS>` that the model's words don't know of. An error where nothing
@@ -33,7 +36,7 @@ use std::path::Path;
 pub(crate) unsafe fn check_ids(
     model: *mut CLLMModel,
     state: &mut TrainingState,
-    ids: &[u32],
+    ids: Ids<'_>,
 ) -> Result<()> {
     let vocab = view::vocab_size(view::live(model)?)?;
     let foreign = tokens::foreign(ids, vocab)?;
@@ -46,25 +49,39 @@ pub(crate) unsafe fn check_ids(
 }
 
 /// The training ids, cut into the batches that the options ask for.
-///
-/// # Safety
-/// As [`in_order`].
-pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining, state: &TrainingState) -> Result<Corpus<'a>> {
-    let corpus = in_order(t)?;
+pub(crate) fn corpus<'s>(
+    t: &CLLMTraining,
+    state: &TrainingState,
+    source: &'s Source<'_>,
+) -> Result<Corpus<'s>> {
+    let corpus = in_order(t, source)?;
     let CLLMTrainingOptions { shuffle, seed, .. } = state.options;
     Ok(if shuffle == 0 { corpus } else { corpus.shuffled(seed) })
 }
 
 /// The training ids, cut into batches in their order.
+fn in_order<'s>(t: &CLLMTraining, source: &'s Source<'_>) -> Result<Corpus<'s>> {
+    let (sequences, positions) = batch_shape(&t.config)?;
+    Corpus::new(source.ids(), sequences, positions)
+}
+
+/// Where the training ids are: in `tokens`, or else in the file that the training was given.
 ///
 /// # Safety
 /// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
-unsafe fn in_order<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
+pub(crate) unsafe fn source<'a>(
+    t: &CLLMTraining,
+    state: Option<&TrainingState>,
+) -> Result<Source<'a>> {
+    if t.tokens.is_null()
+        && let Some(file) = state.and_then(|state| state.file.as_ref())
+    {
+        return Ok(Source::File(Arc::clone(file)));
+    }
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }
-    let (sequences, positions) = batch_shape(&t.config)?;
-    Corpus::new(ffi::slice(t.tokens, t.num_tokens, "tokens")?, sequences, positions)
+    Ok(Source::Memory(ffi::slice(t.tokens, t.num_tokens, "tokens")?))
 }
 
 /// Refuses a place before the tokens, which becomes their beginning.
@@ -109,7 +126,8 @@ pub unsafe extern "C" fn cllm_get_batch(
     };
     let mut state = known.as_ref().map(|state| lock(state));
     let t = ffi::get_mut(training, "training")?;
-    let corpus = in_order(t)?;
+    let source = source(t, state.as_deref())?;
+    let corpus = in_order(t, &source)?;
     check_offset(t)?;
     let mut own = Counters::default();
     // The offset is an int: only objects of the library's know a place beyond its range.
@@ -120,7 +138,12 @@ pub unsafe extern "C" fn cllm_get_batch(
     read_counters(t, counters);
     let after = counters.offset.saturating_add(corpus.rows());
     let reached = far || c_int::try_from(after).is_ok();
-    let Some(batch) = corpus.batch(counters.offset).filter(|_| reached) else {
+    let mut windows = Windows::default();
+    let batch = match reached {
+        true => corpus.draw(counters.epoch, counters.offset, &mut windows)?,
+        false => None,
+    };
+    let Some(batch) = batch else {
         counters.end_epoch();
         (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
         return Ok(0);
@@ -192,7 +215,8 @@ unsafe fn next_step(
     stay: bool,
     most: usize,
 ) -> Result<Option<(Step, Position)>> {
-    let corpus = corpus(t, state)?;
+    let source = source(t, Some(state))?;
+    let corpus = corpus(t, state, &source)?;
     check_offset(t)?;
     let counters = &mut state.trainer.counters;
     read_counters(t, counters);
@@ -240,12 +264,14 @@ pub(crate) unsafe fn run_at(
 ) -> Result<Run> {
     with_training(training, |t, state| {
         // Where there are none the first step says so.
-        let Ok(corpus) = corpus(t, state) else { return Ok(()) };
+        let Ok(source) = source(t, Some(state)) else { return Ok(()) };
+        let Ok(corpus) = corpus(t, state, &source) else { return Ok(()) };
         state.data.note(&corpus, t.model, state.options.training_precision());
-        let place = (t.tokens.addr(), t.num_tokens);
-        if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
-            check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;
-            state.checked_tokens = Some(place);
+        let ids = source.ids();
+        let seen = (ids.place(), ids.len());
+        if t.current_batch_offset == 0 || state.checked_tokens != Some(seen) {
+            check_ids(t.model, state, ids)?;
+            state.checked_tokens = Some(seen);
         }
         Ok(())
     })?;

@@ -12,7 +12,8 @@ use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::log;
-use cllm_engine::train::checkpoint::{self, DataMark};
+use cllm_engine::text::{Ids, TokenFile};
+use cllm_engine::train::checkpoint::DataMark;
 use cllm_engine::train::tokens::Foreign;
 use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig, TrainingPrecision};
 use std::ffi::{c_int, c_void};
@@ -39,6 +40,8 @@ pub(crate) struct TrainingState {
     pub input: Vec<u32>,
     /// Address of the token block that the library allocated for `tokens`.
     pub own_tokens: usize,
+    /// The file that the ids are read from while `tokens` is NULL.
+    pub file: Option<Arc<TokenFile>>,
     /// Address and number of the ids that were checked, and what was warned of them.
     pub checked_tokens: Option<(usize, usize)>,
     pub foreign_tokens: Option<Foreign>,
@@ -80,10 +83,10 @@ impl Data {
         model: *const CLLMModel,
     ) -> Option<Result<(), String>> {
         let ids = corpus.ids();
-        let seen = (ids.as_ptr().addr(), ids.len());
+        let seen = (ids.place(), ids.len());
         let (checksum, words) = match self.mark.filter(|_| self.seen == seen) {
             Some(mark) => (mark.checksum, mark.words),
-            None => (checkpoint::checksum(ids), words::checksum(model)),
+            None => (ids.checksum(), words::checksum(model)),
         };
         let mark = DataMark { words, ..DataMark::new(corpus, checksum) };
         (self.seen, self.mark) = (seen, Some(mark));
@@ -110,6 +113,23 @@ impl Data {
             && !std::mem::replace(&mut self.warned, true)
         {
             log::warn(&format!("the checkpoint is of another run: {difference}"));
+        }
+    }
+}
+
+/// Where the ids of a training are.
+pub(crate) enum Source<'a> {
+    /// In `tokens`.
+    Memory(&'a [u32]),
+    /// In its file.
+    File(Arc<TokenFile>),
+}
+
+impl Source<'_> {
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        match self {
+            Self::Memory(ids) => Ids::Memory(ids),
+            Self::File(file) => Ids::File(file),
         }
     }
 }

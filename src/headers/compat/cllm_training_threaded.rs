@@ -168,7 +168,7 @@ pub(crate) unsafe fn epoch(system: &Mutex<SystemState>, number: Option<c_int>) -
         (b, batch::positions(b, s)?, it.count())
     };
     let ids = lock(&iterator).tokens()?;
-    with_training(training, |t, state| loops::check_ids(t.model, state, ids))?;
+    with_training(training, |t, state| loops::check_ids(t.model, state, ids.into()))?;
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;

@@ -39,7 +39,7 @@ pub struct DataMark {
 impl DataMark {
     /// That of a corpus.
     pub fn of(corpus: &Corpus) -> Self {
-        Self::new(corpus, checksum(corpus.ids()))
+        Self::new(corpus, corpus.ids().checksum())
     }
 
     /// That of a corpus whose ids have a known [`checksum`].

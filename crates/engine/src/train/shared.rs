@@ -11,7 +11,7 @@ use super::trainer::{Outcome, Step, Trainer, TrainerConfig};
 use super::tree::{self, Forest, Leaves};
 use super::weights::Weights;
 use crate::error::{Error, Result};
-use crate::train::{Counters, checkpoint};
+use crate::train::Counters;
 use cllm_kernels::memory::reserve;
 use cllm_kernels::{Pool, arch::InstructionSet};
 use std::collections::VecDeque;
@@ -191,7 +191,7 @@ impl Trainer {
             Ok(())
         })?;
         let of_all = |value: u32| if all { format!("{value:08x}") } else { String::new() };
-        let ids = if all { checkpoint::checksum(corpus.ids()) } else { 0 };
+        let ids = if all { corpus.ids().checksum() } else { 0 };
         let shape = (corpus.sequences(), corpus.positions());
         Ok(vec![
             ("the instruction set (CLLM_SIMD)", format!("{:?}", InstructionSet::in_use())),
@@ -229,7 +229,7 @@ fn hash(hasher: &mut crc32fast::Hasher, values: &[f32]) {
 
 /// Where the ids lie.
 fn place(corpus: &Corpus) -> (usize, usize) {
-    (corpus.ids().as_ptr().addr(), corpus.ids().len())
+    (corpus.ids().place(), corpus.ids().len())
 }
 
 impl Shared {

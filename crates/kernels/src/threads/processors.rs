@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn there_is_one_at_least_and_the_answer_stays_for_a_while() {
         let first = processors();
-        assert!(first >= 1 && first <= MAX_THREADS);
+        assert!((1..=MAX_THREADS).contains(&first));
         let begin = Instant::now();
         (0..100_000).for_each(|_| assert_eq!(processors(), first));
         assert!(begin.elapsed() < Duration::from_secs(5));
