@@ -5,11 +5,19 @@ CFLAGS ?= -O2 -g
 OBJCOPY ?= objcopy
 BUILT  := $(or $(CARGO_TARGET_DIR),target)/release
 
+# The library says when it was built. That is the date of the commit, so that the same source gives the
+# same library; SOURCE_DATE_EPOCH says another one.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || stat -c %Y CHANGELOG.md)
+export SOURCE_DATE_EPOCH
+
+TOOL_CC     = $(CC)
 TOOL_CFLAGS := -std=c11 -Wall -Wextra -Iinclude $(CFLAGS)
 # The tools find the library beside them; LD_LIBRARY_PATH goes first.
 TOOL_LIBS   := -L. -lcllm -lm -Wl,-rpath,'$$ORIGIN/..'
+# train_model over the ranks of an MPI job, where there is an MPI.
+MPICC       := $(shell command -v mpicc)
 TOOLS       := tools/train_model tools/cllm_inference tools/cllm_inference_fixed \
-               tools/cllm_tokenize tools/cllm_vocab_build tools/cllm_info
+               tools/cllm_tokenize tools/cllm_vocab_build tools/cllm_info $(if $(MPICC),tools/train_model_mpi)
 
 # Other names of the library, for the link lines of old programs.
 COMPAT_SO := libcrystalline.so libalgorithms.so libprimemath.so
@@ -18,7 +26,7 @@ COMPAT_A  := $(COMPAT_SO:.so=.a)
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-arm64 test-arm64-short test-python bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-arm64 test-arm64-short test-python test-reproducible bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -46,15 +54,18 @@ $(COMPAT_SO): Makefile
 $(COMPAT_A): Makefile
 	@echo 'INPUT(libcllm.a)' > $@
 
-tools/train_model: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c mix.c setup.c folder.c \
-                   metrics.c finish.c) tools/train_model.h
-tools/train_model tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
-tools/train_model tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
+tools/train_model: tools/train_alone.c
+tools/train_model_mpi: tools/train_model.c
+tools/train_model_mpi: TOOL_CC = OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) -pthread
+tools/train_model tools/train_model_mpi: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c texts.c prepare.c \
+                   mix.c setup.c folder.c metrics.c finish.c) tools/train_model.h
+tools/train_model tools/train_model_mpi tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
+tools/train_model tools/train_model_mpi tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 $(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
 tools/%: tools/%.c tools/common.c tools/files.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
-	$(CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
+	$(TOOL_CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference
 	cp -f $< $@
@@ -93,6 +104,9 @@ test-arm64-short: ## the kernels, the bits, the ABI of it
 # nothing to test with.
 test-python: lib ## the Python package: built, installed, its tests, its types
 	@packaging/test_python.sh
+
+test-reproducible: ## builds in two folders, from vendored sources, without a network: the same library
+	@packaging/reproducible.sh
 
 bench: all ## timings
 	$(CARGO) bench -p cllm-benches

@@ -396,6 +396,9 @@ fn main() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
         }
         println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
+        // An id would be a hash over the debug data too, which hold the names of folders: the same source
+        // is to give the same installed library wherever it is built. Its debug data are found by name.
+        println!("cargo::rustc-cdylib-link-arg=-Wl,--build-id=none");
         // dlclose() leaves the library where it is: its threads and exit handlers run its code.
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }

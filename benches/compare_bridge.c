@@ -25,7 +25,7 @@ long bridge_count(CLLMModel *model) { return (long)model->num_weights; }
 float *bridge_positions(CLLMModel *model) { return model->pos_encoding.learned_positions; }
 
 CLLMTraining *bridge_training(CLLMModel *model, int batch, int length, float rate, uint32_t *tokens,
-                              long count) {
+                              long count, int precision) {
     CLLMTrainingConfig config;
     memset(&config, 0, sizeof config);
     config.learning_rate = rate;
@@ -38,6 +38,8 @@ CLLMTraining *bridge_training(CLLMModel *model, int batch, int length, float rat
     if (training) {
         training->tokens = tokens;
         training->num_tokens = (size_t)count;
+        CLLMTrainingOptions options = {.struct_size = sizeof options, .precision = precision};
+        if (cllm_training_set_options(training, &options) != 0) return NULL;
     }
     return training;
 }

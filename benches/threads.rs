@@ -6,8 +6,9 @@
 //! Both sides are measured in turn, round after round, so that what else runs on the machine meets
 //! both; the figures are medians over the rounds.
 
-use cllm_kernels::Pool;
+use cllm_kernels::threads::processors;
 use cllm_kernels::vector::{dot, scale};
+use cllm_kernels::{Pool, Work};
 use rayon::prelude::*;
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -31,7 +32,7 @@ trait Threads: Sync {
 
 impl Threads for Pool {
     fn step(&self, work: &(dyn Fn() + Sync)) {
-        self.install(work);
+        Pool::step(self, Work::LARGE, |_| work());
     }
 
     fn each(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
@@ -132,7 +133,7 @@ fn now_and_then(pool: &dyn Threads, tasks: usize, x: &[f32]) -> f64 {
 }
 
 fn main() {
-    let threads = Pool::online().max(2);
+    let threads = processors().max(2);
     let ours = Pool::start(threads);
     // rayon's caller sleeps while its pool works; the team's caller is one of its threads.
     let theirs = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");

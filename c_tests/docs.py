@@ -140,7 +140,7 @@ def man_pages():
         ran = subprocess.run(["bash", "-c", script, "-", f"tools/{tool}"], capture_output=True, text=True)
         check(f"completion of {tool}", differences(helped, set(ran.stdout.split())))
     every = {p.name for p in Path("man").iterdir()}
-    wanted = {f"{t}.1" for t in tools + ["cllm_inference_fixed"]}
+    wanted = {f"{t}.1" for t in tools + ["cllm_inference_fixed", "train_model_mpi"]}
     extra = {f"{p.stem}.1" for p in Path("tools").glob("cllm_*.c")} | wanted
     check("man/", "" if every == extra else f"{every ^ extra}")
 

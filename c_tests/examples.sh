@@ -96,6 +96,13 @@ check "nothing on stderr" quiet
 run c/strange_lines.c 1 "$work/log_run/final_model.cllm" "$work/missing.log"
 check "in at most 40 lines" test "$(wc -l < examples/c/next_words.c)" -le 40 -a "$(wc -l < examples/c/strange_lines.c)" -le 40
 
+run c/small_model.c 2
+run c/small_model.c 0 "$work/log_run/final_model.cllm" "$work/small.cllm" "kernel: disk sda mounted"
+check "two models" test "$(grep -cE '^(floats|8 bits) +[0-9]+ bytes, [0-9.]+ nats per token$' "$work/stdout")" -eq 2
+check "the second is smaller" test "$(stat -c %s "$work/small.cllm")" -lt "$(stat -c %s "$work/log_run/final_model.cllm")"
+check "nothing on stderr" quiet
+run c/small_model.c 1 "$work/missing.cllm" "$work/small.cllm" "kernel:"
+
 run c/hand_made_model.c 0
 check "one season after the other" says '^spring summer autumn winter$'
 check "the logits are as computed by hand" says '^summer -> autumn \(logits 2\.0 8\.0 16\.0 0\.0\)$'

@@ -33,6 +33,11 @@ BEFORE = {
     "cllm_expand_model": [
         "static CLLMModel *small;", "cllm_free_model(small);",
         "small = cllm_quantize_model(a0, 1), a0 = small;"],
+    "cllm_texts_encode": SUBWORDS + [
+        "a3 = subwords;", 'unlink("out.bin");'],
+    "cllm_verify_model": [
+        "static CLLMModel *mapped;", "cllm_free_model(mapped);",
+        'mapped = cllm_map_model("model.cllm"), a0 = mapped;'],
     "cllm_write_tokenizer": SUBWORDS + ["a0 = subwords;"],
     "cllm_write_tokenizer_gpt2": [
         "static CLLMTokenizer *gpt2;", "cllm_free_tokenizer(gpt2);", "gpt2_files();",
@@ -61,6 +66,7 @@ OUTCOMES = {
     "create_default_complete_config": "r.num_epochs == 100",
     "optimizer_default_config": "r.learning_rate == 0.001f",
     "cllm_get_optimal_thread_count": "r == 1",
+    "cllm_threads": "r == 1",
     # A training goes on without the validation that it has no memory for.
     "train_complete": "r == -1 || strstr(cllm_last_error(), \"no validation\")",
     "train_quick": "r == -1 || strstr(cllm_last_error(), \"no validation\")",

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 tree=$PWD
 CC=${CC:-cc}
 CXX=${CXX:-c++}
-unset CLLM_SIMD
+unset CLLM_SIMD CLLM_NUM_THREADS
 
 build() { # build SOURCE PROGRAM [FLAGS...]
     "$CC" -std=c11 -Wall -Wextra -Werror -g -Iinclude -Ic_tests "$1" -o "$2" "${@:3}" -L. -lcllm -lm -lpthread \
@@ -34,6 +34,16 @@ check "other variables and an empty one are no matter" quiet
 check "other variables: the same result" same_result
 check "CLLM_SIMD=portable: runs" run env CLLM_SIMD=portable "$work/program" "$work"
 check "CLLM_SIMD=portable is known" quiet
+for threads in 1 2 300; do
+    check "CLLM_NUM_THREADS=$threads: runs" run env CLLM_NUM_THREADS="$threads" "$work/program" "$work"
+    check "CLLM_NUM_THREADS=$threads: the same result" same_result
+    check "CLLM_NUM_THREADS=$threads is known" quiet
+done
+check "CLLM_NUM_THREADS=two: runs" run env CLLM_NUM_THREADS=two "$work/program" "$work"
+check "CLLM_NUM_THREADS=two: the same result" same_result
+check "CLLM_NUM_THREADS=two is said" says "CLLM_NUM_THREADS=two"
+check "a slip of CLLM_NUM_THREADS: runs" run env CLLM_NUM_THREAD=2 "$work/program" "$work"
+check "a slip of CLLM_NUM_THREADS is said" says "CLLM_NUM_THREAD is not known; is CLLM_NUM_THREADS meant?"
 check "the tools say it, --quiet too" run env CLLM_SIMD=bogus tools/train_model c_tests/host.sh --tokens words --quiet --epochs 1 \
     --embed-dim 8 --num-layers 1 --num-heads 1 --seq-len 8 --max-steps 1 --checkpoint-dir "$work/checkpoints"
 check "the tools say it as a warning, --quiet too" says "train_model: warning: CLLM_SIMD=bogus"

@@ -18,6 +18,7 @@ OBJECTS = {
     "CLLMTokenizer*": "tokenizer", "CLLMDataLoader*": "loader", "TokenDataset*": "dataset",
     "CLLMBatch*": "batch", "CLLMBatchIterator*": "iterator",
     "ThreadedTrainingSystem*": "train_system", "ValidationSet*": "validation",
+    "CLLMTexts*": "texts", "CLLMTokenFile*": "token_file",
     "EarlyStoppingState*": "stopping", "LRScheduler*": "scheduler",
     "TrainingMetrics*": "metrics", "CLLMConfig*": "config", "AttentionLayer*": "attention",
     "FeedForwardLayer*": "feedforward", "CLLMLayerNorm*": "norm",
@@ -34,19 +35,21 @@ ARRAYS = {"float*": "floats", "double*": "doubles", "uint32_t*": "ids", "uint16_
           "uint8_t**": "blocks", "uint8_t*": "bytes", "void*": "bytes", "size_t*": "sizes",
           "bool*": "bools", "ThreadMetrics**": "entries",
           "CLLMScore*": "score", "CLLMTrainingOptions*": "training_options",
-          "CLLMRecipe*": "recipe", "IndexProb*": "choices",
+          "CLLMCommunicator*": "communicator", "CLLMRecipe*": "recipe", "IndexProb*": "choices",
           "char*const*": "paths"}
 CALLBACKS = {"CLLMTokenCallback": "on_token", "CLLMLogCallback": "on_log",
              "CLLMProgressCallback": "on_progress", "CLLMFileCallback": "on_file", "CLLMPathCallback": "on_path",
              "CLLMWordCallback": "on_word", "CLLMAllowedCallback": "on_allowed",
-             "CLLMMetricsCallback": "on_metrics", "CLLMTokenizerCallback": "on_merge"}
+             "CLLMMetricsCallback": "on_metrics", "CLLMTokenizerCallback": "on_merge",
+             "CLLMBytesCallback": "on_bytes"}
 # How to release what a function returns.
 RESULTS = {
     "CLLMModel*": "cllm_free_model(r);", "CLLMInference*": "cllm_inference_cleanup(r);",
     "CLLMTraining*": "cllm_training_free(r);", "CLLMTokenizer*": "cllm_free_tokenizer(r);",
     "CLLMDataLoader*": "cllm_data_loader_free(r);", "TokenDataset*": "cllm_token_dataset_free(r);",
     "CLLMBatch*": "cllm_batch_free(r);", "CLLMBatchIterator*": "cllm_batch_iterator_free(r);",
-    "ThreadedTrainingSystem*": "threaded_training_free(r);",
+    "ThreadedTrainingSystem*": "threaded_training_free(r);", "CLLMTexts*": "cllm_texts_free(r);",
+    "CLLMTokenFile*": "cllm_token_file_free(r);",
     "CLLMMetrics*": "cllm_metrics_free(r);",
     "HierarchicalTrainingSystem*": "hierarchical_training_free(r);",
     "ValidationSet*": "free_validation_set(r);", "TrainingMetrics*": "free_training_metrics(r);",
@@ -320,7 +323,8 @@ STALE = {"CLLMModel*": "cllm_free_model", "CLLMInference*": "cllm_inference_clea
          "CLLMTraining*": "cllm_training_free", "CLLMTokenizer*": "cllm_free_tokenizer",
          "CLLMDataLoader*": "cllm_data_loader_free", "TokenDataset*": "cllm_token_dataset_free",
          "CLLMBatch*": "cllm_batch_free", "CLLMBatchIterator*": "cllm_batch_iterator_free",
-         "ThreadedTrainingSystem*": "threaded_training_free",
+         "ThreadedTrainingSystem*": "threaded_training_free", "CLLMTexts*": "cllm_texts_free",
+         "CLLMTokenFile*": "cllm_token_file_free",
          "HierarchicalTrainingSystem*": "hierarchical_training_free",
          "ValidationSet*": "free_validation_set", "TrainingMetrics*": "free_training_metrics"}
 

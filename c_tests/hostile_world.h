@@ -67,6 +67,8 @@ static struct {
     CLLMTokenizer *tokenizer;
     CLLMDataLoader *loader;
     TokenDataset *dataset;
+    CLLMTexts *texts;
+    CLLMTokenFile *token_file;
     CLLMBatch *batch;
     CLLMBatchIterator *iterator;
     ThreadedTrainingSystem *system;
@@ -143,6 +145,18 @@ static CLLMTrainingOptions *training_options(void) {
     return buffer(&init, sizeof init);
 }
 
+/* Of a rank that reaches nobody. */
+static int no_exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+                       size_t receive_bytes, void *user) {
+    (void)to, (void)send, (void)send_bytes, (void)from, (void)receive, (void)receive_bytes, (void)user;
+    return 1;
+}
+
+static CLLMCommunicator *communicator(void) {
+    CLLMCommunicator init = {.struct_size = sizeof init, .rank = 1, .ranks = 2, .exchange = no_exchange};
+    return buffer(&init, sizeof init);
+}
+
 static CLLMRecipe *recipe(void) {
     CLLMRecipe init = {.struct_size = sizeof init, .epochs = 1};
     return buffer(&init, sizeof init);
@@ -214,6 +228,18 @@ static CLLMDataLoader *loader(void) {
 static TokenDataset *dataset(void) {
     if (!w.dataset) w.dataset = need(cllm_data_loader_create_dataset(loader()));
     return w.dataset;
+}
+
+static CLLMTexts *texts(void) {
+    if (w.texts) return w.texts;
+    w.texts = need(cllm_texts_create("."));
+    cllm_texts_add(w.texts, "text.txt", NULL, NULL);
+    return w.texts;
+}
+
+static CLLMTokenFile *token_file(void) {
+    if (!w.token_file) w.token_file = need(cllm_token_file_open("dataset.bin"));
+    return w.token_file;
 }
 
 static CLLMBatch *batch(void) {
@@ -417,6 +443,11 @@ static bool on_merge(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void 
     return true;
 }
 
+static bool on_bytes(uint64_t bytes, uint64_t all, void *user) {
+    (void)bytes, (void)all, (void)user;
+    return true;
+}
+
 static void on_metrics(const CLLMMetrics *metrics, void *user) {
     (void)metrics, (void)user;
 }
@@ -475,6 +506,8 @@ static void world_drop(void) {
     free(w.parameters);
     cllm_batch_free(w.batch);
     cllm_token_dataset_free(w.dataset);
+    cllm_texts_free(w.texts);
+    cllm_token_file_free(w.token_file);
     cllm_data_loader_free(w.loader);
     cllm_free_tokenizer(w.tokenizer);
     cllm_free_model(w.model);

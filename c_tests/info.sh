@@ -39,6 +39,7 @@ info 1 "$work"
 
 info 0 "$model"
 check "shape" says '^shape +12 words, width 16, 1 layers, 2 heads, context 8$'
+check "weights" says '^weights +floats$'
 check "parameters" says '^parameters +[1-9][0-9]+$'
 for part in header body SHAP NORM WORD TSET META; do
     check "$part" says "^$part +[0-9]+ +[0-9]+  ok +[a-z]+"

@@ -28,7 +28,8 @@ check "static library" cmp libcllm.a "$lib/libcllm.a"
 check "the library without debug data is below 4 MB" test "$(stat -c %s "$lib/libcllm.so.$version")" -lt 4000000
 check "the static library is below 12 MB" test "$(stat -c %s "$lib/libcllm.a")" -lt 12000000
 check "it names its debug data" bash -c "readelf -p .gnu_debuglink '$lib/libcllm.so' | grep -qF cllm.debug"
-check "headers" same "$(cd include && ls)" "$(ls "$prefix/include")"
+check "headers" same "$(files include)" "$(files "$prefix/include" | grep -v '^\./cllm/')"
+check "headers below cllm/" same "$(files include)" "$(files "$prefix/include/cllm")"
 for file in man/*.1; do
     check "page $file" test -f "$prefix/share/man/man1/$(basename "$file")"
 done
@@ -229,7 +230,7 @@ check "debug data, where gdb looks" bash -c "readelf -SW '$prefix/lib/.debug/cll
 check "make uninstall" make_install uninstall PREFIX="$prefix"
 check "uninstall leaves nothing but others' files" same ./lib/libother.so "$(files "$prefix")"
 stage=$work/stage
-other=(DESTDIR="$stage" PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/cllm)
+other=(DESTDIR="$stage" PREFIX=/usr LIBDIR=/usr/lib/x86_64-linux-gnu INCLUDEDIR=/usr/include/x86)
 check "make install-compat with DESTDIR" make_install install-compat "${other[@]}"
 check "DESTDIR: library" test -f "$stage/usr/lib/x86_64-linux-gnu/libcllm.so.$version"
 for name in crystalline algorithms primemath; do
@@ -238,12 +239,12 @@ for name in crystalline algorithms primemath; do
     check "DESTDIR: -l$name" links_as "$name" "$stage/usr/lib/x86_64-linux-gnu"
     check "DESTDIR: -l$name, static" links_as "$name" "$stage/usr/lib/x86_64-linux-gnu" -Wl,-Bstatic
 done
-check "DESTDIR: header" test -f "$stage/usr/include/cllm/cllm.h"
-check "DESTDIR: header below ai/" test -f "$stage/usr/include/cllm/ai/cllm_optimizer.h"
+check "DESTDIR: header" test -f "$stage/usr/include/x86/cllm.h"
+check "DESTDIR: header below ai/" test -f "$stage/usr/include/x86/ai/cllm_optimizer.h"
 check "DESTDIR: tools find the library" "$stage/usr/bin/cllm_tokenize" --help
 check "DESTDIR is not in the files" bash -c \
     "! grep -rlF '$stage' '$stage/usr/lib/x86_64-linux-gnu/pkgconfig' '$stage/usr/lib/x86_64-linux-gnu/cmake'"
-check "DESTDIR: cllm.pc" grep -qxF 'includedir=${prefix}/include/cllm' \
+check "DESTDIR: cllm.pc" grep -qxF 'includedir=${prefix}/include/x86' \
     "$stage/usr/lib/x86_64-linux-gnu/pkgconfig/cllm.pc"
 cd "$work" || exit 1
 if command -v pkg-config > /dev/null; then
@@ -256,6 +257,18 @@ cd "$tree" || exit 1
 # As with sudo, which may not find cargo: what make built is installed.
 check "make install without cargo" make_install install PREFIX="$work/no_cargo" CARGO=no-such-cargo
 check "make install without cargo: library" cmp "$prefix.so" "$work/no_cargo/lib/libcllm.so"
+: > "$work/new.c"
+for header in $(cd include && ls ./*.h ai/*.h); do echo "#include <cllm/$header>"; done >> "$work/new.c"
+check "make install FLAT=no" make_install install PREFIX="$work/tidy" FLAT=no
+check "FLAT=no: no header but below cllm/" same cllm "$(ls "$work/tidy/include")"
+check "FLAT=no: <cllm/...>" "$CC" -std=c11 -Wall -Wextra -Werror -fsyntax-only "-I$work/tidy/include" "$work/new.c"
+if command -v pkg-config > /dev/null; then
+    # shellcheck disable=SC2046
+    check "FLAT=no: old names by pkg-config" "$CC" -std=c11 -fsyntax-only examples/c/generate.c \
+        $(PKG_CONFIG_PATH=$work/tidy/lib/pkgconfig pkg-config --cflags cllm)
+fi
+check "make uninstall after FLAT=no" make_install uninstall PREFIX="$work/tidy"
+check "FLAT=no: nothing is left" same "" "$(files "$work/tidy")"
 check "make uninstall with DESTDIR" make_install uninstall "${other[@]}"
 check "DESTDIR is empty again" same "" "$(files "$stage")"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs subwords terminal info examples
+# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs subwords stream ranks terminal info examples
 # docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also runs, terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
@@ -21,10 +21,10 @@ sanitize=()
 read -ra wrapper <<< "${RUN_THROUGH-}"
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link old readme tools runs subwords terminal info examples docs install host survival)
+    parts=(rust harness hostile abi headers symbols link old readme tools runs subwords stream ranks terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
-reliability) parts=(survival resume faults replay fuzz) ;;
+reliability) parts=(ranks survival resume faults replay fuzz) ;;
 fuzz) parts=(fuzz) ;;
 tsan) parts=(tsan) ;;
 loom) parts=(loom) ;;
@@ -381,7 +381,7 @@ find_tools() {
     mkdir -p "$programs"
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
         sources=("tools/$tool.c" tools/{common,files,terminal,tokens}.c)
-        [ "$tool" = train_model ] && sources=(tools/train_*.c tools/{common,files,terminal,tokens}.c)
+        [ "$tool" = train_model ] && sources=(tools/train_{model,alone,options,defaults,data,words,subwords,mix,setup,folder,metrics,finish}.c tools/{common,files,terminal,tokens}.c)
         case $tool in
         train_model | cllm_vocab_build) sources+=(tools/{text_files,vocabulary}.c) ;;
         cllm_tokenize) sources+=(tools/vocabulary.c) ;;
@@ -411,6 +411,24 @@ part_subwords() {
     local programs
     find_tools || { count "subwords" 0 1; return; }
     part_script subwords c_tests/subwords.sh "$programs"
+}
+
+# Texts that do not fit into memory, in a small version.
+part_stream() {
+    local programs
+    find_tools || { count "stream" 0 1; return; }
+    part_script stream c_tests/stream.sh "$programs"
+}
+
+# Training over several processes, where there is an MPI; in the long version more of them are killed.
+part_ranks() {
+    local limit=1800
+    if [ ! -x tools/train_model_mpi ] || ! command -v mpirun > /dev/null; then
+        echo "ranks left out: there is no MPI" >&2
+        count ranks 0 0 1
+        return
+    fi
+    part_script ranks c_tests/ranks.sh tools "$([ "$mode" = reliability ] && echo 20)"
 }
 
 part_terminal() {

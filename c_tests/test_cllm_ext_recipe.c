@@ -112,6 +112,77 @@ static void options(void) {
     end(u);
 }
 
+static int warnings;
+static char last_warning[300];
+static void count_warnings(int level, const char *message, void *user_data) {
+    (void)user_data;
+    if (level == CLLM_LOG_WARNING) {
+        warnings++;
+        snprintf(last_warning, sizeof last_warning, "%s", message);
+    }
+}
+
+static void precision(void) {
+    int support = cllm_precision_support(CLLM_PRECISION_BF16);
+    CHECK(support >= 0 && support <= 2 && cllm_precision_support(CLLM_PRECISION_BF16) == support);
+    CHECK(cllm_precision_support(CLLM_PRECISION_F32) == 1);
+    CHECK(cllm_precision_support(2) == -1 && cllm_precision_support(-1) == -1);
+    CLLMTraining *t = begin(3), *plain = begin(3);
+    CLLMTrainingOptions o = all;
+    for (o.precision = -1; o.precision <= 2; o.precision += 3) {
+        CHECK(cllm_training_set_options(t, &o) == -1 && strstr(cllm_last_error(), "precision"));
+    }
+    o.precision = CLLM_PRECISION_BF16;
+    if (support == 0) { /* refused, and nothing changes */
+        CHECK(cllm_training_set_options(t, &o) == -1 && strstr(cllm_last_error(), "AVX512_BF16"));
+        CHECK(cllm_training_options(t, &o) == 0 && o.precision == CLLM_PRECISION_F32 && o.dropout == 0);
+        end(plain);
+        end(t);
+        return;
+    }
+    CHECK(cllm_training_set_options(t, &o) == 0 && cllm_training_set_options(plain, &all) == 0);
+    memset(&o, 0, sizeof o);
+    o.struct_size = sizeof o;
+    CHECK(cllm_training_options(t, &o) == 0 && o.precision == CLLM_PRECISION_BF16 && o.dropout == 0.2f);
+    train(t, 28, 1);
+    train(plain, 28, 1);
+    CHECK(!same_weights(t->model, plain->model));
+    CHECK_NEAR(t->current_loss, plain->current_loss, 0.05);
+    CHECK(cllm_save_checkpoint(t, in_scratch("bf16.cllm")) == 0);
+    CHECK(cllm_save_checkpoint(plain, in_scratch("f32.cllm")) == 0);
+    train(t, 60, 1);
+
+    /* With the options of the checkpoint it is the same run, with any threads. */
+    CLLMTraining *u = begin(5);
+    CHECK(cllm_load_checkpoint(u, in_scratch("bf16.cllm")) == 0);
+    CHECK(cllm_checkpoint_options(u, &o) == 1 && o.precision == CLLM_PRECISION_BF16 && o.seed == 9);
+    CHECK(cllm_training_set_options(u, &o) == 0);
+    cllm_set_log_callback(count_warnings, NULL);
+    train(u, 60, 2);
+    CHECK(warnings == 0 && same_weights(t->model, u->model) && t->current_loss == u->current_loss);
+
+    /* In the other precision it is another, which is said once. */
+    CHECK(cllm_load_checkpoint(u, in_scratch("bf16.cllm")) == 0);
+    o.precision = CLLM_PRECISION_F32;
+    CHECK(cllm_training_set_options(u, &o) == 0);
+    train(u, 60, 1);
+    CHECK(warnings == 1 && strstr(last_warning, "bf16") && !same_weights(t->model, u->model));
+    CHECK(cllm_load_checkpoint(u, in_scratch("f32.cllm")) == 0);
+    CHECK(cllm_checkpoint_options(u, &o) == 1 && o.precision == CLLM_PRECISION_F32);
+    train(u, 60, 1);
+    CHECK(warnings == 1);
+    cllm_set_log_callback(NULL, NULL);
+
+    /* A precision alone is kept, too. */
+    CLLMTrainingOptions only = {.struct_size = sizeof only, .precision = CLLM_PRECISION_BF16};
+    CHECK(cllm_training_set_options(u, &only) == 0 && cllm_save_checkpoint(u, in_scratch("o.cllm")) == 0);
+    CHECK(cllm_load_checkpoint(plain, in_scratch("o.cllm")) == 0);
+    CHECK(cllm_checkpoint_options(plain, &o) == 1 && o.precision == CLLM_PRECISION_BF16 && o.dropout == 0);
+    end(u);
+    end(plain);
+    end(t);
+}
+
 static void best(void) {
     CLLMTraining *t = begin(6);
     int step = -5;
@@ -193,6 +264,7 @@ int main(void) {
     for (int i = 0; i < HELD; i++) held_out[i] = (uint32_t)((i + 7) * (i + 7) % 17 + i % 3);
     RUN(modern_models);
     RUN(options);
+    RUN(precision);
     RUN(best);
     RUN(moved_end);
     RUN(recipes);

@@ -208,6 +208,11 @@ static void files_keep_a_tokenizer(void) {
     FILE *file = fopen("vocab.txt", "a");
     CHECK(file && fputs("qqq\t1\n", file) >= 0 && fclose(file) == 0);
     CHECK(!cllm_read_vocab("vocab.txt") && last_error_has("line 331 is made of 3 tokens"));
+    /* The bytes at other ids: the tokens of a tokenizer.json, no list of words. */
+    file = fopen("vocab.txt", "w");
+    for (uint32_t id = tokenizer->vocab_size; id-- > 0;) fprintf(file, "%s\t1\n", tokenizer->vocab[id]);
+    CHECK(file && fclose(file) == 0);
+    CHECK(!cllm_read_vocab("vocab.txt") && last_error_has("read that instead"));
 
     CHECK(cllm_write_tokenizer_gpt2(tokenizer, "vocab.json", "merges.txt") == -1);
     put("bad.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}}}");

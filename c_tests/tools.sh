@@ -40,12 +40,12 @@ words() { wc -w < "$1"; }
 # record FILE STEPS: metrics.csv has its head once and each step once, in order, in whole rows.
 record() {
     awk -F , -v steps="$2" '
-        NR == 1 { if ($0 != "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss,train_bits_per_byte,val_bits_per_byte") exit 1; next }
-        NF != 9 || $8 !~ /^[0-9.]+$/ || $1 != NR - 1 || $3 !~ /^[0-9.]+$/ || $4 !~ /^[0-9.e-]+$/ { exit 1 }
+        NR == 1 { if ($0 != "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss,train_bits_per_byte,val_bits_per_byte,order0_bits_per_byte") exit 1; next }
+        NF != 10 || $8 !~ /^[0-9.]+$/ || $1 != NR - 1 || $3 !~ /^[0-9.]+$/ || $4 !~ /^[0-9.e-]+$/ { exit 1 }
         END { if (NR != steps + 1) exit 1 }' "$1"
 }
 # What of a record depends on the run, not on the machine.
-record_without_speed() { cut -d , -f 1-5,7-9 "$1"; }
+record_without_speed() { cut -d , -f 1-5,7-10 "$1"; }
 same_record() { cmp -s <(record_without_speed "$1") <(record_without_speed "$2"); }
 picture() { grep -q '^<svg' "$1" && tail -n 1 "$1" | grep -q '</svg>$'; }
 
@@ -63,7 +63,7 @@ small=(--tokens words --embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --
 # ---- train_model: what is refused ----
 run "help" 0 train_model --help
 for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
-    threads checkpoint-dir tokens block from mix minutes beta2 dropout shuffle in-order keep-weights warmup schedule weight-decay clip seed val-fraction resume max-steps \
+    threads checkpoint-dir tokens block from mix minutes beta2 dropout shuffle in-order keep-weights precision warmup schedule weight-decay clip seed val-fraction resume max-steps \
     save-every keep overwrite sample quiet help; do
     name="help names --$option"
     check says "--$option"
@@ -129,11 +129,11 @@ name="no progress bar in a file"
 check test "$(tr -dc '\r' < stdout | wc -c)" -eq 0
 name="files of a run"
 steps=$((2 * ((1350 - 1) / 32)))
-for file in vocab.txt dataset.bin "checkpoint_step_$steps.cllm" "checkpoint_step_$steps.cllm.state" \
+for file in vocab.txt dataset.bin held_out.bin "checkpoint_step_$steps.cllm" "checkpoint_step_$steps.cllm.state" \
     final_model.cllm; do
     check test -s "a/b/$file"
 done
-check test "$(find a/b -type f | wc -l)" -eq 7
+check test "$(find a/b -type f | wc -l)" -eq 8
 check record a/b/metrics.csv $steps
 check picture a/b/loss.svg
 for part in training validation 'Learning rate'; do
@@ -159,6 +159,24 @@ name="a folder is the text in its files"
 check same_model a/b/final_model.cllm c/final_model.cllm
 name="--quiet prints one line"
 check test "$(wc -l < stdout)" -eq 1
+
+run "8-bit weights" 0 train_model folder "${small[@]}" --epochs 2 --learning-rate 0.01 \
+    --val-fraction 0.1 --checkpoint-dir eight --save-8bit
+name="the same model beside its 8-bit weights"
+check says "^Saved eight/final_model_8bit.cllm, with 8-bit weights$"
+check same_model a/b/final_model.cllm eight/final_model.cllm
+check test "$(stat -c %s eight/final_model_8bit.cllm)" -lt "$(stat -c %s eight/final_model.cllm)"
+run "they generate" 0 cllm_inference eight/final_model_8bit.cllm -p "w1 w4" -n 5
+check test -s stdout
+run "they are shown" 0 cllm_info eight/final_model_8bit.cllm
+check says "^weights +8 bits$"
+run "they are shown in JSON" 0 cllm_info --json eight/final_model_8bit.cllm
+check says '"weights": "8 bits"'
+run "they can't be trained" 1 train_model text --from eight/final_model_8bit.cllm --checkpoint-dir no
+check complains "cllm_expand_model"
+run "an earlier run's are set aside" 0 train_model folder "${small[@]}" --epochs 1 --checkpoint-dir eight --quiet
+check test -s eight/earlier-1/final_model_8bit.cllm
+check absent eight/final_model_8bit.cllm
 
 run "one thread" 0 train_model text "${small[@]}" --epochs 2 --learning-rate 0.01 \
     --val-fraction 0.1 --checkpoint-dir one --threads 1 --quiet

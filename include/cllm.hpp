@@ -58,6 +58,12 @@ inline void check(int result) {
     if (result != 0) fail();
 }
 
+/** For functions that return 1 for yes, 0 for no, -1 on failure. */
+inline bool yes(int result) {
+    if (result < 0) fail();
+    return result == 1;
+}
+
 /** For functions that return an object, or NULL on failure. */
 template <class T>
 T *check(T *object) {
@@ -135,6 +141,9 @@ inline void log_to(std::function<void(int, std::string_view)> function) {
 /** Drops the library's messages; exceptions tell what failed. */
 inline void log_nothing() { cllm_set_log_silent(); }
 
+/** How many threads calls may use that are not told how many; 0: all processors. */
+inline void set_threads(int count) { detail::check(cllm_set_threads(count)); }
+
 /** A vocabulary. */
 class Tokenizer {
 public:
@@ -165,6 +174,11 @@ public:
     explicit Tokenizer(T *tokenizer) : tokenizer_(detail::check(tokenizer)) {}
 
     /** Writes a tokenizer.json, of subwords. */
+    /** The model stays in its file, which processes share: see cllm_map_model(). */
+    static Model map(const std::string &path) { return Model(cllm_map_model(path.c_str())); }
+    bool is_mapped() const { return detail::yes(cllm_model_is_mapped(get())); }
+    /** Looks at every byte of a mapped file: an Error where it is damaged. */
+    void verify() const { detail::check(cllm_verify_model(get())); }
     void write(const std::string &path) const {
         detail::check(cllm_write_tokenizer(get(), path.c_str()));
     }
@@ -236,6 +250,12 @@ public:
     void write(const std::string &path) const {
         detail::check(cllm_write_model(get(), path.c_str()));
     }
+
+    /** The same model with 8-bit weights, for generation; threads 0: as set_threads() says. */
+    Model quantize(int threads = 0) const { return Model(cllm_quantize_model(get(), threads)); }
+    /** A model of floats of one with 8-bit weights, for training. */
+    Model expand() const { return Model(cllm_expand_model(get())); }
+    bool is_quantized() const { return detail::yes(cllm_model_is_quantized(get())); }
 
     /** Its tokenizer, with room for words up to `max_words`: see cllm_model_tokenizer(). */
     Tokenizer tokenizer(std::uint32_t max_words = 0) const {

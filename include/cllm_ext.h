@@ -72,6 +72,16 @@
 #define CLLM_FILE_CUT_SHORT 3
 
 /**
+ * `precision` of training: matrix products in f32.
+ */
+#define CLLM_PRECISION_F32 0
+
+/**
+ * `precision` of training: matrix products of values that are rounded to bfloat16, with sums in f32.
+ */
+#define CLLM_PRECISION_BF16 1
+
+/**
  * An embedding is the mean of the vectors of all tokens.
  */
 #define CLLM_POOLING_MEAN 0
@@ -100,6 +110,18 @@
  * Tokens are the 256 bytes.
  */
 #define CLLM_TOKENS_BYTES 3
+
+/**
+ * Texts in files, of any length together: read in pieces as often as they are needed, never held in
+ * memory. One thread at a time.
+ */
+typedef struct CLLMTexts CLLMTexts;
+
+/**
+ * A file of ids (`dataset.bin`), open for reading. Parts are read where they are asked for; a file that is
+ * cut meanwhile is an error of what reads it. Any number of threads may use it at once.
+ */
+typedef struct CLLMTokenFile CLLMTokenFile;
 
 /**
  * Receives a word that may come next: `length` bytes at `word` (no NUL behind them; valid during the
@@ -268,7 +290,54 @@ typedef struct CLLMTrainingOptions {
      * Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
      */
     int decay_to_zero;
+    /**
+     * What the matrix products of a step take: CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where
+     * cllm_precision_support() finds it. Weights, moments, norms, attention and loss are f32 in
+     * either case. `use_mixed_precision` of the configuration is another field: it changes no result.
+     */
+    int precision;
 } CLLMTrainingOptions;
+
+/**
+ * Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
+ * `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
+ * Returns 0; anything else is a failure, and training ends with it. Called on the thread that trains,
+ * which has locked its training object: it may not call functions of that object. It may not throw a C++
+ * exception, nor leave by longjmp.
+ */
+typedef int (*CLLMExchangeCallback)(int to,
+                                    const void *send,
+                                    size_t send_bytes,
+                                    int from,
+                                    void *receive,
+                                    size_t receive_bytes,
+                                    void *user_data);
+
+/**
+ * How a process, a rank, reaches the others that train the same model.
+ */
+typedef struct CLLMCommunicator {
+    /**
+     * `sizeof(CLLMCommunicator)`.
+     */
+    size_t struct_size;
+    /**
+     * The number of this rank, from 0 on.
+     */
+    int rank;
+    /**
+     * How many there are, 1 or more.
+     */
+    int ranks;
+    /**
+     * The exchange with two of the others.
+     */
+    CLLMExchangeCallback exchange;
+    /**
+     * Handed to `exchange`.
+     */
+    void *user_data;
+} CLLMCommunicator;
 
 /**
  * What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
@@ -401,6 +470,12 @@ typedef struct CLLMScore {
 } CLLMScore;
 
 /**
+ * Told how many bytes of a text are done, of `all` (0 where that is not known). Returns false to stop. It
+ * may not throw a C++ exception, nor leave by longjmp: it returns.
+ */
+typedef bool (*CLLMBytesCallback)(uint64_t bytes, uint64_t all, void *user_data);
+
+/**
  * Told how far the training of a tokenizer is: first, after each text, the bytes that were read, with
  * `tokens` 0; then, after each merge, the tokens that there are, of `vocab_size` to come. Returns false
  * to stop. It may not throw a C++ exception, nor leave by longjmp: it returns.
@@ -476,7 +551,7 @@ extern "C" {
  *
  * @param training    made by cllm_training_init.
  * @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   receives the mean loss in nats per token; may be NULL.
  * @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
  *         output unchanged and the weights kept that were.
@@ -707,7 +782,7 @@ int cllm_describe_file(const char *path,
  *
  * @param tokens      `[num_tokens]`, at least 2.
  * @param seq_len     window, at least 1; the context that the model was trained with is a good one.
- * @param threads     0: one for each processor.
+ * @param threads     0: as cllm_set_threads() says.
  * @param mean_loss   nats per token; may be NULL.
  * @param perplexity  e^mean_loss; may be NULL.
  * @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
@@ -898,10 +973,10 @@ int cllm_set_greedy(CLLMInference *inference, bool greedy);
 int cllm_set_allow_special(CLLMInference *inference, bool allow);
 
 /**
- * Threads for this context's forward passes; a new context uses one. The text does not depend on
- * their number.
+ * Threads for this context's forward passes: a number that holds for steps of any size. A new context
+ * has 0. The text does not depend on their number.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return 0, or -1.
  *
  * ```c
@@ -910,7 +985,8 @@ int cllm_set_allow_special(CLLMInference *inference, bool allow);
  *
  * @pre `inference` is NULL or live.
  */
-int cllm_inference_set_threads(CLLMInference *inference, int threads);
+int cllm_inference_set_threads(CLLMInference *inference,
+                               int threads);
 
 /**
  * Forgets the keys and values of earlier calls. To be called after weights were changed by hand
@@ -1018,11 +1094,45 @@ const char *cllm_last_error(void);
 void cllm_clear_error(void);
 
 /**
+ * How many threads may work in calls that are not told how many: those that take no number
+ * (cllm_generate(), cllm_forward(), cllm_train_epoch(), ...), and those that get 0 for it. For the whole
+ * process, from the next step of any of them on; no result depends on it.
+ *
+ * Without this call it is the number in the environment variable CLLM_NUM_THREADS, or else one for each
+ * processor that the calling thread may use: what its affinity and the quota of its control group leave,
+ * rounded up, and looked up again about once a second. Either is a limit: a step that is too small for
+ * several threads is done by the calling one alone.
+ *
+ * @param threads  1 or more, of which no more than there are processors are used; with 1 such calls
+ *                 start no thread. 0: as if this had not been called.
+ * @return 0; -1 for a negative number.
+ *
+ * ```c
+ * cllm_set_threads(1);   // the program has threads of its own, one for each processor
+ * printf("%d\n", cllm_threads());
+ * ```
+ *
+ * Threads: any.
+ */
+int cllm_set_threads(int threads);
+
+/**
+ * How many threads a call that is not told how many may use now: see cllm_set_threads().
+ *
+ * @return 1 or more.
+ *
+ * ```c
+ * printf("up to %d threads\n", cllm_threads());
+ * ```
+ */
+int cllm_threads(void);
+
+/**
  * Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
  * a return from main()) does so by itself; a program that wants to be alone before that, for
  * fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
- * the next call that takes a number of them, and what was set up with several is computed by the
- * calling thread until then, with the same results.
+ * the next call that they are worth it for, and what was set up with a number of them is computed by
+ * the calling thread, with the same results.
  *
  * @return 0; -1 if threads were still at work when the second was over, or if one of them makes
  *         this call, in the callback of the log.
@@ -1064,6 +1174,72 @@ void cllm_set_log_callback(CLLMLogCallback callback, void *user_data);
 void cllm_set_log_silent(void);
 
 /**
+ * Maps a model file: the model is there at once, its weights are read from the file as they are needed,
+ * and all processes that map the file share one copy of them in memory.
+ *
+ * The model generates, scores and evaluates, with the same results as that of cllm_read_model(), and
+ * can be written and quantized. In the CLLMModel the pointers to weights, norms and positions are NULL
+ * and num_weights is 0. Functions that read or change weights one by one, training among them, refuse
+ * it: cllm_read_model() makes a model for them.
+ *
+ * Sizes and structure of the file are checked as cllm_read_model() does; checksums and values of the
+ * weights only by cllm_verify_model(). A file of 8-bit weights, whose order in memory is another, or of
+ * the original library is read instead: cllm_model_is_mapped() tells.
+ *
+ * Decoding from it is some percent slower than from memory, where weights begin on cache lines and lie in
+ * huge pages.
+ *
+ * The file may be replaced or removed while it is mapped, as cllm_write_model() and rename() do: the
+ * model stays what it was, until it is freed. It must not be written to or cut in its place. Where it
+ * was cut the next call fails; in the middle of a call the system ends the process (SIGBUS).
+ *
+ * @param filename  the file's path; not NULL.
+ * @return a new model, to be freed with cllm_free_model(); NULL as cllm_read_model().
+ *
+ * ```c
+ * CLLMModel *model = cllm_map_model("model.cllm");
+ * CLLMInference *inference = cllm_inference_init(model);
+ * if (!inference) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_inference_cleanup(inference);
+ * cllm_free_model(model);
+ * ```
+ *
+ * @pre `filename` is NULL or a NUL-terminated string.
+ */
+CLLMModel *cllm_map_model(const char *filename);
+
+/**
+ * Says whether a model's weights stay in a mapped file.
+ *
+ * @param model  a model; not NULL.
+ * @return 1 if they do, 0 if they are in memory; -1 for NULL.
+ *
+ * ```c
+ * printf("%s\n", cllm_model_is_mapped(model) == 1 ? "mapped" : "in memory");
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_model_is_mapped(const CLLMModel *model);
+
+/**
+ * Reads the whole file of a mapped model, and checks what cllm_read_model() checks: every checksum, and
+ * that no weight is NaN or infinite.
+ *
+ * @param model  a model that cllm_map_model() mapped; not NULL.
+ * @return 0 if the file is whole; -1 if it is damaged, which cllm_last_error() says with the place, or
+ *         if the model is in memory.
+ *
+ * ```c
+ * if (cllm_model_is_mapped(model) == 1 && cllm_verify_model(model) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+int cllm_verify_model(const CLLMModel *model);
+
+/**
  * Has a run train with these options from its next batch on. They are not part of `config`, and like
  * it they are not restored from a checkpoint: cllm_checkpoint_options() says what they were. A run
  * that goes on with the same ones goes on bit for bit, for any number of threads.
@@ -1073,8 +1249,11 @@ void cllm_set_log_silent(void);
  *
  * @param training  made by cllm_training_init.
  * @param options   copied; its `struct_size` set before.
- * @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
- *         nothing has changed then.
+ * Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
+ * goes with them) leave nothing out and are f32, whatever the options say.
+ *
+ * @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
+ *         precision that this processor lacks: nothing has changed then.
  *
  * ```c
  * CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
@@ -1131,6 +1310,25 @@ int cllm_checkpoint_options(const CLLMTraining *training,
                             struct CLLMTrainingOptions *options);
 
 /**
+ * What this processor has for matrix products of a precision, within what `CLLM_SIMD` allows. For
+ * CLLM_PRECISION_BF16 it looks for AVX512_BF16, whose instruction does twice the work of one for f32 and
+ * takes, on some processors, four times as long: which of them this is, is measured once in a process,
+ * in less than a millisecond.
+ *
+ * @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
+ * @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for
+ *         another number.
+ *
+ * ```c
+ * CLLMTrainingOptions options = {.struct_size = sizeof options};
+ * if (cllm_precision_support(CLLM_PRECISION_BF16) == 2)
+ *     options.precision = CLLM_PRECISION_BF16;
+ * cllm_training_set_options(training, &options);
+ * ```
+ */
+int cllm_precision_support(int precision);
+
+/**
  * Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`
  * becomes `steps`. A linear schedule goes on from the rate of the current step in a straight line
  * to the new end, for which `initial_learning_rate` changes too; the others take the end as if they
@@ -1162,7 +1360,7 @@ int cllm_training_set_end(CLLMTraining *training, int steps);
  *
  * @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
  *                 cllm_create_model() makes; files of the original library have others.
- * @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+ * @param threads  1 or more; 0: as cllm_set_threads() says. No bit depends on it.
  * @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
  *         memory.
  *
@@ -1215,6 +1413,47 @@ CLLMModel *cllm_expand_model(const CLLMModel *model);
 int cllm_model_is_quantized(const CLLMModel *model);
 
 /**
+ * Has an object train together with others, in other processes or on other machines: a window of
+ * `gradient_accumulation_steps` batches is divided among the ranks, and weights, losses and counters come
+ * out the same to the bit for any number of ranks, and of threads on each. Ranks that get no batch take
+ * part in the rest. The library needs no MPI for it: the program says how bytes get from one rank to
+ * another.
+ *
+ * All ranks make the same models and training objects with the same tokens, and the same calls of
+ * cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and cllm_train_steps(); what differs is found
+ * before the first step, and the call fails on all of them, with the same message. The other functions
+ * train as without. Every rank has the model; one of them writes its files. The progress callback is
+ * called for all steps of a window, after their gradients were computed; a loop ends on all ranks, at the
+ * end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
+ * can be saved. An error on one rank is an error on all.
+ *
+ * @param training      made by cllm_training_init.
+ * @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
+ * @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
+ *         no exchange, or in the middle of a window: nothing has changed then.
+ *
+ * ```c
+ * static FILE *pipes[2];   // to and from the only other rank
+ *
+ * static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+ *                     size_t receive_bytes, void *user_data) {
+ *     (void)to, (void)from, (void)user_data;
+ *     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
+ *     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
+ * }
+ * CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
+ * if (cllm_training_set_communicator(training, &two) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `training` is NULL or was made by cllm_training_init; `communicator` is NULL or as large as its
+ * `struct_size` says, and its `exchange` may be called with its `user_data` until another one is set or the
+ * object is freed.
+ */
+int cllm_training_set_communicator(CLLMTraining *training,
+                                   const struct CLLMCommunicator *communicator);
+
+/**
  * Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
  * the speed of the machine. A pure function of its arguments and of the fields that the program set:
  * the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
@@ -1243,7 +1482,7 @@ int cllm_recipe(uint64_t bytes,
  * How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
  * small model of its own for about half a second. What it finds depends on the moment.
  *
- * @param threads  0: one for each processor.
+ * @param threads  0: as cllm_set_threads() says.
  * @return the speed, more than 0; 0 for a negative number, or no memory.
  *
  * ```c
@@ -1284,8 +1523,8 @@ int cllm_steps_left(int done,
  *
  * @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
  *                  `step` (or `epoch`) and `train_loss`; `val_loss`, `learning_rate`,
- *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there,
- *                  other columns are left alone. Steps are whole numbers.
+ *                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there, and
+ *                  the last `order0_bits_per_byte` as a mark beside 8; other columns are left alone. Steps are whole numbers.
  *                  Values that are empty or not finite are left out, and so is a last line
  *                  without its end. The files of train_model and of save_metrics_csv are such.
  * @param svg_path  the picture; appears whole or not at all, and replaces one that is there.
@@ -1383,7 +1622,7 @@ int cllm_score_text(CLLMInference *inference,
  * @param tokens      `[num_tokens]`, at least 2.
  * @param bytes       of the text that the tokens stand for: 0 if that is not known.
  * @param seq_len     window, at least 1.
- * @param threads     0: one for each processor. The result is the same for any number.
+ * @param threads     0: as cllm_set_threads() says. The result is the same for any number.
  * @param score       receives the result, its `struct_size` set before.
  * @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
  *         out with a warning; where there are no others, that is a failure.
@@ -1589,6 +1828,355 @@ char *cllm_decode_text(const char *bytes,
  * @pre `path` is NULL or a C string.
  */
 CLLMTokenizer *cllm_read_vocab(const char *path);
+
+/**
+ * Makes a list of texts without any.
+ *
+ * @param scratch  a folder for a copy of what can be read only once, such as standard input. The copy
+ *                 has no name and vanishes with the texts.
+ * @return the texts, to be released with cllm_texts_free(); NULL if `scratch` is NULL or there is no
+ *         memory.
+ *
+ * ```c
+ * CLLMTexts *texts = cllm_texts_create(".");
+ * if (cllm_texts_add(texts, "/dev/stdin", NULL, NULL) != 0) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_texts_free(texts);
+ * ```
+ *
+ * @pre `scratch` is NULL or a C string.
+ */
+struct CLLMTexts *cllm_texts_create(const char *scratch);
+
+/**
+ * Releases texts, not their files.
+ *
+ * @param texts  NULL is fine. A second call for the same ones does nothing but record an error.
+ *
+ * ```c
+ * cllm_texts_free(texts);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(), and is not used any more.
+ */
+void cllm_texts_free(struct CLLMTexts *texts);
+
+/**
+ * Adds a file as a text, of any length. It is read through once, to learn its length; what it holds is
+ * taken as cllm_data_loader_load_file() takes it for a tokenizer of subwords. It must stay as it is as
+ * long as the texts are used. Pipes are read to their end, other devices up to 1 GiB.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param path       the file.
+ * @param callback   is told how many bytes of it were read, with 0 for all of them, and can stop; NULL:
+ *                   none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return 0; -1 if an argument is NULL, the file can't be read, is damaged UTF-16 or UTF-32 or a quarter
+ *         of it are NUL bytes, or the callback stopped it: the texts are as before.
+ *
+ * ```c
+ * if (cllm_texts_add(texts, "large.txt", NULL, NULL) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `path` is NULL or a C string; `callback` may be called with `user_data` during this call, and does not
+ * use the texts.
+ */
+int cllm_texts_add(struct CLLMTexts *texts,
+                   const char *path,
+                   CLLMBytesCallback callback,
+                   void *user_data);
+
+/**
+ * How many bytes the texts have together, as UTF-8.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @return the bytes; 0 for anything else than such texts.
+ *
+ * ```c
+ * printf("%llu bytes\n", (unsigned long long)cllm_texts_bytes(texts));
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+uint64_t cllm_texts_bytes(const struct CLLMTexts *texts);
+
+/**
+ * How many texts there are.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @return their number; 0 for anything else than such texts.
+ *
+ * ```c
+ * printf("%llu texts\n", (unsigned long long)cllm_texts_count(texts));
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+uint64_t cllm_texts_count(const struct CLLMTexts *texts);
+
+/**
+ * Where the character begins that holds a byte of all texts, one behind the other: a place to divide them.
+ *
+ * @param texts  made by cllm_texts_create().
+ * @param at     the byte; behind the last one: the bytes of the texts.
+ * @return the place; -1 on failure.
+ *
+ * ```c
+ * int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create().
+ */
+int64_t cllm_texts_character(const struct CLLMTexts *texts,
+                             uint64_t at);
+
+/**
+ * cllm_train_tokenizer() for texts of any length: learns subwords from a range of the bytes of all texts,
+ * one behind the other, with a line end between two of them. Held in memory are the different pieces of
+ * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
+ * than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
+ * a few times only. The same texts give the same tokens.
+ *
+ * @param texts       made by cllm_texts_create().
+ * @param from        the first byte; one inside of a character moves to its beginning.
+ * @param to          the byte behind the last one; UINT64_MAX: to the end.
+ * @param vocab_size  as cllm_train_tokenizer().
+ * @param callback    as there; told after every 8 MiB or so. NULL: none.
+ * @param user_data   handed to the callback.
+ * @return as there; NULL also if there are no such bytes or a text can't be read.
+ *
+ * ```c
+ * CLLMTokenizer *tokenizer = cllm_texts_train_tokenizer(texts, 0, UINT64_MAX, 4096, NULL, NULL);
+ * if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_free_tokenizer(tokenizer);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(); `callback` may be called with `user_data` during
+ * this call, and does not use the texts.
+ */
+CLLMTokenizer *cllm_texts_train_tokenizer(const struct CLLMTexts *texts,
+                                          uint64_t from,
+                                          uint64_t to,
+                                          uint32_t vocab_size,
+                                          CLLMTokenizerCallback callback,
+                                          void *user_data);
+
+/**
+ * Writes the ids of a range of the bytes of all texts to a file in the form of cllm_token_dataset_save(),
+ * text by text, with the end token between two of them where the tokens are subwords. Texts are read and
+ * encoded in pieces; the ids are those of cllm_text_to_tokens(), for any number of threads. The file grows
+ * as `<path>.partial` and appears at `path` when it is whole: what an ended program leaves is begun anew.
+ *
+ * A file at `path` that was made of the same bytes of the same texts by the same tokenizer is read
+ * through and left as it is.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param from       the first byte; one inside of a character moves to its beginning.
+ * @param to         the byte behind the last one; UINT64_MAX: to the end.
+ * @param tokenizer  of subwords or bytes.
+ * @param threads    0: one for each processor.
+ * @param path       the file; cllm_token_file_open() opens it.
+ * @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+ *                   NULL: none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return 0; 1 where the file was there already; -1 on failure: one that was there is as before.
+ *
+ * ```c
+ * if (cllm_texts_encode(texts, 0, UINT64_MAX, tokenizer, 0, "dataset.bin", NULL, NULL) < 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(), `tokenizer` is NULL or live, `path` is NULL or a C
+ * string; `callback` may be called with `user_data` during this call, and does not use the texts.
+ */
+int cllm_texts_encode(const struct CLLMTexts *texts,
+                      uint64_t from,
+                      uint64_t to,
+                      const CLLMTokenizer *tokenizer,
+                      int threads,
+                      const char *path,
+                      CLLMBytesCallback callback,
+                      void *user_data);
+
+/**
+ * Opens a file of cllm_token_dataset_save() or cllm_texts_encode(). The second ones say at their end how
+ * often each id is met; others are read through once.
+ *
+ * @param path  the file.
+ * @return it, to be released with cllm_token_file_free(); NULL if `path` is NULL or the file can't be read
+ *         or is shorter than it says.
+ *
+ * ```c
+ * CLLMTokenFile *file = cllm_token_file_open("dataset.bin");
+ * if (!file) fprintf(stderr, "%s\n", cllm_last_error());
+ * cllm_token_file_free(file);
+ * ```
+ *
+ * @pre `path` is NULL or a C string.
+ */
+struct CLLMTokenFile *cllm_token_file_open(const char *path);
+
+/**
+ * Closes a file. A training that uses it keeps it open.
+ *
+ * @param file  NULL is fine. A second call for the same one does nothing but record an error.
+ *
+ * ```c
+ * cllm_token_file_free(file);
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open(), and is not used any more.
+ */
+void cllm_token_file_free(struct CLLMTokenFile *file);
+
+/**
+ * How many ids a file has.
+ *
+ * @param file  made by cllm_token_file_open().
+ * @return the number; 0 for anything else.
+ *
+ * ```c
+ * printf("%llu tokens\n", (unsigned long long)cllm_token_file_count(file));
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open().
+ */
+uint64_t cllm_token_file_count(const struct CLLMTokenFile *file);
+
+/**
+ * How often an id is met in a file.
+ *
+ * @param file      made by cllm_token_file_open().
+ * @param token_id  below 2^24.
+ * @return the number; 0 for anything else than such a file.
+ *
+ * ```c
+ * printf("%llu unknown words\n", (unsigned long long)cllm_token_file_occurrences(file, 1));
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open().
+ */
+uint64_t cllm_token_file_occurrences(const struct CLLMTokenFile *file, uint32_t token_id);
+
+/**
+ * Copies ids of a file.
+ *
+ * @param file        made by cllm_token_file_open().
+ * @param from        the place of the first one.
+ * @param tokens      receives them.
+ * @param num_tokens  how many, at most.
+ * @return how many were copied: fewer where the file ends, 0 behind its end; -1 on failure.
+ *
+ * ```c
+ * uint32_t first[8];
+ * int64_t count = cllm_token_file_read(file, 0, first, 8);
+ * if (count < 0) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `file` is NULL or was made by cllm_token_file_open(); `tokens` is NULL or has room for `num_tokens` ids.
+ */
+int64_t cllm_token_file_read(const struct CLLMTokenFile *file,
+                             uint64_t from,
+                             uint32_t *tokens,
+                             size_t num_tokens);
+
+/**
+ * Writes a file of the ids of another one, with stretches of a third one in between, spread evenly over
+ * both: so a model that learns a new text does not forget an old one.
+ *
+ * @param added   the new ids, made by cllm_token_file_open(): all of them come, in their order.
+ * @param old     the old ids, likewise.
+ * @param share   how much of all are to be old ones, 0 to below 1; fewer where there are not so many.
+ * @param length  ids of a stretch of old ones, at least 1.
+ * @param path    the file; appears whole or not at all.
+ * @return how many ids of it are old ones; -1 on failure.
+ *
+ * ```c
+ * if (cllm_token_file_mix(added, old, 0.1, 512, "dataset.bin") < 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre The files are NULL or were made by cllm_token_file_open(); `path` is NULL or a C string.
+ */
+int64_t cllm_token_file_mix(const struct CLLMTokenFile *added,
+                            const struct CLLMTokenFile *old,
+                            double share,
+                            int length,
+                            const char *path);
+
+/**
+ * Has a training read its ids from a file, where they are needed, in place of `tokens`: that becomes NULL
+ * (a block of the program's is not freed), and `num_tokens` their number. The batches, their order and
+ * what comes of them are the same bit for bit. Where a program sets `tokens` again, those count.
+ *
+ * `current_batch_offset` is an int: a place beyond 2^31 - 1 is shown as INT_MAX, known all the same, and
+ * kept in checkpoints, as long as the program sets no other.
+ *
+ * @param training  made by cllm_training_init.
+ * @param file      made by cllm_token_file_open(); the program may free it afterwards.
+ * @return 0; -1 on failure: nothing has changed.
+ *
+ * ```c
+ * if (cllm_training_use_file(training, file) == 0)
+ *     cllm_train_steps(training, 100, 0, NULL);
+ * ```
+ *
+ * @pre `training` is NULL or live; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_training_use_file(CLLMTraining *training,
+                           const struct CLLMTokenFile *file);
+
+/**
+ * cllm_evaluate() for the first ids of a file, a part of which is held in memory at a time.
+ *
+ * @param model       the model.
+ * @param file        made by cllm_token_file_open().
+ * @param num_tokens  how many ids, 2 or more; UINT64_MAX: all.
+ * @param seq_len     as cllm_evaluate().
+ * @param threads     0: one for each processor.
+ * @param mean_loss   nats per token; may be NULL.
+ * @param perplexity  e^mean_loss; may be NULL.
+ * @return 0; -1 on failure, with the outputs unchanged.
+ *
+ * ```c
+ * double perplexity;
+ * if (cllm_evaluate_file(model, file, UINT64_MAX, 128, 0, NULL, &perplexity) == 0)
+ *     printf("perplexity %.1f\n", perplexity);
+ * ```
+ *
+ * @pre `model` is NULL or live and not trained meanwhile; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_evaluate_file(CLLMModel *model,
+                       const struct CLLMTokenFile *file,
+                       uint64_t num_tokens,
+                       int seq_len,
+                       int threads,
+                       double *mean_loss,
+                       double *perplexity);
+
+/**
+ * cllm_training_evaluate() for the first ids of a file, a part of which is held in memory at a time.
+ *
+ * @param training    made by cllm_training_init.
+ * @param file        made by cllm_token_file_open().
+ * @param num_tokens  how many ids, 2 or more; UINT64_MAX: all.
+ * @param threads     0: one for each processor.
+ * @param mean_loss   nats per token; may be NULL.
+ * @return 1 where these weights are the best so far, and kept; 0 where they are not; -1 on failure.
+ *
+ * ```c
+ * double loss;
+ * if (cllm_training_evaluate_file(training, file, UINT64_MAX, 0, &loss) == 1)
+ *     printf("the best so far: %.3f\n", loss);
+ * ```
+ *
+ * @pre `training` is NULL or live; `file` is NULL or was made by cllm_token_file_open().
+ */
+int cllm_training_evaluate_file(CLLMTraining *training,
+                                const struct CLLMTokenFile *file,
+                                uint64_t num_tokens,
+                                int threads,
+                                double *mean_loss);
 
 /**
  * Learns subwords from a text: byte-level byte-pair encoding. The vocabulary has the five special
@@ -1823,7 +2411,7 @@ int cllm_tokenizer_kind(const CLLMTokenizer *tokenizer);
  * @param length      how many, at most 2^40.
  * @param specials    what spells a special token becomes that token; with words, a whole word that
  *                    does.
- * @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
+ * @param threads     for long texts and subwords; 0: as cllm_set_threads() says. The tokens do not depend on
  *                    it.
  * @param num_tokens  receives how many tokens; 0 after a failure.
  * @return the ids, a block for the caller to free(), not NULL even for an empty text; NULL if an
@@ -2028,7 +2616,7 @@ int cllm_set_progress_callback(CLLMTraining *training,
  * checkpoint stood), never past the end of the epoch.
  *
  * @param steps      batches; 0 or less: to the end of the epoch.
- * @param threads    0: one for each processor. The result is the same for any number.
+ * @param threads    0: as cllm_set_threads() says. The result is the same for any number.
  * @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
  * @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
  *         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not

@@ -29,7 +29,7 @@ typedef struct CompleteTrainingConfig {
      */
     float learning_rate;
     /**
-     * Threads; 0 or less: one for each processor. Has no effect on the result.
+     * Threads; 0 or less: as many as are worth it, up to one for each processor. Has no effect on the result.
      */
     int num_threads;
     /**

@@ -87,7 +87,8 @@ typedef struct CLLMTrainingConfig {
      */
     int gradient_accumulation_steps;
     /**
-     * Not 0: `master_weights` is kept. Arithmetic stays binary32.
+     * Not 0: `master_weights` is kept. Arithmetic stays binary32; cllm_training_set_options() of
+     * cllm_ext.h can ask for another.
      */
     int use_mixed_precision;
     /**
@@ -386,8 +387,8 @@ int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
  * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
  * `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
  * not changed. The model must have the shape and the heads that it had then. Training goes on bit
- * for bit as if it had not been interrupted, for any number of threads; over other tokens, or with
- * batches of other sizes, the first call that trains warns of that.
+ * for bit as if it had not been interrupted, for any number of threads; over other tokens, with
+ * batches of other sizes, or in another precision, the first call that trains warns of that.
  *
  * @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
  *
@@ -670,9 +671,9 @@ void cllm_training_cleanup(struct CLLMTraining *training);
 int cllm_get_batch(struct CLLMTraining *training, uint32_t *input_tokens, uint32_t *target_tokens);
 
 /**
- * One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
- * backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
- * same result bit for bit.
+ * One pass over `tokens` from offset 0: for each batch forward, loss, backward, learning rate, update.
+ * With as many threads as a batch is worth; cllm_train_epoch_mt does the same with a given number of
+ * them, with the same result bit for bit.
  *
  * @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
  *         batch fits (with a warning) or on failure, which it is if no id could be learnt.

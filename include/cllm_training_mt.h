@@ -16,7 +16,8 @@ extern "C" {
  * cllm_train_epoch on several threads: the same batches, one update per batch, the same return
  * value and fields, and the same bits for any number of threads.
  *
- * @param num_threads  0: one for each processor that is online; at most 256 are used.
+ * @param num_threads  0: as many as a batch is worth, up to one for each processor; at most
+ *                     256 are used.
  * @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
  *
  * The library keeps the threads: they sleep between calls and end with the process.

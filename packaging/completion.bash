@@ -7,5 +7,5 @@ _cllm_options() {
     mapfile -t COMPREPLY < <(compgen -W "$("${COMP_WORDS[0]}" --help 2> /dev/null |
         sed -n 's/^ \{2,6\}\(-[^ ].*\)/\1/p' | sed 's/  .*//' | grep -oE -- '--?[a-z][a-z0-9-]*' | sort -u)" -- "$word")
 }
-complete -o default -F _cllm_options train_model cllm_inference cllm_inference_fixed \
+complete -o default -F _cllm_options train_model train_model_mpi cllm_inference cllm_inference_fixed \
     cllm_tokenize cllm_vocab_build cllm_info

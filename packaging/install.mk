@@ -22,6 +22,10 @@ NATIVE_LIBS := -lutil -lrt -lpthread -lm -ldl -lc
 TOOL_LIBS += -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN/../lib64:$$ORIGIN/../lib/x86_64-linux-gnu'
 
 MAN_PAGES := $(wildcard man/*.1)
+# The headers lie in INCLUDEDIR/cllm, for <cllm/cllm_ext.h>, and once more in INCLUDEDIR itself, where
+# programs of the old API look for them; FLAT=no leaves those out. pkg-config and CMake name both folders.
+FLAT      ?= yes
+HEADERS   := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/ai/*.h))
 LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
 
 fill = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' CMAKEDIR='$(CMAKEDIR)' \
@@ -42,8 +46,8 @@ built:
 
 install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
 	@$(fill) packaging/cllm.pc.in > /dev/null
-	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(INCLUDEDIR)/ai' '$(DESTDIR)$(BINDIR)' \
-	    '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' \
+	    '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
 	    '$(DESTDIR)$(BASHCOMPDIR)' '$(DESTDIR)$(DOCDIR)'
 	mkdir -p build
 	$(OBJCOPY) --only-keep-debug libcllm.so build/cllm.debug
@@ -52,8 +56,11 @@ install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, h
 	ln -sf $(SO_NAME) '$(DESTDIR)$(LIBDIR)/libcllm.so.1'
 	ln -sf libcllm.so.1 '$(DESTDIR)$(LIBDIR)/libcllm.so'
 	$(INSTALL) -m 644 libcllm.a '$(DESTDIR)$(LIBDIR)'
-	$(INSTALL) -m 644 include/*.h include/*.hpp '$(DESTDIR)$(INCLUDEDIR)'
-	$(INSTALL) -m 644 include/ai/*.h '$(DESTDIR)$(INCLUDEDIR)/ai'
+	for folder in $(if $(filter no,$(FLAT)),,'$(DESTDIR)$(INCLUDEDIR)') '$(DESTDIR)$(INCLUDEDIR)/cllm'; do \
+	    $(INSTALL) -d "$$folder/ai" && \
+	    $(INSTALL) -m 644 include/*.h include/*.hpp "$$folder" && \
+	    $(INSTALL) -m 644 include/ai/*.h "$$folder/ai" || exit 1; \
+	done
 	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)'
 	$(INSTALL) -m 644 $(MAN_PAGES) '$(DESTDIR)$(MANDIR)/man1'
 	for tool in $(notdir $(TOOLS)); do \
@@ -79,11 +86,12 @@ install-compat: install ## install, and the linker scripts for old link lines (-
 uninstall: ## removes what install, install-compat and install-debug put there
 	cd '$(DESTDIR)$(LIBDIR)' 2> /dev/null && rm -f libcllm.so libcllm.so.1 $(SO_NAME) \
 	    libcllm.a $(COMPAT_SO) $(COMPAT_A) .debug/cllm.debug || true
-	rm -f $(foreach file,$(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/ai/*.h)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
+	rm -f $(foreach file,$(HEADERS) $(addprefix cllm/,$(HEADERS)),'$(DESTDIR)$(INCLUDEDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
 	rm -f $(foreach tool,$(notdir $(TOOLS)),'$(DESTDIR)$(BASHCOMPDIR)/$(tool)')
 	rm -f $(foreach file,$(LICENCES),'$(DESTDIR)$(DOCDIR)/$(file)')
 	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
 	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
-	rmdir '$(DESTDIR)$(INCLUDEDIR)/ai' '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
+	rmdir '$(DESTDIR)$(INCLUDEDIR)/cllm/ai' '$(DESTDIR)$(INCLUDEDIR)/cllm' '$(DESTDIR)$(INCLUDEDIR)/ai' \
+	    '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true

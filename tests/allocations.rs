@@ -12,7 +12,7 @@ use cllm::headers::cllm_inference::generation::{cllm_forward, cllm_sample_token}
 use cllm::headers::cllm_training::CLLMTrainingConfig;
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_utils::models::cllm_free_model;
-use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingPrecision, TrainingWeights};
 use cllm_engine::{Model, ModelConfig, Pool};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -150,8 +150,8 @@ fn training_steps(threads: i32, window: i32, model: fn(usize) -> *mut CLLMModel)
     }
 }
 
-/// Windows at random offsets and dropout, which no C configuration asks for.
-fn steps_of_a_recipe(threads: usize) {
+/// Windows at random offsets, dropout and bfloat16, which no C configuration asks for.
+fn steps_of_a_recipe(threads: usize, precision: TrainingPrecision) {
     let ids: Vec<u32> = (0..20_000u32).map(|i| i * i % 300).collect();
     let config = ModelConfig {
         vocab: 300,
@@ -162,7 +162,8 @@ fn steps_of_a_recipe(threads: usize) {
         ..ModelConfig::modern()
     };
     let mut weights = TrainingWeights::new(Model::new(&config, 1).unwrap());
-    let mut trainer = Trainer::new(TrainerConfig { dropout: 0.1, ..TrainerConfig::default() });
+    let config = TrainerConfig { dropout: 0.1, precision, ..TrainerConfig::default() };
+    let mut trainer = Trainer::new(config);
     let corpus = Corpus::new(&ids, 8, CONTEXT).unwrap().shuffled(1);
     let pool = Pool::shared(threads);
     let mut step = || {
@@ -211,6 +212,10 @@ fn steps_after_the_first_allocate_nothing() {
             training_steps(threads, 1, model);
             training_steps(threads, 3, model);
         }
-        steps_of_a_recipe(threads as usize);
+        for precision in [TrainingPrecision::F32, TrainingPrecision::Bf16] {
+            if precision.is_available() {
+                steps_of_a_recipe(threads as usize, precision);
+            }
+        }
     }
 }

@@ -102,12 +102,18 @@ fn tokenizer() {
 #[test]
 #[ignore = "writes into fuzz/seeds"]
 fn write_seeds() {
-    use cllm::headers::cllm::models::cllm_write_model;
+    use cllm::headers::cllm::CLLMConfig;
+    use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
+    use cllm::headers::cllm_ext::evaluation::cllm_model_set_vocab;
+    use cllm::headers::cllm_ext::precision::cllm_quantize_model;
     use cllm::headers::cllm_ext::state::cllm_inference_save_state;
+    use cllm::headers::cllm_ext::tokenizer::cllm_read_tokenizer;
     use cllm::headers::cllm_ext::training::cllm_train_steps;
     use cllm::headers::cllm_inference::generation::cllm_generate;
     use cllm::headers::cllm_production::checkpoints::save_checkpoint;
+    use cllm::headers::cllm_tokenizer::cllm_free_tokenizer;
     use cllm::headers::cllm_training::checkpoints::cllm_save_checkpoint;
+    use cllm::headers::cllm_utils::models::cllm_free_model;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
     let put = |name: &str, bytes: &[u8]| {
         let path = root.join(name);
@@ -122,7 +128,11 @@ fn write_seeds() {
     unsafe {
         assert_eq!(cllm_write_model(trainee.model, name("m").as_ptr()), 0);
         put("model/created", &read("m"));
-        // The same without its extension, as the original wrote files.
+        let small = cllm_quantize_model(trainee.model, 1);
+        assert_eq!(cllm_write_model(small, name("q").as_ptr()), 0);
+        cllm_free_model(small);
+        put("model/int8", &read("q"));
+        // The first one without its extension, as the original wrote files.
         let mut plain = read("m");
         let end = u64::from_le_bytes(plain[1400..1408].try_into().unwrap());
         plain.truncate(end as usize);
@@ -151,5 +161,25 @@ fn write_seeds() {
     );
     let bpe = cllm_engine::text::Bpe::train([&b"abab abab"[..]], 263).unwrap();
     put("tokenizer/small", bpe.to_tokenizer_json().as_bytes());
+    bpe.write_tokenizer_json(&folder.path().join("t")).unwrap();
+    let config = CLLMConfig {
+        vocab_size: 263,
+        embedding_dim: 2,
+        num_layers: 1,
+        num_heads: 1,
+        ff_dim: 2,
+        max_seq_len: 4,
+        dropout: 0.0,
+    };
+    // SAFETY: live objects.
+    unsafe {
+        let model = cllm_create_model(&config);
+        let tokenizer = cllm_read_tokenizer(name("t").as_ptr());
+        assert_eq!(cllm_model_set_vocab(model, tokenizer), 0);
+        assert_eq!(cllm_write_model(model, name("s").as_ptr()), 0);
+        cllm_free_tokenizer(tokenizer);
+        cllm_free_model(model);
+    }
+    put("model/subwords", &read("s"));
     put("text/bytes", b"\xff\xfe a\xc3 \0 \xed\xa0\x80\t\r\n<EOS> 12345");
 }

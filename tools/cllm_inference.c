@@ -47,7 +47,7 @@ static const char help[] =
     "      --score FILE        how well the model predicts a text, - is standard\n"
     "                          input: a line that ends in its bits per byte\n"
     "Running:\n"
-    "      --threads N         0 = all processors (0)\n"
+    "      --threads N         0 = all processors, where they are worth it (0)\n"
     "  -v, --verbose           say what was loaded and how fast it ran\n"
     "  -h, --help              this text\n"
     "\n"

@@ -17,7 +17,7 @@
 static const char help[] =
     "Usage: cllm_info MODEL [options]\n"
     "Shows what is in a model file: header, sections with their sizes and checksums,\n"
-    "parameters, what its tokens are and the first of them, how it was trained. Of a\n"
+    "parameters and their precision, what its tokens are and the first of them, how it was trained. Of a\n"
     "damaged file it shows what can be read, and where the damage is.\n"
     "\n"
     "Output:\n"
@@ -48,13 +48,20 @@ static const char *state_name(int integrity) {
     }
 }
 
-/* Files of the original block have no such part. */
-static bool is_modern(const CLLMFileInfo *file) {
+static bool has_part(const CLLMFileInfo *file, const char *name) {
     bool found = false;
     for (size_t i = 0; i < file->num_parts; i++) {
-        found |= strcmp(file->parts[i].name, "ARCH") == 0;
+        found |= strcmp(file->parts[i].name, name) == 0;
     }
     return found;
+}
+
+/* Files of the original block have no such part. */
+static bool is_modern(const CLLMFileInfo *file) { return has_part(file, "ARCH"); }
+
+/* Of the matrices; everything else is floats. */
+static const char *precision(const CLLMFileInfo *file) {
+    return has_part(file, "INT8") ? "8 bits" : "floats";
 }
 
 /* ---- Output ---- */
@@ -98,6 +105,7 @@ static void print_plain(const Info *info) {
                header->embedding_dim, header->num_layers, header->num_heads,
                header->context_length, header->total_params);
         printf("block        %s\n", is_modern(file) ? "modern" : "original");
+        printf("weights      %s\n", precision(file));
         printf("tokens       %s\n", kind_name(file->tokens));
         print_time("created", header->created_timestamp);
         print_time("modified", header->modified_timestamp);
@@ -173,6 +181,7 @@ static void print_json(const Info *info) {
             printf("  \"%s\": %" PRIu64 ",\n", fields[i].name, fields[i].value);
     }
     printf("  \"block\": \"%s\",\n", is_modern(file) ? "modern" : "original");
+    json_text("weights", precision(file), SIZE_MAX);
     json_text("tokens", kind_name(file->tokens), SIZE_MAX);
     const TrainingMetadata *training = file->training;
     if (training) {

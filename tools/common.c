@@ -18,6 +18,7 @@
 #include "terminal.h"
 
 static const char *program = "cllm";
+static const Failure *failure; /* NULL: exit() */
 static bool warnings = true;
 static bool stdout_was_closed;
 
@@ -90,21 +91,44 @@ void complain(const char *format, ...) {
     va_end(arguments);
 }
 
+void rename_tool(const char *name) {
+    program = name;
+}
+
+void fail_by(const Failure *way) {
+    failure = way;
+}
+
+static void before_failure(void) {
+    if (failure) {
+        failure->before();
+    }
+}
+
+__attribute__((noreturn)) static void leave(int status) {
+    if (failure) {
+        failure->leave(status);
+    }
+    exit(status);
+}
+
 void fail(const char *format, ...) {
+    before_failure();
     va_list arguments;
     va_start(arguments, format);
     complain_list(format, arguments);
     va_end(arguments);
-    exit(EXIT_FAILED);
+    leave(EXIT_FAILED);
 }
 
 void fail_usage(const char *format, ...) {
+    before_failure();
     va_list arguments;
     va_start(arguments, format);
     complain_list(format, arguments);
     va_end(arguments);
     fprintf(stderr, "Try '%s --help'.\n", program);
-    exit(EXIT_USAGE);
+    leave(EXIT_USAGE);
 }
 
 const char *library_error(void) {

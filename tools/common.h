@@ -25,6 +25,17 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
  * opened as one of them; a file that grows beyond `ulimit -f` is an error, not the end. */
 void start_tool(const char *argv0);
 
+/* Another name for messages; it is kept. */
+void rename_tool(const char *name);
+
+/* How fail() and fail_usage() leave where exit() would not do: what comes before the message, and what
+ * after it. It is kept. */
+typedef struct Failure {
+    void (*before)(void);
+    void (*leave)(int status);
+} Failure;
+void fail_by(const Failure *way);
+
 /* From now on warnings are not shown. */
 void silence_warnings(void);
 /* complain(), unless they are silenced. */

@@ -26,8 +26,7 @@ static void load_standard_input(CLLMDataLoader *loader) {
     text_free(&text);
 }
 
-/* Why the library could not read a file, without its name: that is said already. */
-static const char *reason_of(const char *path) {
+const char *reason_of(const char *path) {
     const char *error = library_error(), *found = strstr(error, path);
     return found && strncmp(found + strlen(path), ": ", 2) == 0 ? found + strlen(path) + 2 : error;
 }
@@ -63,29 +62,42 @@ CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool 
     return loader;
 }
 
-Data load_data(Options *options, CLLMTokenizer *given) {
-    Data data = options->words ? load_words(options, given) : load_subwords(options, given);
+Data load_data(Options *options, CLLMTokenizer *given, Preparation *preparation) {
+    Data data = (options->words ? load_words : load_subwords)(options, given, preparation);
     if (options->mix && options->share > 0) {
-        mix_in(options, &data);
+        mix_in(options, &data, preparation);
+    }
+    data.num_training = cllm_token_file_count(data.training);
+    if (is_interrupted()) {
+        leave_unprepared(preparation);
     }
     return data;
 }
 
 void free_data(Data *data) {
-    cllm_token_dataset_free(data->training);
+    cllm_token_file_free(data->training);
+    cllm_token_file_free(data->validation);
     cllm_free_tokenizer(data->tokenizer);
-    free(data->validation);
 }
 
 double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes) {
     return bytes > 0 ? nats_per_token / M_LN2 * (double)tokens / (double)bytes : NAN;
 }
 
-static double percent_unknown(const uint32_t *tokens, size_t count) {
-    size_t unknown = 0;
-    for (size_t i = 0; i < count; i++) {
-        unknown += tokens[i] == UNKNOWN;
+double entropy(const size_t counts[256]) {
+    double all = 0, bits = 0;
+    for (int byte = 0; byte < 256; byte++) {
+        all += (double)counts[byte];
     }
+    for (int byte = 0; byte < 256; byte++) {
+        double count = (double)counts[byte];
+        bits += count > 0 ? count / all * log2(all / count) : 0;
+    }
+    return bits;
+}
+
+static double percent_unknown(const CLLMTokenFile *ids) {
+    uint64_t unknown = cllm_token_file_occurrences(ids, UNKNOWN), count = cllm_token_file_count(ids);
     return 100.0 * (double)unknown / (double)(count ? count : 1);
 }
 
@@ -97,10 +109,10 @@ static void describe_words(const Options *options, const Data *data) {
     }
     printf("  %u entries, five of them special; %.2f%% of the words are unknown to it",
            tokenizer->vocab_size,
-           percent_unknown(data->training->tokens, data->training->num_tokens));
+           percent_unknown(data->training));
     if (data->validation) {
         printf(", of the held-out ones %.2f%%",
-               percent_unknown(data->validation, data->num_validation));
+               percent_unknown(data->validation));
     }
     printf("\n");
     if (once > 0 && options->tokens == TOKENS_WORDS) {
@@ -113,14 +125,14 @@ static void describe_subwords(const Options *options, const Data *data) {
     bool bytes = cllm_tokenizer_kind(tokenizer) == CLLM_TOKENS_BYTES;
     printf("  %s: %u tokens, %.2f bytes of text in each", bytes ? "bytes" : "byte-level BPE",
            tokenizer->vocab_size,
-           (double)data->training_bytes / (double)data->training->num_tokens);
+           (double)data->training_bytes / (double)data->num_training);
     if (options->tokens == TOKENS_BPE && options->sized_by_text) {
         printf(" (size by the length of the text; --vocab-size sets it)");
     }
     printf("\n");
 }
 
-void describe_data(const Options *options, const Data *data) {
+void describe_data(const Options *options, const Data *data, const Preparation *preparation) {
     const char *unit = options->words ? "words" : "tokens";
     printf("Step 1: Loading training data\n");
     printf("  %s: %zu document%s, %zu %s",
@@ -133,25 +145,32 @@ void describe_data(const Options *options, const Data *data) {
     printf("Step 2: Building vocabulary\n");
     (options->words ? describe_words : describe_subwords)(options, data);
     printf("Step 3: Creating dataset\n");
-    printf("  %zu %s to train on", data->training->num_tokens, unit);
+    printf("  %zu %s to train on", data->num_training, unit);
     if (data->mixed > 0) {
         printf(" (%zu of them of the old text)", data->mixed);
     }
-    printf(", %zu held out\n", data->num_validation);
+    printf(", %zu held out", data->num_validation);
+    if (data->num_validation > options->evaluate_tokens) {
+        printf(", of which %llu are measured", (unsigned long long)options->evaluate_tokens);
+    }
+    printf("\n");
+    if (preparation->taken) {
+        printf("  dataset.bin of this text was there already\n");
+    } else if (preparation->seconds >= 1) {
+        printf("  %.1f MB of text in %.1f s: %.1f MB/s\n", 1e-6 * (double)preparation->bytes,
+               preparation->seconds, 1e-6 * (double)preparation->bytes / preparation->seconds);
+    }
+    fflush(stdout);
 }
 
-void write_data(const Folder *folder, const Data *data) {
+void write_data(const Folder *folder, const Data *data, Preparation *preparation) {
+    end_preparation(preparation);
     char *vocabulary = join_path(folder->path, "vocab.txt");
-    char *dataset = join_path(folder->path, "dataset.bin");
     char *tokenizer = join_path(folder->path, "tokenizer.json");
     if (!cllm_save_vocab(data->tokenizer, vocabulary)) {
         fail("can't write '%s': %s", vocabulary, library_error());
     }
-    if (!cllm_token_dataset_save(data->training, dataset)) {
-        fail("can't write '%s': %s", dataset, library_error());
-    }
     keep_owner(folder, vocabulary);
-    keep_owner(folder, dataset);
     if (has_subwords(data->tokenizer)) {
         if (cllm_write_tokenizer(data->tokenizer, tokenizer) != 0) {
             fail("can't write '%s': %s", tokenizer, library_error());
@@ -159,32 +178,33 @@ void write_data(const Folder *folder, const Data *data) {
         keep_owner(folder, tokenizer);
     }
     free(vocabulary);
-    free(dataset);
     free(tokenizer);
 }
 
 /* Three neighbouring words that the vocabulary knows. */
 static char *words_of_text(const Data *data, size_t start) {
-    const TokenDataset *text = data->training;
-    while (start < text->num_tokens && text->tokens[start] < FIRST_WORD) {
+    enum { WORDS = 3 };
+    uint32_t ids[WORDS];
+    int64_t count;
+    while ((count = cllm_token_file_read(data->training, start, ids, WORDS)) > 0 &&
+           ids[0] < FIRST_WORD) {
         start++;
     }
-    size_t end = start;
-    while (end < text->num_tokens && end < start + 3 && text->tokens[end] >= FIRST_WORD) {
-        end++;
+    uint32_t known = 0;
+    while (known < count && ids[known] >= FIRST_WORD) {
+        known++;
     }
-    if (end == start) {
-        return NULL;
-    }
-    return cllm_tokenizer_decode(data->tokenizer, text->tokens + start, (uint32_t)(end - start));
+    return known > 0 ? cllm_tokenizer_decode(data->tokenizer, ids, known) : NULL;
 }
 
 /* A line of text, or the first words of a longer one. */
 static char *line_of_text(const Data *data, size_t start) {
-    enum { LONG = 40 };
-    size_t left = data->training->num_tokens - start, length;
-    char *text = cllm_tokens_to_text(data->tokenizer, data->training->tokens + start,
-                                     left < 400 ? left : 400, false, &length);
+    enum { LONG = 40, READ = 400 };
+    uint32_t ids[READ];
+    int64_t count = cllm_token_file_read(data->training, start, ids, READ);
+    size_t length;
+    char *text = count > 0 ? cllm_tokens_to_text(data->tokenizer, ids, (size_t)count, false, &length)
+                           : NULL;
     if (!text) {
         return NULL;
     }

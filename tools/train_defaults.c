@@ -71,6 +71,7 @@ static void take_training(Options *o, CLLMModel *model) {
         cllm_checkpoint_options(training, &more) == 1) {
         default_integer(&o->batch_size, 0, config.batch_size);
         default_integer(&o->seq_len, 0, config.sequence_length);
+        default_integer(&o->accumulate, 0, config.gradient_accumulation_steps);
         default_integer(&o->warmup, -1, config.warmup_steps);
         default_integer(&o->shuffle, -1, more.shuffle != 0);
         default_number(&o->learning_rate, 0, (double)config.initial_learning_rate);
@@ -158,6 +159,8 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     double held_out = (double)bytes * o->val_fraction;
     double left = o->minutes * 60 - (seconds_now() - o->began);
     double speed = dial ? cllm_measure_speed(o->threads) : 0;
+    take_from_first(&left, sizeof left); /* so that all ranks choose the same */
+    take_from_first(&speed, sizeof speed);
     size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;
     if ((dial && speed <= 0) || cllm_recipe(training, dial ? left : 0, speed, &r) != 0) {
         fail("can't choose the sizes of the run: %s", library_error());
@@ -219,7 +222,10 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
         o->vocab_size = words ? 10000 : (int)bpe_size(bytes);
         o->sized_by_text = !words && !given;
     }
+    enum { MEASURED = 1 << 22 }; /* of a text so long that measuring all of it would take hours */
+    o->evaluate_tokens = o->evaluate_tokens > 0 ? o->evaluate_tokens : MEASURED;
     default_integer(&o->batch_size, 0, words ? 16 : 8);
+    default_integer(&o->accumulate, 0, 1);
     default_number(&o->weight_decay, -1, 0.01);
     default_number(&o->clip, -1, 1);
     default_number(&o->dropout, -1, 0);

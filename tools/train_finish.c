@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_inference.h"
+#include "cllm_utils.h"
 
 static bool print_piece(const char *piece, size_t length, uint32_t token, void *user_data) {
     (void)token;
@@ -42,7 +44,7 @@ static void print_samples(const Run *run) {
     if (options->sample) {
         print_sample(inference, options->sample, options->words);
     } else {
-        size_t starts[] = {0, run->data->training->num_tokens / 2};
+        size_t starts[] = {0, run->data->num_training / 2};
         for (size_t i = 0; i < 2; i++) {
             char *prompt = prompt_of_text(run->data, starts[i]);
             if (prompt) {
@@ -75,6 +77,18 @@ static void write_final_model(Run *run, const char *path) {
     keep_owner(&run->folder, path);
 }
 
+/* The final model in 8 bits beside it: of its file, whose weights may not be those of the last step. */
+static void write_in_8_bits(Run *run, const char *final, const char *path) {
+    CLLMModel *model = cllm_read_model(final);
+    CLLMModel *small = model ? cllm_quantize_model(model, run->options->threads) : NULL;
+    cllm_free_model(model);
+    if (!small || cllm_write_model(small, path) != 0) {
+        fail("can't write '%s' ('%s' is there): %s", path, final, library_error());
+    }
+    cllm_free_model(small);
+    keep_owner(&run->folder, path);
+}
+
 static void tell_best(const Run *run, const char *final) {
     int step;
     double loss;
@@ -94,13 +108,20 @@ void finish(Run *run, void (*no_more_interrupts)(void)) {
     run->failed = !checkpoint;
     draw_metrics(&run->metrics);
     char *final = join_path(run->folder.path, "final_model.cllm");
+    char *small = options->save_8bit ? join_path(run->folder.path, "final_model_8bit.cllm") : NULL;
     write_final_model(run, final); /* also without a checkpoint: it is smaller */
+    if (small) {
+        write_in_8_bits(run, final, small);
+    }
     no_more_interrupts();
     if (!options->quiet) {
         if (checkpoint) {
             printf("Saved %s and %s\n", visible(stdout, checkpoint), visible(stdout, final));
         } else {
             printf("Saved %s\n", visible(stdout, final));
+        }
+        if (small) {
+            printf("Saved %s, with 8-bit weights\n", visible(stdout, small));
         }
         tell_best(run, final);
         printf("Drew %s from %s\n", visible(stdout, run->metrics.svg),
@@ -112,7 +133,9 @@ void finish(Run *run, void (*no_more_interrupts)(void)) {
     printf("Trained %d steps in %.2f s (%.0f tokens/s, peak memory %.1f MiB): %s\n", steps,
            run->seconds, run->seconds > 0 ? tokens / run->seconds : 0.0, peak_memory_mib(),
            visible(stdout, final));
+    report_ranks(run->seconds);
     check_stdout_if_read();
     free(checkpoint);
     free(final);
+    free(small);
 }

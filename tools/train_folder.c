@@ -100,8 +100,7 @@ static Checkpoints list_checkpoints(const char *folder) {
 
 /* ---- --resume ---- */
 
-/* The newest checkpoint of a folder with both files; NULL if there is none. */
-static char *newest_checkpoint(const char *folder) {
+char *newest_checkpoint(const char *folder) {
     Checkpoints list = list_checkpoints(folder);
     char *path = NULL;
     for (size_t i = list.count; i-- > 0 && !path;) {
@@ -200,7 +199,10 @@ char *find_checkpoint(const char *given) {
 
 /* ---- One run at a time ---- */
 
-static void lock_folder(Folder *folder) {
+void lock_folder(Folder *folder) {
+    if (folder->descriptor >= 0) {
+        return;
+    }
     folder->descriptor = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder->descriptor >= 0 && flock(folder->descriptor, LOCK_EX | LOCK_NB) == 0) {
         return; /* until the end of the process, however it comes */
@@ -309,8 +311,9 @@ static bool same_folder(const char *a, const char *b) {
 /* A new run: everything that an earlier one wrote. One that goes on in its folder: the checkpoints of
  * later steps than its own, which belong to another continuation. */
 static void set_earlier_run_aside(const Folder *folder, const Options *options, int first_step) {
-    static const char *const names[] = {"final_model.cllm", "loss.svg", "metrics.csv", "vocab.txt",
-                                        "tokenizer.json", "dataset.bin"};
+    static const char *const names[] = {"final_model.cllm", "final_model_8bit.cllm", "loss.svg",
+                                        "metrics.csv", "vocab.txt", "tokenizer.json", "dataset.bin",
+                                        "held_out.bin"};
     SetAside aside = {.folder = folder,
                       .overwrite = options->overwrite,
                       .number = last_earlier(folder->path) + 1};

@@ -11,10 +11,18 @@
 
 /* What is known of the held-out text is written over the end of a row, behind its first six columns. */
 static const char head[] = "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,"
-                           "val_loss,train_bits_per_byte,val_bits_per_byte\n";
-/* That of earlier releases, which had no bits. */
-static const char old_head[] =
-    "step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss\n";
+                           "val_loss,train_bits_per_byte,val_bits_per_byte,order0_bits_per_byte\n";
+/* The records that a run goes on with: this one and those of earlier releases. */
+static const struct {
+    const char *head;
+    int commas;
+    const char *rest; /* of a row: the columns that it had not */
+} records[] = {
+    {head, 9, "\n"},
+    {"step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss,train_bits_per_byte,"
+     "val_bits_per_byte\n", 8, ",\n"},
+    {"step,epoch,train_loss,learning_rate,gradient_norm,tokens_per_second,val_loss\n", 6, ",,,\n"},
+};
 
 /* The end of a row: from its seventh column on. */
 static const char *end_of_row(const char *row) {
@@ -44,15 +52,18 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
     }
     Text old = read_input(path);
     char *row = old.bytes;
-    bool old_columns = strncmp(row, old_head, sizeof old_head - 1) == 0;
-    if (!old_columns && strncmp(row, head, sizeof head - 1) != 0) {
+    size_t kind = 0, kinds = sizeof records / sizeof *records;
+    while (kind < kinds && strncmp(row, records[kind].head, strlen(records[kind].head)) != 0) {
+        kind++;
+    }
+    if (kind == kinds) {
         complain("warning: '%s' is not the record of this program: begun anew", path);
         text_free(&old);
         return;
     }
-    row += (old_columns ? sizeof old_head : sizeof head) - 1;
+    row += strlen(records[kind].head);
     size_t last_row = 0;
-    int step = 0, commas = old_columns ? 6 : 8;
+    int step = 0;
     for (char *end; (end = strchr(row, '\n')) != NULL; row = end + 1) {
         int number, epoch;
         float loss;
@@ -62,11 +73,11 @@ static void keep_rows(Metrics *metrics, Text *kept, const char *path, int last_s
             found += *c == ',';
         }
         if (sscanf(row, "%d,%d,%f,", &number, &epoch, &loss) == 3 && number > step &&
-            number <= last_step && found == commas) {
+            number <= last_step && found == records[kind].commas) {
             step = number;
             last_row = kept->length;
             text_append(kept, row, (size_t)(end - row));
-            text_append_string(kept, old_columns ? ",,\n" : "\n");
+            text_append_string(kept, records[kind].rest);
             remember(metrics, number, loss);
         }
     }
@@ -91,7 +102,8 @@ Metrics open_metrics(const Folder *folder, const Options *options, const Data *d
         .folder = folder,
         .file = -1,
         .drawn = seconds_now(),
-        .bits_per_nat = bits_per_byte(1, data->training->num_tokens, data->training_bytes),
+        .bits_per_nat = bits_per_byte(1, data->num_training, data->training_bytes),
+        .order0 = data->order0,
     };
     Text text = {0};
     struct stat status;
@@ -142,11 +154,11 @@ void record_step(Metrics *metrics, const CLLMProgress *progress, double tokens_p
     char row[240];
     snprintf(metrics->bits, sizeof metrics->bits, "%.6g",
              (double)progress->loss * metrics->bits_per_nat);
-    snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,,%s,\n", progress->step, progress->epoch + 1,
+    snprintf(row, sizeof row, "%d,%d,%.6g,%.6g,%.6g,%.0f,,%s,,\n", progress->step, progress->epoch + 1,
              (double)progress->loss, (double)progress->learning_rate,
              (double)progress->gradient_norm, tokens_per_second, metrics->bits);
     text_append_string(&metrics->waiting, row);
-    metrics->cell = strlen(metrics->bits) + 3;
+    metrics->cell = strlen(metrics->bits) + 4;
     write_waiting(metrics);
 }
 
@@ -154,8 +166,8 @@ void record_validation(Metrics *metrics, double loss, double bits) {
     if (metrics->file < 0 || metrics->cell == 0) {
         return;
     }
-    char cell[80];
-    snprintf(cell, sizeof cell, "%.6g,%s,%.6g\n", loss, metrics->bits, bits);
+    char cell[120];
+    snprintf(cell, sizeof cell, "%.6g,%s,%.6g,%.6g\n", loss, metrics->bits, bits, metrics->order0);
     if (metrics->waiting.length > 0) {
         metrics->waiting.length -= metrics->cell;
     } else {

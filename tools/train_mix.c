@@ -2,9 +2,13 @@
 #include "train_model.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-static TokenDataset *load_old(const Options *options, const Data *data, size_t *bytes) {
+#include "cllm_ext.h"
+
+enum { STRETCH = 4 }; /* contexts of old text that stand together */
+
+static CLLMTokenFile *load_old_words(const Options *options, const Data *data,
+                                     const NewFile *target, size_t *bytes) {
     CLLMDataLoader *loader = load_documents(data->tokenizer, options->mix, data->lowercase);
     TokenDataset *old = cllm_data_loader_create_dataset(loader);
     if (!old) {
@@ -12,48 +16,52 @@ static TokenDataset *load_old(const Options *options, const Data *data, size_t *
     }
     *bytes = loader->total_chars;
     cllm_data_loader_free(loader);
-    if (old->num_tokens == 0) {
+    CLLMTokenFile *file = keep_ids(old->tokens, old->num_tokens, target);
+    cllm_token_dataset_free(old);
+    return file;
+}
+
+static CLLMTokenFile *load_old(const Options *options, const Data *data, Preparation *preparation,
+                               const NewFile *target, size_t *bytes) {
+    if (options->words) {
+        return load_old_words(options, data, target, bytes);
+    }
+    CLLMTexts *texts = open_texts(options, preparation, options->mix);
+    *bytes = cllm_texts_bytes(texts);
+    if (*bytes == 0) {
         fail("--mix: '%s' is empty", options->mix);
     }
-    return old;
+    CLLMTokenFile *file =
+        encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, target);
+    cllm_texts_free(texts);
+    return file;
 }
 
 /* Pieces of the old text, spread evenly over it, stand between pieces of the new one. */
-void mix_in(const Options *options, Data *data) {
-    TokenDataset *new = data->training;
-    size_t bytes;
-    TokenDataset *old = load_old(options, data, &bytes);
-    size_t wanted = (size_t)((double)new->num_tokens * options->share / (1 - options->share));
-    size_t piece = 4 * (size_t)options->seq_len;
-    piece = piece < old->num_tokens ? piece : old->num_tokens;
-    size_t count = wanted / piece, most = old->num_tokens / piece;
-    if (count > most) {
+void mix_in(const Options *options, Data *data, Preparation *preparation) {
+    size_t bytes, new = cllm_token_file_count(data->training);
+    const NewFile *old_file = new_file(preparation, "old.bin");
+    CLLMTokenFile *old = load_old(options, data, preparation, old_file, &bytes);
+    size_t tokens = cllm_token_file_count(old);
+    if (tokens == 0) {
+        fail("--mix: '%s' is empty", options->mix);
+    }
+    int64_t count = cllm_token_file_mix(data->training, old, options->share,
+                                        STRETCH * options->seq_len, preparation->training->made);
+    if (count < 0) {
+        fail("can't mix '%s' in: %s", options->mix, library_error());
+    }
+    size_t wanted = (size_t)((double)new * options->share / (1 - options->share));
+    size_t stretch = (size_t)(STRETCH * options->seq_len);
+    stretch = stretch < tokens ? stretch : tokens;
+    if ((size_t)count < wanted / stretch * stretch) {
         warn("warning: --mix: '%s' has only %zu tokens of the %zu that its share would be",
-             options->mix, old->num_tokens, wanted);
-        count = most;
+             options->mix, tokens, wanted);
     }
-    uint32_t *ids = checked_alloc(new->num_tokens + count * piece, sizeof *ids);
-    size_t length = 0, from = 0;
-    for (size_t i = 0; i <= count; i++) {
-        size_t to = (size_t)((double)new->num_tokens * (double)(i + 1) / (double)(count + 1));
-        to = i == count ? new->num_tokens : to;
-        memcpy(ids + length, new->tokens + from, (to - from) * sizeof *ids);
-        length += to - from;
-        from = to;
-        if (i < count) {
-            /* the first piece begins where the old text does, the last one ends where it ends */
-            size_t room = old->num_tokens - piece;
-            size_t at = count > 1 ? (size_t)((double)room * (double)i / (double)(count - 1)) : room / 2;
-            memcpy(ids + length, old->tokens + (at < room ? at : room), piece * sizeof *ids);
-            length += piece;
-        }
-    }
-    data->mixed = count * piece;
-    data->training_bytes +=
-        (size_t)((double)bytes * (double)data->mixed / (double)old->num_tokens);
-    free(new->tokens);
-    new->tokens = ids;
-    new->num_tokens = length;
-    new->capacity = length;
-    cllm_token_dataset_free(old);
+    data->mixed = (size_t)count;
+    data->training_bytes += (size_t)((double)bytes * (double)data->mixed / (double)tokens);
+    cllm_token_file_free(old);
+    cllm_token_file_free(data->training);
+    drop_file(old_file);
+    data->training = open_token_file(preparation->training->made);
 }

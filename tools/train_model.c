@@ -10,9 +10,12 @@
 
 #include "cllm_utils.h"
 
-enum { EXIT_INTERRUPTED = 130 };
-
 static volatile sig_atomic_t interrupted;
+static bool alone = true; /* no other rank is there */
+
+bool is_interrupted(void) {
+    return interrupted;
+}
 
 static void stop_at_once(void) {
     signal(SIGINT, SIG_DFL);
@@ -31,8 +34,9 @@ static void on_interrupt(int signal_number) {
     static const char notice[] = "\nfinishing the step; again to stop at once\n";
     int reason = errno;
     interrupted = 1;
+    rank_is_told_to_end();
     stop_at_once();
-    if (write(STDERR_FILENO, notice, sizeof notice - 1) < 0) {
+    if (alone && write(STDERR_FILENO, notice, sizeof notice - 1) < 0) {
         /* nobody reads it */
     }
     errno = reason;
@@ -46,6 +50,9 @@ static void catch_interrupts(void) {
     sigaction(SIGTERM, &action, NULL);
     action.sa_handler = on_end_of_resources;
     sigaction(SIGXCPU, &action, NULL);
+    if (!alone) {
+        sigaction(SIGUSR1, &action, NULL); /* the one that mpirun hands on without ending the run */
+    }
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN) { /* nohup */
         sigaction(SIGHUP, &action, NULL);
     }
@@ -72,6 +79,7 @@ static void keep_time(Run *run, int step) {
     double now = seconds_now(), files = 0.01 * options->minutes * 60 + run->evaluation;
     double left = options->minutes * 60 - (now - options->began) - files;
     int steps = cllm_steps_left(done, now - run->began, planned, left > 0 ? left : 0);
+    take_from_first(&steps, sizeof steps); /* clocks differ */
     if (steps >= 0 && steps != planned &&
         cllm_training_set_end(run->training, step + (steps > 0 ? steps : 1)) != 0) {
         fail("can't move the end of the run: %s", library_error());
@@ -106,6 +114,9 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
 char *save_checkpoint_here(Run *run) {
     int step = run->training->current_step;
     char *path = checkpoint_path(run->folder.path, step);
+    if (!first_rank()) {
+        return path;
+    }
     int saved = cllm_save_checkpoint(run->training, path);
     if (saved != 0 && make_room(&run->folder, step)) {
         saved = cllm_save_checkpoint(run->training, path);
@@ -146,10 +157,10 @@ static void evaluate(Run *run) {
     size_t count = data->num_validation, most = (size_t)options->evaluate_tokens;
     count = most > 1 && most < count ? most : count;
     int failed = options->weights == WEIGHTS_BEST
-                     ? cllm_training_evaluate(run->training, data->validation, count,
-                                              options->threads, &loss) < 0
-                     : cllm_evaluate(run->model, data->validation, count,
-                                     options->seq_len, options->threads, &loss, NULL) != 0;
+                     ? cllm_training_evaluate_file(run->training, data->validation, count,
+                                                   options->threads, &loss) < 0
+                     : cllm_evaluate_file(run->model, data->validation, count, options->seq_len,
+                                          options->threads, &loss, NULL) != 0;
     if (failed) {
         progress_clear(&run->bar);
         fail("can't evaluate the held-out text: %s", library_error());
@@ -198,7 +209,7 @@ static void report_epoch(Run *run, int epoch, bool complete) {
         printf("  bits per byte:");
     }
     if (trained) {
-        printf(" %.4f training", bits_per_byte(loss, data->training->num_tokens, data->training_bytes));
+        printf(" %.4f training", bits_per_byte(loss, data->num_training, data->training_bytes));
     }
     if (data->validation) {
         printf("%s %.4f held out", trained ? "," : "",
@@ -224,7 +235,7 @@ static void report_step(Run *run) {
                run->training->current_step,
                clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
                run->validation_loss,
-               bits_per_byte(loss, data->training->num_tokens, data->training_bytes),
+               bits_per_byte(loss, data->num_training, data->training_bytes),
                bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
         fflush(stdout);
     }
@@ -260,6 +271,10 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
     progress_clear(&run->bar);
     char *path = save_checkpoint_here(run);
     draw_metrics(&run->metrics);
+    if (!first_rank()) {
+        free(path);
+        exit(EXIT_INTERRUPTED);
+    }
     if (!path) {
         fail("interrupted after step %d, and no checkpoint of it", run->training->current_step);
     }
@@ -290,7 +305,7 @@ static void train(Run *run) {
             fail("the loss is no longer a number at step %d: try a smaller --learning-rate",
                  training->current_step);
         }
-        if (interrupted) {
+        if (any_rank(interrupted)) {
             leave_interrupted(run);
         }
         if (trained > 0 && run->options->save_every > 0 &&
@@ -324,36 +339,58 @@ static void train(Run *run) {
 int main(int argc, char **argv) {
     start_tool(argv[0]);
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves does not end the training */
+    join_ranks(&argc, &argv);
+    alone = rank_count() == 1;
     Options options = parse_options(argc, argv);
+    options.quiet |= !first_rank();
+    options.threads = rank_threads(options.threads);
     if (options.quiet) {
         silence_warnings();
     }
-    Folder folder = open_folder(options.checkpoint_dir);
-    char *resumed = options.resume ? find_checkpoint(options.resume) : NULL;
-    options.resume = resumed;
+    Folder folder = {.path = options.checkpoint_dir, .descriptor = -1};
+    char *resumed = NULL;
+    if (first_rank()) {
+        folder = open_folder(options.checkpoint_dir);
+        resumed = options.resume ? find_checkpoint(options.resume) : NULL;
+    }
+    options.resume = resumed = text_of_first(resumed);
+    tell_ranks_folder(folder.path, resumed);
+    if (!alone && strcmp(options.data, "-") == 0) {
+        fail_usage("each rank reads DATA: it can't be standard input");
+    }
     Origin origin = open_origin(&options);
-    Data data = load_data(&options, origin.tokenizer);
+    catch_interrupts(); /* before there is anything to lose */
+    Preparation preparation = {0};
+    begin_preparation(&preparation, &folder);
+    Data data = load_data(&options, origin.tokenizer, &preparation);
     Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet),
-               .validation_loss = NAN};
+               .validation_loss = NAN, .metrics = {.file = -1}};
     if (!options.quiet) {
-        describe_data(&options, &data);
+        describe_data(&options, &data, &preparation);
     }
     set_up(&run, &origin);
-    catch_interrupts(); /* before there is anything to lose */
-    prepare_folder(&folder, &options, run.first_step); /* only now that everything was checked */
+    connect_ranks(run.training, &options);
     run.folder = folder;
-    write_data(&run.folder, &data);
-    run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
+    any_rank(false); /* nobody reads the files any more that are set aside now */
+    if (first_rank()) {
+        prepare_folder(&run.folder, &options, run.first_step); /* only now that everything was checked */
+        write_data(&run.folder, &data, &preparation);
+        run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
+    } else {
+        end_preparation(&preparation);
+    }
     if (!options.quiet) {
         describe_training(&run);
     }
     train(&run);
-    finish(&run, stop_at_once);
-    close_metrics(&run.metrics);
-    run.training->tokens = NULL; /* the dataset's */
+    if (first_rank()) {
+        finish(&run, stop_at_once);
+        close_metrics(&run.metrics);
+    }
     cllm_training_free(run.training);
     cllm_free_model(run.model);
     free_data(&data);
     free(resumed);
+    leave_ranks();
     return run.failed ? EXIT_FAILED : EXIT_SUCCESS;
 }

@@ -1,8 +1,10 @@
 /* train_model's parts: options (train_options.c) and what becomes of those that are not given
  * (train_defaults.c), text (train_data.c, as words train_words.c, as subwords
- * train_subwords.c, mixed with old text train_mix.c), the model
- * and its training made ready (train_setup.c), the folder with its checkpoints (train_folder.c), the
- * record of the run (train_metrics.c), the run (train_model.c), what comes after it (train_finish.c). */
+ * train_subwords.c, of any length train_texts.c, mixed with old text train_mix.c), the files made of it
+ * (train_prepare.c), the model and its training made ready (train_setup.c), the folder with its
+ * checkpoints (train_folder.c), the record of the run (train_metrics.c), the run (train_model.c), what
+ * comes after it (train_finish.c), and the other processes that train with this one (train_alone.c,
+ * train_model_mpi.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
@@ -16,8 +18,11 @@
 #include "cllm_ext.h"
 #include "cllm_training.h"
 
+enum { EXIT_INTERRUPTED = 130 };
+
 typedef enum Tokens { TOKENS_UNSET, TOKENS_BPE, TOKENS_BYTES, TOKENS_WORDS, TOKENS_FILE } Tokens;
 typedef enum Block { BLOCK_UNSET, BLOCK_MODERN, BLOCK_ORIGINAL } Block;
+typedef enum Precision { PRECISION_UNSET, PRECISION_F32, PRECISION_BF16, PRECISION_AUTO } Precision;
 typedef enum Weights { WEIGHTS_UNSET, WEIGHTS_BEST, WEIGHTS_LAST } Weights;
 
 /* The command line, checked. What was not given is 0 or NULL, or -1 where 0 can be given, until
@@ -27,15 +32,16 @@ typedef struct Options {
     Tokens tokens;
     Block block;
     Weights weights;
+    Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
-    int epochs, batch_size, warmup, max_steps, threads, save_every, keep, shuffle;
+    int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
     double minutes; /* 0: as many epochs as are asked for */
     uint32_t seed;
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
     double share; /* of it */
-    bool quiet, overwrite;
+    bool quiet, overwrite, save_8bit;
     /* settled */
     bool words; /* tokens are whole words */
     bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
@@ -63,30 +69,16 @@ void settle_options(Options *options, const CLLMTokenizer *given, size_t bytes);
 /* What the text became. */
 typedef struct Data {
     CLLMTokenizer *tokenizer;
-    TokenDataset *training;
-    uint32_t *validation; /* ids of the held-out text; NULL without */
-    size_t num_validation;
+    CLLMTokenFile *training;
+    CLLMTokenFile *validation; /* ids of the held-out text; NULL without */
+    size_t num_training, num_validation;
     size_t words, documents, characters;
     size_t training_bytes, validation_bytes; /* of the texts; of words, each with a space */
+    double order0; /* of the held-out text: bits of a byte where nothing is known but how often each comes */
     bool lowercase; /* words lose their capitals */
     size_t mixed; /* of the ids to train on: those of --mix */
 } Data;
 
-/* Reads, splits and encodes the text; settles the options as soon as its length is known. `given` is
- * the tokenizer to use; NULL: one is made. */
-Data load_data(Options *options, CLLMTokenizer *given);
-Data load_words(Options *options, CLLMTokenizer *given);
-Data load_subwords(Options *options, CLLMTokenizer *given);
-/* Adds the old text of --mix to what is trained on. */
-void mix_in(const Options *options, Data *data);
-void free_data(Data *data);
-CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
-/* The texts of a file, a folder, or stdin for "-". */
-CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
-/* A loss per token as bits for each byte of the text that the tokens stand for. */
-double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
-/* Prints Steps 1 to 3. */
-void describe_data(const Options *options, const Data *data);
 /* Where a run writes. */
 typedef struct Folder {
     const char *path;
@@ -96,13 +88,82 @@ typedef struct Folder {
     gid_t group;
 } Folder;
 
+/* A file under the name that it has until the run begins, and the one that it gets then. */
+typedef struct NewFile {
+    char *made, *place;
+} NewFile;
+
+/* What is made before it is known whether the run can begin. */
+typedef struct Preparation {
+    Folder *folder;
+    int folders_made; /* at the end of its path */
+    char *scratch; /* where what is needed only now is made */
+    NewFile files[8];
+    size_t count;
+    bool kept; /* exit() removes nothing */
+    bool taken; /* ids of the same text were there already */
+    const NewFile *training; /* the ids to train on */
+    uint64_t bytes; /* that became ids */
+    double seconds; /* which that took */
+} Preparation;
+
+/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files beside it,
+ * without names that stay. Until end_preparation() whatever ends the program in order removes what was
+ * made. */
+void begin_preparation(Preparation *preparation, Folder *folder);
+/* A file of the folder that is to be made. */
+const NewFile *new_file(Preparation *preparation, const char *name);
+/* Removes one that is not needed any more. */
+void drop_file(const NewFile *file);
+/* Puts all files in their places. */
+void end_preparation(Preparation *preparation);
+/* After a Ctrl-C before the first step. */
+__attribute__((noreturn)) void leave_unprepared(const Preparation *preparation);
+/* Whether the run was asked to end. */
+bool is_interrupted(void);
+
+/* Reads, splits and encodes the text; settles the options as soon as its length is known. `given` is
+ * the tokenizer to use; NULL: one is made. */
+Data load_data(Options *options, CLLMTokenizer *given, Preparation *preparation);
+Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation);
+Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparation);
+/* Adds the old text of --mix to what is trained on. */
+void mix_in(const Options *options, Data *data, Preparation *preparation);
+void free_data(Data *data);
+/* Why the library could not read a file, without its name: that is said already. */
+const char *reason_of(const char *path);
+
+/* The texts of a file, a folder, or stdin for "-", of any length. */
+CLLMTexts *open_texts(const Options *options, const Preparation *preparation, const char *path);
+/* Subwords of the bytes before `to`. */
+CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to);
+/* Makes a file of the ids of a range of the texts. */
+CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
+                            const CLLMTokenizer *tokenizer, Preparation *preparation,
+                            const NewFile *target);
+/* Makes a file of ids in memory. */
+CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target);
+CLLMTokenFile *open_token_file(const char *path);
+CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
+/* The texts of a file, a folder, or stdin for "-". */
+CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
+/* The entropy of bytes that were counted, in bits. */
+double entropy(const size_t counts[256]);
+/* A loss per token as bits for each byte of the text that the tokens stand for. */
+double bits_per_byte(double nats_per_token, size_t tokens, size_t bytes);
+/* Prints Steps 1 to 3. */
+void describe_data(const Options *options, const Data *data, const Preparation *preparation);
 /* Locks the folder, if it is there; fail() if another run is writing into it. */
 Folder open_folder(const char *path);
+/* fail() if another run is writing into it. */
+void lock_folder(Folder *folder);
 /* Makes the folder and locks it; what an earlier run left there is set aside, or with --overwrite
  * removed. `first_step`: of a run that goes on. */
 void prepare_folder(Folder *folder, const Options *options, int first_step);
 /* To be called with each file that was written. */
 void keep_owner(const Folder *folder, const char *path);
+/* The newest checkpoint of a folder with both files; NULL if there is none. The caller frees it. */
+char *newest_checkpoint(const char *folder);
 /* The caller frees it. */
 char *checkpoint_path(const char *folder, int step);
 /* The checkpoint that --resume names: a file, or the newest of a folder that is whole. fail() if there
@@ -114,8 +175,8 @@ void rotate_checkpoints(const Folder *folder, int keep);
  * state is worth more. Whether it did. */
 bool make_room(const Folder *folder, int step);
 
-/* vocab.txt and dataset.bin in the folder. */
-void write_data(const Folder *folder, const Data *data);
+/* vocab.txt and tokenizer.json in the folder, and what was prepared. */
+void write_data(const Folder *folder, const Data *data, Preparation *preparation);
 /* A prompt from the text at token `start`: a line of it, or of words some that the vocabulary knows. NULL
  * if there is none; the caller frees it. */
 char *prompt_of_text(const Data *data, size_t start);
@@ -132,12 +193,14 @@ typedef struct Metrics {
     size_t cell; /* bytes of the last row's end: the cells behind the sixth, and the line end */
     char bits[24]; /* of the last row: its training loss in bits per byte */
     double bits_per_nat; /* per byte of the training text, and per token */
+    double order0; /* of the held-out text */
     bool warned;
     float *losses;
     int count, capacity, first_step, last_step; /* of the losses */
     double drawn; /* when loss.svg was, as seconds_now() says it */
 } Metrics;
 
+/* With `file` -1 and else nothing there is no record. */
 /* Begins metrics.csv; a resumed run goes on from the one beside its checkpoint, up to the
  * checkpoint's step. */
 Metrics open_metrics(const Folder *folder, const Options *options, const Data *data, int last_step);
@@ -152,6 +215,34 @@ void redraw_metrics(Metrics *metrics);
 /* The loss from the first step recorded to the last, in one line. */
 void print_sparkline(const Metrics *metrics);
 void close_metrics(Metrics *metrics);
+
+/* ---- Ranks: the processes that train together. train_alone.c: one; train_model_mpi.c: those of MPI ---- */
+
+/* Call behind start_tool(). */
+void join_ranks(int *argc, char ***argv);
+int rank_count(void);
+/* Whether this is the one that writes files and speaks. The others are quiet. */
+bool first_rank(void);
+/* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
+int rank_threads(int asked);
+/* A signal asks it to end: safe in a handler. */
+void rank_is_told_to_end(void);
+/* Gives all ranks what the first one has. They make the same calls of this and the next. */
+void take_from_first(void *value, size_t size);
+/* Likewise a text, which may be NULL: the caller frees it. The argument is freed. */
+char *text_of_first(char *text);
+/* Whether any rank says so; also a place where they wait for each other. */
+bool any_rank(bool here);
+/* Has the training divide its batches among the ranks. */
+void connect_ranks(CLLMTraining *training, const Options *options);
+/* Where checkpoints of the run appear, and the one that it began with, NULL for none: for those who are
+ * told that a rank died. */
+void tell_ranks_folder(const char *folder, const char *resumed);
+/* Prints what they do, and at the end what it cost in `seconds` of training. */
+void describe_ranks(const Options *options);
+void report_ranks(double seconds);
+/* Before the end of the program. */
+void leave_ranks(void);
 
 /* ---- The run ---- */
 

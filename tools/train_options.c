@@ -33,6 +33,8 @@ static const char help[] =
     "                        minutes and the model gets as good as it can\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
+    "  --accumulate N        an update for every N steps, by their mean gradient (1);\n"
+    "                        train_model_mpi divides them among its ranks\n"
     "  --learning-rate X     highest learning rate (by the recipe: 0.003; words:\n"
     "                        0.001; --from: a third of it)\n"
     "  --warmup N            steps of linear warm-up (by the recipe; words: a tenth)\n"
@@ -50,7 +52,10 @@ static const char help[] =
     "                        held-out loss; last: those of the last step (best;\n"
     "                        words: last)\n"
     "  --max-steps N         stop after step N; the schedule still spans all epochs\n"
-    "  --threads N           0 = all processors; same result for any number (0)\n"
+    "  --precision NAME      f32; bf16: matrix products of bfloat16; auto: what this\n"
+    "                        processor multiplies faster (f32)\n"
+    "  --threads N           0 = all processors, where they are worth it; same result for\n"
+    "                        any number (0)\n"
     "  --seed N              of the initial weights and of the samples (42)\n"
     "Files and output:\n"
     "  --checkpoint-dir DIR  where everything is written (checkpoints)\n"
@@ -60,6 +65,8 @@ static const char help[] =
     "                        moved to DIR/earlier-N\n"
     "  --resume FILE         go on from checkpoint_step_N.cllm, or the newest in a\n"
     "                        folder: same DATA and options, --epochs may grow\n"
+    "  --save-8bit           also final_model_8bit.cllm, with 8-bit weights: a quarter of\n"
+    "                        the size, for generating\n"
     "  --sample PROMPT       generate from PROMPT at the end (words of the text)\n"
     "  --quiet               print errors and one final line only\n"
     "  -h, --help            this text\n"
@@ -157,6 +164,10 @@ static void check_options(Options *o, const char *vocab) {
         fail_usage("--minutes and --resume exclude each other: without it, a run goes on to the step "
                    "that it was to end at");
     }
+    if (o->precision == PRECISION_BF16 && cllm_precision_support(CLLM_PRECISION_BF16) == 0) {
+        fail("--precision bf16: this processor has no AVX512_BF16, or CLLM_SIMD forbids it; "
+             "--precision auto trains in f32 then");
+    }
     if (*o->checkpoint_dir == '\0') {
         fail_usage("--checkpoint-dir: the name is empty");
     }
@@ -166,7 +177,8 @@ Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
-        SAMPLE, QUIET, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS
+        SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
+        ACCUMULATE, PRECISION
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -177,6 +189,7 @@ Options parse_options(int argc, char **argv) {
         {"num-heads", required_argument, NULL, HEADS},
         {"batch-size", required_argument, NULL, BATCH},
         {"seq-len", required_argument, NULL, SEQ},
+        {"accumulate", required_argument, NULL, ACCUMULATE},
         {"learning-rate", required_argument, NULL, RATE},
         {"epochs", required_argument, NULL, EPOCHS},
         {"threads", required_argument, NULL, THREADS},
@@ -193,6 +206,7 @@ Options parse_options(int argc, char **argv) {
         {"keep", required_argument, NULL, KEEP},
         {"overwrite", no_argument, NULL, OVERWRITE},
         {"sample", required_argument, NULL, SAMPLE},
+        {"save-8bit", no_argument, NULL, EIGHT_BIT},
         {"quiet", no_argument, NULL, QUIET},
         {"tokens", required_argument, NULL, TOKENS},
         {"block", required_argument, NULL, BLOCK},
@@ -204,12 +218,14 @@ Options parse_options(int argc, char **argv) {
         {"shuffle", no_argument, NULL, SHUFFLE},
         {"in-order", no_argument, NULL, IN_ORDER},
         {"keep-weights", required_argument, NULL, WEIGHTS},
+        {"precision", required_argument, NULL, PRECISION},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
     static const char *const blocks[] = {"modern", "original", NULL};
     static const char *const weights[] = {"best", "last", NULL};
+    static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
     Options o = {
         .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
         .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
@@ -232,10 +248,14 @@ Options parse_options(int argc, char **argv) {
         case SHUFFLE: o.shuffle = 1; break;
         case IN_ORDER: o.shuffle = 0; break;
         case WEIGHTS: o.weights = WEIGHTS_BEST + (Weights)one_of("--keep-weights", optarg, weights); break;
+        case PRECISION:
+            o.precision = PRECISION_F32 + (Precision)one_of("--precision", optarg, precisions);
+            break;
         case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
         case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
         case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
+        case ACCUMULATE: o.accumulate = (int)parse_integer("--accumulate", optarg, 1, 1000000); break;
         case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
         case RATE:
             o.learning_rate = parse_number("--learning-rate", optarg, 0, 100);
@@ -258,6 +278,7 @@ Options parse_options(int argc, char **argv) {
         case KEEP: o.keep = (int)parse_integer("--keep", optarg, 0, most); break;
         case OVERWRITE: o.overwrite = true; break;
         case SAMPLE: o.sample = optarg; break;
+        case EIGHT_BIT: o.save_8bit = true; break;
         case QUIET: o.quiet = true; break;
         case 'h':
             fputs(help, stdout);

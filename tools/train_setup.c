@@ -46,7 +46,7 @@ static CLLMModel *take_model(const Options *options, const Data *data, CLLMModel
 
 static int count_batches(const Options *options, const Data *data) {
     size_t per_batch = (size_t)options->batch_size * (size_t)options->seq_len;
-    size_t tokens = data->training->num_tokens;
+    size_t tokens = data->num_training;
     size_t batches = tokens > 0 ? (tokens - 1) / per_batch : 0;
     if (batches == 0) {
         fail("'%s' is too short: %zu %s to train on, one batch of %d x %d takes %zu", options->data,
@@ -57,6 +57,13 @@ static int count_batches(const Options *options, const Data *data) {
         fail("%zu batches in %d epochs are too many steps", batches, options->epochs);
     }
     return (int)batches;
+}
+
+/* That of a new run; a run that goes on has its own. */
+static int precision_of(const Options *options) {
+    bool faster = options->precision == PRECISION_AUTO &&
+                  cllm_precision_support(CLLM_PRECISION_BF16) == 2;
+    return faster || options->precision == PRECISION_BF16 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;
 }
 
 static CLLMTraining *create_training(Run *run) {
@@ -73,7 +80,7 @@ static CLLMTraining *create_training(Run *run) {
         .warmup_steps = options->warmup >= 0 ? options->warmup : tenth,
         .sequence_length = options->seq_len,
         .optimizer = "adamw",
-        .gradient_accumulation_steps = 1,
+        .gradient_accumulation_steps = options->accumulate,
     };
     snprintf(config.lr_scheduler, sizeof config.lr_scheduler, "%s", options->schedule);
     CLLMTraining *training = cllm_training_init(run->model, &config);
@@ -83,12 +90,14 @@ static CLLMTraining *create_training(Run *run) {
     CLLMTrainingOptions more = {.struct_size = sizeof more, .seed = options->seed,
                                 .beta2 = (float)options->beta2, .dropout = (float)options->dropout,
                                 .shuffle = options->shuffle,
-                                .decay_to_zero = options->block == BLOCK_MODERN};
+                                .decay_to_zero = options->block == BLOCK_MODERN,
+                                .precision = precision_of(options)};
     if (cllm_training_set_options(training, &more) != 0) {
         fail("can't set the options of the training: %s", library_error());
     }
-    training->tokens = run->data->training->tokens; /* lent; the dataset keeps it */
-    training->num_tokens = run->data->training->num_tokens;
+    if (cllm_training_use_file(training, run->data->training) != 0) {
+        fail("can't train on the ids: %s", library_error());
+    }
     return training;
 }
 
@@ -115,6 +124,23 @@ static void go_on_with_schedule(const Options *options, CLLMTraining *training) 
     }
 }
 
+/* A run that goes on does so in the precision that it had. */
+static void go_on_in_precision(const Options *options, CLLMTraining *training) {
+    CLLMTrainingOptions saved = {.struct_size = sizeof saved}, now = {.struct_size = sizeof now};
+    if (cllm_checkpoint_options(training, &saved) != 1 || cllm_training_options(training, &now) != 0 ||
+        saved.precision == now.precision) {
+        return;
+    }
+    if (options->precision == PRECISION_F32 || options->precision == PRECISION_BF16) {
+        fail("'%s' was trained with --precision %s, and goes on with it alone", options->resume,
+             saved.precision == CLLM_PRECISION_BF16 ? "bf16" : "f32");
+    }
+    now.precision = saved.precision;
+    if (cllm_training_set_options(training, &now) != 0) {
+        fail("can't go on from '%s': %s", options->resume, library_error());
+    }
+}
+
 static void resume(Run *run) {
     const char *path = run->options->resume;
     compare_vocabulary(path, run->data); /* first: it needs a second model for a moment */
@@ -126,6 +152,7 @@ static void resume(Run *run) {
              "--batch-size, --seq-len, --vocab-size and --val-fraction", path);
     }
     go_on_with_schedule(run->options, run->training);
+    go_on_in_precision(run->options, run->training);
     run->first_step = run->training->current_step;
 }
 
@@ -137,6 +164,24 @@ void set_up(Run *run, Origin *origin) {
     run->training = create_training(run);
     if (run->options->resume) {
         resume(run);
+    }
+}
+
+/* What the products of the run take, where it is not f32 without a word of it. */
+static void describe_precision(const Options *options, const CLLMTraining *training) {
+    CLLMTrainingOptions now = {.struct_size = sizeof now};
+    if (cllm_training_options(training, &now) != 0) {
+        return;
+    }
+    if (now.precision == CLLM_PRECISION_BF16) {
+        printf("  matrix products in bfloat16\n");
+    } else if (options->precision == PRECISION_AUTO && options->resume) {
+        printf("  matrix products in f32, as the run has them\n");
+    } else if (options->precision == PRECISION_AUTO) {
+        printf("  matrix products in f32: this processor %s\n",
+               cllm_precision_support(CLLM_PRECISION_BF16) == 0
+                   ? "has no AVX512_BF16, or CLLM_SIMD forbids it"
+                   : "multiplies bfloat16 no faster");
     }
 }
 
@@ -177,6 +222,11 @@ void describe_training(const Run *run) {
     if (options->dropout > 0) {
         printf("  dropout %g\n", options->dropout);
     }
+    describe_precision(options, run->training);
+    if (options->accumulate > 1) {
+        printf("  an update for every %d steps\n", options->accumulate);
+    }
+    describe_ranks(options);
     if (options->resume) {
         printf("  resumed from %s: epoch %d, step %d\n", visible(stdout, options->resume),
                run->training->current_epoch + 1, run->training->current_step);

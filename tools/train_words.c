@@ -68,7 +68,7 @@ static void fill_vocabulary(const Options *options, CLLMDataLoader *loader, Data
 }
 
 /* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
-Data load_words(Options *options, CLLMTokenizer *given) {
+Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation) {
     bool lowercase = !given || !keeps_case(given);
     CLLMTokenizer *unused = cllm_create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
     CLLMDataLoader *source = load_documents(unused, options->data, lowercase);
@@ -91,6 +91,11 @@ Data load_words(Options *options, CLLMTokenizer *given) {
     cllm_free_tokenizer(unused);
     data.training_bytes = training.length;
     data.validation_bytes = validation.length;
+    size_t counts[256] = {0};
+    for (size_t i = 0; i < validation.length; i++) {
+        counts[(unsigned char)validation.bytes[i]]++;
+    }
+    data.order0 = entropy(counts);
 
     CLLMDataLoader *loader = create_loader(data.tokenizer, lowercase);
     if (!cllm_data_loader_add_document(loader, training.bytes)) {
@@ -99,13 +104,19 @@ Data load_words(Options *options, CLLMTokenizer *given) {
     if (!given || options->from) { /* a model that goes on learning takes new words in */
         fill_vocabulary(options, loader, &data);
     }
-    data.training = cllm_data_loader_create_dataset(loader);
-    if (!data.training) {
+    TokenDataset *ids = cllm_data_loader_create_dataset(loader);
+    if (!ids) {
         fail("can't make a dataset: %s", library_error());
     }
+    preparation->training = new_file(preparation, "dataset.bin");
+    data.training = keep_ids(ids->tokens, ids->num_tokens, preparation->training);
+    cllm_token_dataset_free(ids);
     if (held_out > 0) {
-        data.validation = encode_bytes(data.tokenizer, validation.bytes, validation.length,
-                                       options->threads, &data.num_validation);
+        uint32_t *rest = encode_bytes(data.tokenizer, validation.bytes, validation.length,
+                                      options->threads, &data.num_validation);
+        data.validation = keep_ids(rest, data.num_validation,
+                                   new_file(preparation, "held_out.bin"));
+        free(rest);
     }
     cllm_data_loader_free(loader);
     text_free(&training);

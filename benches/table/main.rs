@@ -2,11 +2,12 @@
 //! `benches/README.md` explains. `cargo bench --bench table -- S decoding` runs the parts named.
 
 mod measure;
+mod precision;
 mod products;
 mod shapes;
 
 use measure::{Row, bandwidth, median, plain_product, seconds};
-use shapes::{Generation, SHAPES, Shape, Training};
+use shapes::{GENERATING, Generation, Shape, TRAINED, Training};
 use std::hint::black_box;
 use std::io::Read;
 
@@ -21,17 +22,25 @@ fn main() {
     let on = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     println!("{}, {:?}", measure::processor(), cllm_kernels::arch::InstructionSet::in_use());
     println!("{}", Row::HEAD);
-    for shape in &SHAPES[..2] {
+    for shape in &TRAINED {
         if on(shape.name) {
             (1..=2).for_each(|threads| training(shape, threads));
         }
     }
-    let d = &SHAPES[2];
+    let d = &GENERATING;
+    if on("bfloat16") && cllm_kernels::bf16::Bfloat16::found().is_some() {
+        for shape in &TRAINED {
+            (1..=2).for_each(|threads| bfloat16(shape, threads));
+        }
+    }
     if on("decoding") {
         (1..=2).for_each(|threads| decoding(d, threads));
     }
     if on("prefill") {
         (1..=2).for_each(|threads| prefill(d, threads));
+    }
+    if on("precision") {
+        precision::table();
     }
     if on("products") {
         products::table();
@@ -46,17 +55,46 @@ fn main() {
         latency();
     }
     if on("memory") {
-        SHAPES[..2].iter().for_each(memory);
+        TRAINED.iter().for_each(memory);
     }
 }
 
 /// Rounds whose median counts; each measures the work and its yardstick one after the other.
 const ROUNDS: usize = 7;
 
+fn steps_of_round(shape: &Shape) -> i32 {
+    (shape.rows() * 40).div_ceil(shape.rows() * shape.layers * 4).max(2) as i32
+}
+
+/// Training in bfloat16; the limit is the same training in f32.
+fn bfloat16(shape: &Shape, threads: i32) {
+    let mut runs = [Training::bfloat16(shape), Training::new(shape)];
+    let steps = steps_of_round(shape);
+    runs.iter_mut().for_each(|run| run.steps(2, threads));
+    let (mut rates, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+    for _ in 0..ROUNDS {
+        let tokens = shape.rows() as f64 * f64::from(steps);
+        let [half, full] = [0, 1].map(|i| tokens / seconds(|| runs[i].steps(steps, threads)));
+        rates[0].push(half);
+        rates[1].push(full);
+        ratios.push(half / full);
+    }
+    let [half, full] = rates.each_mut().map(|rates| median(rates));
+    Row {
+        what: format!("training {}, bfloat16", shape.name),
+        threads,
+        tokens: half,
+        work: String::new(),
+        limit: format!("{full:6.0} tokens/s"),
+        ratio: median(&mut ratios),
+    }
+    .print();
+}
+
 fn training(shape: &Shape, threads: i32) {
     let mut run = Training::new(shape);
     run.steps(2, threads);
-    let steps = (shape.rows() * 40).div_ceil(shape.rows() * shape.layers * 4).max(2) as i32;
+    let steps = steps_of_round(shape);
     let (mut rates, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let product = plain_product(threads);
@@ -135,7 +173,7 @@ fn prefill(shape: &Shape, threads: i32) {
 fn profile(arguments: &[String]) {
     let name = arguments.first().map_or("S", String::as_str);
     let threads = arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1);
-    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else {
+    let Some(shape) = TRAINED.iter().chain([&GENERATING]).find(|s| s.name == name) else {
         return println!("no shape {name}");
     };
     let start = std::time::Instant::now();
@@ -162,10 +200,10 @@ fn profile(arguments: &[String]) {
 fn scaling() {
     println!("\ntraining cost per token, shape S, 1 thread");
     for batch in [2, 4, 8, 16, 32] {
-        cost(&Shape { batch, ..SHAPES[0] }, &format!("batch {batch}"));
+        cost(&Shape { batch, ..TRAINED[0] }, &format!("batch {batch}"));
     }
     for layers in [1, 2, 4, 8] {
-        cost(&Shape { layers, ..SHAPES[0] }, &format!("{layers} layers"));
+        cost(&Shape { layers, ..TRAINED[0] }, &format!("{layers} layers"));
     }
 }
 
@@ -210,6 +248,8 @@ fn loading(shape: &Shape) {
         1e3 * median(&mut passes),
         1e3 * saving
     );
+    let mut maps: Vec<f64> = (0..ROUNDS).map(|_| seconds(|| shapes::map(&path))).collect();
+    println!("mapping it: {:.1} ms", 1e3 * median(&mut maps));
 }
 
 /// The program of `tools/` that a user runs, from its start to its end.
@@ -230,7 +270,7 @@ fn latency() {
 /// What a child of [`memory`] does: the last line is the peak in bytes, less what the process held
 /// before.
 fn train_and_report(name: &str) {
-    let Some(shape) = SHAPES.iter().find(|s| s.name == name) else { return };
+    let Some(shape) = TRAINED.iter().find(|s| s.name == name) else { return };
     let Ok(before) = cllm_engine::system::memory::resident() else { return };
     Training::new(shape).steps(3, 2);
     if let Ok(after) = cllm_engine::system::memory::resident() {

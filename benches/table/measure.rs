@@ -1,8 +1,9 @@
 //! Clocks, yardsticks and the lines of the table.
 
-use cllm_kernels::Pool;
 use cllm_kernels::matmul::{Accumulate, matmul};
 use cllm_kernels::memory::floats::Floats;
+use cllm_kernels::threads::processors;
+use cllm_kernels::{Pool, Work};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -47,14 +48,14 @@ impl Row {
 pub fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|l| l.strip_prefix("model name")?.split(": ").nth(1));
-    format!("{}, {} online", name.unwrap_or("unknown processor"), Pool::online())
+    format!("{}, {} online", name.unwrap_or("unknown processor"), processors())
 }
 
 /// A product of the library, or the same one by the gemm crate: out `[m][n]` = a `[m][k]` · b.
 pub type Multiply = fn(&Pool, ArrayViewMut2<f32>, ArrayView2<f32>, ArrayView2<f32>);
 
 pub fn ours(pool: &Pool, out: ArrayViewMut2<f32>, a: ArrayView2<f32>, b: ArrayView2<f32>) {
-    pool.install(|| matmul(pool, out, a, b, Accumulate::Replace));
+    pool.step(Work::LARGE, |pool| matmul(pool, out, a, b, Accumulate::Replace));
 }
 
 /// The gemm crate on one thread, or on each thread's share of the rows.

@@ -5,7 +5,12 @@ use crate::measure::seconds;
 use cllm::headers::cllm::models::{cllm_create_model, cllm_write_model};
 use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_ext::generation::cllm_inference_set_threads;
-use cllm::headers::cllm_ext::training::cllm_train_steps;
+use cllm::headers::cllm_ext::mapping::cllm_map_model;
+use cllm::headers::cllm_ext::options::{
+    CLLM_PRECISION_BF16, CLLMTrainingOptions, cllm_training_set_options,
+};
+use cllm::headers::cllm_ext::precision::cllm_quantize_model;
+use cllm::headers::cllm_ext::training::{cllm_create_modern_model, cllm_train_steps};
 use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::CLLMInference;
 use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
@@ -26,31 +31,40 @@ pub struct Shape {
     pub heads: usize,
     pub length: usize,
     pub batch: usize,
+    /// Of the modern block, not the original one.
+    pub modern: bool,
 }
 
 const fn shape(
     name: &'static str,
     [vocab, dim, layers, heads, length, batch]: [usize; 6],
 ) -> Shape {
-    Shape { name, vocab, dim, layers, heads, length, batch }
+    Shape { name, vocab, dim, layers, heads, length, batch, modern: false }
 }
 
-/// S and M are trained, D generates.
-pub const SHAPES: [Shape; 3] = [
+/// What is trained: S and M, of the original block and of the modern one.
+pub const TRAINED: [Shape; 4] = [
     shape("S", [1000, 128, 4, 4, 128, 16]),
+    shape("S2", [1000, 128, 4, 4, 128, 16]).modern(),
     shape("M", [5000, 384, 6, 6, 256, 8]),
-    shape("D", [32000, 768, 12, 12, 512, 1]),
+    shape("M2", [5000, 384, 6, 6, 256, 8]).modern(),
 ];
+/// What generates.
+pub const GENERATING: Shape = shape("D", [32000, 768, 12, 12, 512, 1]);
 
 impl Shape {
+    const fn modern(self) -> Self {
+        Self { modern: true, ..self }
+    }
+
     /// Positions of a batch.
     pub fn rows(&self) -> usize {
         self.batch * self.length
     }
 
-    /// Weights that take part in products, without the output matrix: 3d² + 8d² a layer.
+    /// Weights that take part in products, without the output matrix: 3d² + 8d² a layer, with Wo d² more.
     fn layer_weights(&self) -> usize {
-        self.layers * 11 * self.dim * self.dim
+        self.layers * if self.modern { 12 } else { 11 } * self.dim * self.dim
     }
 
     /// Operations of one training token: forward 2 per weight, backward 4; attention over the
@@ -78,8 +92,8 @@ impl Shape {
     /// sublayer's result) + 3d (gradients of the stream) + 3d + 4d (of a layer).
     pub fn needed_bytes(&self) -> f64 {
         let d = self.dim;
-        let parameters =
-            self.layer_weights() + (self.vocab + self.length) * d + self.layers * 9 * d;
+        let others = if self.modern { 0 } else { self.length * d + self.layers * 9 * d };
+        let parameters = self.layer_weights() + self.vocab * d + others;
         let activations = self.rows() * d * (self.layers * 15 + 13);
         4.0 * (4 * parameters + activations) as f64
     }
@@ -95,7 +109,12 @@ impl Shape {
             dropout: 0.0,
         };
         // SAFETY: the config lives through the call.
-        let model = unsafe { cllm_create_model(&config) };
+        let model = unsafe {
+            match self.modern {
+                true => cllm_create_modern_model(&config, 1),
+                false => cllm_create_model(&config),
+            }
+        };
         assert!(!model.is_null());
         model
     }
@@ -121,6 +140,16 @@ pub fn load(path: &Path) {
     // SAFETY: a path; a model of the library's.
     unsafe {
         let model = cllm_read_model(c_path(path).as_ptr());
+        assert!(!model.is_null());
+        cllm_free_model(model);
+    }
+}
+
+/// Maps a model and frees it.
+pub fn map(path: &Path) {
+    // SAFETY: a path; a model of the library's.
+    unsafe {
+        let model = cllm_map_model(c_path(path).as_ptr());
         assert!(!model.is_null());
         cllm_free_model(model);
     }
@@ -162,6 +191,19 @@ impl Training {
         Self { model, training, tokens }
     }
 
+    /// The same in bfloat16.
+    pub fn bfloat16(shape: &Shape) -> Self {
+        let run = Self::new(shape);
+        // SAFETY: plain numbers; zero is one of them. The object is live.
+        unsafe {
+            let mut options: CLLMTrainingOptions = std::mem::zeroed();
+            options.struct_size = size_of::<CLLMTrainingOptions>();
+            options.precision = CLLM_PRECISION_BF16;
+            assert_eq!(cllm_training_set_options(run.training, &options), 0);
+        }
+        run
+    }
+
     pub fn steps(&mut self, steps: i32, threads: i32) {
         assert!(self.tokens.len() > 1);
         let mut loss = 0f32;
@@ -197,7 +239,21 @@ pub struct Generation {
 
 impl Generation {
     pub fn new(shape: &Shape, threads: i32) -> Self {
-        let model = shape.model();
+        Self::with_precision(shape, threads, false)
+    }
+
+    /// With floats, or with 8-bit weights.
+    pub fn with_precision(shape: &Shape, threads: i32, int8: bool) -> Self {
+        let mut model = shape.model();
+        if int8 {
+            // SAFETY: a live model, which is freed once.
+            unsafe {
+                let small = cllm_quantize_model(model, 0);
+                assert!(!small.is_null());
+                cllm_free_model(model);
+                model = small;
+            }
+        }
         let tokens = (0..shape.length).map(|i| (i * 7919 % shape.vocab) as u32).collect();
         // SAFETY: the model is live.
         let inference = unsafe {

@@ -22,7 +22,7 @@ fn train(text: &str) -> Result<Model> {
     let mut model = Model::new(&config, 42)?; // The same seed gives the same model.
     model.set_tokenizer(subwords)?; // They travel with it.
 
-    let pool = Pool::shared(Pool::online());
+    let pool = Pool::automatic();
     let corpus = Corpus::new(&ids, BATCH.0, BATCH.1)?;
     let mut weights = TrainingWeights::new(&mut model);
     let mut trainer = Trainer::new(TrainerConfig::default());

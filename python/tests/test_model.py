@@ -59,6 +59,47 @@ def test_an_array_keeps_the_memory() -> None:
     assert (weights == copy).all() and not (others[0].weights == copy).all()
 
 
+def test_8_bit_weights(trained: cllm.Model, tmp_path: Path) -> None:
+    assert not trained.is_quantized
+    small = trained.quantize()
+    assert small.is_quantized and "8-bit" in repr(small) and small.num_weights == 0
+    small.save(tmp_path / "small.cllm")
+    trained.save(tmp_path / "full.cllm")
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.cllm", "full.cllm")]
+    assert sizes[0] < sizes[1]
+    with cllm.Model(tmp_path / "small.cllm") as read:
+        assert read.is_quantized and read.generate("red", greedy=True) == small.generate("red", greedy=True)
+    text = "red orange yellow green blue violet"
+    loss = trained.evaluate(text).nats_per_token
+    assert math.isclose(small.evaluate(text).nats_per_token, loss, rel_tol=0.05, abs_tol=0.02)
+    with pytest.raises(cllm.Error, match="cllm_expand_model"):
+        cllm.Trainer(small, text)
+    with pytest.raises(cllm.Error, match="no such weights"):
+        small.weights
+    full = small.expand()
+    assert not full.is_quantized and full.weights.size == trained.weights.size
+    assert np.abs(full.weights - trained.weights).max() < 0.02 * np.abs(trained.weights).max()
+    with pytest.raises(cllm.Error, match="holds floats already"):
+        full.expand()
+
+
+def test_a_mapped_file(trained: cllm.Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.cllm"
+    trained.save(path)
+    with cllm.Model.map(path) as model:
+        assert model.is_mapped and not trained.is_mapped and "mapped" in repr(model)
+        model.verify()
+        assert model.generate("red", greedy=True) == trained.generate("red", greedy=True)
+        path.unlink()
+        assert model.score("red orange") == trained.score("red orange")
+        with pytest.raises(cllm.Error, match="cllm_read_model"):
+            cllm.Trainer(model, "red orange yellow")
+    with pytest.raises(cllm.Error, match="in memory"):
+        trained.verify()
+    with pytest.raises(cllm.Error, match="model.cllm"):
+        cllm.Model.map(path)
+
+
 def test_seeds_and_sizes() -> None:
     one, two, other = (cllm.Model.new(10, width=8, heads=2, seed=seed) for seed in (1, 1, 2))
     assert (one.weights == two.weights).all() and not (one.weights == other.weights).all()

@@ -9,13 +9,17 @@ pub mod evaluation;
 pub mod files;
 pub mod generation;
 pub mod library;
+pub mod mapping;
 pub mod options;
 pub mod precision;
+pub mod ranks;
 pub mod recipe;
 pub mod report;
 pub mod score;
 pub mod state;
 pub mod text;
+pub mod texts;
+pub mod token_files;
 pub mod tokenizer;
 pub mod tokens;
 pub mod training;
@@ -92,6 +96,11 @@ pub type CLLMPathCallback = Option<
 pub type CLLMTokenizerCallback = Option<
     unsafe extern "C" fn(bytes: u64, tokens: u32, vocab_size: u32, user_data: *mut c_void) -> bool,
 >;
+
+/// Told how many bytes of a text are done, of `all` (0 where that is not known). Returns false to stop. It
+/// may not throw a C++ exception, nor leave by longjmp: it returns.
+pub type CLLMBytesCallback =
+    Option<unsafe extern "C" fn(bytes: u64, all: u64, user_data: *mut c_void) -> bool>;
 
 /// How far training is, after a batch.
 #[repr(C)]

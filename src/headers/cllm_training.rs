@@ -67,7 +67,8 @@ pub struct CLLMTrainingConfig {
     pub initial_learning_rate: f32,
     /// Batches whose mean gradient makes one update; 0 or less: 1.
     pub gradient_accumulation_steps: c_int,
-    /// Not 0: `master_weights` is kept. Arithmetic stays binary32.
+    /// Not 0: `master_weights` is kept. Arithmetic stays binary32; cllm_training_set_options() of
+    /// cllm_ext.h can ask for another.
     pub use_mixed_precision: c_int,
     /// Initial `current_loss_scale`; 0 or less: 1024.
     pub loss_scale: f32,

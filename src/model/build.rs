@@ -4,11 +4,12 @@
 use crate::border::ffi::{self, CArray, zeroable};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
+use crate::model::kept::Kept;
 use crate::model::parts::Structs;
 use crate::model::view::{self, MODELS, ModelRecord};
 use crate::model::words;
 use cllm_engine::error::{Error, Result};
-use cllm_engine::model::{ModelShape, Part, Precision, QuantizedModel, Table};
+use cllm_engine::model::{ModelShape, Part, Table};
 use cllm_kernels::memory::product;
 use std::collections::HashSet;
 use std::ffi::c_char;
@@ -19,21 +20,21 @@ use std::sync::Arc;
 /// that the shape has not keeps its place in the block, its pointer being NULL.
 pub(crate) fn build(shape: &ModelShape) -> Result<*mut CLLMModel> {
     shape.check()?;
-    let mut blocks = Blocks::zeroed(shape)?;
+    let mut blocks = Blocks::zeroed(shape, true)?;
     blocks.set_sizes(shape)?;
     blocks.place_weights(shape);
     Ok(blocks.publish(shape, None))
 }
 
-/// The C structs of a model of 8-bit weights: all sizes, the strings of the tokens, and NULL for
-/// every array of weights and positions, which the library keeps.
-pub(crate) fn build_quantized(model: Arc<QuantizedModel>) -> Result<*mut CLLMModel> {
+/// The C structs of a model whose weights the library keeps: all sizes, the strings of the tokens, and
+/// NULL for every array of weights and positions.
+pub(crate) fn build_around(kept: Kept) -> Result<*mut CLLMModel> {
     let shape =
-        ModelShape { tables: [Table::Absent; 4], transforms: [false; 2], ..model.shape().clone() };
+        ModelShape { tables: [Table::Absent; 4], transforms: [false; 2], ..kept.shape().clone() };
     shape.check()?;
-    let mut blocks = Blocks::zeroed(&shape)?;
+    let mut blocks = Blocks::zeroed(&shape, false)?;
     blocks.set_sizes(&shape)?;
-    Ok(blocks.publish(&shape, Some(model)))
+    Ok(blocks.publish(&shape, Some(kept)))
 }
 
 /// A model with room for the fields behind it that programs with CLLM_MODEL_EXTENDED have. They are
@@ -66,13 +67,14 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn zeroed(shape: &ModelShape) -> Result<Self> {
+    /// `weighty`: with room for the weights.
+    fn zeroed(shape: &ModelShape, weighty: bool) -> Result<Self> {
         let layers = shape.layers.len();
         // The largest first: what there is no memory for is not begun.
         let mut blocks = Self {
-            weights: match shape.precision {
-                Precision::F32 => Some(CArray::aligned("the weights", shape.num_weights()?)?),
-                Precision::Int8 => None,
+            weights: match weighty {
+                true => Some(CArray::aligned("the weights", shape.num_weights()?)?),
+                false => None,
             },
             model: CArray::zeroed("the model", 1)?,
             tokens: CArray::zeroed("the tokens", shape.vocab)?,
@@ -177,11 +179,7 @@ impl Blocks {
     }
 
     /// Hands all of it over to the program, and the registry a record of it.
-    fn publish(
-        mut self,
-        shape: &ModelShape,
-        quantized: Option<Arc<QuantizedModel>>,
-    ) -> *mut CLLMModel {
+    fn publish(mut self, shape: &ModelShape, kept: Option<Kept>) -> *mut CLLMModel {
         fn raw(array: Option<CArray<f32>>) -> *mut f32 {
             array.map_or(std::ptr::null_mut(), CArray::into_raw)
         }
@@ -213,7 +211,7 @@ impl Blocks {
             weights: (m.weights.addr(), m.num_weights as usize),
             tables: [spiral.addr(), learned.addr()],
             version: view::new_version(),
-            quantized,
+            kept,
             long_strings: Arc::default(),
         };
         let model = self.model.into_raw().cast::<CLLMModel>();

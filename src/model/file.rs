@@ -9,17 +9,20 @@ use crate::border::ffi::{self, CArray, Draft};
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::model::build;
+use crate::model::kept::{self, Kept};
 use crate::model::parts::Structs;
 use crate::model::subwords;
 use crate::model::view::{self, MODELS, ModelRecord};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::file::{self, Destination, Entry, Extras, Header, Problem, Reader, Values};
+use cllm_engine::file::{
+    self, Destination, Entry, Extras, Header, Problem, Reader, Source, Values,
+};
 use cllm_engine::limits::TOKEN_STR_LEN;
-use cllm_engine::model::{ModelShape, Precision, QuantizedModel};
+use cllm_engine::model::{MappedModel, ModelShape, Precision, QuantizedModel};
 use cllm_engine::system::atomic::{self, Pending};
 use cllm_kernels::Pool;
 use records::{c_point, set_header, set_token, set_training};
-use snapshot::{QuantizedSnapshot, Snapshot};
+use snapshot::{KeptSnapshot, Snapshot};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -31,7 +34,7 @@ pub(crate) fn read_model(path: &Path, allow_non_finite: bool) -> Result<*mut CLL
     if reader.shape().precision == Precision::Int8 {
         let read = QuantizedModel::read_from(&mut reader, values);
         let (quantized, extras) = read.map_err(Problem::at(path))?;
-        return with_records(reader.header(), quantized, &extras);
+        return with_records(reader.header(), Kept::Int8(Arc::new(quantized)), &extras);
     }
     let shape = reader.model_shape();
     // SAFETY: the model was just made, and nothing else knows it.
@@ -56,15 +59,21 @@ fn set_fields(m: &mut CLLMModel, header: &Header, shape: &ModelShape) {
     m.training_meta.timestamp = header.training_timestamp;
 }
 
-/// A model of 8-bit weights with the records of a file or of another model.
-fn with_records(
-    header: &Header,
-    quantized: QuantizedModel,
-    extras: &Extras,
-) -> Result<*mut CLLMModel> {
-    let shape = quantized.shape().clone();
+/// A model whose weights stay in its file; one that is read, where they can't.
+pub(crate) fn map_model(path: &Path) -> Result<*mut CLLMModel> {
+    match MappedModel::open_with(path)? {
+        Some((model, header, extras)) => {
+            with_records(&header, Kept::Mapped(Arc::new(model)), &extras)
+        }
+        None => read_model(path, false),
+    }
+}
+
+/// A model whose weights the library keeps, with the records of a file or of another model.
+fn with_records(header: &Header, kept: Kept, extras: &Extras) -> Result<*mut CLLMModel> {
+    let shape = kept.shape().clone();
     // SAFETY: the model was just made, and nothing else knows it.
-    let draft = unsafe { Draft::new(build::build_quantized(Arc::new(quantized))?, build::free) };
+    let draft = unsafe { Draft::new(build::build_around(kept)?, build::free) };
     // SAFETY: likewise.
     unsafe {
         set_fields(ffi::get_mut(draft.get(), "model")?, header, &shape);
@@ -78,9 +87,19 @@ fn with_records(
 /// # Safety
 /// As [`write_model`].
 pub(crate) unsafe fn quantize(model: *const CLLMModel, pool: &Pool) -> Result<*mut CLLMModel> {
+    let int8 = |shape: &ModelShape, source: &dyn Source| {
+        let quantized = QuantizedModel::of_source(shape, source, pool)?;
+        Ok::<_, Error>(Kept::Int8(Arc::new(quantized)))
+    };
+    if let Some(kept @ Kept::Mapped(_)) = kept::kept(model)? {
+        // SAFETY: the caller's promise.
+        let snapshot = unsafe { KeptSnapshot::of(model, kept)? };
+        let quantized = int8(&snapshot.shape, snapshot.model.source())?;
+        return with_records(&snapshot.full_header(), quantized, &snapshot.extras);
+    }
     // SAFETY: the caller's promise.
     let snapshot = unsafe { Snapshot::of(model)? };
-    let quantized = QuantizedModel::of_source(&snapshot.shape, &snapshot, pool)?;
+    let quantized = int8(&snapshot.shape, &snapshot)?;
     with_records(&snapshot.full_header(), quantized, &snapshot.extras)
 }
 
@@ -89,19 +108,21 @@ pub(crate) unsafe fn quantize(model: *const CLLMModel, pool: &Pool) -> Result<*m
 /// # Safety
 /// As [`write_model`].
 pub(crate) unsafe fn expand(model: *const CLLMModel) -> Result<*mut CLLMModel> {
-    let Some(quantized) = view::quantized(model)? else {
-        return Err(Error::State("the model holds floats already".into()));
+    let quantized = match kept::kept(model)? {
+        Some(Kept::Int8(quantized)) => quantized,
+        Some(mapped) => return Err(mapped.refusal()),
+        None => return Err(Error::State("the model holds floats already".into())),
     };
     // SAFETY: the caller's promise.
-    let snapshot = unsafe { QuantizedSnapshot::of(model, quantized)? };
-    let shape = ModelShape { precision: Precision::F32, ..snapshot.model.shape().clone() };
+    let snapshot = unsafe { KeptSnapshot::of(model, Kept::Int8(Arc::clone(&quantized)))? };
+    let shape = ModelShape { precision: Precision::F32, ..quantized.shape().clone() };
     // SAFETY: the model was just made, and nothing else knows it.
     let draft = unsafe { Draft::new(build::build(&shape)?, build::free) };
     // SAFETY: likewise, with arrays of these lengths.
     let structs = unsafe { Structs::of(draft.get(), shape.layers.len(), shape.norms.len())? };
     let record = MODELS.get(draft.get())?;
     set_fields(structs.model, &snapshot.full_header(), &shape);
-    snapshot.model.expand_into(&mut Slots { structs, record });
+    quantized.expand_into(&mut Slots { structs, record });
     // SAFETY: likewise; the borrow of the slots is over.
     unsafe { set_extras(draft.get(), &snapshot.extras)? };
     Ok(draft.keep())
@@ -135,11 +156,11 @@ pub(crate) unsafe fn write_model(model: *const CLLMModel, path: &Path) -> Result
 /// # Safety
 /// As [`write_model`].
 pub(crate) unsafe fn prepare_model(model: *const CLLMModel, path: &Path) -> Result<Pending> {
-    if let Some(quantized) = view::quantized(model)? {
+    if let Some(kept) = kept::kept(model)? {
         // SAFETY: the caller's promise.
-        let snapshot = unsafe { QuantizedSnapshot::of(model, quantized)? };
+        let snapshot = unsafe { KeptSnapshot::of(model, kept)? };
         let (header, shape) = (&snapshot.header, &snapshot.shape);
-        let file = file::prepare(header, shape, &*snapshot.model, &snapshot.extras)?;
+        let file = file::prepare(header, shape, snapshot.model.source(), &snapshot.extras)?;
         return atomic::prepare(path, |out| file.write(out));
     }
     // SAFETY: the caller's promise.

@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod file;
 pub(crate) mod grow;
+pub(crate) mod kept;
 mod parts;
 pub(crate) mod subwords;
 pub(crate) mod view;

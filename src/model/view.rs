@@ -4,11 +4,12 @@
 use crate::border::ffi;
 use crate::border::registry::{Registry, lock};
 use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForwardLayer};
+use crate::model::kept::{Kept, floats};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::{
-    Activation, Architecture, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward,
-    InferenceRef, Layer, Layers, ModelRef, Network, Norm, Params, Part, QuantizedModel, TensorName,
+    Activation, Architecture, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer,
+    Layers, ModelRef, Network, Norm, Params, Part, TensorName,
 };
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
@@ -40,8 +41,8 @@ pub(crate) struct ModelRecord {
     pub tables: [usize; 2],
     /// Changes whenever the library changes the weights.
     pub version: u64,
-    /// The weights, where they are of 8 bits: the pointers of the C structs are NULL then.
-    pub quantized: Option<Arc<QuantizedModel>>,
+    /// The weights, where the library keeps them: the pointers of the C structs are NULL then.
+    pub kept: Option<Kept>,
     /// Strings too long for `token_str`, whole, by id.
     pub long_strings: Arc<HashMap<u32, Vec<u8>>>,
 }
@@ -494,52 +495,4 @@ pub(crate) unsafe fn model_of<'a>(plan: &Plan) -> Result<ModelRef<'a>> {
             params: read(plan.params.clone())?,
         })
     }
-}
-
-/// A model to run: its floats, or its 8-bit weights.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one at a time; a box could be refused memory"
-)]
-pub(crate) enum Running<'a> {
-    Floats(ModelRef<'a>),
-    Int8(Arc<QuantizedModel>),
-}
-
-impl Running<'_> {
-    /// The model by reference.
-    pub fn view(&self) -> InferenceRef<'_> {
-        match self {
-            Self::Floats(model) => model.inference(),
-            Self::Int8(model) => model.view(),
-        }
-    }
-}
-
-/// A model to run, whose weights may be of 8 bits.
-///
-/// # Safety
-/// As [`model`].
-pub(crate) unsafe fn running<'a>(model: *const CLLMModel) -> Result<Running<'a>> {
-    match quantized(model)? {
-        Some(quantized) => Ok(Running::Int8(quantized)),
-        // SAFETY: the caller's promise.
-        None => Ok(Running::Floats(unsafe { self::model(model)? })),
-    }
-}
-
-/// Refuses a model of 8-bit weights, for what needs floats.
-pub(crate) fn floats(model: *const CLLMModel) -> Result<()> {
-    match quantized(model)? {
-        None => Ok(()),
-        Some(_) => Err(Error::State(
-            "the model holds 8-bit weights: cllm_expand_model() makes a model of floats of it"
-                .into(),
-        )),
-    }
-}
-
-/// The 8-bit weights of a model that has such.
-pub(crate) fn quantized(model: *const CLLMModel) -> Result<Option<Arc<QuantizedModel>>> {
-    Ok(MODELS.find(model)?.and_then(|record| lock(&record).quantized.clone()))
 }

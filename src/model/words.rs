@@ -9,6 +9,7 @@ use crate::model::view::{self, MODELS};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, TOKEN_STR_LEN};
 use cllm_engine::log;
+use cllm_engine::text::Ids;
 use cllm_engine::text::encode::{byte_ids, word_ids};
 use cllm_engine::text::index::{Lookup, WordIndex, Words};
 use cllm_engine::text::split::{cut, is_placeholder};
@@ -165,10 +166,10 @@ pub(crate) unsafe fn never_drawn(model: *const CLLMModel) -> Result<Vec<u32>> {
 ///
 /// # Safety
 /// As [`strings`], and nothing else uses the model.
-pub(crate) unsafe fn count_end(model: *mut CLLMModel, ids: &[u32]) -> Result<()> {
+pub(crate) unsafe fn count_end(model: *mut CLLMModel, ids: Ids<'_>) -> Result<()> {
     // SAFETY: the caller's promise.
     let Some(end) = (unsafe { end(model)? }) else { return Ok(()) };
-    let count = ids.iter().filter(|&&id| id == end).count();
+    let count = ids.count(end);
     // SAFETY: likewise.
     let token =
         unsafe { ffi::get_mut(ffi::get(model, "model")?.tokens.add(end as usize), "tokens")? };

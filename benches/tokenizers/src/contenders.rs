@@ -11,6 +11,14 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + S
 /// A tokenizer.
 pub trait Contender: Sync {
     fn name(&self) -> &'static str;
+    /// Whether it takes what spells a special token for one, also where it was not asked to add any.
+    fn finds_specials(&self) -> bool {
+        false
+    }
+    /// One of how many documents it gets where there are many: the slow one would take an hour.
+    fn one_of(&self) -> usize {
+        1
+    }
     fn encode(&self, text: &str) -> Result<Vec<u32>>;
     fn decode(&self, ids: &[u32]) -> Result<Vec<u8>>;
 }
@@ -36,6 +44,14 @@ impl Contender for Stable {
         "tokenizers 0.23"
     }
 
+    fn finds_specials(&self) -> bool {
+        true
+    }
+
+    fn one_of(&self) -> usize {
+        8
+    }
+
     fn encode(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.0.encode_fast(text, false)?.get_ids().to_vec())
     }
@@ -50,6 +66,10 @@ struct Next(PipelineTokenizer);
 impl Contender for Next {
     fn name(&self) -> &'static str {
         "tokenizers 1.0-rc"
+    }
+
+    fn finds_specials(&self) -> bool {
+        true
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>> {

@@ -9,15 +9,16 @@ use std::process::{Command, Stdio};
 /// A document is a part of a text, of this many bytes.
 const DOCUMENT: usize = 64 << 10;
 /// Kinds and their shares in percent.
-const KINDS: [(&str, usize); 8] = [
-    ("Python", 28),
-    ("manuals", 20),
+const KINDS: [(&str, usize); 9] = [
+    ("Python", 26),
+    ("manuals", 18),
     ("documentation", 10),
     ("Rust", 10),
     ("logs", 12),
     ("Chinese", 12),
     ("chat", 7),
-    ("binary", 1),
+    ("binary", 3),
+    ("prose", 2),
 ];
 
 /// Documents of one kind.
@@ -26,10 +27,11 @@ pub struct Kind {
     pub documents: Vec<Vec<u8>>,
 }
 
-/// About `bytes` of texts. Where the machine has none of a kind, made sentences take their place.
+/// About `bytes` of texts. Where the machine has too little of a kind, there is more made prose.
 pub fn mixed(bytes: usize) -> Result<Vec<Kind>> {
+    let mut left = bytes;
     let kind = |(name, share): (&'static str, usize)| {
-        let size = bytes / 100 * share;
+        let size = if name == "prose" { left } else { bytes / 100 * share };
         let tree = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
         let text = match name {
             "Python" => files(&["/usr/lib/python3", "/usr/lib"], "py", size)?,
@@ -43,7 +45,7 @@ pub fn mixed(bytes: usize) -> Result<Vec<Kind>> {
             }
             _ => texts::made(name, size),
         };
-        let text = if text.is_empty() { texts::made("sentences", size) } else { text };
+        left = left.saturating_sub(text.len());
         let documents = text.chunks(DOCUMENT).map(<[u8]>::to_vec).collect();
         Ok(Kind { name, documents })
     };

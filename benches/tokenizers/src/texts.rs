@@ -158,25 +158,26 @@ fn chinese(numbers: &mut Numbers, text: &mut String) {
     text.push_str(numbers.pick(&["。", "。", "。", "！", "？", "。\n"]));
 }
 
+const FACES: [&str; 16] = [
+    "\u{1f602}",
+    "\u{2764}\u{fe0f}",
+    "\u{1f44d}",
+    "\u{1f44d}\u{1f3fd}",
+    "\u{1f64f}",
+    "\u{1f60a}",
+    "\u{1f525}",
+    "\u{1f389}",
+    "\u{1f914}",
+    "\u{1f605}",
+    "\u{2728}",
+    "\u{1f680}",
+    "\u{1f62d}",
+    "\u{1f937}\u{200d}\u{2642}\u{fe0f}",
+    "\u{1f1e9}\u{1f1ea}",
+    "\u{1f440}",
+];
+
 fn chat(numbers: &mut Numbers, words: &Words, text: &mut String) {
-    const FACES: [&str; 16] = [
-        "\u{1f602}",
-        "\u{2764}\u{fe0f}",
-        "\u{1f44d}",
-        "\u{1f44d}\u{1f3fd}",
-        "\u{1f64f}",
-        "\u{1f60a}",
-        "\u{1f525}",
-        "\u{1f389}",
-        "\u{1f914}",
-        "\u{1f605}",
-        "\u{2728}",
-        "\u{1f680}",
-        "\u{1f62d}",
-        "\u{1f937}\u{200d}\u{2642}\u{fe0f}",
-        "\u{1f1e9}\u{1f1ea}",
-        "\u{1f440}",
-    ];
     for _ in 0..2 + numbers.below(9) {
         text.push_str(words.word(numbers));
         text.push(' ');
@@ -220,13 +221,25 @@ pub fn made(kind: &str, bytes: usize) -> Vec<u8> {
 
 /// Texts that are hard for those who merge naively.
 pub fn worst(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
-    let digits = (0u8..10).map(|d| b'0' + d * 7 % 10).cycle();
+    let mut numbers = Numbers::new(11);
+    let mut random = |from: &[&str]| {
+        let mut text = String::new();
+        while text.len() < bytes {
+            text.push_str(numbers.pick(from));
+        }
+        text.into_bytes()
+    };
+    let letters: Vec<String> = ('a'..='z').map(String::from).collect();
+    let letters = random(&letters.iter().map(String::as_str).collect::<Vec<_>>());
+    let digits = random(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     vec![
         ("one letter", vec![b'a'; bytes]),
         ("spaces", vec![b' '; bytes]),
         ("line breaks", vec![b'\n'; bytes]),
         ("\"ab\" repeated", b"ab".iter().copied().cycle().take(bytes).collect()),
-        ("digits", digits.take(bytes).collect()),
+        ("random letters", letters),
+        ("random digits", digits),
+        ("emoji", random(&FACES)),
         ("one character", "\u{4f60}".bytes().cycle().take(bytes).collect()),
     ]
 }

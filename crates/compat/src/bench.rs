@@ -63,7 +63,7 @@ impl<'a> Bench<'a> {
         if !(1..=MAX_ITERATIONS).contains(&iterations) {
             return Err(Error::argument("num_iterations", iterations, "1 to 1000000"));
         }
-        let pool = Pool::shared(Pool::online());
+        let pool = Pool::shared(0);
         Ok(Self { model, pool, batch, length, iterations: iterations as usize, budget })
     }
 

@@ -5,7 +5,8 @@ use cllm_engine::error::Result;
 use cllm_engine::model::Attention;
 use cllm_engine::nn::backward::projection_backward;
 use cllm_engine::nn::forward::{project, qkv_heads};
-use cllm_engine::nn::rows::{Pass, linear, mat, mat_mut};
+use cllm_engine::nn::products::Products;
+use cllm_engine::nn::rows::{Pass, mat, mat_mut};
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Call, Heads};
 use cllm_kernels::gelu;
@@ -125,7 +126,9 @@ impl Dense<'_> {
     /// Hidden units before GELU, for n rows.
     fn pre_activation(&self, x: &[f32], n: usize) -> Result<Vec<f32>> {
         let mut z = filled(WHAT, product(WHAT, &[n, self.hidden])?)?;
-        linear(&Pool::serial(), &mut z, x, self.w1, n, self.inputs, self.hidden);
+        let pool = Pool::serial();
+        let products = Products::f32(&pool);
+        products.linear(&mut z, x, self.w1, n, self.inputs, self.hidden);
         if let Some(b1) = self.b1 {
             z.chunks_exact_mut(self.hidden).for_each(|row| add_assign(row, b1));
         }
@@ -137,7 +140,9 @@ impl Dense<'_> {
         let mut hidden = self.pre_activation(x, n)?;
         gelu::in_place(&mut hidden);
         let mut y = filled(WHAT, product(WHAT, &[n, self.outputs])?)?;
-        linear(&Pool::serial(), &mut y, &hidden, self.w2, n, self.hidden, self.outputs);
+        let pool = Pool::serial();
+        let products = Products::f32(&pool);
+        products.linear(&mut y, &hidden, self.w2, n, self.hidden, self.outputs);
         if let Some(b2) = self.b2 {
             y.chunks_exact_mut(self.outputs).for_each(|row| add_assign(row, b2));
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::{Network, Weight};
-use crate::nn::loss::Targets;
+use crate::text::Ids;
 use crate::train::workspace::Workspace;
 use cllm_kernels::{Pool, functions};
 
@@ -41,7 +41,7 @@ impl Evaluation {
     }
 }
 
-/// Mean loss of `ids`, such as held-out text, cut into windows of `window` tokens that don't see
+/// Mean loss of `ids`, such as held-out text in an array or a file, cut into windows of `window` tokens that don't see
 /// each other (the last one may be shorter). Token i + 1 is predicted from the tokens up to i of
 /// its window. The context that the model was trained with makes a good window. An id that the
 /// model has not is a token without an embedding, and is not counted where it is to be predicted.
@@ -63,19 +63,35 @@ impl Evaluation {
 ///
 /// # Errors
 /// Fewer than two ids; a window of 0; no memory.
-pub fn evaluate(
+pub fn evaluate<'a>(
     pool: &Pool,
     model: &Network<impl Weight>,
-    ids: &[u32],
+    ids: impl Into<Ids<'a>>,
     window: usize,
 ) -> Result<Evaluation> {
-    let Some((_, targets)) = ids.split_first().filter(|(_, rest)| !rest.is_empty()) else {
-        return Err(Error::argument("num_tokens", ids.len(), "2 or more"));
-    };
+    let ids = ids.into();
+    evaluate_first(pool, model, ids, ids.len(), window)
+}
+
+/// [`evaluate`] for the first `count` of the ids.
+///
+/// # Errors
+/// As there.
+pub fn evaluate_first<'a>(
+    pool: &Pool,
+    model: &Network<impl Weight>,
+    ids: impl Into<Ids<'a>>,
+    count: usize,
+    window: usize,
+) -> Result<Evaluation> {
+    let ids = ids.into();
+    let count = count.min(ids.len());
+    if count < 2 {
+        return Err(Error::argument("num_tokens", count, "2 or more"));
+    }
     if window == 0 {
         return Err(Error::argument("seq_len", 0, "1 or more"));
     }
-    let input = &ids[..targets.len()];
-    let mean_loss = Workspace::default().evaluate(pool, model, input, targets, window)?;
-    Ok(Evaluation { mean_loss, tokens: Targets::all(targets).count(model.vocab) })
+    let (mean_loss, tokens) = Workspace::default().evaluate_ids(pool, model, ids, count, window)?;
+    Ok(Evaluation { mean_loss, tokens })
 }

@@ -103,6 +103,6 @@ pub mod train;
 
 pub use cllm_kernels::Pool;
 pub use error::{Error, Result};
-pub use evaluate::{Evaluation, evaluate};
-pub use model::{Model, ModelConfig, ModelRef, QuantizedModel};
+pub use evaluate::{Evaluation, evaluate, evaluate_first};
+pub use model::{MappedModel, Model, ModelConfig, ModelRef, QuantizedModel};
 pub use text::{Dataset, Vocabulary};

@@ -20,11 +20,18 @@ pub const MAX_FILE_FLOATS: u64 = 1 << 56;
 /// over, and no more than a machine gives without asking.
 pub const MAX_ZERO_TABLE_BYTES: u64 = 256 * 1024 * 1024;
 /// Largest vocabulary or text file that is read into memory whole, where the original had no
-/// bound, and most that is read of a pipe or device: one that never ends must not take all memory.
+/// bound, and most that is read of a device: one that never ends must not take all memory. Texts that are
+/// read in pieces (`text::Texts`) have no limit, nor has what comes through a pipe there.
 pub const MAX_TEXT_BYTES: u64 = 1 << 30;
 /// Versions of files without an extension: the bound of the original reader, which never wrote
 /// another than 1.
 pub const MAX_FILE_VERSION: u32 = 100;
+/// Bytes of text up to which a tokenizer is learnt from all pieces that were counted, of which there are
+/// at most 2^22. Of a longer text only the most frequent are taken, so that learning needs no more memory
+/// than for this one.
+pub const LEARNT_WHOLE_BYTES: u64 = 128 << 20;
+/// Those: some 250 MB while merges are learnt. The rest were met a few times each in a text of that length.
+pub const LEARNT_PIECES: usize = 1 << 20;
 /// Symbolic links in a row that saving follows: as many as Linux does.
 pub const MAX_SYMLINKS: usize = 40;
 /// Words of a tokenizer, whose arrays are made at their full size: 768 MiB of pointers and counts.

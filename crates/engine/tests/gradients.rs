@@ -8,6 +8,7 @@ use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::cache::KvCache;
 use cllm_engine::nn::dropout::{Dropout, Site};
 use cllm_engine::nn::forward::{self, Beyond};
+use cllm_engine::nn::products::Products;
 use cllm_engine::nn::rows::Pass;
 use cllm_engine::nn::{backward, loss};
 use cllm_kernels::Pool;
@@ -70,7 +71,7 @@ fn gradients_of(
         None => &mut *grads_view.embeddings,
     };
     let mean = loss::gradient(
-        pool,
+        Products::f32(pool),
         &view,
         &activations.normed,
         targets,
@@ -103,7 +104,8 @@ fn check_with(spec: Spec, batch: usize, s: usize, seed: u64, dropout: Option<Dro
         gradients_of(&Pool::serial(), &model, &input, loss::Targets::all(&target), batch, dropout);
     let mut doubled = model.doubled();
     // What the library leaves out, for the same sums in f64.
-    let pass = Pass { pool: &Pool::serial(), batch, rows: s, base: 0, d: spec.dim };
+    let pool = Pool::serial();
+    let pass = Pass { batch, ..Pass::one(&pool, s, spec.dim) };
     let mut masks: HashMap<Site, Vec<f32>> = HashMap::new();
     for site in (0..spec.layers).flat_map(|l| [Site::Attention(l), Site::FeedForward(l)]) {
         masks.insert(site, vec![1.0; pass.values()]);

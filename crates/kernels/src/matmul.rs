@@ -86,7 +86,7 @@ struct Left {
 
 /// A matrix that tasks write disjoint parts of.
 #[derive(Clone, Copy)]
-struct Target {
+pub(crate) struct Target {
     start: *mut f32,
     row: usize,
 }
@@ -104,29 +104,34 @@ unsafe impl Sync for Left {}
 unsafe impl Sync for Target {}
 
 impl Target {
-    fn new(view: &mut ArrayViewMut2<f32>) -> Self {
+    pub fn new(view: &mut ArrayViewMut2<f32>) -> Self {
         Self { start: view.as_mut_ptr(), row: stride(view.strides(), 0) }
     }
 
+    /// Floats from one row to the next.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
     /// Where element (i, j) is.
-    fn at(&self, i: usize, j: usize) -> *mut f32 {
+    pub fn at(&self, i: usize, j: usize) -> *mut f32 {
         self.start.wrapping_add(i * self.row + j)
     }
 
     /// # Safety
     /// Row i has `len` columns from j on, and no other task has them.
-    unsafe fn part<'a>(self, i: usize, j: usize, len: usize) -> &'a mut [f32] {
+    pub unsafe fn part<'a>(self, i: usize, j: usize, len: usize) -> &'a mut [f32] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at(i, j), len) }
     }
 }
 
-fn stride(strides: &[isize], axis: usize) -> usize {
+pub(crate) fn stride(strides: &[isize], axis: usize) -> usize {
     strides.get(axis).map_or(0, |s| s.unsigned_abs())
 }
 
 /// How the rows and the columns of a product are cut into tasks.
-struct Grid {
+pub(crate) struct Grid {
     /// m, n, k.
     sizes: [usize; 3],
     /// Rows of a task.
@@ -136,11 +141,11 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(tiles: &Tiles, [m, n, k]: [usize; 3], threads: usize) -> Self {
-        let width = tiles.panel();
+    /// For panels of `width` columns and tiles, or groups of them, of `height` rows.
+    pub fn new((width, height): (usize, usize), [m, n, k]: [usize; 3], threads: usize) -> Self {
         let panels = n.div_ceil(width);
         let whole = panels * width;
-        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(tiles.height(width));
+        let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(height);
         let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
             (m, whole)
         } else if m >= 4 * BLOCK_ROWS {
@@ -156,20 +161,41 @@ impl Grid {
         Self { sizes: [m, n, k], rows, columns }
     }
 
-    fn across(&self) -> usize {
+    pub fn across(&self) -> usize {
         self.sizes[1].div_ceil(self.columns)
     }
 
-    fn down(&self) -> usize {
+    pub fn down(&self) -> usize {
         self.sizes[0].div_ceil(self.rows)
     }
 
     /// Rows and columns of a task.
-    fn part(&self, task: usize) -> (Range<usize>, Range<usize>) {
+    pub fn part(&self, task: usize) -> (Range<usize>, Range<usize>) {
         let [m, n, _] = self.sizes;
         let (top, first) = (task / self.across() * self.rows, task % self.across() * self.columns);
         (top..m.min(top + self.rows), first..n.min(first + self.columns))
     }
+}
+
+/// m, n and k of a product whose matrices fit together; panics where they don't.
+pub(crate) fn check(
+    out: &ArrayViewMut2<f32>,
+    also: Option<&ArrayViewMut2<f32>>,
+    a: &ArrayView2<f32>,
+    b: &ArrayView2<f32>,
+) -> [usize; 3] {
+    let ((m, k), (depth, n)) = (a.dim(), b.dim());
+    let forwards = |strides: &[isize]| strides.iter().all(|&s| s >= 0);
+    assert!(depth == k && out.dim() == (m, n), "{:?} = {:?} · {:?}", out.dim(), a.dim(), b.dim());
+    assert!(forwards(a.strides()) && forwards(b.strides()), "a matrix that runs backwards");
+    for out in std::iter::once(out).chain(also) {
+        let adjacent = n <= 1 || out.strides().get(1) == Some(&1);
+        assert!(
+            out.dim() == (m, n) && adjacent && forwards(out.strides()),
+            "no place for a result"
+        );
+    }
+    [m, n, k]
 }
 
 fn multiply(
@@ -181,17 +207,7 @@ fn multiply(
     accumulate: Accumulate,
     finish: &(impl Fn(usize, usize, &mut [f32], &mut [f32]) + Sync),
 ) {
-    let ((m, k), (depth, n)) = (a.dim(), b.dim());
-    let forwards = |strides: &[isize]| strides.iter().all(|&s| s >= 0);
-    assert!(depth == k && out.dim() == (m, n), "{:?} = {:?} · {:?}", out.dim(), a.dim(), b.dim());
-    assert!(forwards(a.strides()) && forwards(b.strides()), "a matrix that runs backwards");
-    for out in std::iter::once(&out).chain(&also) {
-        let adjacent = n <= 1 || out.strides().get(1) == Some(&1);
-        assert!(
-            out.dim() == (m, n) && adjacent && forwards(out.strides()),
-            "no place for a result"
-        );
-    }
+    let [m, n, k] = check(&out, also.as_ref(), &a, &b);
     if m == 0 || n == 0 {
         return;
     }
@@ -297,9 +313,9 @@ fn in_tiles(
     finish: &(impl Fn(usize, usize, &mut [f32]) + Sync),
 ) {
     let tiles = Tiles::in_use();
-    let grid = Grid::new(tiles, sizes, pool.threads());
     let [_, n, k] = sizes;
     let (width, panels) = (tiles.panel(), n.div_ceil(tiles.panel()));
+    let grid = Grid::new((width, tiles.height(width)), sizes, pool.threads());
     // Several tasks that need the same panels find them packed.
     let prepared = grid.down() > 1 && grid.across() == 1;
     let len = if prepared { panels * width * k } else { 0 };

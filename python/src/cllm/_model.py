@@ -32,6 +32,30 @@ class Model(l.Owning):
         self._take(Handle(lib.cllm_read_model(l.path_bytes(path)), lib.cllm_free_model))
 
     @classmethod
+    def map(cls, path: PathLike) -> "Model":
+        """The model of a file whose weights stay there: it is ready at once, and processes share one copy
+        in memory. It generates, scores and evaluates, and has no arrays of weights. The file may be
+        replaced meanwhile, but not written to or cut in its place.
+
+        :raises Error: as of ``Model(path)``; checksums are looked at by :meth:`verify`.
+        """
+        return cls._of(lib.cllm_map_model(l.path_bytes(path)))
+
+    def verify(self) -> None:
+        """Looks at every byte of a mapped file.
+
+        :raises Error: it is damaged; or the model is in memory, where it was checked.
+        """
+        owner = self._owner
+        with self._lock.shared():
+            check(lib.cllm_verify_model(owner.pointer))
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether its weights stay in its file."""
+        return bool(check(lib.cllm_model_is_mapped(self._owner.pointer)))
+
+    @classmethod
     def new(
         cls,
         tokenizer: Union[Tokenizer, int],
@@ -63,6 +87,37 @@ class Model(l.Owning):
             model.set_tokenizer(tokenizer)
         return model
 
+    def quantize(self, *, threads: int = 0) -> "Model":
+        """The same model with 8-bit weights: a quarter of the memory and of the file. It generates, scores
+        and evaluates, and has no arrays of weights; this one stays as it is.
+
+        :param threads: 0: as many as it is worth. No result depends on it.
+        """
+        owner = self._owner
+        with self._lock.shared():
+            return self._of(lib.cllm_quantize_model(owner.pointer, threads))
+
+    def expand(self) -> "Model":
+        """A model of floats of one with 8-bit weights, for training and for looking at its weights. What
+        was rounded away does not come back.
+
+        :raises Error: it holds floats already.
+        """
+        owner = self._owner
+        with self._lock.shared():
+            return self._of(lib.cllm_expand_model(owner.pointer))
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether it holds 8-bit weights."""
+        return bool(check(lib.cllm_model_is_quantized(self._owner.pointer)))
+
+    @classmethod
+    def _of(cls, pointer: Any) -> "Model":
+        model = cls.__new__(cls)
+        model._take(Handle(pointer, lib.cllm_free_model))
+        return model
+
     def _take(self, handle: Handle) -> None:
         self._handle = handle
         self._lock = SharedLock()
@@ -74,7 +129,9 @@ class Model(l.Owning):
     def __repr__(self) -> str:
         if self._handle is None:
             return "<cllm.Model, closed>"
-        return (f"<cllm.Model of {self.num_weights} weights: {self.vocab_size} tokens, "
+        weights = ("8-bit weights" if self.is_quantized else "mapped weights" if self.is_mapped
+                   else f"{self.num_weights} weights")
+        return (f"<cllm.Model of {weights}: {self.vocab_size} tokens, "
                 f"{self.layers} layers of {self.width}, context of {self.context}>")
 
     def save(self, path: PathLike) -> None:

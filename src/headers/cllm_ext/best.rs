@@ -1,6 +1,6 @@
 //! The best weights of a run.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm_ext::evaluation::evaluate_ids;
@@ -9,6 +9,8 @@ use crate::headers::cllm_training::checkpoints::weights_replaced;
 use crate::headers::cllm_training::state::{self, TrainingState, narrow, with_training};
 use crate::model::file;
 use cllm_engine::error::{Error, Result};
+use cllm_engine::text::Ids;
+use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
@@ -19,7 +21,7 @@ use std::ffi::{c_char, c_int};
 ///
 /// @param training    made by cllm_training_init.
 /// @param tokens      `[num_tokens]`, at least 2, the same in every call of a run.
-/// @param threads     0: one for each processor.
+/// @param threads     0: as cllm_set_threads() says.
 /// @param mean_loss   receives the mean loss in nats per token; may be NULL.
 /// @return 1 where these are the best weights so far, 0 where others are; -1 on failure, with the
 ///         output unchanged and the weights kept that were.
@@ -42,12 +44,26 @@ pub unsafe extern "C" fn cllm_training_evaluate(
     threads: c_int,
     mean_loss: *mut f64,
 ) -> c_int {
-    let threads = threads_or_all(threads)?;
+    let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
+    evaluate_and_keep(training, tokens.into(), num_tokens, &pool, mean_loss)
+}
+
+/// Evaluates the first `count` ids, and keeps the weights if they are the best so far: 1 then, else 0.
+///
+/// # Safety
+/// `training` is NULL or live; `mean_loss` is NULL or writable.
+pub(super) unsafe fn evaluate_and_keep(
+    training: *mut CLLMTraining,
+    ids: Ids<'_>,
+    count: usize,
+    pool: &Pool,
+    mean_loss: *mut f64,
+) -> Result<c_int> {
     let (model, length) =
         with_training(training, |t, _| Ok((t.model, state::batch_shape(&t.config)?.1)))?;
     // Without a lock: it may warn, and what hears of it may call the library.
-    let loss = evaluate_ids(model, tokens, length, threads)?.mean_loss;
+    let loss = evaluate_ids(model, ids, count, length, pool)?.mean_loss;
     with_training(training, |t, state| {
         let step = state::count(t.current_step);
         let TrainingState { best, buffers, .. } = state;

@@ -8,6 +8,7 @@ use crate::headers::cllm_inference::context::{self, ContextState};
 use crate::headers::cllm_inference::generation::special_tokens;
 use crate::headers::cllm_inference::{CLLMInference, IndexProb};
 use crate::headers::cllm_training::state::UserData;
+use crate::model::kept;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
@@ -60,7 +61,7 @@ pub unsafe extern "C" fn cllm_next_tokens(
     let state = context::state(inference)?;
     let ContextState { generator, scorer, allow_special, .. } = &mut *lock(&state);
     let config = choice(model, generator.config(), *allow_special)?;
-    let running = view::running(model)?;
+    let running = kept::running(model)?;
     let model = running.view();
     // Room for more than the model has need not be there.
     let count = count.min(model.vocab);
@@ -119,7 +120,7 @@ pub unsafe extern "C" fn cllm_next_words(
         let ContextState { generator, scorer, allow_special, .. } = &mut *lock(&state);
         let config = choice(model, generator.config(), *allow_special)?;
         let spell = words::spellings(model)?;
-        let (pool, running) = (generator.pool(), view::running(model)?);
+        let (pool, running) = (generator.pool(), kept::running(model)?);
         scorer.next_words(pool, &running.view(), &ids, &config, search, spell, white_space_ends)?
     };
     let mut given = 0;

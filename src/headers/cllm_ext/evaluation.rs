@@ -1,17 +1,18 @@
 //! Vocabularies of models, and how good a model is.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::CLLMTokenizer;
 use crate::headers::cllm_tokenizer::{subwords as tokenizer_subwords, words as tokenizer_words};
 use crate::model::file;
+use crate::model::kept;
 use crate::model::{subwords, view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
-use cllm_engine::text::{Bpe, vocab};
+use cllm_engine::text::{Bpe, Ids, vocab};
 use cllm_engine::train::tokens;
-use cllm_engine::{Evaluation, evaluate};
+use cllm_engine::{Evaluation, evaluate_first};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
@@ -22,7 +23,7 @@ use std::ffi::{c_char, c_int};
 ///
 /// @param tokens      `[num_tokens]`, at least 2.
 /// @param seq_len     window, at least 1; the context that the model was trained with is a good one.
-/// @param threads     0: one for each processor.
+/// @param threads     0: as cllm_set_threads() says.
 /// @param mean_loss   nats per token; may be NULL.
 /// @param perplexity  e^mean_loss; may be NULL.
 /// @return 0; -1 on failure, with the outputs unchanged. Ids that are not below the vocabulary size
@@ -48,31 +49,32 @@ pub unsafe extern "C" fn cllm_evaluate(
     perplexity: *mut f64,
 ) -> c_int {
     let length = ffi::positive(seq_len, "seq_len")?;
-    let threads = threads_or_all(threads)?;
+    let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let result = evaluate_ids(model, tokens, length, threads)?;
+    let result = evaluate_ids(model, tokens.into(), num_tokens, length, &pool)?;
     ffi::set_out(mean_loss, result.mean_loss, "mean_loss")?;
     ffi::set_out(perplexity, result.perplexity(), "perplexity")?;
     Ok(0)
 }
 
-/// Evaluates ids, with a warning of those that the model does not have.
+/// Evaluates the first `count` ids, with a warning of those that the model does not have.
 ///
 /// # Safety
 /// `model` is NULL or live and not trained meanwhile.
 pub(super) unsafe fn evaluate_ids(
     model: *mut CLLMModel,
-    tokens: &[u32],
+    tokens: Ids<'_>,
+    count: usize,
     length: usize,
-    threads: usize,
+    pool: &Pool,
 ) -> Result<Evaluation> {
-    let running = view::running(model)?;
+    let running = kept::running(model)?;
     let model = running.view();
     if let Some(found) = tokens::foreign(tokens, model.vocab)? {
         let what = found.describe(tokens.len(), model.vocab);
         log::warn(&format!("ids are left out of the evaluation: {what}"));
     }
-    evaluate(&Pool::shared(threads), &model, tokens, length)
+    evaluate_first(pool, &model, tokens, count, length)
 }
 
 /// Gives a model the strings of a tokenizer, with its counts as frequencies: token i of the model

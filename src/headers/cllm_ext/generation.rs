@@ -1,7 +1,6 @@
 //! Settings of a context, and generation piece by piece.
 
 use super::CLLMTokenCallback;
-use super::training::threads_or_all;
 use crate::border::ffi;
 use crate::border::host;
 use crate::border::registry::lock;
@@ -122,10 +121,10 @@ pub unsafe extern "C" fn cllm_set_allow_special(
     Ok(0)
 }
 
-/// Threads for this context's forward passes; a new context uses one. The text does not depend on
-/// their number.
+/// Threads for this context's forward passes: a number that holds for steps of any size. A new context
+/// has 0. The text does not depend on their number.
 ///
-/// @param threads  0: one for each processor.
+/// @param threads  0: as cllm_set_threads() says.
 /// @return 0, or -1.
 ///
 /// ```c
@@ -141,7 +140,7 @@ pub unsafe extern "C" fn cllm_inference_set_threads(
     threads: c_int,
 ) -> c_int {
     let state = context::state(inference)?;
-    lock(&state).generator.set_threads(threads_or_all(threads)?);
+    lock(&state).generator.set_threads(ffi::len(threads, "the number of threads")?);
     Ok(0)
 }
 

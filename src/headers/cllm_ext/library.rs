@@ -6,7 +6,7 @@ use crate::border::host;
 use crate::headers::cllm_training::state::UserData;
 use cllm_engine::error::Error;
 use cllm_engine::log;
-use cllm_kernels::threads::pool;
+use cllm_kernels::threads::{default_threads, pool, processors, set_default_threads};
 use cllm_macros::c_api;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::sync::Arc;
@@ -53,11 +53,50 @@ pub extern "C" fn cllm_clear_error() {
     ffi::clear_error();
 }
 
+/// How many threads may work in calls that are not told how many: those that take no number
+/// (cllm_generate(), cllm_forward(), cllm_train_epoch(), ...), and those that get 0 for it. For the whole
+/// process, from the next step of any of them on; no result depends on it.
+///
+/// Without this call it is the number in the environment variable CLLM_NUM_THREADS, or else one for each
+/// processor that the calling thread may use: what its affinity and the quota of its control group leave,
+/// rounded up, and looked up again about once a second. Either is a limit: a step that is too small for
+/// several threads is done by the calling one alone.
+///
+/// @param threads  1 or more, of which no more than there are processors are used; with 1 such calls
+///                 start no thread. 0: as if this had not been called.
+/// @return 0; -1 for a negative number.
+///
+/// ```c
+/// cllm_set_threads(1);   // the program has threads of its own, one for each processor
+/// printf("%d\n", cllm_threads());
+/// ```
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub extern "C" fn cllm_set_threads(threads: c_int) -> c_int {
+    set_default_threads(ffi::len(threads, "the number of threads")?);
+    Ok(0)
+}
+
+/// How many threads a call that is not told how many may use now: see cllm_set_threads().
+///
+/// @return 1 or more.
+///
+/// ```c
+/// printf("up to %d threads\n", cllm_threads());
+/// ```
+#[unsafe(no_mangle)]
+#[c_api(1)]
+pub extern "C" fn cllm_threads() -> c_int {
+    Ok(c_int::try_from(default_threads().min(processors())).unwrap_or(c_int::MAX))
+}
+
 /// Ends the library's threads and waits for them, a second at most. The end of the process (exit(),
 /// a return from main()) does so by itself; a program that wants to be alone before that, for
 /// fork() or before it gives up privileges, calls this. Nothing is lost: threads start anew with
-/// the next call that takes a number of them, and what was set up with several is computed by the
-/// calling thread until then, with the same results.
+/// the next call that they are worth it for, and what was set up with a number of them is computed by
+/// the calling thread, with the same results.
 ///
 /// @return 0; -1 if threads were still at work when the second was over, or if one of them makes
 ///         this call, in the callback of the log.

@@ -6,9 +6,15 @@ use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::schedule;
 use crate::headers::cllm_training::state::{self, narrow, with_training};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::train::{Schedule, TrainerConfig};
+use cllm_engine::train::{Schedule, TrainerConfig, TrainingPrecision};
+use cllm_kernels::bf16::Bfloat16;
 use cllm_macros::c_api;
 use std::ffi::c_int;
+
+/// `precision` of training: matrix products in f32.
+pub const CLLM_PRECISION_F32: c_int = 0;
+/// `precision` of training: matrix products of values that are rounded to bfloat16, with sums in f32.
+pub const CLLM_PRECISION_BF16: c_int = 1;
 
 /// What a training run is told besides its `config`. All zero, but for `struct_size`, it trains as a
 /// run without options does.
@@ -31,19 +37,48 @@ pub struct CLLMTrainingOptions {
     pub shuffle: c_int,
     /// Not 0: the schedules end at 0, whatever `min_lr` says; 0: at `min_lr`, or 1e-6.
     pub decay_to_zero: c_int,
+    /// What the matrix products of a step take: CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where
+    /// cllm_precision_support() finds it. Weights, moments, norms, attention and loss are f32 in
+    /// either case. `use_mixed_precision` of the configuration is another field: it changes no result.
+    pub precision: c_int,
 }
 
 const SIZE: usize = size_of::<CLLMTrainingOptions>();
 
 impl CLLMTrainingOptions {
     /// Trains as the library always did.
-    pub(crate) const NONE: Self =
-        Self { struct_size: SIZE, seed: 0, beta2: 0.0, dropout: 0.0, shuffle: 0, decay_to_zero: 0 };
+    pub(crate) const NONE: Self = Self {
+        struct_size: SIZE,
+        seed: 0,
+        beta2: 0.0,
+        dropout: 0.0,
+        shuffle: 0,
+        decay_to_zero: 0,
+        precision: CLLM_PRECISION_F32,
+    };
+
+    /// `precision` as the engine has it.
+    pub(crate) fn training_precision(&self) -> TrainingPrecision {
+        match self.precision {
+            CLLM_PRECISION_BF16 => TrainingPrecision::Bf16,
+            _ => TrainingPrecision::F32,
+        }
+    }
+
+    /// The same options with a precision of the engine's.
+    pub(crate) fn with_precision(self, precision: TrainingPrecision) -> Self {
+        let precision = match precision {
+            TrainingPrecision::F32 => CLLM_PRECISION_F32,
+            TrainingPrecision::Bf16 => CLLM_PRECISION_BF16,
+        };
+        Self { precision, ..self }
+    }
 
     /// Into the engine's settings.
     pub(crate) fn apply(&self, config: TrainerConfig) -> TrainerConfig {
         let beta2 = if self.beta2 > 0.0 { self.beta2 } else { config.beta2 };
-        TrainerConfig { beta2, dropout: self.dropout, seed: self.seed, ..config }
+        let precision = self.training_precision();
+        TrainerConfig { beta2, dropout: self.dropout, seed: self.seed, precision, ..config }
     }
 
     /// Into a schedule.
@@ -55,9 +90,9 @@ impl CLLMTrainingOptions {
     }
 
     /// What a checkpoint keeps of them: seed, β₂, dropout, shuffle, decay to zero, of 8 and 4 bytes
-    /// each; nothing where none is set.
+    /// each; nothing where none is set. The precision is an entry of its own.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        if *self == Self::NONE {
+        if self.with_precision(TrainingPrecision::F32) == Self::NONE {
             return Vec::new();
         }
         let mut bytes = self.seed.to_le_bytes().to_vec();
@@ -82,6 +117,7 @@ impl CLLMTrainingOptions {
             dropout: f32::from_le_bytes(word(1)?),
             shuffle: c_int::from_le_bytes(word(2)?),
             decay_to_zero: c_int::from_le_bytes(word(3)?),
+            precision: CLLM_PRECISION_F32,
         };
         options.check().ok().map(|()| options)
     }
@@ -92,7 +128,14 @@ impl CLLMTrainingOptions {
                 return Err(Error::argument(name, value, "0 to below 1"));
             }
         }
-        Ok(())
+        check_precision(self.precision, "options->precision")
+    }
+}
+
+fn check_precision(precision: c_int, name: &'static str) -> Result<()> {
+    match precision {
+        CLLM_PRECISION_F32 | CLLM_PRECISION_BF16 => Ok(()),
+        other => Err(Error::argument(name, other, "CLLM_PRECISION_F32 or CLLM_PRECISION_BF16")),
     }
 }
 
@@ -118,8 +161,11 @@ unsafe fn check_size(options: *const CLLMTrainingOptions) -> Result<()> {
 ///
 /// @param training  made by cllm_training_init.
 /// @param options   copied; its `struct_size` set before.
-/// @return 0; -1 for NULL, an object not made by cllm_training_init, or a number out of its range:
-///         nothing has changed then.
+/// Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
+/// goes with them) leave nothing out and are f32, whatever the options say.
+///
+/// @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
+///         precision that this processor lacks: nothing has changed then.
 ///
 /// ```c
 /// CLLMTrainingOptions options = {.struct_size = sizeof options, .seed = 7, .beta2 = 0.99f,
@@ -140,6 +186,7 @@ pub unsafe extern "C" fn cllm_training_set_options(
     check_size(options)?;
     let options = CLLMTrainingOptions { struct_size: SIZE, ..*ffi::get(options, "options")? };
     options.check()?;
+    options.training_precision().bfloat16()?;
     with_training(training, |_, state| {
         state.options = options;
         Ok(0)
@@ -204,6 +251,32 @@ pub unsafe extern "C" fn cllm_checkpoint_options(
     let Some(saved) = lock(&state).saved_options else { return Ok(0) };
     ffi::set_out(options, saved, "options")?;
     Ok(1)
+}
+
+/// What this processor has for matrix products of a precision, within what `CLLM_SIMD` allows. For
+/// CLLM_PRECISION_BF16 it looks for AVX512_BF16, whose instruction does twice the work of one for f32 and
+/// takes, on some processors, four times as long: which of them this is, is measured once in a process,
+/// in less than a millisecond.
+///
+/// @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
+/// @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for
+///         another number.
+///
+/// ```c
+/// CLLMTrainingOptions options = {.struct_size = sizeof options};
+/// if (cllm_precision_support(CLLM_PRECISION_BF16) == 2)
+///     options.precision = CLLM_PRECISION_BF16;
+/// cllm_training_set_options(training, &options);
+/// ```
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub extern "C" fn cllm_precision_support(precision: c_int) -> c_int {
+    check_precision(precision, "precision")?;
+    Ok(match (precision, Bfloat16::found()) {
+        (CLLM_PRECISION_F32, _) => 1,
+        (_, None) => 0,
+        (_, Some(bfloat16)) => 1 + c_int::from(bfloat16.is_faster()),
+    })
 }
 
 /// Moves the end of the schedule, for a run that learns how many steps it will have: `max_steps`

@@ -1,9 +1,9 @@
 //! Models in 8 bits.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::headers::cllm::CLLMModel;
+use crate::model::kept::{self, Kept};
 use crate::model::{file, view};
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 
@@ -18,7 +18,7 @@ use std::ffi::c_int;
 ///
 /// @param model    a model of floats; not NULL. Its attention matrices are d*d, as in every model that
 ///                 cllm_create_model() makes; files of the original library have others.
-/// @param threads  1 or more; 0 for one for each processor. No bit depends on it.
+/// @param threads  1 or more; 0: as cllm_set_threads() says. No bit depends on it.
 /// @return a new model, to be freed with cllm_free_model(); NULL for another model, or if there is no
 ///         memory.
 ///
@@ -37,8 +37,7 @@ pub unsafe extern "C" fn cllm_quantize_model(
     model: *const CLLMModel,
     threads: c_int,
 ) -> *mut CLLMModel {
-    let threads = threads_or_all(threads)?;
-    file::quantize(model, &Pool::shared(threads))
+    file::quantize(model, &*pool_of(threads)?)
 }
 
 /// Makes a model of floats of one that holds 8-bit weights, for training and for everything else that
@@ -82,5 +81,5 @@ pub unsafe extern "C" fn cllm_expand_model(model: *const CLLMModel) -> *mut CLLM
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_model_is_quantized(model: *const CLLMModel) -> c_int {
     view::live(model)?;
-    Ok(c_int::from(view::quantized(model)?.is_some()))
+    Ok(c_int::from(matches!(kept::kept(model)?, Some(Kept::Int8(_)))))
 }

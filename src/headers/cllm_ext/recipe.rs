@@ -1,11 +1,10 @@
 //! The one dial: from the length of a text and the time to everything that training is told.
 
 use super::tokens::{CLLM_TOKENS_BYTES, CLLM_TOKENS_SUBWORDS};
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::recipe::{self, Fixed, Recipe, Task, Tokens};
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 
@@ -193,7 +192,7 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
 /// How fast this machine trains: floating-point operations in a second, for cllm_recipe(). Trains a
 /// small model of its own for about half a second. What it finds depends on the moment.
 ///
-/// @param threads  0: one for each processor.
+/// @param threads  0: as cllm_set_threads() says.
 /// @return the speed, more than 0; 0 for a negative number, or no memory.
 ///
 /// ```c
@@ -203,7 +202,7 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub extern "C" fn cllm_measure_speed(threads: c_int) -> f64 {
-    recipe::measure(&Pool::shared(threads_or_all(threads)?))
+    recipe::measure(&*pool_of(threads)?)
 }
 
 /// How many steps a run that is to end on time should still make, for cllm_training_set_end(): as many

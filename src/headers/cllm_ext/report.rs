@@ -12,8 +12,8 @@ use std::ffi::{c_char, c_int};
 ///
 /// @param csv_path  comma-separated values, at most 1 GiB, under a line that names the columns:
 ///                  `step` (or `epoch`) and `train_loss`; `val_loss`, `learning_rate`,
-///                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there,
-///                  other columns are left alone. Steps are whole numbers.
+///                  `train_bits_per_byte` and `val_bits_per_byte` are drawn where they are there, and
+///                  the last `order0_bits_per_byte` as a mark beside 8; other columns are left alone. Steps are whole numbers.
 ///                  Values that are empty or not finite are left out, and so is a last line
 ///                  without its end. The files of train_model and of save_metrics_csv are such.
 /// @param svg_path  the picture; appears whole or not at all, and replaces one that is there.

@@ -1,12 +1,12 @@
 //! What a model says of a text: how likely each token is, and a vector.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::{self, ContextState};
-use crate::model::view;
+use crate::model::kept;
 use crate::model::words::{self, Rule};
 use cllm_engine::Evaluation;
 use cllm_engine::error::{Error, Result};
@@ -179,7 +179,7 @@ unsafe fn run(
 ) -> Result<Evaluation> {
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let windows = windows(&model, stride)?;
     let pool = generator.pool();
@@ -227,7 +227,7 @@ unsafe fn ids_of(
 /// @param tokens      `[num_tokens]`, at least 2.
 /// @param bytes       of the text that the tokens stand for: 0 if that is not known.
 /// @param seq_len     window, at least 1.
-/// @param threads     0: one for each processor. The result is the same for any number.
+/// @param threads     0: as cllm_set_threads() says. The result is the same for any number.
 /// @param score       receives the result, its `struct_size` set before.
 /// @return 0; -1 on failure, with `score` unchanged. Ids that are not below the vocabulary size are left
 ///         out with a warning; where there are no others, that is a failure.
@@ -254,9 +254,10 @@ pub unsafe extern "C" fn cllm_evaluate_bytes(
 ) -> c_int {
     check_score(score)?;
     let length = ffi::positive(seq_len, "seq_len")?;
-    let threads = threads_or_all(threads)?;
+    let pool = pool_of(threads)?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
-    let found = super::evaluation::evaluate_ids(model, tokens, length, threads)?;
+    let count = tokens.len();
+    let found = super::evaluation::evaluate_ids(model, tokens.into(), count, length, &pool)?;
     set_score(score, &found, bytes)?;
     Ok(0)
 }
@@ -290,7 +291,7 @@ pub unsafe extern "C" fn cllm_hidden_states(
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let len = cllm_kernels::memory::product("the hidden vectors", &[num_tokens, model.dim])?;
     let hidden = ffi::slice_mut(hidden, len, "hidden")?;
@@ -377,7 +378,7 @@ unsafe fn embed(
     };
     let state = context::state(inference)?;
     let ContextState { generator, scorer, .. } = &mut *lock(&state);
-    let running = view::running(ffi::get(inference, "inference")?.model)?;
+    let running = kept::running(ffi::get(inference, "inference")?.model)?;
     let model = running.view();
     let out = ffi::slice_mut(embedding, model.dim, "embedding")?;
     scorer.embed(generator.pool(), &model, ids, Windows::of(&model), pooling, out)

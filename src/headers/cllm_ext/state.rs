@@ -4,7 +4,7 @@ use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context;
-use crate::model::view;
+use crate::model::kept;
 use cllm_engine::error::Result;
 use cllm_engine::generate::Generator;
 use cllm_engine::model::InferenceRef;
@@ -125,7 +125,7 @@ unsafe fn saved<R>(
     let state = context::state(inference)?;
     let generator = &mut lock(&state).generator;
     let context = ffi::get(inference, "inference")?;
-    let running = view::running(context.model)?;
+    let running = kept::running(context.model)?;
     let model = running.view();
     context::read_settings(context, generator.config_mut());
     save(generator, &model)
@@ -142,7 +142,7 @@ unsafe fn restored(
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get_mut(inference, "inference")?;
-    let running = view::running(context.model)?;
+    let running = kept::running(context.model)?;
     let model = running.view();
     restore(&mut state.generator, &model)?;
     state.generations += 1;

@@ -119,8 +119,8 @@ pub unsafe extern "C" fn cllm_train_tokenizer_files(
 }
 
 /// A tokenizer in the making.
-struct Training {
-    counter: PieceCounter,
+pub(super) struct Training {
+    pub(super) counter: PieceCounter,
     settings: Settings,
     callback: CLLMTokenizerCallback,
     user_data: *mut c_void,
@@ -128,7 +128,7 @@ struct Training {
 }
 
 impl Training {
-    fn new(
+    pub(super) fn new(
         vocab_size: u32,
         callback: CLLMTokenizerCallback,
         user_data: *mut c_void,
@@ -148,7 +148,7 @@ impl Training {
         })
     }
 
-    fn count(&mut self, text: &[u8]) -> Result<()> {
+    pub(super) fn count(&mut self, text: &[u8]) -> Result<()> {
         self.counter.add(text)?;
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         match self.tell(0) {
@@ -157,7 +157,7 @@ impl Training {
         }
     }
 
-    fn finish(self) -> Result<*mut CLLMTokenizer> {
+    pub(super) fn finish(self) -> Result<*mut CLLMTokenizer> {
         let bpe = Bpe::train_from(&self.counter, self.settings, |training| {
             match self.tell(training.tokens as u32) {
                 true => ControlFlow::Continue(()),

@@ -1,6 +1,6 @@
 //! Texts to tokens and back, with lengths; what a token is.
 
-use super::training::threads_or_all;
+use super::training::pool_of;
 use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_tokenizer::{CLLMTokenizer, subwords, words};
@@ -9,7 +9,6 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::text::index::Words;
 use cllm_engine::text::split::text_words;
 use cllm_engine::text::{Kind, SPECIALS, Tokenizer, special};
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::ptr::{null, null_mut};
@@ -62,7 +61,7 @@ pub unsafe extern "C" fn cllm_tokenizer_kind(tokenizer: *const CLLMTokenizer) ->
 /// @param length      how many, at most 2^40.
 /// @param specials    what spells a special token becomes that token; with words, a whole word that
 ///                    does.
-/// @param threads     for long texts and subwords; 0: one for each processor. The tokens do not depend on
+/// @param threads     for long texts and subwords; 0: as cllm_set_threads() says. The tokens do not depend on
 ///                    it.
 /// @param num_tokens  receives how many tokens; 0 after a failure.
 /// @return the ids, a block for the caller to free(), not NULL even for an empty text; NULL if an
@@ -90,7 +89,7 @@ pub unsafe extern "C" fn cllm_text_to_tokens(
     let num_tokens = ffi::get_mut(num_tokens, "num_tokens")?;
     *num_tokens = 0;
     let text = text_bytes(text, length)?;
-    let pool = Pool::shared(threads_or_all(threads)?);
+    let pool = pool_of(threads)?;
     let (len, ids) = match subwords::of(tokenizer)? {
         Some(bpe) => {
             let ids = bpe.encode_in(text, specials, &pool)?;

@@ -8,9 +8,11 @@ use crate::headers::cllm_training::loops;
 use crate::headers::cllm_training::state::{self, UserData, with_training};
 use crate::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
 use crate::headers::cllm_utils::models;
+use cllm_engine::error::Result;
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::{c_int, c_void};
+use std::sync::Arc;
 
 /// cllm_create_model() with a seed of its own: the same seed gives the same weights, different
 /// seeds different ones. libc's `rand()` takes no part, so any number of threads may call it at
@@ -133,7 +135,7 @@ pub unsafe extern "C" fn cllm_set_progress_callback(
 /// checkpoint stood), never past the end of the epoch.
 ///
 /// @param steps      batches; 0 or less: to the end of the epoch.
-/// @param threads    0: one for each processor. The result is the same for any number.
+/// @param threads    0: as cllm_set_threads() says. The result is the same for any number.
 /// @param mean_loss  receives the mean loss of these batches in nats per token; may be NULL.
 /// @return batches trained; where none was left, 0, and the epoch has ended (`current_epoch` + 1,
 ///         offset 0); -1 on failure. Stops early when the progress callback says so. Ids that are not
@@ -155,7 +157,7 @@ pub unsafe extern "C" fn cllm_train_steps(
     threads: c_int,
     mean_loss: *mut f32,
 ) -> c_int {
-    let pool = Pool::shared(threads_or_all(threads)?);
+    let pool = pool_of(threads)?;
     let limit = usize::try_from(steps).ok().filter(|&steps| steps > 0).unwrap_or(usize::MAX);
     let run = loops::run(training, &pool, Some(limit))?;
     ffi::set_out(mean_loss, run.mean_loss(), "mean_loss")?;
@@ -181,7 +183,8 @@ pub unsafe extern "C" fn cllm_train_steps(
 #[c_api(-1)]
 pub unsafe extern "C" fn cllm_checkpoint_same_data(training: *mut CLLMTraining) -> c_int {
     with_training(training, |t, state| {
-        let compared = state.data.compare(&loops::corpus(t, state)?, t.model);
+        let source = loops::source(t, Some(state))?;
+        let compared = state.data.compare(&loops::corpus(t, state, &source)?, t.model);
         Ok(compared.map_or(-1, |same| c_int::from(same.is_ok())))
     })
 }
@@ -208,10 +211,7 @@ pub unsafe extern "C" fn cllm_skipped_updates(training: *const CLLMTraining) -> 
     Ok(i64::try_from(skipped).unwrap_or(i64::MAX))
 }
 
-/// A number of threads, where 0 means one for each processor.
-pub(crate) fn threads_or_all(threads: c_int) -> cllm_engine::error::Result<usize> {
-    match ffi::len(threads, "the number of threads")? {
-        0 => Ok(Pool::online()),
-        n => Ok(n),
-    }
+/// The threads of a call that says how many; 0: as many as the work is worth.
+pub(crate) fn pool_of(threads: c_int) -> Result<Arc<Pool>> {
+    Ok(Pool::shared(ffi::len(threads, "the number of threads")?))
 }

@@ -3,6 +3,7 @@
 use crate::border::ffi;
 use crate::headers::cllm::*;
 use crate::model::file;
+use crate::model::kept;
 use crate::model::view::{self, MODELS};
 use cllm_engine::error::{Error, Result};
 use cllm_macros::c_api;
@@ -60,7 +61,7 @@ pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
     let m = view::live(model)?;
     view::vocab_size(m)?;
     view::embedding_dim(m)?;
-    if view::quantized(model)?.is_some() {
+    if kept::kept(model)?.is_some() {
         return Ok(());
     }
     let count = m.num_layers as usize;

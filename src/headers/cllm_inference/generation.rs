@@ -5,6 +5,7 @@ use super::context::{self, ContextState};
 use crate::border::registry::lock;
 use crate::border::{ffi, host};
 use crate::headers::cllm::CLLMModel;
+use crate::model::kept;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
@@ -47,7 +48,7 @@ pub unsafe extern "C" fn cllm_forward(
     let state = context::state(inference)?;
     let state = &mut *lock(&state);
     let context = ffi::get(inference, "inference")?;
-    let running = view::running(context.model)?;
+    let running = kept::running(context.model)?;
     let model = running.view();
     let (hidden, logits) = buffers(context, state.made_for, &model)?;
     state.generator.forward(&model, tokens, hidden, logits)
@@ -243,7 +244,7 @@ impl Generation {
             return Err(Error::State("another generation of the context began meanwhile".into()));
         }
         let context = ffi::get(self.inference, "inference")?;
-        let running = view::running(context.model)?;
+        let running = kept::running(context.model)?;
         let model = running.view();
         let (hidden, logits) = buffers(context, *made_for, &model)?;
         let config = generator.config_mut();

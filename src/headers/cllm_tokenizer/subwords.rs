@@ -103,7 +103,7 @@ pub(super) fn encode(bpe: &Bpe, text: &[u8], framed: bool) -> Result<(usize, CAr
 
 /// The ids of texts, with the end token between two of them.
 pub(crate) fn dataset(bpe: &Bpe, texts: &[&[u8]]) -> Result<(usize, CArray<u32>)> {
-    let pool = Pool::shared(Pool::online());
+    let pool = Pool::automatic();
     let texts = texts.iter().map(|text| bpe.encode_in(text, false, &pool));
     let texts = texts.collect::<Result<Vec<_>>>()?;
     let ends = if bpe.end().is_some() { texts.len().saturating_sub(1) } else { 0 };

@@ -9,7 +9,7 @@ use crate::headers::cllm::{AttentionLayer, CLLMLayerNorm, CLLMModel, FeedForward
 use cllm_engine::error::{Error, Result};
 use cllm_engine::model::{Attention, ModelRef};
 use cllm_engine::nn::forward;
-use cllm_engine::nn::rows::{Pass, linear};
+use cllm_engine::nn::rows::Pass;
 use cllm_kernels::Pool;
 use cllm_kernels::attention::row_weights;
 use cllm_kernels::memory::product;
@@ -280,6 +280,7 @@ pub(super) unsafe fn release(t: &mut CLLMTraining, layers: usize) {
 /// # Safety
 /// As [`resize`], after it was called for this batch.
 pub(super) unsafe fn publish(
+    pool: &Pool,
     t: &mut CLLMTraining,
     state: &mut TrainingState,
     model: &ModelRef,
@@ -288,8 +289,7 @@ pub(super) unsafe fn publish(
 ) -> Result<()> {
     let (d, n) = (model.dim, batch * positions);
     let activations = &state.trainer.workspace.activations;
-    let pool = &Pool::serial();
-    let pass = Pass { pool, batch, rows: positions, base: 0, d };
+    let pass = Pass { batch, ..Pass::one(pool, positions, d) };
     // SAFETY: every buffer has room for `state.rows` rows, at least n.
     unsafe {
         let fill = |buffer: *mut f32, from: &[f32]| -> Result<()> {
@@ -310,7 +310,7 @@ pub(super) unsafe fn publish(
             let attended = ffi::slice_mut(attended, n * d, "attention_outputs")?;
             match &layer.attention {
                 Some(Attention { output: Some(output), .. }) => {
-                    linear(pool, attended, &a.attended, *output, n, d, d);
+                    pass.products().linear(attended, &a.attended, *output, n, d, d);
                 }
                 Some(w) => forward::attended(&pass, w, &a.qkv[..n * 3 * d], attended),
                 None => attended.fill(0.0),
@@ -319,7 +319,7 @@ pub(super) unsafe fn publish(
             match &layer.feed_forward {
                 Some(ff) if ff.hidden <= state.buffers.layers[l].hidden => {
                     fill(*entry(t.ff_hidden, l)?, &a.hidden[..n * ff.hidden])?;
-                    linear(pool, out, &a.hidden, ff.w2, n, ff.hidden, d);
+                    pass.products().linear(out, &a.hidden, ff.w2, n, ff.hidden, d);
                     if let Some(b2) = ff.b2 {
                         out.chunks_exact_mut(d).for_each(|row| add_assign(row, b2));
                     }

@@ -35,8 +35,10 @@ pub(crate) unsafe fn prepare_state(
     prefix: Prefix,
     path: &Path,
 ) -> Result<Pending> {
+    state.trainer.check_whole()?;
     let notes = Notes {
         data: state.data.mark,
+        precision: state.options.training_precision(),
         total_batches: t.total_batches,
         loss_scale: t.current_loss_scale,
         loss_scale_steps: t.loss_scale_steps,
@@ -87,11 +89,11 @@ pub(crate) unsafe fn restore_state(
     t.total_batches = notes.total_batches;
     t.current_loss_scale = notes.loss_scale;
     t.loss_scale_steps = notes.loss_scale_steps;
-    state.data = Data::restored(notes.data);
+    state.data = Data::restored(notes.data, notes.precision);
     state.saved_config = config_from(&notes.config);
     // Checkpoints of older versions say neither.
-    state.saved_options =
-        state.saved_config.and_then(|_| CLLMTrainingOptions::from_bytes(&notes.options));
+    let options = state.saved_config.and_then(|_| CLLMTrainingOptions::from_bytes(&notes.options));
+    state.saved_options = options.map(|options| options.with_precision(notes.precision));
     weights_replaced(t, state)
 }
 
@@ -181,7 +183,7 @@ pub(crate) unsafe fn original_moments(
 ) -> Result<()> {
     state.train(t, |trainer, weights| {
         weights.visit(&mut |tensor| {
-            tensor.accumulated.fill(0.0);
+            tensor.accumulated.clear();
             let (first, second) = (tensor.moment1, tensor.moment2);
             let values = floats.as_chunks::<4>().0;
             let there =
@@ -227,8 +229,8 @@ pub unsafe extern "C" fn cllm_save_checkpoint(
 /// Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that
 /// `training->model` and all pointers stay valid; other fields of `config` than `learning_rate` are
 /// not changed. The model must have the shape and the heads that it had then. Training goes on bit
-/// for bit as if it had not been interrupted, for any number of threads; over other tokens, or with
-/// batches of other sizes, the first call that trains warns of that.
+/// for bit as if it had not been interrupted, for any number of threads; over other tokens, with
+/// batches of other sizes, or in another precision, the first call that trains warns of that.
 ///
 /// @return 0; -1 for a missing, short, damaged or wrongly shaped file: nothing has changed then.
 ///

@@ -8,6 +8,7 @@ use crate::border::ffi::{self, CArray};
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_ext::options::CLLMTrainingOptions;
+use crate::model::kept;
 use crate::model::view;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::system::date;
@@ -45,7 +46,7 @@ pub(crate) unsafe fn init(
     model: *mut CLLMModel,
     config: *const CLLMTrainingConfig,
 ) -> Result<*mut CLLMTraining> {
-    view::floats(model)?;
+    kept::floats(model)?;
     let (m, config) = (view::live(model)?, *ffi::get(config, "config")?);
     let batch = ffi::len(config.batch_size, "config.batch_size")?;
     let positions = ffi::len(config.sequence_length, "config.sequence_length")?;
@@ -78,6 +79,7 @@ pub(crate) unsafe fn init(
         best: Best::default(),
         input: Vec::new(),
         own_tokens: 0,
+        file: None,
         checked_tokens: None,
         foreign_tokens: None,
         progress: None,

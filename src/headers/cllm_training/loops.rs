@@ -1,7 +1,7 @@
 //! Batches and epochs.
 
 use super::state::{
-    TrainingState, batch_shape, narrow, read_counters, state, with_training, write_counters,
+    Source, TrainingState, batch_shape, narrow, read_counters, state, with_training, write_counters,
 };
 use super::{CLLMTraining, updates};
 use crate::border::ffi::{self, report};
@@ -15,6 +15,8 @@ use crate::model::{view, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
 use cllm_engine::system::date;
+use cllm_engine::text::Ids;
+use cllm_engine::train::batch::Windows;
 use cllm_engine::train::run::{self, Run};
 use cllm_engine::train::tokens;
 use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
@@ -23,6 +25,7 @@ use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Looks at all ids of an epoch before it begins: says which the model doesn't have, if it was not
 /// said before, and counts the `<EOS>` that the model's words don't know of. An error where nothing
@@ -33,7 +36,7 @@ use std::path::Path;
 pub(crate) unsafe fn check_ids(
     model: *mut CLLMModel,
     state: &mut TrainingState,
-    ids: &[u32],
+    ids: Ids<'_>,
 ) -> Result<()> {
     let vocab = view::vocab_size(view::live(model)?)?;
     let foreign = tokens::foreign(ids, vocab)?;
@@ -46,25 +49,39 @@ pub(crate) unsafe fn check_ids(
 }
 
 /// The training ids, cut into the batches that the options ask for.
-///
-/// # Safety
-/// As [`in_order`].
-pub(crate) unsafe fn corpus<'a>(t: &CLLMTraining, state: &TrainingState) -> Result<Corpus<'a>> {
-    let corpus = in_order(t)?;
+pub(crate) fn corpus<'s>(
+    t: &CLLMTraining,
+    state: &TrainingState,
+    source: &'s Source<'_>,
+) -> Result<Corpus<'s>> {
+    let corpus = in_order(t, source)?;
     let CLLMTrainingOptions { shuffle, seed, .. } = state.options;
     Ok(if shuffle == 0 { corpus } else { corpus.shuffled(seed) })
 }
 
 /// The training ids, cut into batches in their order.
+fn in_order<'s>(t: &CLLMTraining, source: &'s Source<'_>) -> Result<Corpus<'s>> {
+    let (sequences, positions) = batch_shape(&t.config)?;
+    Corpus::new(source.ids(), sequences, positions)
+}
+
+/// Where the training ids are: in `tokens`, or else in the file that the training was given.
 ///
 /// # Safety
 /// `tokens` is NULL or holds `num_tokens` ids, which stay for `'a`.
-unsafe fn in_order<'a>(t: &CLLMTraining) -> Result<Corpus<'a>> {
+pub(crate) unsafe fn source<'a>(
+    t: &CLLMTraining,
+    state: Option<&TrainingState>,
+) -> Result<Source<'a>> {
+    if t.tokens.is_null()
+        && let Some(file) = state.and_then(|state| state.file.as_ref())
+    {
+        return Ok(Source::File(Arc::clone(file)));
+    }
     if t.tokens.is_null() || t.num_tokens == 0 {
         return Err(Error::State("no tokens to train on".into()));
     }
-    let (sequences, positions) = batch_shape(&t.config)?;
-    Corpus::new(ffi::slice(t.tokens, t.num_tokens, "tokens")?, sequences, positions)
+    Ok(Source::Memory(ffi::slice(t.tokens, t.num_tokens, "tokens")?))
 }
 
 /// Refuses a place before the tokens, which becomes their beginning.
@@ -109,7 +126,8 @@ pub unsafe extern "C" fn cllm_get_batch(
     };
     let mut state = known.as_ref().map(|state| lock(state));
     let t = ffi::get_mut(training, "training")?;
-    let corpus = in_order(t)?;
+    let source = source(t, state.as_deref())?;
+    let corpus = in_order(t, &source)?;
     check_offset(t)?;
     let mut own = Counters::default();
     // The offset is an int: only objects of the library's know a place beyond its range.
@@ -120,7 +138,12 @@ pub unsafe extern "C" fn cllm_get_batch(
     read_counters(t, counters);
     let after = counters.offset.saturating_add(corpus.rows());
     let reached = far || c_int::try_from(after).is_ok();
-    let Some(batch) = corpus.batch(counters.offset).filter(|_| reached) else {
+    let mut windows = Windows::default();
+    let batch = match reached {
+        true => corpus.draw(counters.epoch, counters.offset, &mut windows)?,
+        false => None,
+    };
+    let Some(batch) = batch else {
         counters.end_epoch();
         (t.current_batch_offset, t.current_epoch) = (0, narrow(counters.epoch));
         return Ok(0);
@@ -179,7 +202,8 @@ pub(crate) unsafe fn step(
 }
 
 /// The next batch of the tokens, at the rate that `rate` gives for it or the scheduled one; `None`
-/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet.
+/// at the end of the epoch. With `stay` an epoch that is at its end does not end yet. The caller takes
+/// no more than `most` steps before it looks at what is accumulated.
 ///
 /// # Safety
 /// As [`TrainingState::train`]; `tokens` holds `num_tokens` ids.
@@ -189,8 +213,10 @@ unsafe fn next_step(
     pool: &Pool,
     mut rate: impl FnMut() -> Option<f32>,
     stay: bool,
+    most: usize,
 ) -> Result<Option<(Step, Position)>> {
-    let corpus = corpus(t, state)?;
+    let source = source(t, Some(state))?;
+    let corpus = corpus(t, state, &source)?;
     check_offset(t)?;
     let counters = &mut state.trainer.counters;
     read_counters(t, counters);
@@ -204,7 +230,7 @@ unsafe fn next_step(
     state.input.clear();
     let next = state.train(t, |trainer, weights| {
         let rate = rate().unwrap_or_else(|| trainer.scheduled_rate());
-        trainer.next_step(pool, weights, &corpus, rate)
+        trainer.next_step_of(pool, weights, &corpus, rate, most)
     })?;
     if let Some((step, _)) = &next {
         record(t, state, step)?;
@@ -238,20 +264,24 @@ pub(crate) unsafe fn run_at(
 ) -> Result<Run> {
     with_training(training, |t, state| {
         // Where there are none the first step says so.
-        let Ok(corpus) = corpus(t, state) else { return Ok(()) };
-        state.data.note(&corpus, t.model);
-        let place = (t.tokens.addr(), t.num_tokens);
-        if t.current_batch_offset == 0 || state.checked_tokens != Some(place) {
-            check_ids(t.model, state, ffi::slice(t.tokens, t.num_tokens, "tokens")?)?;
-            state.checked_tokens = Some(place);
+        let Ok(source) = source(t, Some(state)) else { return Ok(()) };
+        let Ok(corpus) = corpus(t, state, &source) else { return Ok(()) };
+        state.data.note(&corpus, t.model, state.options.training_precision());
+        let ids = source.ids();
+        let seen = (ids.place(), ids.len());
+        if t.current_batch_offset == 0 || state.checked_tokens != Some(seen) {
+            check_ids(t.model, state, ids)?;
+            state.checked_tokens = Some(seen);
         }
         Ok(())
     })?;
     let next = |done: usize| {
         let stay = limit.is_some() && done > 0;
-        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay))
+        let most = limit.map_or(usize::MAX, |limit| limit - done);
+        with_training(training, |t, state| next_step(t, state, pool, &mut rate, stay, most))
     };
-    run::run(limit, next, |progress| tell(training, progress))
+    let settle = |stop| with_training(training, |_, state| state.trainer.settle(stop));
+    run::run(limit, next, |progress| tell(training, progress), settle)
 }
 
 /// Tells the program how far a loop is, if it wants to know; whether to go on. To be called
@@ -299,9 +329,9 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
     Ok(run)
 }
 
-/// One pass over `tokens` from offset 0 on the calling thread: for each batch forward, loss,
-/// backward, learning rate, update. cllm_train_epoch_mt does the same on several threads, with the
-/// same result bit for bit.
+/// One pass over `tokens` from offset 0: for each batch forward, loss, backward, learning rate, update.
+/// With as many threads as a batch is worth; cllm_train_epoch_mt does the same with a given number of
+/// them, with the same result bit for bit.
 ///
 /// @return mean of the batch losses in nats per token, each taken before its update; 0.0 if no
 ///         batch fits (with a warning) or on failure, which it is if no id could be learnt.
@@ -321,7 +351,7 @@ pub(crate) unsafe fn epoch(training: *mut CLLMTraining, pool: &Pool) -> Result<R
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch(training: *mut CLLMTraining) -> f32 {
-    epoch(training, &Pool::serial()).map(|run| run.mean_loss())
+    epoch(training, &Pool::automatic()).map(|run| run.mean_loss())
 }
 
 /// `config.num_epochs` epochs: before each, `current_epoch` is set to its index. After every
@@ -342,7 +372,7 @@ pub unsafe extern "C" fn cllm_train(training: *mut CLLMTraining) -> c_int {
             t.current_epoch = e;
             Ok(())
         })?;
-        epoch(training, &Pool::serial())?;
+        epoch(training, &Pool::automatic())?;
         if every > 0 && (e + 1) % every == 0 {
             let name = format!("checkpoint_epoch_{}.cllm", e + 1);
             let model = with_training(training, |t, _| Ok(t.model))?;

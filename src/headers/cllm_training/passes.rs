@@ -8,8 +8,8 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::model::ModelRef;
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::Weights;
-use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::log_sum_exp;
+use cllm_kernels::{Pool, Work};
 use cllm_macros::c_api;
 use std::ffi::c_int;
 
@@ -52,8 +52,12 @@ unsafe fn forward(
     let model = model_of(&plan)?;
     buffers::resize(t, state, tokens.len(), positions)?;
     state.input.clear();
-    state.trainer.workspace.forward(&Pool::serial(), &model, tokens, batch, None)?;
-    buffers::publish(t, state, &model, batch, positions)?;
+    let pool = Pool::automatic();
+    state.trainer.workspace.forward(&pool, &model, tokens, batch, None, None)?;
+    // Its products are those of the second half of each layer, and of the logits.
+    let operations = tokens.len().saturating_mul(model.weights());
+    let size = Work { operations, loops: 4 * model.params.layers.len() };
+    pool.step(size, |pool| buffers::publish(pool, t, state, &model, batch, positions))?;
     state.input.extend_from_slice(tokens);
     Ok(())
 }
@@ -136,7 +140,7 @@ unsafe fn backward(
     }
     let (model, mut gradients) = weights.pass()?;
     let (workspace, targets) = (&mut trainer.workspace, Targets::all(targets));
-    workspace.backward(&Pool::serial(), &model, input, targets, batch, &mut gradients)?;
+    workspace.backward(&Pool::automatic(), &model, input, targets, batch, &mut gradients)?;
     let dx = &workspace.backward.dx[..input.len() * model.dim];
     ffi::slice_mut(grad_output, dx.len(), "backward_grad_output")?.copy_from_slice(dx);
     Ok(())
@@ -168,7 +172,7 @@ pub unsafe extern "C" fn cllm_compute_loss(
         let model = model_of(&plan)?;
         state.input.clear();
         let loss =
-            state.trainer.workspace.evaluate(&Pool::serial(), &model, input, targets, length)?;
+            state.trainer.workspace.evaluate(&Pool::automatic(), &model, input, targets, length)?;
         let cached = n.min(state.rows);
         copy_rows(&model, &input[..cached], t.cached_input_embeddings)?;
         copy_rows(&model, &targets[..cached], t.cached_target_embeddings)?;

@@ -12,9 +12,10 @@ use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::log;
-use cllm_engine::train::checkpoint::{self, DataMark};
+use cllm_engine::text::{Ids, TokenFile};
+use cllm_engine::train::checkpoint::DataMark;
 use cllm_engine::train::tokens::Foreign;
-use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig};
+use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig, TrainingPrecision};
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +40,8 @@ pub(crate) struct TrainingState {
     pub input: Vec<u32>,
     /// Address of the token block that the library allocated for `tokens`.
     pub own_tokens: usize,
+    /// The file that the ids are read from while `tokens` is NULL.
+    pub file: Option<Arc<TokenFile>>,
     /// Address and number of the ids that were checked, and what was warned of them.
     pub checked_tokens: Option<(usize, usize)>,
     pub foreign_tokens: Option<Foreign>,
@@ -55,14 +58,17 @@ pub(crate) struct Data {
     pub mark: Option<DataMark>,
     /// The mark in the checkpoint that was restored.
     restored: Option<DataMark>,
-    /// Whether a run over other data was warned of.
+    /// The precision of its run.
+    precision: Option<TrainingPrecision>,
+    /// Whether another run was warned of.
     warned: bool,
 }
 
 impl Data {
-    /// After a checkpoint with this mark.
-    pub(crate) fn restored(mark: Option<DataMark>) -> Self {
-        Self { seen: (0, 0), mark, restored: mark, warned: false }
+    /// After a checkpoint with this mark, of a run in this precision.
+    pub(crate) fn restored(mark: Option<DataMark>, precision: TrainingPrecision) -> Self {
+        let precision = Some(precision);
+        Self { seen: (0, 0), mark, restored: mark, precision, warned: false }
     }
 
     /// What differs between the checkpoint that was restored and these ids, in words, or that
@@ -77,22 +83,33 @@ impl Data {
         model: *const CLLMModel,
     ) -> Option<Result<(), String>> {
         let ids = corpus.ids();
-        let seen = (ids.as_ptr().addr(), ids.len());
+        let seen = (ids.place(), ids.len());
         let (checksum, words) = match self.mark.filter(|_| self.seen == seen) {
             Some(mark) => (mark.checksum, mark.words),
-            None => (checkpoint::checksum(ids), words::checksum(model)),
+            None => (ids.checksum(), words::checksum(model)),
         };
         let mark = DataMark { words, ..DataMark::new(corpus, checksum) };
         (self.seen, self.mark) = (seen, Some(mark));
         Some(self.restored?.difference(&mark).map_or(Ok(()), Err))
     }
 
-    /// Takes note of the ids of a run. That they are others than the checkpoint's is said once.
+    /// Takes note of the ids and the precision of a run. That they are others than the checkpoint's is
+    /// said once.
     ///
     /// # Safety
     /// As [`words::strings`].
-    pub(crate) unsafe fn note(&mut self, corpus: &Corpus, model: *const CLLMModel) {
-        if let Some(Err(difference)) = self.compare(corpus, model)
+    pub(crate) unsafe fn note(
+        &mut self,
+        corpus: &Corpus,
+        model: *const CLLMModel,
+        precision: TrainingPrecision,
+    ) {
+        let data = self.compare(corpus, model).and_then(Result::err);
+        let other = || {
+            let then = self.precision.filter(|&then| then != precision)?;
+            Some(format!("its products were in {}, these are in {}", then.name(), precision.name()))
+        };
+        if let Some(difference) = data.or_else(other)
             && !std::mem::replace(&mut self.warned, true)
         {
             log::warn(&format!("the checkpoint is of another run: {difference}"));
@@ -100,8 +117,25 @@ impl Data {
     }
 }
 
+/// Where the ids of a training are.
+pub(crate) enum Source<'a> {
+    /// In `tokens`.
+    Memory(&'a [u32]),
+    /// In its file.
+    File(Arc<TokenFile>),
+}
+
+impl Source<'_> {
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        match self {
+            Self::Memory(ids) => Ids::Memory(ids),
+            Self::File(file) => Ids::File(file),
+        }
+    }
+}
+
 /// The pointer that a callback gets back.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct UserData(pub *mut c_void);
 // SAFETY: only handed back to the program, which says what it is.
 unsafe impl Send for UserData {}

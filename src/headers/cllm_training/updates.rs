@@ -63,7 +63,7 @@ unsafe fn update(
     learning_rate: f32,
 ) -> Result<()> {
     let outcome = state.train(t, |trainer, weights| {
-        trainer.update(&Pool::serial(), weights, optimizer, learning_rate)
+        trainer.update(&Pool::automatic(), weights, optimizer, learning_rate)
     })?;
     finish(t, &state.trainer.counters, outcome)
 }
@@ -82,7 +82,7 @@ unsafe fn accumulate(
     let rate = t.config.learning_rate;
     let outcome = state.train(t, |trainer, weights| {
         trainer.config.optimizer = optimizer.unwrap_or(trainer.config.optimizer);
-        let outcome = trainer.accumulate(&Pool::serial(), weights, rate)?;
+        let outcome = trainer.accumulate(&Pool::automatic(), weights, rate)?;
         if outcome == Outcome::Updated {
             after(weights)?;
         }

@@ -18,7 +18,7 @@ use std::ffi::c_int;
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub unsafe extern "C" fn cllm_train_epoch_crystalline(training: *mut CLLMTraining) -> f32 {
-    loops::epoch(training, &Pool::serial()).map(|run| run.mean_loss())
+    loops::epoch(training, &Pool::automatic()).map(|run| run.mean_loss())
 }
 
 /// gcd(token1, token2)/max(token1, token2).

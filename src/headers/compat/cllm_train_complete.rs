@@ -15,7 +15,7 @@ pub struct CompleteTrainingConfig {
     pub sequence_length: c_int,
     /// Learning rate, the highest one of a schedule; 0 or less: that of the training object.
     pub learning_rate: f32,
-    /// Threads; 0 or less: one for each processor. Has no effect on the result.
+    /// Threads; 0 or less: as many as are worth it, up to one for each processor. Has no effect on the result.
     pub num_threads: c_int,
     /// Accepted without effect: a model keeps its shape.
     pub use_lll: c_int,

@@ -1,15 +1,15 @@
 //! `cllm_training_mt.h`: an epoch on several threads.
 
-use crate::headers::cllm_ext::training::threads_or_all;
+use crate::headers::cllm_ext::training::pool_of;
 use crate::headers::cllm_training::{CLLMTraining, loops};
-use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 
 /// cllm_train_epoch on several threads: the same batches, one update per batch, the same return
 /// value and fields, and the same bits for any number of threads.
 ///
-/// @param num_threads  0: one for each processor that is online; at most 256 are used.
+/// @param num_threads  0: as many as a batch is worth, up to one for each processor; at most
+///                     256 are used.
 /// @return mean of the batch losses; 0.0 for NULL, a negative number of threads, or no batch.
 ///
 /// The library keeps the threads: they sleep between calls and end with the process.
@@ -22,6 +22,6 @@ pub unsafe extern "C" fn cllm_train_epoch_mt(
     training: *mut CLLMTraining,
     num_threads: c_int,
 ) -> f32 {
-    let pool = Pool::shared(threads_or_all(num_threads)?);
+    let pool = pool_of(num_threads)?;
     loops::epoch(training, &pool).map(|run| run.mean_loss())
 }

@@ -2,6 +2,7 @@
 
 use crate::headers::cllm_training::{CLLMTraining, loops, state};
 use cllm_kernels::Pool;
+use cllm_kernels::threads::processors;
 use cllm_macros::c_api;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ fn pool() -> MutexGuard<'static, Option<Arc<Pool>>> {
 
 /// One thread for each processor but one, which stays with the rest of the program.
 pub(crate) fn optimal() -> usize {
-    Pool::online().saturating_sub(1).max(1)
+    processors().saturating_sub(1).max(1)
 }
 
 /// Puts a new pool in the place of the old one; `count` of 0 or less means [`optimal`].

@@ -10,7 +10,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::nn::loss::Targets;
 use cllm_engine::train::batch::{self, BatchMut};
 use cllm_engine::train::run;
-use cllm_engine::train::{Batch, Outcome, Position, Step};
+use cllm_engine::train::{Batch, Outcome, Position, Progress, Step};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::filled;
 use cllm_macros::c_api;
@@ -168,7 +168,7 @@ pub(crate) unsafe fn epoch(system: &Mutex<SystemState>, number: Option<c_int>) -
         (b, batch::positions(b, s)?, it.count())
     };
     let ids = lock(&iterator).tokens()?;
-    with_training(training, |t, state| loops::check_ids(t.model, state, ids))?;
+    with_training(training, |t, state| loops::check_ids(t.model, state, ids.into()))?;
     const WHAT: &str = "a batch";
     let (mut inputs, mut targets) = (filled(WHAT, rows)?, filled(WHAT, rows)?);
     let mut mask = filled(WHAT, rows)?;
@@ -192,10 +192,11 @@ pub(crate) unsafe fn epoch(system: &Mutex<SystemState>, number: Option<c_int>) -
         let epoch = u32::try_from(epoch).unwrap_or(0);
         return Ok(Some((step, Position { epoch, batch: number, batches, tokens: rows })));
     };
-    let outcome = run::run(None, next, |progress| {
+    let watch = |progress: &Progress| {
         follower.step(system, progress);
         loops::tell(training, progress)
-    });
+    };
+    let outcome = run::run(None, next, watch, |stop| Ok(Some(stop)));
     follower.end(system);
     let run = outcome?;
     if !run.stopped {

@@ -4,18 +4,18 @@ use super::records::{lattice_point, token_record};
 use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
+use crate::model::kept::Kept;
 use crate::model::view::{self, MODELS, Plan, Raw};
 use crate::model::{subwords, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::{Entry, Extras, Header, Source};
 use cllm_engine::model::{
     Architecture, AttentionLayout, LayerShape, Metadata, ModelShape, NormShape, Params, Part,
-    Precision, QuantizedModel, Table, TrainingRecord,
+    Precision, Table, TrainingRecord,
 };
 use cllm_engine::system::date;
 use cllm_engine::text::WordList;
 use cllm_engine::text::index::Words;
-use std::sync::Arc;
 
 /// A model as it is to be written; the floats are borrowed.
 pub(super) struct Snapshot<'m> {
@@ -87,20 +87,21 @@ impl Snapshot<'_> {
     }
 }
 
-/// What a file of a model of 8-bit weights holds besides those.
-pub(super) struct QuantizedSnapshot {
+/// What a file of a model whose weights the library keeps holds, besides those.
+pub(super) struct KeptSnapshot {
     pub header: Header,
     pub shape: ModelShape,
-    pub model: Arc<QuantizedModel>,
+    pub model: Kept,
     pub extras: Extras,
 }
 
-impl QuantizedSnapshot {
+impl KeptSnapshot {
     /// # Safety
     /// As [`super::write_model`].
-    pub(super) unsafe fn of(model: *const CLLMModel, weights: Arc<QuantizedModel>) -> Result<Self> {
+    pub(super) unsafe fn of(model: *const CLLMModel, weights: Kept) -> Result<Self> {
         // SAFETY: the caller's promise.
         let m = unsafe { view::live(model)? };
+        weights.check()?;
         let shape = weights.stored_shape();
         let (vocab, dim) = (view::vocab_size(m)?, view::embedding_dim(m)?);
         if (vocab, dim) != (shape.vocab, shape.dim) {

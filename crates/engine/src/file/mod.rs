@@ -12,6 +12,7 @@ mod describe;
 mod extras;
 mod header;
 mod int8;
+mod mapped;
 mod model;
 mod read;
 mod section;

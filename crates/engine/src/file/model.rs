@@ -42,11 +42,7 @@ impl Model {
     fn take_records(&mut self, header: &Header, mut extras: Extras) -> Result<()> {
         *self.metadata_mut() = metadata(header);
         *self.training_mut() = extras.training;
-        let tokenizer = match extras.subwords.take() {
-            Some(subwords) => Some(subwords.into()),
-            None => vocabulary(&extras)?.map(Tokenizer::from),
-        };
-        self.set_records(tokenizer, extras.tokens, extras.points);
+        self.set_records(tokenizer(&mut extras)?, extras.tokens, extras.points);
         Ok(())
     }
 
@@ -231,7 +227,15 @@ fn text(field: &[u8]) -> Vec<u8> {
     field.split(|&byte| byte == 0).next().unwrap_or_default().to_vec()
 }
 
-fn metadata(header: &Header) -> Metadata {
+/// What turns texts into the ids of a file, if that says it.
+pub(super) fn tokenizer(extras: &mut Extras) -> Result<Option<Tokenizer>> {
+    match extras.subwords.take() {
+        Some(subwords) => Ok(Some(subwords.into())),
+        None => Ok(vocabulary(extras)?.map(Tokenizer::from)),
+    }
+}
+
+pub(super) fn metadata(header: &Header) -> Metadata {
     Metadata {
         name: text(&header.model_name),
         description: text(&header.description),

@@ -52,7 +52,7 @@ pub struct Reader<R> {
     shape: ModelShape,
     body_crc: Option<u32>,
     /// The sections after `SHAP`: where the payload starts, and the frame.
-    sections: Vec<(u64, Frame)>,
+    pub(super) sections: Vec<(u64, Frame)>,
     buffer: Vec<u8>,
 }
 
@@ -226,22 +226,15 @@ impl<R: Read + Seek> Reader<R> {
         let crc = self.body_crc;
         self.floats("the weights", start, &body, crc, destination, values)?;
         for (offset, frame) in std::mem::take(&mut self.sections) {
-            let entries = match frame.tag {
-                section::INT8 => {
-                    self.matrices(offset, &frame, destination, values)?;
-                    continue;
-                }
-                section::LATER => sizes::later(&self.shape),
-                section::NORMS => sizes::norms(&self.shape),
-                section::POSITIONS => sizes::tables(&self.shape),
-                section::TRANSFORMS => sizes::transforms(&self.shape),
-                _ => {
-                    self.extra(offset, &frame, &mut extras)?;
-                    continue;
-                }
-            };
-            let what = format!("section {}", frame.name());
-            self.floats(&what, offset, &entries, Some(frame.crc), destination, values)?;
+            if frame.tag == section::INT8 {
+                self.matrices(offset, &frame, destination, values)?;
+            } else if section::FLOATS.contains(&frame.tag) {
+                let entries = sizes::of_section(&self.shape, frame.tag);
+                let what = format!("section {}", frame.name());
+                self.floats(&what, offset, &entries, Some(frame.crc), destination, values)?;
+            } else {
+                self.extra(offset, &frame, &mut extras)?;
+            }
         }
         Ok(extras)
     }
@@ -276,7 +269,13 @@ impl<R: Read + Seek> Reader<R> {
         problem.map_or(Ok(()), |text| Err(Problem::Content(text)))
     }
 
-    fn extra(&mut self, offset: u64, frame: &Frame, extras: &mut Extras) -> Result<(), Problem> {
+    /// Reads a section that holds no weights.
+    pub(super) fn extra(
+        &mut self,
+        offset: u64,
+        frame: &Frame,
+        extras: &mut Extras,
+    ) -> Result<(), Problem> {
         if !KNOWN.contains(&frame.tag) {
             return self.skip(offset, frame);
         }

@@ -24,6 +24,9 @@ pub(super) const SUBWORDS: Tag = *b"SUBW";
 pub(super) const POINTS: Tag = *b"LATP";
 pub(super) const TRAINING: Tag = *b"META";
 
+/// The sections that hold floats.
+pub(super) const FLOATS: [Tag; 4] = [LATER, NORMS, POSITIONS, TRANSFORMS];
+
 /// The frame of one section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {

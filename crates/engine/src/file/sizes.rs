@@ -4,6 +4,7 @@
 use super::Problem;
 use super::bytes::Parser;
 use super::header::Header;
+use super::section::{self, Tag};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::model::{
@@ -77,6 +78,17 @@ pub(super) fn tables(shape: &ModelShape) -> Vec<Entry> {
 pub(super) fn transforms(shape: &ModelShape) -> Vec<Entry> {
     let present = Part::TRANSFORMS.into_iter().zip(shape.transforms);
     whole(shape, present.filter(|(_, present)| *present).map(|(part, _)| part))
+}
+
+/// The tensors of a section of floats; none in others.
+pub(super) fn of_section(shape: &ModelShape, tag: Tag) -> Vec<Entry> {
+    match tag {
+        section::LATER => later(shape),
+        section::NORMS => norms(shape),
+        section::POSITIONS => tables(shape),
+        section::TRANSFORMS => transforms(shape),
+        _ => Vec::new(),
+    }
 }
 
 /// Floats in all of `entries`.

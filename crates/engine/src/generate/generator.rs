@@ -58,7 +58,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// A generator without a sequence, which works on the calling thread.
+    /// A generator without a sequence, which works with as many threads as a step is worth.
     ///
     /// # Errors
     /// A setting that [`GeneratorConfig::check`] refuses.
@@ -73,7 +73,7 @@ impl Generator {
             filter: None,
             mask: Vec::new(),
             session: Session::default(),
-            pool: Pool::shared(1),
+            pool: Pool::shared(0),
             hidden: Vec::new(),
             logits: Vec::new(),
         })
@@ -99,7 +99,7 @@ impl Generator {
     }
 
     /// How many threads compute; no token depends on it. As many as there are processors, if those
-    /// are fewer.
+    /// are fewer; 0: as many as each step is worth.
     pub fn set_threads(&mut self, threads: usize) {
         self.pool = Pool::shared(threads);
     }

@@ -94,7 +94,7 @@ impl Session {
         let last = (rest.len() - 1) % PREFILL_ROWS;
         let normed = &self.activations.normed[last * d..(last + 1) * d];
         hidden.copy_from_slice(normed);
-        pool.install(|| forward::logits(pool, model, normed, 1, logits));
+        forward::logits(pool, model, normed, 1, logits);
         Ok(())
     }
 

@@ -60,6 +60,21 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
+    /// The sizes as a new model would be made with; of layers that differ, those of the first.
+    pub(crate) fn of(shape: &ModelShape) -> Self {
+        Self {
+            vocab: shape.vocab,
+            dim: shape.dim,
+            layers: shape.layers.len(),
+            heads: shape.heads(),
+            hidden: shape.layers.first().map_or(0, |layer| layer.hidden),
+            context: shape.max_length,
+            architecture: shape.architecture,
+            norm_parameters: shape.norms.iter().any(|norm| norm.gamma || norm.beta),
+            biases: shape.layers.iter().any(|layer| layer.bias1 || layer.bias2),
+        }
+    }
+
     /// The default sizes with the block of [`Architecture::MODERN`], norms without parameters and
     /// no biases.
     ///

@@ -5,6 +5,7 @@ mod architecture;
 mod config;
 mod grow;
 pub mod init;
+mod mapped;
 mod owned;
 mod params;
 mod part;
@@ -17,6 +18,7 @@ mod version;
 pub use architecture::{Activation, Architecture};
 pub use config::ModelConfig;
 pub use grow::{check_growth, mean_row};
+pub use mapped::MappedModel;
 pub use owned::Model;
 pub use params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,

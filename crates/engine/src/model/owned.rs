@@ -55,7 +55,7 @@ pub struct Model {
 }
 
 /// A number that no state of any model's values had before.
-fn new_version() -> u64 {
+pub(super) fn new_version() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -183,17 +183,7 @@ impl Model {
 
     /// The sizes as a new model would be made with; of layers that differ, those of the first.
     pub fn config(&self) -> ModelConfig {
-        ModelConfig {
-            vocab: self.shape.vocab,
-            dim: self.shape.dim,
-            layers: self.shape.layers.len(),
-            heads: self.shape.heads(),
-            hidden: self.shape.layers.first().map_or(0, |layer| layer.hidden),
-            context: self.shape.max_length,
-            architecture: self.shape.architecture,
-            norm_parameters: self.shape.norms.iter().any(|norm| norm.gamma || norm.beta),
-            biases: self.shape.layers.iter().any(|layer| layer.bias1 || layer.bias2),
-        }
+        ModelConfig::of(&self.shape)
     }
 
     /// The sizes, part by part.

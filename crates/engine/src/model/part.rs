@@ -171,7 +171,7 @@ impl Part {
 
 /// One tensor of a model: a part, and its layer (0 where it is in none). Displayed it reads
 /// `query of layer 2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorName {
     /// The part.
     pub part: Part,

@@ -5,6 +5,7 @@ use super::dropout::Dropout;
 use super::rotary::Angles;
 use crate::error::Result;
 use crate::model::{Network, Weight};
+use cllm_kernels::bf16::Bfloat16;
 use cllm_kernels::layer_norm::Stats;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{grow, product};
@@ -58,6 +59,9 @@ pub struct Activations {
     /// What passes for training leave out; a program sets it before a pass, and the backward pass
     /// follows it. [`Save::Nothing`] leaves nothing out.
     pub dropout: Option<Dropout>,
+    /// The matrix products of passes for training, where they are not of f32; set and followed
+    /// likewise, and by the loss.
+    pub bfloat16: Option<Bfloat16>,
 }
 
 /// Which intermediate results a pass saves.

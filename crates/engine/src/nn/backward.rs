@@ -6,12 +6,13 @@ use super::dropout::{Dropout, Site};
 use super::forward::qkv_heads;
 use super::rotary::{self, Angles};
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
+use super::work;
 use crate::error::Result;
 use crate::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
 use cllm_kernels::layer_norm;
-use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 use cllm_kernels::vector::{add_assign, multiply_assign};
@@ -70,8 +71,12 @@ pub fn backward(
     if activations.dropout.is_some() {
         activation_grads.dropped.grow("the backward pass", product("rows", &[n, model.dim])?)?;
     }
-    let pass = Pass { pool, batch, rows: n / batch.max(1), base: 0, d: model.dim };
-    pool.install(|| run(&pass, model, tokens, activations, grads, activation_grads));
+    let (rows, bfloat16) = (n / batch.max(1), activations.bfloat16);
+    let pass = Pass { batch, bfloat16, ..Pass::one(pool, rows, model.dim) };
+    pool.step(work::backward(&pass, model), |pool| {
+        let pass = Pass { pool, ..pass };
+        run(&pass, model, tokens, activations, grads, activation_grads);
+    });
     Ok(())
 }
 
@@ -195,9 +200,11 @@ pub fn layer_backward(
         let dy = result_gradient(pass, passed, Site::Attention(passed.layer), dx, dropped);
         let dattended = match (w.output, &mut grads_w.output) {
             (Some(w), Some(grad)) => {
-                let (pool, dy) = (pass.pool, mat(dy, n, d));
-                matmul(pool, mat_mut(grad, d, d), dy.t(), mat(&a.attended, n, d), accumulate);
-                matmul(pool, mat_mut(branch, n, d), dy, mat(w, d, d), Accumulate::Replace);
+                let (products, dy) = (pass.products(), mat(dy, n, d));
+                let x = mat(&a.attended, n, d);
+                products.matmul(mat_mut(grad, d, d), dy.t(), x, accumulate);
+                let out = mat_mut(branch, n, d);
+                products.matmul(out, dy, mat(w, d, d), Accumulate::Replace);
                 &branch[..len]
             }
             _ => dy,
@@ -230,24 +237,24 @@ fn feed_forward_backward(
     partials: &mut [f32],
     accumulate: Accumulate,
 ) {
-    let (pool, n, d, width) = (pass.pool, pass.n(), pass.d, ff.hidden);
+    let (products, n, d, width) = (pass.products(), pass.n(), pass.d, ff.hidden);
     if let Some(b2) = &mut grads.b2 {
         sum_rows(pass, b2, dy, partials, accumulate);
     }
     let dy = mat(dy, n, d);
-    matmul(pool, mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), accumulate);
+    products.matmul(mat_mut(grads.w2, d, width), dy.t(), mat(&a.hidden, n, width), accumulate);
     let dhidden = &mut hidden[..n * width];
     let through = |i: usize, j: usize, grad: &mut [f32], _: &mut [f32]| {
         multiply_assign(grad, &a.slope[i * width + j..]);
     };
-    matmul_then(pool, mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
+    products.matmul_then(mat_mut(dhidden, n, width), None, dy, mat(ff.w2, d, width), through);
     if let Some(b1) = &mut grads.b1 {
         sum_rows(pass, b1, dhidden, partials, accumulate);
     }
     let dhidden = mat(dhidden, n, width);
     let x = mat(&a.normed2, n, d);
-    matmul(pool, mat_mut(grads.w1, width, d), dhidden.t(), x, accumulate);
-    matmul(pool, mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), Accumulate::Replace);
+    products.matmul(mat_mut(grads.w1, width, d), dhidden.t(), x, accumulate);
+    products.matmul(mat_mut(branch, n, d), dhidden, mat(ff.w1, width, d), Accumulate::Replace);
 }
 
 /// q, k, v = Wq·x, Wk·x, Wv·x: `branch` receives the gradient of x from that of q, k and v
@@ -261,19 +268,19 @@ pub fn projection_backward(
     branch: &mut [f32],
     accumulate: Accumulate,
 ) {
-    let (pool, n, d) = (pass.pool, pass.n(), pass.d);
+    let (products, n, d) = (pass.products(), pass.n(), pass.d);
     let part = |i: usize| strided(&dqkv[i * d..], n, d, 3 * d);
     match (w.layout, w.joined) {
         (AttentionLayout::Full, joined) => {
             for (i, grad) in grads.qkv.iter_mut().enumerate() {
-                matmul(pool, mat_mut(grad, d, d), part(i).t(), mat(x, n, d), accumulate);
+                products.matmul(mat_mut(grad, d, d), part(i).t(), mat(x, n, d), accumulate);
             }
             if let Some(joined) = joined {
                 let (dy, w) = (mat(dqkv, n, 3 * d), mat(joined, 3 * d, d));
-                matmul(pool, mat_mut(branch, n, d), dy, w, Accumulate::Replace);
+                products.matmul(mat_mut(branch, n, d), dy, w, Accumulate::Replace);
             } else {
                 for (i, w) in w.qkv.iter().enumerate() {
-                    matmul(pool, mat_mut(branch, n, d), part(i), mat(w, d, d), replace_first(i));
+                    products.matmul(mat_mut(branch, n, d), part(i), mat(w, d, d), replace_first(i));
                 }
             }
         }
@@ -284,9 +291,9 @@ pub fn projection_backward(
                 for (head, (w, grad)) in blocks.enumerate() {
                     let dy = strided(&dqkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
-                    matmul(pool, mat_mut(grad, h, h), dy.t(), x, accumulate);
+                    products.matmul(mat_mut(grad, h, h), dy.t(), x, accumulate);
                     let out = strided_mut(&mut branch[head * h..], n, h, d);
-                    matmul(pool, out, dy, mat(w, h, h), replace_first(i));
+                    products.matmul(out, dy, mat(w, h, h), replace_first(i));
                 }
             }
         }

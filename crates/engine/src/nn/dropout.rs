@@ -63,7 +63,7 @@ mod tests {
 
     fn mask(pool: &Pool, key: u64, site: Site) -> Vec<f32> {
         let mut x = vec![1.0; 100 * 7];
-        let pass = Pass { pool, batch: 4, rows: 25, base: 0, d: 7 };
+        let pass = Pass { batch: 4, ..Pass::one(pool, 25, 7) };
         Dropout::new(0.25, key).unwrap().apply(&pass, site, &mut x, Some(&[1.0; 7]));
         x
     }

@@ -11,8 +11,10 @@
 use super::activations::{Activations, LayerActivations, Save};
 use super::cache::KvCache;
 use super::dropout::Site;
+use super::products::Products;
 use super::rotary;
-use super::rows::{Pass, TASK_ROWS, linear, mat, mat_mut, strided, strided_mut};
+use super::rows::{Pass, TASK_ROWS, mat, mat_mut, strided, strided_mut};
+use super::work;
 use crate::error::{Error, Result};
 use crate::model::{
     Activation, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Network, Norm, Tensor,
@@ -20,7 +22,7 @@ use crate::model::{
 };
 use cllm_kernels::Pool;
 use cllm_kernels::attention::{self, Heads};
-use cllm_kernels::matmul::{Accumulate, matmul, matmul_then};
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::vector::add_assign;
 use cllm_kernels::{gelu, int8, layer_norm, squared_relu};
 
@@ -67,8 +69,10 @@ pub fn forward(
     if let Some(head_dim) = model.rotary_head_dim()? {
         activations.angles.reserve(head_dim, base.saturating_add(rows), model.max_length)?;
     }
-    let pass = Pass { pool, batch, rows, base, d };
-    pool.install(|| {
+    let bfloat16 = activations.bfloat16.filter(|_| save == Save::ForBackward);
+    let pass = Pass { pool, batch, rows, base, d, bfloat16 };
+    pool.step(work::layers(&pass, model), |pool| {
+        let pass = Pass { pool, ..pass };
         let none = model.params.layers.is_empty();
         let x = if none { &mut activations.output } else { &mut activations.layers[0].input };
         embed(&pass, model, tokens, &mut x[..n * d], beyond);
@@ -112,7 +116,8 @@ fn blocks(
     mut cache: Option<&mut KvCache>,
 ) {
     let (n, d, len) = (pass.n(), pass.d, pass.values());
-    let Activations { layers, output, output_stats, normed, delta, angles, dropout } = activations;
+    let Activations { layers, output, output_stats, normed, delta, angles, dropout, .. } =
+        activations;
     let dropout = dropout.filter(|_| save == Save::ForBackward);
     let index = |l: usize| if save == Save::ForBackward { l } else { 0 };
     if let Some(layer) = model.params.layers.first() {
@@ -140,7 +145,7 @@ fn blocks(
         let feed_forward = layer.feed_forward.as_ref();
         if let Some(ff) = feed_forward {
             hidden(pass, ff, a, save);
-            linear(pass.pool, delta, &a.hidden, ff.w2, n, ff.hidden, d);
+            pass.products().linear(delta, &a.hidden, ff.w2, n, ff.hidden, d);
         }
         let mut bias = feed_forward.and_then(|ff| ff.b2.as_ref().map(Weight::floats));
         if let (Some(dropout), Some(_)) = (dropout, feed_forward) {
@@ -266,21 +271,21 @@ fn residual(
 
 /// Queries, keys and values of n rows into `[n][3d]`.
 pub fn project(pass: &Pass, attention: &Attention<impl Weight>, x: &[f32], qkv: &mut [f32]) {
-    let (pool, n, d) = (pass.pool, pass.n(), pass.d);
+    let (products, n, d) = (pass.products(), pass.n(), pass.d);
     let [query, key, value] = attention.qkv.each_ref().map(Weight::tensor);
     if let (Tensor::Int8(query), Tensor::Int8(key), Tensor::Int8(value)) = (query, key, value) {
-        return int8::linear(pool, &mut qkv[..n * 3 * d], x, n, &[query, key, value]);
+        return int8::linear(pass.pool, &mut qkv[..n * 3 * d], x, n, &[query, key, value]);
     }
     match (attention.layout, &attention.joined) {
-        (AttentionLayout::Full, Some(w)) => linear(pool, qkv, x, *w, n, d, 3 * d),
+        (AttentionLayout::Full, Some(w)) => products.linear(qkv, x, *w, n, d, 3 * d),
         (AttentionLayout::Full, None) => {
             for (i, w) in attention.qkv.iter().enumerate() {
                 if n == 1 {
-                    linear(pool, &mut qkv[i * d..], x, *w, 1, d, d);
+                    products.linear(&mut qkv[i * d..], x, *w, 1, d, d);
                 } else {
                     let out = strided_mut(&mut qkv[i * d..], n, d, 3 * d);
                     let w = mat(w.floats(), d, d);
-                    matmul(pool, out, mat(x, n, d), w.t(), Accumulate::Replace);
+                    products.matmul(out, mat(x, n, d), w.t(), Accumulate::Replace);
                 }
             }
         }
@@ -290,7 +295,7 @@ pub fn project(pass: &Pass, attention: &Attention<impl Weight>, x: &[f32], qkv: 
                 for (head, block) in w.floats().chunks_exact(h * h).enumerate() {
                     let out = strided_mut(&mut qkv[i * d + head * h..], n, h, 3 * d);
                     let x = strided(&x[head * h..], n, h, d);
-                    matmul(pool, out, x, mat(block, h, h).t(), Accumulate::Replace);
+                    products.matmul(out, x, mat(block, h, h).t(), Accumulate::Replace);
                 }
             }
         }
@@ -321,7 +326,7 @@ fn attend(
         }
     }
     if let Some(w) = w.output {
-        linear(pool, out, &a.attended, w, n, d, d);
+        pass.products().linear(out, &a.attended, w, n, d, d);
     }
 }
 
@@ -357,7 +362,8 @@ fn hidden(pass: &Pass, ff: &FeedForward<impl Weight>, a: &mut LayerActivations, 
         Tensor::F32(w) => {
             let slope = (save == Save::ForBackward).then(|| mat_mut(&mut a.slope, n, width));
             let (out, x) = (mat_mut(&mut a.hidden, n, width), mat(&a.normed2, n, d));
-            matmul_then(pool, out, slope, x, mat(w, width, d).t(), |_, j, x, slope| {
+            let w = mat(w, width, d);
+            pass.products().matmul_then(out, slope, x, w.t(), |_, j, x, slope| {
                 finish(j, x, slope);
             });
         }
@@ -368,7 +374,8 @@ fn hidden(pass: &Pass, ff: &FeedForward<impl Weight>, a: &mut LayerActivations, 
     }
 }
 
-/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`.
+/// logits = E·n for rows of n, or those of the model's own output matrix: `out` is `[rows][V]`. A step
+/// of its own.
 pub fn logits(
     pool: &Pool,
     model: &Network<impl Weight>,
@@ -376,5 +383,8 @@ pub fn logits(
     rows: usize,
     out: &mut [f32],
 ) {
-    linear(pool, out, normed, model.output_matrix(), rows, model.dim, model.vocab);
+    pool.step(work::logits(model, rows, rows, 1), |pool| {
+        let (products, w) = (Products::f32(pool), model.output_matrix());
+        products.linear(out, normed, w, rows, model.dim, model.vocab);
+    });
 }

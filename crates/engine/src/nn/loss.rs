@@ -2,12 +2,14 @@
 //! chunks of rows: memory does not grow with batch × vocabulary.
 
 use super::backward::replace_first;
-use super::rows::{linear, mat, mat_mut};
+use super::products::Products;
+use super::rows::{mat, mat_mut};
+use super::work;
 use crate::error::{Error, Result};
 use crate::model::{ModelRef, Network, Weight};
 use cllm_kernels::Pool;
 use cllm_kernels::cross_entropy::{log_sum_exp, loss_gradient};
-use cllm_kernels::matmul::{Accumulate, matmul};
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
 
@@ -75,7 +77,10 @@ pub fn evaluate(
     let losses = &mut losses[..rows];
     let loss = |row: &mut [f32], target: usize| log_sum_exp(row) - row[target];
     let each = where_counted(model, targets, loss);
-    pool.install(|| chunks(pool, model, normed, logits, losses, each, |_, _, _| {}));
+    let size = work::logits(model, rows, chunk_rows(model.vocab), 1);
+    pool.step(size, |pool| {
+        chunks(Products::f32(pool), model, normed, logits, losses, each, |_, _, _| {});
+    });
     Ok(mean(model, targets, losses))
 }
 
@@ -116,14 +121,17 @@ pub fn token_scores(
         TokenScore { log_prob: logit - log_sum_exp(row), rank: 1 + (before + behind) as u32 }
     });
     let logits = &mut buffers.logits;
-    pool.install(|| chunks(pool, model, normed, logits, out, each, |_, _, _| {}));
+    let size = work::logits(model, rows, chunk_rows(model.vocab), 1);
+    pool.step(size, |pool| {
+        chunks(Products::f32(pool), model, normed, logits, out, each, |_, _, _| {});
+    });
     Ok(())
 }
 
 /// The same, and its gradient: `dnormed` `[T][d]` and `doutput` `[V][d]`, that of the output matrix,
 /// are overwritten.
 pub fn gradient(
-    pool: &Pool,
+    products: Products,
     model: &ModelRef,
     normed: &[f32],
     targets: Targets,
@@ -140,14 +148,15 @@ pub fn gradient(
     let losses = &mut losses[..rows];
     let each =
         where_counted(model, targets, |row: &mut [f32], target| loss_gradient(row, target, scale));
-    pool.install(|| {
-        chunks(pool, model, normed, logits, losses, each, |first, count, dlogits| {
+    products.pool.step(work::logits(model, rows, chunk_rows(vocab), 3), |pool| {
+        let products = Products { pool, ..products };
+        chunks(products, model, normed, logits, losses, each, |first, count, dlogits| {
             let dlogits = mat(dlogits, count, vocab);
             let out = mat_mut(&mut dnormed[first * d..(first + count) * d], count, d);
             let embeddings = mat(model.output_matrix(), vocab, d);
-            matmul(pool, out, dlogits, embeddings, Accumulate::Replace);
+            products.matmul(out, dlogits, embeddings, Accumulate::Replace);
             let x = mat(&normed[first * d..], count, d);
-            matmul(pool, mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
+            products.matmul(mat_mut(doutput, vocab, d), dlogits.t(), x, replace_first(first));
         });
     });
     Ok(mean(model, targets, losses))
@@ -181,7 +190,7 @@ fn where_counted<T: Default>(
 /// its logits, for its place in `out`; then `after` with the chunk's first row, its number of rows and
 /// what `each` left of the logits.
 fn chunks<T: Send>(
-    pool: &Pool,
+    products: Products,
     model: &Network<impl Weight>,
     normed: &[f32],
     logits: &mut Floats,
@@ -194,8 +203,9 @@ fn chunks<T: Send>(
     for (chunk, out) in out.chunks_mut(step).enumerate() {
         let (first, count) = (chunk * step, out.len());
         let logits = &mut logits[..count * vocab];
-        linear(pool, logits, &normed[first * d..], model.output_matrix(), count, d, vocab);
-        pool.chunks2((logits, 4 * vocab), (out, 4), |task, logits, out| {
+        let x = &normed[first * d..];
+        products.linear(logits, x, model.output_matrix(), count, d, vocab);
+        products.pool.chunks2((logits, 4 * vocab), (out, 4), |task, logits, out| {
             for (i, (row, out)) in logits.chunks_exact_mut(vocab).zip(out).enumerate() {
                 *out = each(first + task * 4 + i, row);
             }

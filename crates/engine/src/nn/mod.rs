@@ -9,6 +9,8 @@ pub mod cache;
 pub mod dropout;
 pub mod forward;
 pub mod loss;
+pub mod products;
 pub mod rotary;
 pub mod rows;
 pub mod windows;
+mod work;

@@ -1,10 +1,11 @@
-//! Matrices of rows: linear maps and sums over rows.
+//! Matrices of rows, and sums over rows.
 
-use crate::model::{Attention, Tensor, Weight};
+use super::products::Products;
+use crate::model::Attention;
 use cllm_kernels::Pool;
 use cllm_kernels::attention;
-use cllm_kernels::int8;
-use cllm_kernels::matmul::{Accumulate, matmul};
+use cllm_kernels::bf16::Bfloat16;
+use cllm_kernels::matmul::Accumulate;
 use cllm_kernels::vector::add_assign;
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
@@ -25,12 +26,19 @@ pub struct Pass<'a> {
     pub base: usize,
     /// d: values of a row.
     pub d: usize,
+    /// Its matrix products, where they are not of f32.
+    pub bfloat16: Option<Bfloat16>,
 }
 
 impl<'a> Pass<'a> {
     /// A pass over one sequence from its first position on.
     pub fn one(pool: &'a Pool, rows: usize, d: usize) -> Self {
-        Self { pool, batch: 1, rows, base: 0, d }
+        Self { pool, batch: 1, rows, base: 0, d, bfloat16: None }
+    }
+
+    /// Its matrix products.
+    pub fn products(&self) -> Products<'a> {
+        Products { pool: self.pool, bfloat16: self.bfloat16 }
     }
 
     /// n: rows of all sequences.
@@ -81,25 +89,6 @@ pub fn strided_mut(
     match ArrayViewMut2::from_shape(shape, data) {
         Ok(view) => view,
         Err(e) => panic!("{rows}×{cols} rows in {len} values: {e}"),
-    }
-}
-
-/// out = x·Wᵀ for n rows: out `[n][outputs]`, x `[n][inputs]`, W `[outputs][inputs]`.
-pub fn linear(
-    pool: &Pool,
-    out: &mut [f32],
-    x: &[f32],
-    w: impl Weight,
-    n: usize,
-    inputs: usize,
-    outputs: usize,
-) {
-    match w.tensor() {
-        Tensor::F32(w) => {
-            let out = mat_mut(out, n, outputs);
-            matmul(pool, out, mat(x, n, inputs), mat(w, outputs, inputs).t(), Accumulate::Replace);
-        }
-        Tensor::Int8(w) => int8::linear(pool, &mut out[..n * outputs], x, n, &[w]),
     }
 }
 

@@ -83,6 +83,11 @@ impl Windows {
         self.stride
     }
 
+    /// Tokens of the windows that share a pass, where they don't overlap.
+    pub(crate) fn pass_tokens(&self) -> usize {
+        (PASS_ROWS / self.context).max(1) * self.context
+    }
+
     /// Where the window begins that answers for the last of `n` tokens.
     pub(crate) fn last_start(&self, n: usize) -> usize {
         n.saturating_sub(self.context).div_ceil(self.stride) * self.stride

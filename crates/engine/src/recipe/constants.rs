@@ -16,7 +16,7 @@ pub const TOKENS_PER_WEIGHT: f64 = 3.0;
 pub const WEIGHTS_PER_TOKEN: f64 = 8.0;
 
 /// V for a megabyte of text.
-pub const VOCAB_AT_1_MB: f64 = 512.0;
+pub const VOCAB_AT_1_MB: f64 = 1024.0;
 /// V is a multiple of it.
 pub const VOCAB_STEP: usize = 64;
 /// The smallest V of subwords: 256 bytes and a few merges.
@@ -28,9 +28,9 @@ pub const BYTE_VOCAB: usize = 261;
 /// A text below this many bytes has too few repetitions for merges to be learnt.
 pub const LEAST_BYTES_FOR_SUBWORDS: u64 = 50_000;
 /// Bytes of a token of English with V = 512.
-pub const BYTES_PER_TOKEN_AT_512: f64 = 1.9;
+pub const BYTES_PER_TOKEN_AT_512: f64 = 1.95;
 /// ... and how many more for each doubling of V.
-pub const BYTES_PER_TOKEN_A_DOUBLING: f64 = 0.42;
+pub const BYTES_PER_TOKEN_A_DOUBLING: f64 = 0.5;
 
 /// Windows, with the tokens of text from which on they pay.
 pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_000_000)];
@@ -39,7 +39,7 @@ pub const BATCH_TOKENS_LEAST: usize = 512;
 /// Tokens of the largest batch.
 pub const BATCH_TOKENS_MOST: usize = 32_768;
 /// Batches are doubled as long as a run keeps so many steps.
-pub const STEPS_WANTED: f64 = 1_900.0;
+pub const STEPS_WANTED: f64 = 12_000.0;
 
 /// The peak rate for d = 128 and batches of 1,024 tokens.
 pub const RATE: f64 = 3e-3;

@@ -152,7 +152,7 @@ impl Recipe {
             window: 1,
             beta2: fixed.beta2.unwrap_or_else(|| beta2(seen, rows)),
             dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
-            seed: 0,
+            ..TrainerConfig::default()
         };
         let held_out = task.held_out.unwrap_or((train / 9.0) as u64);
         let (evaluate_every, evaluate_tokens) = evaluations(steps, rows, held_out);

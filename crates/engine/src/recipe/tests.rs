@@ -28,6 +28,25 @@ fn more_time_makes_no_smaller_model_and_more_text_no_smaller_vocabulary() {
     assert_eq!(minutes(1_000, 1.0).tokens, Tokens::Bytes);
 }
 
+/// The runs that docs/LEARNING.md measured: a megabyte of text and one, two and six budgets, of about
+/// 36.5·10¹² operations each.
+#[test]
+fn what_was_measured_is_what_is_chosen() {
+    for (budgets, dim, layers) in [(1.0, 128, 4), (2.0, 160, 5), (6.0, 192, 6)] {
+        let seconds = Some(budgets * 36.5e12 / 3e11 / (1.0 - c::TIME_KEPT_BACK));
+        let (bytes, tokens) = (1_003_855, Some(405_522));
+        let r =
+            Recipe::new(&Task { bytes, tokens, seconds, speed: 3e11, ..Task::default() }).unwrap();
+        let m = &r.model;
+        assert_eq!(
+            (m.vocab, m.dim, m.layers, m.context, r.batch),
+            (1024, dim, layers, 128, 4),
+            "{r}"
+        );
+        assert!((0.1..0.2).contains(&r.trainer.dropout), "{r}");
+    }
+}
+
 #[test]
 fn what_is_fixed_stays() {
     let fixed = Fixed {

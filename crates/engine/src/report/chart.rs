@@ -22,6 +22,8 @@ const WINDOWS: usize = 40;
 const PALE: RGBColor = RGBColor(158, 196, 232);
 const BLUE: RGBColor = RGBColor(23, 93, 160);
 const ORANGE: RGBColor = RGBColor(214, 97, 16);
+/// Bits of a byte of which nothing is known.
+const UNIFORM: f64 = 8.0;
 const GREY: RGBColor = RGBColor(90, 90, 90);
 const LINES: RGBColor = RGBColor(225, 225, 225);
 
@@ -68,8 +70,9 @@ fn losses(
     let best = validation.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let smooth = smoothed(training);
     let training = thinned(training);
+    let marks = marks(history, steps.clone());
     let values = training.iter().chain(&smooth).chain(validation).map(|p| p.1);
-    let range = span(values, 0.05);
+    let range = span(values.chain(marks.iter().map(|mark| mark.1)), 0.05);
     let scale = nats.unwrap_or(1.0);
     let mut chart = ChartBuilder::on(area)
         .caption("Loss", ("sans-serif", 20))
@@ -105,6 +108,12 @@ fn losses(
             .draw()?;
     }
 
+    for (name, height, line) in &marks {
+        chart
+            .draw_series(DashedLineSeries::new(line.iter().copied(), 6, 6, GREY.stroke_width(1)))?
+            .label(format!("{name}: {}", decimal(&((height * 100.0).round() / 100.0))))
+            .legend(|at| sample(at, GREY));
+    }
     let colour = if smooth.is_empty() { BLUE } else { PALE };
     let drawn =
         chart.draw_series(LineSeries::new(training.iter().copied(), colour.stroke_width(1)))?;
@@ -145,6 +154,16 @@ fn losses(
         .border_style(LINES)
         .draw()?;
     Ok(())
+}
+
+/// What a model that has learnt nothing, or only how often each byte comes, would have: its name, its
+/// height, its line. Only for losses in bits per byte.
+fn marks(history: &History, steps: Range<f64>) -> Vec<(&'static str, f64, [Point; 2])> {
+    let Some(order0) = history.order0.filter(|_| nats_per_bit(history).is_some()) else {
+        return Vec::new();
+    };
+    let mark = |name, bits| (name, bits, [(steps.start, bits), (steps.end, bits)]);
+    vec![mark("uniform bytes", UNIFORM), mark("order-0 entropy", order0)]
 }
 
 /// Nats per token for a bit per byte of the training text; `None` where the record has no bits.
@@ -279,8 +298,15 @@ mod tests {
         for words in ["bits per byte", "nats per token", "best: 2.25"] {
             assert!(text.contains(words), "{words}");
         }
+        assert!(!text.contains("uniform bytes"));
+        history.order0 = Some(4.768);
+        let text = svg(&history).unwrap();
+        for words in ["uniform bytes: 8", "order-0 entropy: 4.77"] {
+            assert!(text.contains(words), "{words}");
+        }
         history.training_bits.iter_mut().for_each(|p| p.1 = 0.0);
-        assert!(!svg(&history).unwrap().contains("bits per byte"));
+        let text = svg(&history).unwrap();
+        assert!(!text.contains("bits per byte") && !text.contains("uniform bytes"));
     }
 
     #[test]
@@ -365,6 +391,7 @@ mod tests {
                 learning_rate: column(|p| p.2),
                 training_bits: column(|p| p.1),
                 validation_bits: column(|p| p.2),
+                order0: column(|p| p.1).first().map(|p| p.1),
             };
             if !history.training.is_empty() {
                 let text = svg(&history).unwrap();

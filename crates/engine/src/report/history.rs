@@ -27,6 +27,9 @@ pub struct History {
     pub training_bits: Vec<Point>,
     /// Loss of the held-out text, likewise.
     pub validation_bits: Vec<Point>,
+    /// The order-0 entropy of the held-out text, in bits per byte: what a byte costs where nothing is
+    /// known but how often each comes.
+    pub order0: Option<f64>,
 }
 
 /// Where the columns stand; only the first and the loss must be there.
@@ -37,11 +40,13 @@ struct Columns {
     learning_rate: Option<usize>,
     training_bits: Option<usize>,
     validation_bits: Option<usize>,
+    order0: Option<usize>,
 }
 
 /// Reads the columns `step` (or else `epoch`), `train_loss`, `val_loss`, `learning_rate`,
-/// `train_bits_per_byte` and `val_bits_per_byte`, found by their names; others are left alone. A value that is empty or not finite is no point. A last
-/// line without its end was cut off and does not count.
+/// `train_bits_per_byte`, `val_bits_per_byte` and `order0_bits_per_byte` (whose last value counts), found
+/// by their names; others are left alone. A value that is empty or not finite is no point. A last line
+/// without its end was cut off and does not count.
 pub fn read(path: &Path) -> Result<History> {
     let bytes = files::read_text(path, MAX_TEXT_BYTES)?;
     parse(&bytes).map_err(|problem| match problem {
@@ -69,6 +74,7 @@ fn parse(bytes: &[u8]) -> Result<History, Problem> {
             learning_rate: find("learning_rate"),
             training_bits: find("train_bits_per_byte"),
             validation_bits: find("val_bits_per_byte"),
+            order0: find("order0_bits_per_byte"),
         });
     let Some(columns) = columns else {
         let text = "line 1 does not name the columns step (or epoch) and train_loss";
@@ -110,7 +116,12 @@ fn row(line: &[u8], columns: &Columns, history: &mut History) -> Result<(), Prob
     add(&mut history.validation, columns.validation)?;
     add(&mut history.learning_rate, columns.learning_rate)?;
     add(&mut history.training_bits, columns.training_bits)?;
-    add(&mut history.validation_bits, columns.validation_bits)
+    add(&mut history.validation_bits, columns.validation_bits)?;
+    if let Some(column) = columns.order0 {
+        let value = number::<f32>(cell(column))?.filter(|bits| bits.is_finite());
+        history.order0 = value.map(f64::from).or(history.order0);
+    }
+    Ok(())
 }
 
 /// The number in a cell; `None` where it is empty.
@@ -153,6 +164,9 @@ mod tests {
         );
         assert_eq!(read.training_bits, [(1.0, 3.0), (2.0, 3.0)]);
         assert_eq!(read.validation_bits, [(2.0, 3.5)]);
+        assert_eq!(read.order0, None);
+        let read = history("step,train_loss,order0_bits_per_byte\n1,4,\n2,4,4.75\n3,4,\n4,4,nan\n");
+        assert_eq!(read.order0, Some(4.75));
         let read = history("epoch,train_loss,val_loss\n1,2.5,inf\n");
         assert!(read.by_epoch && read.validation.is_empty() && read.learning_rate.is_empty());
         assert_eq!(read.training, [(1.0, 2.5)]);

@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_SYMLINKS;
-use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -92,6 +92,109 @@ impl Pending {
             Err(e) => Err(e.error),
         }
         .map_err(Error::io(&path))
+    }
+}
+
+/// A new content that grows under a name of its own, `<target>.partial`, until it replaces the target:
+/// for files so large that what an ended process leaves must not pile up. The next one for the same
+/// target begins it anew. Two processes can't write the same one at once. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Partial {
+    path: PathBuf,
+    target: PathBuf,
+    name: PathBuf,
+    file: Option<File>,
+}
+
+impl Partial {
+    /// Begins a new content of the file at `path`.
+    ///
+    /// # Errors
+    /// It can't be written, or another process writes it.
+    pub fn create(path: &Path) -> Result<Self> {
+        let begun = follow(path).and_then(|target| {
+            existing(&target)?;
+            let mut name = target.clone().into_os_string();
+            name.push(".partial");
+            let name = PathBuf::from(name);
+            let file = locked(&name)?;
+            file.set_len(0)?;
+            Ok(Self { path: path.to_path_buf(), target, name, file: Some(file) })
+        });
+        begun.map_err(Error::io(path))
+    }
+
+    /// The file that it will replace.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its new content.
+    ///
+    /// # Errors
+    /// The content can't be written to the disk, or the file not be replaced.
+    pub fn commit(mut self) -> Result<()> {
+        let done = self.replace();
+        if done.is_ok() {
+            self.file = None;
+        }
+        done.map_err(Error::io(&self.path))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if let Some(old) = existing(&self.target)? {
+            file.set_permissions(old.permissions())?;
+        }
+        file.sync_all()?;
+        std::fs::rename(&self.name, &self.target)?;
+        sync_directory(directory(&self.target))
+    }
+}
+
+/// A file for this process alone. One that another process has just renamed to its target is not it.
+fn locked(name: &Path) -> io::Result<File> {
+    loop {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(ErrorKind::ResourceBusy, "is being written already"));
+            }
+            // A file system without locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        let inode = |m: &Metadata| (m.dev(), m.ino());
+        match std::fs::metadata(name) {
+            Ok(there) if inode(&there) == inode(&file.metadata()?) => return Ok(file),
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_mut().map_or(Ok(0), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Partial {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.as_mut().map_or(Ok(0), |file| file.seek(to))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Under the lock; harmless if it stays.
+            let _ = std::fs::remove_file(&self.name);
+        }
     }
 }
 
@@ -316,6 +419,30 @@ mod tests {
         let after = fs::metadata(&path).unwrap();
         assert_eq!((after.uid(), after.gid()), (12_345, 54_321));
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    }
+
+    #[test]
+    fn what_grows_replaces_the_file_when_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        put(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        // What an ended process left.
+        fs::write(dir.path().join("a.partial"), "half of a longer content").unwrap();
+        let mut growing = Partial::create(&path).unwrap();
+        growing.write_all(b"new").unwrap();
+        let error = Partial::create(&path).unwrap_err().to_string();
+        assert!(error.contains("is being written already"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        growing.commit().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let mut dropped = Partial::create(&path).unwrap();
+        dropped.write_all(b"newer").unwrap();
+        drop(dropped);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(names(dir.path()), ["a"]);
+        assert!(Partial::create(dir.path()).is_err());
     }
 
     #[test]

@@ -132,11 +132,7 @@ pub fn decode(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         Encoding::Bytes => {
             let nuls = bytes.iter().filter(|&&byte| byte == 0).count();
             if bytes.len() >= LEAST_REFUSED && nuls >= bytes.len() / 4 {
-                return Err(format!(
-                    "is no text: {nuls} of {} bytes are NUL; if it is UTF-16 or UTF-32, convert it \
-                     to UTF-8",
-                    bytes.len()
-                ));
+                return Err(no_text(nuls as u64, bytes.len() as u64));
             }
             Ok(bytes)
         }
@@ -144,60 +140,123 @@ pub fn decode(mut bytes: Vec<u8>) -> Result<Vec<u8>, String> {
             bytes.drain(..UTF8_MARK.len());
             Ok(bytes)
         }
-        Encoding::Utf16(order) => {
-            let (pairs, rest) = bytes.as_chunks::<2>();
-            let damaged = |at| damage("UTF-16", at * 2);
-            if !rest.is_empty() {
-                return Err(damaged(pairs.len()));
-            }
-            let pairs = &pairs[usize::from(order.marked)..];
-            let mut at = usize::from(order.marked);
-            let characters = char::decode_utf16(pairs.iter().map(|&pair| order.u16(pair)));
-            utf8(
-                bytes.len(),
-                characters.map(|character| {
-                    let c = character.map_err(|_| damaged(at))?;
-                    at += c.len_utf16();
-                    Ok(c)
-                }),
-            )
-        }
-        Encoding::Utf32(order) => {
-            let (quads, rest) = bytes.as_chunks::<4>();
-            let damaged = |at| damage("UTF-32", at * 4);
-            if !rest.is_empty() {
-                return Err(damaged(quads.len()));
-            }
-            let first = usize::from(order.marked);
-            utf8(
-                bytes.len(),
-                quads
-                    .iter()
-                    .enumerate()
-                    .skip(first)
-                    .map(|(at, &quad)| char::from_u32(order.u32(quad)).ok_or_else(|| damaged(at))),
-            )
+        encoding => {
+            let mut text = Vec::new();
+            Decoder::new(encoding).push(&bytes, true, &mut text)?;
+            Ok(text)
         }
     }
 }
 
-fn damage(encoding: &str, at: usize) -> String {
-    format!("is {encoding} with a damaged character at byte {at}: convert it to UTF-8")
+/// [`decode`] for a file that is read in pieces, whose [`encoding`] is known.
+pub struct Decoder {
+    encoding: Encoding,
+    /// Bytes of the file that have become text, or are no part of it.
+    done: u64,
+    /// What came after them: the beginning of a character.
+    begun: Vec<u8>,
+    nuls: u64,
 }
 
-fn utf8(
-    len: usize,
-    characters: impl Iterator<Item = Result<char, String>>,
-) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
-    for character in characters {
+impl Decoder {
+    /// At the beginning of a file.
+    pub fn new(encoding: Encoding) -> Self {
+        Self { encoding, done: 0, begun: Vec::new(), nuls: 0 }
+    }
+
+    /// Appends the text of the next bytes of the file to `text`; `last`: the file ends with them. The
+    /// error is that of [`decode`].
+    pub fn push(&mut self, bytes: &[u8], last: bool, text: &mut Vec<u8>) -> Result<(), String> {
+        let no_memory = |bytes| Error::Memory { what: "a text", bytes }.to_string();
+        text.try_reserve(bytes.len()).map_err(|_| no_memory(bytes.len()))?;
+        let unit = match self.encoding {
+            Encoding::Bytes => {
+                self.nuls += bytes.iter().filter(|&&byte| byte == 0).count() as u64;
+                self.done += bytes.len() as u64;
+                text.extend_from_slice(bytes);
+                return self.check_nuls(last);
+            }
+            Encoding::Utf8Mark => {
+                // The mark may come in pieces too.
+                let mark = (UTF8_MARK.len() as u64).saturating_sub(self.done);
+                text.extend_from_slice(&bytes[bytes.len().min(mark as usize)..]);
+                self.done += bytes.len() as u64;
+                return Ok(());
+            }
+            Encoding::Utf16(_) => 2,
+            Encoding::Utf32(_) => 4,
+        };
+        let mut all = std::mem::take(&mut self.begun);
+        all.try_reserve(bytes.len()).map_err(|_| no_memory(bytes.len()))?;
+        all.extend_from_slice(bytes);
+        let mut at = 0;
+        let marked = matches!(self.encoding, Encoding::Utf16(o) | Encoding::Utf32(o) if o.marked);
+        if marked && self.done == 0 && all.len() >= unit {
+            at = unit;
+        }
         let mut buffer = [0; 4];
-        let bytes = character?.encode_utf8(&mut buffer).as_bytes();
-        text.try_reserve(bytes.len())
-            .map_err(|_| Error::Memory { what: "a text", bytes: len }.to_string())?;
-        text.extend_from_slice(bytes);
+        while all.len() - at >= unit {
+            let Some(found) = self.character(&all[at..], last) else { break };
+            let c = found.ok_or_else(|| self.damage(at))?;
+            let utf8 = c.encode_utf8(&mut buffer).as_bytes();
+            text.try_reserve(utf8.len()).map_err(|_| no_memory(text.len()))?;
+            text.extend_from_slice(utf8);
+            at += if unit == 4 { 4 } else { 2 * c.len_utf16() };
+        }
+        if last && at < all.len() {
+            return Err(self.damage(at));
+        }
+        self.done += at as u64;
+        all.drain(..at);
+        self.begun = all;
+        Ok(())
     }
-    Ok(text)
+
+    /// The character that `bytes`, a unit or more, begin with; `Some(None)` where it is damaged, `None`
+    /// where its second half is still to come.
+    fn character(&self, bytes: &[u8], last: bool) -> Option<Option<char>> {
+        match self.encoding {
+            Encoding::Utf16(order) => {
+                let unit = |at: usize| Some(order.u16([*bytes.get(at)?, *bytes.get(at + 1)?]));
+                let first = unit(0)?;
+                if !(0xD800..0xDC00).contains(&first) {
+                    return Some(char::from_u32(u32::from(first)));
+                }
+                match unit(2) {
+                    None if !last => None,
+                    None => Some(None),
+                    Some(second) => {
+                        Some(char::decode_utf16([first, second]).next().and_then(Result::ok))
+                    }
+                }
+            }
+            Encoding::Utf32(order) => {
+                Some(bytes.first_chunk().and_then(|&quad| char::from_u32(order.u32(quad))))
+            }
+            Encoding::Bytes | Encoding::Utf8Mark => None,
+        }
+    }
+
+    fn check_nuls(&self, last: bool) -> Result<(), String> {
+        if last && self.done >= LEAST_REFUSED as u64 && self.nuls >= self.done / 4 {
+            return Err(no_text(self.nuls, self.done));
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the character at byte `at` of what is still to be decoded.
+    fn damage(&self, at: usize) -> String {
+        let encoding =
+            if matches!(self.encoding, Encoding::Utf32(_)) { "UTF-32" } else { "UTF-16" };
+        let at = self.done + at as u64;
+        format!("is {encoding} with a damaged character at byte {at}: convert it to UTF-8")
+    }
+}
+
+fn no_text(nuls: u64, bytes: u64) -> String {
+    format!(
+        "is no text: {nuls} of {bytes} bytes are NUL; if it is UTF-16 or UTF-32, convert it to UTF-8"
+    )
 }
 
 #[cfg(test)]
@@ -255,6 +314,32 @@ mod tests {
         for big in [false, true] {
             assert_eq!(decode(utf16(&text, big)).unwrap(), text.as_bytes());
             assert_eq!(decode(utf32(&text, big)).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn pieces_of_any_length_are_the_whole() {
+        let marked = format!("\u{FEFF}{}", TEXT.repeat(3));
+        let mut files = vec![marked.clone().into_bytes(), b"plain \0 \xFF bytes".to_vec()];
+        for big in [false, true] {
+            files.extend([utf16(&marked, big), utf32(&marked, big), utf16(TEXT, big)]);
+        }
+        files.extend([
+            utf16(TEXT, false)[1..].to_vec(),
+            vec![0; 40],
+            b"\xFF\xFEa\0\x3D\xD8".to_vec(),
+        ]);
+        for file in files {
+            let whole = decode(file.clone());
+            for length in [1, 2, 3, 5, 7, 64] {
+                let mut decoder = Decoder::new(encoding(&file));
+                let (mut text, mut pieces) = (Vec::new(), file.chunks(length).peekable());
+                let mut pushed = Ok(());
+                while let (Some(piece), Ok(())) = (pieces.next(), &pushed) {
+                    pushed = decoder.push(piece, pieces.peek().is_none(), &mut text);
+                }
+                assert_eq!(pushed.map(|()| text), whole, "{file:02x?} by {length}");
+            }
         }
     }
 

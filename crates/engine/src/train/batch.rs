@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::limits::MAX_BATCH_POSITIONS;
 use crate::nn::loss::Targets;
 use crate::rng::mix;
+use crate::text::Ids;
 use cllm_kernels::memory::{grow, product};
 
 /// Positions of a batch; an error for none, and for more than the library works on at once.
@@ -49,25 +50,26 @@ pub struct Batch<'a> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Corpus<'a> {
-    ids: &'a [u32],
+    ids: Ids<'a>,
     sequences: usize,
     rows: usize,
     seed: Option<u64>,
 }
 
 impl<'a> Corpus<'a> {
-    /// Over `ids`, in batches of `sequences` (B) sequences of `positions` (S) tokens.
+    /// Over `ids`, an array or a file of them, in batches of `sequences` (B) sequences of `positions`
+    /// (S) tokens. Of a file only the windows of a batch are read.
     ///
     /// # Errors
     /// B or S is 0, or their product is no size.
-    pub fn new(ids: &'a [u32], sequences: usize, positions: usize) -> Result<Self> {
+    pub fn new(ids: impl Into<Ids<'a>>, sequences: usize, positions: usize) -> Result<Self> {
         for (name, n) in [("batch_size", sequences), ("seq_len", positions)] {
             if n == 0 {
                 return Err(Error::argument(name, 0, "1 or more"));
             }
         }
         let rows = product("the batch", &[sequences, positions])?;
-        Ok(Self { ids, sequences, rows, seed: None })
+        Ok(Self { ids: ids.into(), sequences, rows, seed: None })
     }
 
     /// The same ids in windows of S tokens at random offsets: in each epoch they begin at another
@@ -99,7 +101,7 @@ impl<'a> Corpus<'a> {
     }
 
     /// All of them.
-    pub fn ids(&self) -> &'a [u32] {
+    pub fn ids(&self) -> Ids<'a> {
         self.ids
     }
 
@@ -130,7 +132,10 @@ impl<'a> Corpus<'a> {
     /// Whether an epoch has a batch at `offset`, in tokens from its beginning.
     pub fn has_batch(&self, offset: usize) -> bool {
         match self.seed {
-            None => self.batch(offset).is_some(),
+            None => {
+                let end = offset.checked_add(self.rows);
+                end.is_some_and(|end| end < self.ids.len())
+            }
             Some(_) => {
                 let end = (offset / self.positions()).checked_add(self.sequences);
                 end.is_some_and(|end| end <= self.batches() * self.sequences)
@@ -142,7 +147,7 @@ impl<'a> Corpus<'a> {
     /// for one whose sequences don't follow each other.
     ///
     /// # Errors
-    /// Memory.
+    /// Memory; a file that can't be read.
     pub fn draw<'b>(
         &self,
         epoch: u32,
@@ -152,36 +157,70 @@ impl<'a> Corpus<'a> {
     where
         'a: 'b,
     {
-        let Some(seed) = self.seed else { return Ok(self.batch(offset)) };
         if !self.has_batch(offset) {
             return Ok(None);
         }
+        if self.seed.is_none()
+            && let Some(batch) = self.batch(offset)
+        {
+            return Ok(Some(batch));
+        }
         let length = self.positions();
+        grow("a batch", &mut windows.tokens, self.rows)?;
+        grow("a batch", &mut windows.targets, self.rows)?;
+        let (tokens, targets) =
+            (&mut windows.tokens[..self.rows], &mut windows.targets[..self.rows]);
+        if self.seed.is_some() {
+            let sequences = tokens.chunks_exact_mut(length).zip(targets.chunks_exact_mut(length));
+            for (i, (tokens, targets)) in sequences.enumerate() {
+                self.window(epoch, offset / length + i, tokens, targets)?;
+            }
+        } else {
+            self.read(offset, tokens, targets)?;
+        }
+        let targets = Targets::all(targets);
+        Ok(Some(Batch { tokens, targets, sequences: self.sequences }))
+    }
+
+    /// Sequence `index` of an epoch, one of `batches() * sequences()`: the S ids and those that follow
+    /// each of them. What a batch is made of, for those that need a part of it.
+    ///
+    /// # Errors
+    /// There is no such sequence; the arrays are not of S ids; a file that can't be read.
+    pub fn window(
+        &self,
+        epoch: u32,
+        index: usize,
+        tokens: &mut [u32],
+        targets: &mut [u32],
+    ) -> Result<()> {
+        let length = self.positions();
+        if index >= self.batches() * self.sequences
+            || tokens.len() != length
+            || targets.len() != length
+        {
+            return Err(Error::shape(format!("no sequence {index} of {length} ids in an epoch")));
+        }
+        let Some(seed) = self.seed else { return self.read(index * length, tokens, targets) };
         let key = mix(mix(seed) ^ u64::from(epoch));
         // As far as the windows can move together, at most by what comes to the same.
         let inputs = self.ids.len() - 1;
         let room = inputs - self.batches() * self.rows;
         let start = (mix(key) % (room.min(length - 1) as u64 + 1)) as usize;
         let count = (inputs - start) / length;
-        grow("a batch", &mut windows.tokens, self.rows)?;
-        grow("a batch", &mut windows.targets, self.rows)?;
-        let (tokens, targets) =
-            (&mut windows.tokens[..self.rows], &mut windows.targets[..self.rows]);
-        let sequences = tokens.chunks_exact_mut(length).zip(targets.chunks_exact_mut(length));
-        for (i, (tokens, targets)) in sequences.enumerate() {
-            let window = permuted((offset / length + i) as u64, count as u64, key) as usize;
-            let from = &self.ids[start + window * length..];
-            tokens.copy_from_slice(&from[..length]);
-            targets.copy_from_slice(&from[1..length + 1]);
-        }
-        let targets = Targets::all(targets);
-        Ok(Some(Batch { tokens, targets, sequences: self.sequences }))
+        let window = permuted(index as u64, count as u64, key) as usize;
+        self.read(start + window * length, tokens, targets)
+    }
+
+    fn read(&self, at: usize, tokens: &mut [u32], targets: &mut [u32]) -> Result<()> {
+        self.ids.read(at, tokens)?;
+        self.ids.read(at + 1, targets)
     }
 
     /// The batch that begins with the id at `offset`, in the order of the ids even of a corpus that is
-    /// shuffled; `None` where not enough ids follow.
+    /// shuffled; `None` where not enough ids follow, or they are in a file.
     pub fn batch(&self, offset: usize) -> Option<Batch<'a>> {
-        let after = self.ids.get(offset..)?;
+        let after = self.ids.as_slice()?.get(offset..)?;
         let targets = after.get(1..)?.get(..self.rows)?;
         Some(Batch {
             tokens: &after[..self.rows],
@@ -434,6 +473,61 @@ mod tests {
         // They move by less than a window from epoch to epoch.
         let phases: std::collections::HashSet<_> = (0..50).map(|e| first(1, e)[0] % 10).collect();
         assert!(phases.len() > 7, "{phases:?}");
+    }
+
+    fn corpus(ids: Ids<'_>, seed: Option<u64>) -> Corpus<'_> {
+        let corpus = Corpus::new(ids, 2, 4).unwrap();
+        seed.map_or(corpus, |seed| corpus.shuffled(seed))
+    }
+
+    #[test]
+    fn a_file_has_the_batches_of_an_array() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dataset.bin");
+        for len in [1, 9, 17, 48, 50, 1000] {
+            let ids: Vec<u32> = (0..len).map(|i| i * 7 % 31).collect();
+            crate::text::dataset::write(&path, &ids).unwrap();
+            let file = crate::text::TokenFile::open(&path).unwrap();
+            for seed in [None, Some(5)] {
+                let (memory, on_disk) = (corpus((&ids).into(), seed), corpus((&file).into(), seed));
+                assert_eq!(memory.batches(), on_disk.batches());
+                let (mut a, mut b) = (Windows::default(), Windows::default());
+                for offset in (0..len as usize + 9).step_by(8) {
+                    assert_eq!(memory.has_batch(offset), on_disk.has_batch(offset));
+                    let one = memory.draw(2, offset, &mut a).unwrap();
+                    let two = on_disk.draw(2, offset, &mut b).unwrap();
+                    let content =
+                        |b: Option<Batch>| b.map(|b| (b.tokens.to_vec(), b.targets.ids.to_vec()));
+                    let (one, two) = (content(one), content(two));
+                    assert_eq!(one, two, "{len} ids at {offset}");
+                    // By sequences, as a part of the ranks asks for them.
+                    for (i, whole) in one.iter().flat_map(|(t, _)| t.chunks(4)).enumerate() {
+                        let (mut tokens, mut targets) = ([0; 4], [0; 4]);
+                        let index = offset / 4 + i;
+                        on_disk.window(2, index, &mut tokens, &mut targets).unwrap();
+                        assert_eq!(tokens, whole);
+                    }
+                }
+                let end = on_disk.batches() * 2;
+                assert!(on_disk.window(0, end, &mut [0; 4], &mut [0; 4]).is_err());
+                assert_eq!(memory.ids().checksum(), on_disk.ids().checksum());
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dataset.bin");
+        crate::text::dataset::write(&path, &[3; 1000]).unwrap();
+        let file = crate::text::TokenFile::open(&path).unwrap();
+        let corpus = Corpus::new(&file, 2, 50).unwrap().shuffled(1);
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(400).unwrap();
+        let mut windows = Windows::default();
+        let drawn =
+            (0..corpus.batches()).map(|i| corpus.draw(0, i * 100, &mut windows).map(|_| ()));
+        let error = drawn.collect::<Result<Vec<_>>>().unwrap_err().to_string();
+        assert!(error.contains("was cut while it was read: it had 1000 ids"), "{error}");
     }
 
     #[test]

@@ -3,74 +3,21 @@
 
 use super::batch::Corpus;
 use super::best::{Array, Best};
-use super::trainer::Counters;
+pub use super::prefix::Prefix;
+use super::prefix::narrow;
+use super::trainer::{Counters, Trainer};
+use super::tree;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use crate::file::container::{self, Container, Entries};
 use crate::file::{self, Problem};
 use crate::model::{ModelRef, Part};
+use crate::nn::products::TrainingPrecision;
 use crate::system::atomic::{self, Pending};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// What stands before the block: the counters that the original library wrote, in one of two
-/// forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prefix {
-    /// `<model>.state`, 16 bytes: epoch, step, loss, best loss.
-    State,
-    /// `<name>.ckpt`, 40 bytes: epoch, step, best loss, learning rate, Unix time, 16 zeros.
-    Ckpt,
-}
-
-impl Prefix {
-    fn len(self) -> usize {
-        match self {
-            Self::State => 16,
-            Self::Ckpt => 40,
-        }
-    }
-
-    fn bytes(self, c: &Counters) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.len());
-        bytes.extend(narrow(c.epoch).to_le_bytes());
-        bytes.extend(narrow(c.step).to_le_bytes());
-        match self {
-            Self::State => {
-                bytes.extend(c.loss.to_le_bytes());
-                bytes.extend(c.best_loss.to_le_bytes());
-            }
-            Self::Ckpt => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-                bytes.extend(c.best_loss.to_le_bytes());
-                bytes.extend(c.learning_rate.to_le_bytes());
-                bytes.extend(now.to_le_bytes());
-                bytes.extend([0; 16]);
-            }
-        }
-        bytes
-    }
-
-    /// The counters that `bytes` state; the others are those of a new run.
-    fn counters(self, bytes: &[u8]) -> Option<Counters> {
-        let word = |i: usize| bytes.get(4 * i..4 * i + 4)?.try_into().ok();
-        let count = |i: usize| Some(u32::try_from(i32::from_le_bytes(word(i)?)).unwrap_or(0));
-        let real = |i: usize| Some(f32::from_le_bytes(word(i)?));
-        let mut c = Counters { epoch: count(0)?, step: count(1)?, ..Counters::default() };
-        match self {
-            Self::State => (c.loss, c.best_loss) = (real(2)?, real(3)?),
-            Self::Ckpt => (c.best_loss, c.learning_rate) = (real(2)?, real(3)?),
-        }
-        Some(c)
-    }
-}
-
-fn narrow(n: impl TryInto<i32>) -> i32 {
-    n.try_into().unwrap_or(i32::MAX)
-}
 
 /// Which training ids a run is over, and how they are cut: enough to notice others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +39,7 @@ pub struct DataMark {
 impl DataMark {
     /// That of a corpus.
     pub fn of(corpus: &Corpus) -> Self {
-        Self::new(corpus, checksum(corpus.ids()))
+        Self::new(corpus, corpus.ids().checksum())
     }
 
     /// That of a corpus whose ids have a known [`checksum`].
@@ -161,6 +108,8 @@ pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
 pub struct Notes {
     /// The training data, where it is known.
     pub data: Option<DataMark>,
+    /// What the matrix products take: a run that goes on with another goes on differently.
+    pub precision: TrainingPrecision,
     /// Fields of C's training object that the library itself does not use: they come back as they
     /// were.
     pub total_batches: i32,
@@ -178,6 +127,7 @@ impl Default for Notes {
     fn default() -> Self {
         Self {
             data: None,
+            precision: TrainingPrecision::F32,
             total_batches: 0,
             loss_scale: 1024.0,
             loss_scale_steps: 0,
@@ -196,13 +146,13 @@ impl Default for Notes {
 /// weights.
 pub fn save(
     path: &Path,
-    counters: &Counters,
+    trainer: &Trainer,
     weights: &mut dyn Weights,
     corpus: Option<&Corpus>,
 ) -> Result<()> {
-    let data = corpus.map(DataMark::of);
-    let notes = Notes { data, ..Notes::default() };
-    prepare(path, Prefix::State, counters, &notes, None, weights)?.commit()
+    let (data, precision) = (corpus.map(DataMark::of), trainer.config.precision);
+    let notes = Notes { data, precision, ..Notes::default() };
+    prepare(path, Prefix::State, &trainer.counters, &notes, None, weights)?.commit()
 }
 
 /// [`save`], in any form, with any notes and the best weights so far, up to the point where the file
@@ -240,6 +190,14 @@ fn key(what: &str, part: Part, layer: usize) -> String {
     format!("{what}/{}/{layer}", part.name())
 }
 
+/// The sums of an open window, the largest first.
+fn sum_key(index: usize, part: Part, layer: usize) -> String {
+    match index {
+        0 => key("acc", part, layer),
+        _ => key(&format!("acc{index}"), part, layer),
+    }
+}
+
 fn entries_of(
     e: &mut Entries,
     c: &Counters,
@@ -267,6 +225,9 @@ fn entries_of(
     if !notes.options.is_empty() {
         e.bytes("options", &notes.options)?;
     }
+    if notes.precision != TrainingPrecision::F32 {
+        e.bytes("precision", notes.precision.name().as_bytes())?;
+    }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
         e.u64("far_batch_offset", c.offset as u64)?;
@@ -288,16 +249,17 @@ fn entries_of(
     let mut failed = Ok(());
     weights.visit(&mut |t| {
         if failed.is_ok() {
-            let open = Some(&t.accumulated[..]).filter(|a| !a.is_empty() && c.accumulated > 0);
-            let arrays = [
-                ("w", Some(&*t.weights)),
-                ("m1", Some(&*t.moment1)),
-                ("m2", Some(&*t.moment2)),
-                ("acc", open),
-            ];
-            failed = arrays
+            let open = tree::open_sums(c.accumulated).min(t.accumulated.len());
+            let sums = t.accumulated[..open].iter().map(|sum| Some(&**sum));
+            // Without an open window the first one has an entry all the same, with no value.
+            let sums = sums.chain((open == 0).then_some(None)).enumerate();
+            failed = [("w", &*t.weights), ("m1", &*t.moment1), ("m2", &*t.moment2)]
                 .into_iter()
-                .try_for_each(|(what, values)| e.floats(&key(what, t.part, t.layer), values));
+                .try_for_each(|(what, values)| e.floats(&key(what, t.part, t.layer), Some(values)))
+                .and_then(|()| {
+                    let mut sums = sums;
+                    sums.try_for_each(|(i, sum)| e.floats(&sum_key(i, t.part, t.layer), sum))
+                });
         }
         Ok(())
     })?;
@@ -420,8 +382,15 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             },
         }),
     };
+    let precision = match saved.contains("precision") {
+        false => TrainingPrecision::F32,
+        true => TrainingPrecision::named(&saved.bytes("precision")?).ok_or_else(|| {
+            Problem::content("its precision is one that this version does not know")
+        })?,
+    };
     Ok(Notes {
         data,
+        precision,
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,
         loss_scale_steps: saved.i32("loss_scale_steps")?,
@@ -534,15 +503,17 @@ impl Checkpoint {
         }
         drop(model);
         let (mut count, mut fits) = (0, Ok(()));
+        let open = tree::open_sums(self.counters.accumulated);
         weights.visit(&mut |t| {
             count += 1;
             let len = t.weights.len();
             if fits.is_ok() {
                 fits = fitting(saved, t.part, t.layer, len);
             }
-            // No memory where there is nothing to put into it.
-            if matches!(saved.has_floats(&key("acc", t.part, t.layer), len), Ok(true)) {
-                t.accumulated.grow("the accumulated gradients", len)?;
+            // No memory where there is nothing to put into it. Versions that added up one after the
+            // other have one sum, to which zeros are added then.
+            if matches!(has_sum(saved, 0, t.part, t.layer, len), Ok(true)) {
+                tree::reserve_sums(t.accumulated, open.max(1), len)?;
             }
             Ok(())
         })?;
@@ -563,15 +534,20 @@ impl Checkpoint {
         let mut filled = Ok(());
         weights.visit(&mut |t| {
             let (part, layer) = (t.part, t.layer);
-            let arrays =
-                [("w", t.weights), ("m1", t.moment1), ("m2", t.moment2), ("acc", t.accumulated)];
-            for (what, out) in arrays {
+            let arrays = [("w", t.weights), ("m1", t.moment1), ("m2", t.moment2)];
+            let arrays = arrays.map(|(what, out)| (key(what, part, layer), out));
+            let sums = t.accumulated.iter_mut().enumerate();
+            let sums = sums.map(|(i, out)| (sum_key(i, part, layer), &mut **out));
+            for (name, out) in arrays.into_iter().chain(sums) {
                 if filled.is_ok() {
-                    filled = saved.read_floats(&key(what, part, layer), out).map(|there| {
-                        if !there {
-                            out.fill(0.0);
-                        }
-                    });
+                    let known = saved.contains(&name);
+                    filled = (if known { saved.read_floats(&name, out) } else { Ok(false) }).map(
+                        |there| {
+                            if !there {
+                                out.fill(0.0);
+                            }
+                        },
+                    );
                 }
             }
             Ok(())
@@ -593,7 +569,20 @@ fn fitting<R: Read + Seek>(
             "the checkpoint was made without the array {weights}"
         )));
     }
-    ["m1", "m2", "acc"]
-        .into_iter()
-        .try_for_each(|what| saved.has_floats(&key(what, part, layer), len).map(drop))
+    for what in ["m1", "m2"] {
+        saved.has_floats(&key(what, part, layer), len)?;
+    }
+    (0..=u32::BITS as usize).try_for_each(|i| has_sum(saved, i, part, layer, len).map(drop))
+}
+
+/// Whether a sum of an open window is there. All but the first have no entry where there is none.
+fn has_sum<R: Read + Seek>(
+    saved: &Container<R>,
+    index: usize,
+    part: Part,
+    layer: usize,
+    len: usize,
+) -> Result<bool, Problem> {
+    let name = sum_key(index, part, layer);
+    Ok((index == 0 || saved.contains(&name)) && saved.has_floats(&name, len)?)
 }

@@ -5,9 +5,9 @@
 use super::rules::{Change, Moments, Rule, WeightDecay};
 use super::weights::{Tensor, Weights};
 use crate::error::Result;
-use cllm_kernels::Pool;
 use cllm_kernels::memory::grow;
 use cllm_kernels::vector::{scale, square_sum};
+use cllm_kernels::{Pool, Work};
 
 /// β₁ of Adam.
 pub const BETA1: f32 = 0.9;
@@ -95,14 +95,29 @@ pub fn clip(
     limit: f32,
     partials: &mut Vec<f64>,
 ) -> Result<f64> {
-    let norm = gradient_norm(pool, weights, partials)?;
-    if let Some(factor) = clipping(norm, limit) {
-        weights.visit(&mut |t| {
-            scale_by(pool, t.gradient, factor);
-            Ok(())
-        })?;
-    }
-    Ok(norm)
+    pool.step(size(weights)?, |pool| {
+        let norm = gradient_norm(pool, weights, partials)?;
+        if let Some(factor) = clipping(norm, limit) {
+            weights.visit(&mut |t| {
+                scale_by(pool, t.gradient, factor);
+                Ok(())
+            })?;
+        }
+        Ok(norm)
+    })
+}
+
+/// How much an update computes, about: a few operations for each weight.
+fn size(weights: &mut dyn Weights) -> Result<Work> {
+    const EACH: usize = 4;
+    let mut size = Work { operations: 0, loops: 0 };
+    weights.visit(&mut |t| {
+        let len = t.gradient.len();
+        size.operations = size.operations.saturating_add(len.saturating_mul(EACH));
+        size.loops += if len > CHUNK { 2 } else { 0 };
+        Ok(())
+    })?;
+    Ok(size)
 }
 
 fn scale_by(pool: &Pool, gradient: &mut [f32], factor: f32) {
@@ -120,7 +135,7 @@ pub fn apply(
     update: &Update,
     partials: &mut Vec<f64>,
 ) -> Result<f64> {
-    pool.install(|| {
+    pool.step(size(weights)?, |pool| {
         let norm = gradient_norm(pool, weights, partials)?;
         if norm.is_finite() {
             let factor = clipping(norm, update.clip);
@@ -195,14 +210,14 @@ mod tests {
         gradient: Vec<f32>,
         moment1: Vec<f32>,
         moment2: Vec<f32>,
-        accumulated: Floats,
+        accumulated: Vec<Floats>,
     }
 
     impl<'a> One<'a> {
         fn new(part: Part, weights: &'a mut [f32]) -> Self {
             let zeros = vec![0.0; weights.len()];
             let (moment1, moment2) = (zeros.clone(), zeros.clone());
-            let accumulated = Floats::new();
+            let accumulated = Vec::new();
             Self { part, weights, gradient: zeros, moment1, moment2, accumulated }
         }
     }

@@ -49,17 +49,20 @@ impl Run {
 }
 
 /// Takes steps from `next`, which is told how many there were, until it has none, or `limit` of
-/// them, or until `watch` breaks.
+/// them, or until `watch` breaks and `settle` agrees: it is told after each step whether `watch` ever
+/// broke, and says whether to stop, or `None` where that is not settled yet.
 ///
 /// # Errors
-/// The first one of `next`; the steps before it are done.
+/// The first one of `next` or `settle`; the steps before it are done.
 pub fn run(
     limit: Option<usize>,
     mut next: impl FnMut(usize) -> Result<Option<(Step, Position)>>,
     mut watch: impl FnMut(&Progress) -> ControlFlow<()>,
+    mut settle: impl FnMut(bool) -> Result<Option<bool>>,
 ) -> Result<Run> {
     let began = Instant::now();
     let mut run = Run::default();
+    let mut stop = false;
     while limit.is_none_or(|limit| run.steps < limit) {
         let Some((step, position)) = next(run.steps)? else { break };
         run.steps += 1;
@@ -73,7 +76,8 @@ pub fn run(
             tokens_per_second: position.tokens as f64 / each.max(1e-9),
             seconds_left: each * left as f64,
         };
-        if watch(&progress).is_break() {
+        stop |= watch(&progress).is_break();
+        if settle(stop)? == Some(true) {
             run.stopped = true;
             break;
         }

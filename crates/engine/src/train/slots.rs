@@ -19,8 +19,8 @@ pub struct Slot {
     pub moment1: Floats,
     /// Second moments.
     pub moment2: Floats,
-    /// Sum of the gradients of an open accumulation window.
-    pub accumulated: Floats,
+    /// Sums over the open accumulation window: see [`Tensor`](super::weights::Tensor).
+    pub accumulated: Vec<Floats>,
 }
 
 impl Slot {
@@ -33,7 +33,7 @@ impl Slot {
             gradient: empty(),
             moment1: empty(),
             moment2: empty(),
-            accumulated: empty(),
+            accumulated: Vec::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Ids of training data that a model doesn't have.
 
 use crate::error::{Error, Result};
+use crate::text::Ids;
 
 /// Ids that are not below the size of a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +27,14 @@ impl Foreign {
 
 /// The foreign ids of `tokens`, where there are some. They are no targets, and as input they are
 /// positions without a token; an error where no target is left that could be learnt.
-pub fn foreign(tokens: &[u32], vocab: usize) -> Result<Option<Foreign>> {
-    let is_foreign = |&&id: &&u32| id as usize >= vocab;
-    let Some(position) = tokens.iter().position(|id| is_foreign(&id)) else { return Ok(None) };
-    let count = tokens[position..].iter().filter(is_foreign).count();
-    let found = Foreign { count, first: tokens[position], position };
+pub fn foreign<'a>(tokens: impl Into<Ids<'a>>, vocab: usize) -> Result<Option<Foreign>> {
+    let tokens = tokens.into();
+    let found = match tokens {
+        Ids::Memory(ids) => in_memory(ids, vocab),
+        Ids::File(file) => file.foreign(vocab)?,
+    };
+    let Some(found) = found else { return Ok(None) };
+    let Foreign { count, position, .. } = found;
     // The first id of all is nobody's target.
     let targets = tokens.len() - 1;
     let lost = count - usize::from(position == 0);
@@ -41,6 +45,13 @@ pub fn foreign(tokens: &[u32], vocab: usize) -> Result<Option<Foreign>> {
         )));
     }
     Ok(Some(found))
+}
+
+fn in_memory(tokens: &[u32], vocab: usize) -> Option<Foreign> {
+    let is_foreign = |&&id: &&u32| id as usize >= vocab;
+    let position = tokens.iter().position(|id| is_foreign(&id))?;
+    let count = tokens[position..].iter().filter(is_foreign).count();
+    Some(Foreign { count, first: tokens[position], position })
 }
 
 #[cfg(test)]

@@ -5,11 +5,16 @@ use super::batch::{Batch, Corpus, Windows};
 use super::optimizer::{self, BETA2, Optimizer, Update};
 use super::run::{self, Position, Progress, Run};
 use super::schedule::Schedule;
+use super::shared::Shared;
+use super::tree;
 use super::weights::Weights;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::nn::dropout::Dropout;
+use crate::nn::products::TrainingPrecision;
 use cllm_kernels::Pool;
+use cllm_kernels::vector::scale;
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 /// How to train.
@@ -45,11 +50,13 @@ pub struct TrainerConfig {
     /// What the choices of dropout follow from, with the number of the batch: a run that goes on
     /// from a checkpoint makes the same.
     pub seed: u64,
+    /// What the matrix products of a step take. A step refuses one that the processor lacks.
+    pub precision: TrainingPrecision,
 }
 
 impl Default for TrainerConfig {
     /// AdamW with β₂ 0.999 at a constant 1e-3, decay 0.01, clipping at 1, an update for every batch, no
-    /// dropout.
+    /// dropout, in f32.
     fn default() -> Self {
         Self {
             optimizer: Optimizer::AdamW,
@@ -60,6 +67,7 @@ impl Default for TrainerConfig {
             beta2: BETA2,
             dropout: 0.0,
             seed: 0,
+            precision: TrainingPrecision::F32,
         }
     }
 }
@@ -182,6 +190,7 @@ pub struct Trainer {
     pub workspace: Workspace,
     partials: Vec<f64>,
     windows: Windows,
+    pub(super) shared: Option<Box<Shared>>,
 }
 
 impl Trainer {
@@ -200,8 +209,8 @@ impl Trainer {
     /// run: [`Outcome::Skipped`].
     ///
     /// # Errors
-    /// A batch of no tokens or with other numbers of targets; memory; those of the weights. The
-    /// step does not count then, and the weights are as before.
+    /// A batch of no tokens or with other numbers of targets; a precision that this processor lacks;
+    /// memory; those of the weights. The step does not count then, and the weights are as before.
     pub fn step(
         &mut self,
         pool: &Pool,
@@ -211,6 +220,11 @@ impl Trainer {
     ) -> Result<Step> {
         let loss = self.gradients(pool, weights, batch)?;
         let outcome = self.accumulate(pool, weights, learning_rate)?;
+        Ok(self.count_step(loss, learning_rate, outcome))
+    }
+
+    /// A step that was made, in the counters.
+    pub(super) fn count_step(&mut self, loss: f32, learning_rate: f32, outcome: Outcome) -> Step {
         let c = &mut self.counters;
         c.step = c.step.saturating_add(1);
         c.learning_rate = learning_rate;
@@ -219,7 +233,7 @@ impl Trainer {
             c.best_loss = loss;
         }
         let (number, gradient_norm) = (c.step, c.gradient_norm);
-        Ok(Step { number, loss, learning_rate, gradient_norm, outcome })
+        Step { number, loss, learning_rate, gradient_norm, outcome }
     }
 
     /// Mean loss of a batch and its exact gradients, which overwrite those that were there; with
@@ -233,15 +247,27 @@ impl Trainer {
         weights: &mut dyn Weights,
         batch: &Batch,
     ) -> Result<f32> {
+        self.pass(pool, weights, batch, self.counters.step)
+    }
+
+    /// [`gradients`](Self::gradients) of the batch that step `number` trains, counted from 0.
+    fn pass(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        batch: &Batch,
+        number: u32,
+    ) -> Result<f32> {
         let Batch { tokens, targets, sequences } = *batch;
         if targets.ids.len() != tokens.len() {
             let (n, m) = (tokens.len(), targets.ids.len());
             return Err(Error::shape(format!("{m} targets for {n} tokens")));
         }
+        let bfloat16 = self.config.precision.bfloat16()?;
         let (model, mut gradients) = weights.pass()?;
-        let key = Dropout::key(self.config.seed, u64::from(self.counters.step));
+        let key = Dropout::key(self.config.seed, u64::from(number));
         let dropout = Dropout::new(self.config.dropout, key);
-        self.workspace.forward(pool, &model, tokens, sequences, dropout)?;
+        self.workspace.forward(pool, &model, tokens, sequences, dropout, bfloat16)?;
         let loss =
             self.workspace.backward(pool, &model, tokens, targets, sequences, &mut gradients)?;
         Ok(loss as f32)
@@ -258,31 +284,26 @@ impl Trainer {
         weights: &mut dyn Weights,
         learning_rate: f32,
     ) -> Result<Outcome> {
-        let window = self.config.window.max(1);
-        if window > 1 || self.counters.accumulated > 0 {
-            if self.counters.accumulated == 0 {
-                weights.visit(&mut |t| {
-                    Ok(t.accumulated.grow("the accumulated gradients", t.gradient.len())?)
-                })?;
+        let (window, leaf) = (self.config.window.max(1), self.counters.accumulated);
+        if window > 1 || leaf > 0 {
+            let batches = leaf.saturating_add(1);
+            let (full, open) = (batches >= window, tree::open_sums(leaf));
+            if leaf == 0 {
+                tree::reserve(weights, tree::most_open_sums(window))?;
             }
-            let batches = self.counters.accumulated.saturating_add(1);
-            let full = batches >= window;
-            let mean = 1.0 / window as f32;
-            weights.visit(&mut |t| {
-                t.accumulated.grow("the accumulated gradients", t.gradient.len())?;
-                for (sum, g) in t.accumulated.iter_mut().zip(t.gradient) {
-                    *sum += *g;
-                    if full {
-                        *g = *sum * mean;
-                        *sum = 0.0;
-                    }
-                }
-                Ok(())
-            })?;
+            let merged = if full { open } else { leaf.trailing_ones() as usize };
+            tree::reserve(weights, open.max(1))?;
+            tree::add_gradient(weights, open, merged)?;
             self.counters.accumulated = if full { 0 } else { batches };
             if !full {
                 return Ok(Outcome::Accumulated);
             }
+            let mean = 1.0 / window as f32;
+            weights.visit(&mut |t| {
+                t.gradient.copy_from_slice(&t.accumulated[0][..t.gradient.len()]);
+                scale(t.gradient, mean);
+                Ok(())
+            })?;
         }
         self.update(pool, weights, self.config.optimizer, learning_rate)
     }
@@ -334,27 +355,76 @@ impl Trainer {
         corpus: &Corpus,
         learning_rate: f32,
     ) -> Result<Option<(Step, Position)>> {
-        let offset = self.counters.offset;
-        // Taken out for the time of the step, which has the trainer for itself.
+        self.next_step_of(pool, weights, corpus, learning_rate, usize::MAX)
+    }
+
+    /// [`next_step`](Self::next_step) of a caller that takes no more than `most` steps, this one included,
+    /// before it looks at gradients or open sums, or writes a checkpoint. It matters with a
+    /// [communicator](Self::set_communicator) alone: the ranks compute so many steps of a window at once.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and those of the communicator.
+    pub fn next_step_of(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        corpus: &Corpus,
+        learning_rate: f32,
+        most: usize,
+    ) -> Result<Option<(Step, Position)>> {
+        let next = if let Some(mut shared) = self.shared.take() {
+            let next =
+                self.next_shared_step(&mut shared, pool, weights, corpus, learning_rate, most);
+            self.shared = Some(shared);
+            next?
+        } else {
+            // Taken out for the time of the step, which has the trainer for itself.
+            let mut windows = std::mem::take(&mut self.windows);
+            let (epoch, offset) = (self.counters.epoch, self.counters.offset);
+            let step = match corpus.draw(epoch, offset, &mut windows) {
+                Ok(Some(batch)) => self.step(pool, weights, &batch, learning_rate).map(Some),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            self.windows = windows;
+            step?.map(|step| (step, self.advance(corpus)))
+        };
+        if next.is_none() {
+            self.counters.end_epoch();
+        }
+        Ok(next)
+    }
+
+    /// The gradients of a batch that comes `ahead` of the next one, and its loss.
+    pub(super) fn pass_ahead(
+        &mut self,
+        pool: &Pool,
+        weights: &mut dyn Weights,
+        corpus: &Corpus,
+        ahead: usize,
+    ) -> Result<f32> {
+        let offset = self.counters.offset + ahead * corpus.rows();
+        let number = self.counters.step.saturating_add(ahead as u32);
         let mut windows = std::mem::take(&mut self.windows);
-        let step = match corpus.draw(self.counters.epoch, offset, &mut windows) {
-            Ok(Some(batch)) => self.step(pool, weights, &batch, learning_rate).map(Some),
-            Ok(None) => Ok(None),
+        let loss = match corpus.draw(self.counters.epoch, offset, &mut windows) {
+            Ok(Some(batch)) => self.pass(pool, weights, &batch, number),
+            Ok(None) => Err(Error::State("a batch beyond the end of the epoch".into())),
             Err(error) => Err(error),
         };
         self.windows = windows;
-        let Some(step) = step? else {
-            self.counters.end_epoch();
-            return Ok(None);
-        };
+        loss
+    }
+
+    /// Moves on to the next batch; where the one before stood.
+    pub(super) fn advance(&mut self, corpus: &Corpus) -> Position {
+        let offset = self.counters.offset;
         self.counters.offset = offset + corpus.rows();
-        let position = Position {
+        Position {
             epoch: self.counters.epoch,
             batch: offset / corpus.rows() + 1,
             batches: corpus.batches(),
             tokens: corpus.rows(),
-        };
-        Ok(Some((step, position)))
+        }
     }
 
     /// Trains batches of `corpus` in its order, from the counters' offset on, at the rates of the
@@ -371,13 +441,17 @@ impl Trainer {
         limit: Option<usize>,
         watch: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Run> {
+        let trainer = RefCell::new(self);
         let next = |done: usize| {
-            if limit.is_some() && done > 0 && !corpus.has_batch(self.counters.offset) {
+            let trainer = &mut **trainer.borrow_mut();
+            if limit.is_some() && done > 0 && !corpus.has_batch(trainer.counters.offset) {
                 return Ok(None);
             }
-            self.next_step(pool, weights, corpus, self.scheduled_rate())
+            let (rate, most) = (trainer.scheduled_rate(), limit.map_or(usize::MAX, |n| n - done));
+            trainer.next_step_of(pool, weights, corpus, rate, most)
         };
-        run::run(limit, next, watch)
+        let settle = |stop: bool| trainer.borrow_mut().settle(stop);
+        run::run(limit, next, watch, settle)
     }
 
     /// A whole epoch: [`run`](Self::run) from offset 0 to the end.

@@ -20,8 +20,10 @@ pub struct Tensor<'a> {
     pub moment1: &'a mut [f32],
     /// Second moments; as long.
     pub moment2: &'a mut [f32],
-    /// Sum of the gradients of an open accumulation window; empty as long as none was opened.
-    pub accumulated: &'a mut Floats,
+    /// Sums of gradients over the open accumulation window: one for each digit 1 of the number of its
+    /// batches, which is a whole subtree of the sum, the largest first. Empty as long as none was opened;
+    /// what is behind those is left over.
+    pub accumulated: &'a mut Vec<Floats>,
 }
 
 /// Weights with their gradients and the state of their optimizer. A [`Trainer`](super::Trainer)
@@ -90,7 +92,7 @@ impl Parameters for Model {
 }
 
 /// A model, owned or borrowed as `&mut`, with gradients and moments of its own: three more arrays
-/// of its size, a fourth while gradients are accumulated over several batches.
+/// of its size, and while gradients are accumulated over G batches ⌊log₂ G⌋ others.
 ///
 /// `Send` and `Sync` where the model is.
 #[derive(Debug)]

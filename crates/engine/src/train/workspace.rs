@@ -7,8 +7,25 @@ use crate::nn::backward::{self, ActivationGradients};
 use crate::nn::dropout::Dropout;
 use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers, Targets};
+use crate::nn::products::Products;
 use crate::nn::windows::{self, WindowBuffers, Windows};
+use crate::text::Ids;
 use cllm_kernels::Pool;
+use cllm_kernels::bf16::Bfloat16;
+use cllm_kernels::memory::filled;
+
+/// Losses of an evaluation that are added up.
+#[derive(Default)]
+struct Losses {
+    sum: f64,
+    counted: usize,
+}
+
+impl Losses {
+    fn mean(&self) -> f64 {
+        if self.counted == 0 { 0.0 } else { self.sum / self.counted as f64 }
+    }
+}
 
 /// Memory of training passes.
 #[derive(Debug, Default)]
@@ -22,8 +39,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The forward pass of `batch` sequences, which leaves out what `dropout` says; the backward
-    /// pass after it does so too.
+    /// The forward pass of `batch` sequences, which leaves out what `dropout` says and whose matrix
+    /// products are of f32 or `bfloat16`; the backward pass after it does so too.
     pub fn forward(
         &mut self,
         pool: &Pool,
@@ -31,8 +48,10 @@ impl Workspace {
         tokens: &[u32],
         batch: usize,
         dropout: Option<Dropout>,
+        bfloat16: Option<Bfloat16>,
     ) -> Result<()> {
         self.activations.dropout = dropout;
+        self.activations.bfloat16 = bfloat16;
         forward::forward(
             pool,
             model,
@@ -64,8 +83,9 @@ impl Workspace {
             }
             None => &mut *grads.embeddings,
         };
+        let products = Products { pool, bfloat16: self.activations.bfloat16 };
         let mean = loss::gradient(
-            pool,
+            products,
             model,
             &self.activations.normed,
             targets,
@@ -90,15 +110,66 @@ impl Workspace {
     ) -> Result<f64> {
         let n = tokens.len().min(targets.len());
         let windows = Windows::apart(length.clamp(1, n.max(1)));
-        let (mut sum, mut counted) = (0.0, 0);
+        let mut losses = Losses::default();
+        self.add_losses(pool, model, &tokens[..n], &targets[..n], windows, &mut losses)?;
+        Ok(losses.mean())
+    }
+
+    /// Mean loss of the first `count` of `ids`, 2 or more, cut into sequences of `length` (the last one
+    /// may be shorter), each id predicting the next, and how many were counted. Nothing is kept for a
+    /// backward pass; of a file no more is held than a few passes read.
+    pub fn evaluate_ids(
+        &mut self,
+        pool: &Pool,
+        model: &Network<impl Weight>,
+        ids: Ids,
+        count: usize,
+        length: usize,
+    ) -> Result<(f64, usize)> {
+        let inputs = count.min(ids.len()).saturating_sub(1);
+        let windows = Windows::apart(length.clamp(1, inputs.max(1)));
+        let mut losses = Losses::default();
+        if inputs == 0 {
+            return Ok((0.0, 0));
+        }
+        if let Some(ids) = ids.as_slice() {
+            self.add_losses(
+                pool,
+                model,
+                &ids[..inputs],
+                &ids[1..inputs + 1],
+                windows,
+                &mut losses,
+            )?;
+        } else {
+            // Whole passes, so that the sums are those of one array.
+            let most = windows.pass_tokens().saturating_mul(64).min(inputs);
+            let mut part = filled("the ids of an evaluation", most + 1)?;
+            for at in (0..inputs).step_by(most.max(1)) {
+                let n = most.min(inputs - at);
+                ids.read(at, &mut part[..n + 1])?;
+                self.add_losses(pool, model, &part[..n], &part[1..n + 1], windows, &mut losses)?;
+            }
+        }
+        Ok((losses.mean(), losses.counted))
+    }
+
+    fn add_losses(
+        &mut self,
+        pool: &Pool,
+        model: &Network<impl Weight>,
+        tokens: &[u32],
+        targets: &[u32],
+        windows: Windows,
+        losses: &mut Losses,
+    ) -> Result<()> {
         let Self { activations, loss, windows: buffers, .. } = self;
-        windows::run(pool, model, &tokens[..n], windows, activations, buffers, |at, normed| {
+        windows::run(pool, model, tokens, windows, activations, buffers, |at, normed| {
             let targets = Targets::all(&targets[at]);
             let count = targets.count(model.vocab);
-            sum += loss::evaluate(pool, model, normed, targets, loss)? * count as f64;
-            counted += count;
+            losses.sum += loss::evaluate(pool, model, normed, targets, loss)? * count as f64;
+            losses.counted += count;
             Ok(())
-        })?;
-        Ok(if counted == 0 { 0.0 } else { sum / counted as f64 })
+        })
     }
 }

@@ -75,7 +75,7 @@ impl InstructionSet {
     /// names.
     pub fn in_use() -> Self {
         static IN_USE: Lazy<InstructionSet> = Lazy::new(|| {
-            settings::misspelt().for_each(notice::leave);
+            settings::complaints().for_each(notice::leave);
             let all = InstructionSet::ALL;
             let wanted = settings::instruction_set(std::env::var_os(settings::SIMD).as_deref());
             let mut allowed = all.iter().skip_while(|(set, _)| *set != wanted);

@@ -1,6 +1,8 @@
-//! Memory: sizes that are checked, vectors whose growth can fail, floats on cache lines.
+//! Memory: sizes that are checked, vectors whose growth can fail, floats on cache lines, files seen
+//! as memory.
 
 pub mod floats;
+pub mod map;
 pub(crate) mod scratch;
 
 use crate::error::{Error, Result};

@@ -1,12 +1,12 @@
 //! Threads. Work is cut by its shape alone, never by how many threads there are, so every
 //! function that takes a [`Pool`] returns the same bits for any of them.
 
-use crate::threads::MAX_THREADS;
-use crate::threads::sync;
+use crate::threads::choice::{Work, default_threads};
+use crate::threads::processors::processors;
 use crate::threads::team::{Shared, Team};
+use crate::threads::{MAX_THREADS, sync};
 use crate::{host, notice};
-use once_cell::sync::Lazy;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 /// How the names of the threads begin.
 const THREAD_NAME: &str = "cllm-";
 
-/// A fixed number of threads of the library's own.
+/// Threads of the library's own: a fixed number, or, in [`Pool::automatic`], as many as each step is
+/// worth.
 pub struct Pool {
+    /// 0: automatic.
     threads: usize,
-    /// `None`: everything runs on the calling thread.
+    /// `None`: there are none of its own.
     members: Option<Arc<Members>>,
 }
 
@@ -84,6 +86,12 @@ impl Pool {
         Self { threads: 1, members: None }
     }
 
+    /// As many threads as a step is worth, up to [`default_threads`]: chosen for each step anew, from
+    /// the shared pools. Starts no thread before one is worth it.
+    pub const fn automatic() -> Self {
+        Self { threads: 0, members: None }
+    }
+
     /// Starts threads that end, and are waited for, when the pool is dropped. Where the system
     /// refuses some of them, the others do the work, and a note says so.
     pub fn start(threads: usize) -> Self {
@@ -91,7 +99,7 @@ impl Pool {
         if threads == 1 || ENDING.load(SeqCst) {
             return Self::serial();
         }
-        let (team, shared) = Team::new(threads, threads <= Self::online());
+        let (team, shared) = Team::new(threads, threads <= processors());
         let mut handles = Vec::new();
         // The calling thread is one of them.
         for index in 1..threads {
@@ -135,32 +143,47 @@ impl Pool {
     }
 
     /// The process's pool of `threads` threads, or of as many as there are processors if those are
-    /// fewer: more would only take turns. Started when first asked for.
+    /// fewer: more would only take turns. Started when first asked for. 0: [`Pool::automatic`].
     pub fn shared(threads: usize) -> Arc<Self> {
-        let threads = threads.clamp(1, MAX_THREADS).min(Self::online());
+        if threads == 0 {
+            return Arc::new(Self::automatic());
+        }
+        let threads = threads.clamp(1, MAX_THREADS).min(processors());
+        let process = std::process::id();
         let mut pools = locked(&POOLS);
-        let pool = pools.entry((std::process::id(), threads));
-        Arc::clone(pool.or_insert_with(|| Arc::new(Self::start(threads))))
+        if let Some(pool) = pools.get(&(process, threads)) {
+            return Arc::clone(pool);
+        }
+        // Where the number of processors changes often, pools of many sizes would pile up.
+        let ours = pools.keys().filter(|key| key.0 == process);
+        if ours.map(|key| key.1).sum::<usize>() + threads > MAX_THREADS {
+            pools.retain(|key, pool| key.0 != process || Arc::strong_count(pool) > 1);
+        }
+        let pool = Arc::new(Self::start(threads));
+        pools.insert((process, threads), Arc::clone(&pool));
+        pool
     }
 
-    /// Processors that this process may use, as it was when first asked; at least 1.
-    pub fn online() -> usize {
-        static ONLINE: Lazy<usize> =
-            Lazy::new(|| std::thread::available_parallelism().map_or(1, usize::from));
-        *ONLINE
-    }
-
-    /// How many threads work.
+    /// How many threads work; of an automatic pool, at most.
     pub fn threads(&self) -> usize {
-        self.threads
+        if self.threads == 0 { default_threads() } else { self.threads }
     }
 
     /// Runs `work`, whose loops follow each other closely: the threads stay awake in between. A
-    /// caller wraps a whole step in this.
-    pub fn install<R>(&self, work: impl FnOnce() -> R) -> R {
-        match self.threads_here() {
-            Some(team) => team.step(work),
-            None => work(),
+    /// caller wraps a whole step in this, and hands the loops to the pool that `work` is given: this
+    /// one, or the one that an automatic pool has chosen.
+    pub fn step<R>(&self, size: Work, work: impl FnOnce(&Self) -> R) -> R {
+        let (alone, chosen) = (Self::serial(), OnceCell::new());
+        let pool = match self.threads {
+            0 if size.is_worth_threads() => {
+                &**chosen.get_or_init(|| Self::shared(default_threads()))
+            }
+            0 => &alone,
+            _ => self,
+        };
+        match pool.threads_here() {
+            Some(team) => team.step(|| work(pool)),
+            None => work(pool),
         }
     }
 
@@ -168,8 +191,11 @@ impl Pool {
     /// the caller when all threads have left the loop.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
         match self.threads_here() {
-            Some(team) if tasks > 1 => team.for_each(tasks, &work),
-            _ => (0..tasks).for_each(work),
+            _ if tasks < 2 => (0..tasks).for_each(work),
+            Some(team) => team.for_each(tasks, &work),
+            // A loop outside of any step: such are long.
+            None if self.threads == 0 => Self::shared(default_threads()).for_each(tasks, work),
+            None => (0..tasks).for_each(work),
         }
     }
 }
@@ -288,7 +314,7 @@ mod tests {
         assert!(members.end(Instant::now() + Duration::from_secs(10)));
         assert!(locked(&members.handles).is_empty());
         let count = AtomicUsize::new(0);
-        pool.install(|| {
+        pool.step(Work::LARGE, |pool| {
             pool.for_each(100, |i| {
                 count.fetch_add(i, Ordering::Relaxed);
             });
@@ -334,7 +360,7 @@ mod tests {
         let pool = Pool::start(3);
         let count = AtomicUsize::new(0);
         let work = || {
-            pool.install(|| {
+            pool.step(Work::LARGE, |pool| {
                 for _ in 0..50 {
                     pool.for_each(7, |_| {
                         pool.for_each(5, |_| {

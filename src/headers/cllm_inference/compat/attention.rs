@@ -5,6 +5,7 @@ use crate::headers::cllm::AttentionLayer;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::check_live;
 use crate::model::build::free_blocks;
+use crate::model::kept;
 use crate::model::view;
 use cllm_compat::sublayers::{self, Attended};
 use cllm_engine::error::{Error, Result};
@@ -124,7 +125,7 @@ pub unsafe extern "C" fn cllm_multi_head_attention(
     // Input and output are not viewed at the same time.
     let n = ffi::positive(seq_len, "seq_len")?;
     let context = ffi::get_mut(inf, "inf")?;
-    view::floats(context.model)?;
+    kept::floats(context.model)?;
     let model = ffi::get(context.model, "inf->model")?;
     let layers = model.num_layers as usize;
     let l = ffi::len(layer_idx, "layer_idx")?;

@@ -4,6 +4,7 @@ use crate::border::ffi;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::check_live;
+use crate::model::kept;
 use crate::model::view;
 use cllm_compat::lattice;
 use cllm_engine::error::{Error, Result};
@@ -39,7 +40,7 @@ pub(super) unsafe fn model_of<'a>(inference: *const CLLMInference) -> Result<&'a
     check_live(inference)?;
     // Freed objects of the library are found out before.
     let model = ffi::get(inference, "inference")?.model;
-    view::floats(model)?;
+    kept::floats(model)?;
     view::live(model)
 }
 

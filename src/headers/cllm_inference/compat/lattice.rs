@@ -2,6 +2,7 @@
 
 use crate::border::ffi;
 use crate::headers::cllm::{CLLMModel, CLLMToken};
+use crate::model::kept;
 use crate::model::view;
 use cllm_compat::lattice::{self, embedding, spiral, symmetry};
 use cllm_kernels::memory::product;
@@ -97,7 +98,7 @@ pub unsafe extern "C" fn cllm_generate_lattice_embedding(
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_generate_lattice_embeddings(model: *mut CLLMModel) {
-    view::floats(model)?;
+    kept::floats(model)?;
     let m = view::live(model)?;
     let dim = view::embedding_dim(m)?;
     let rows = match m.embeddings.vocab_size {

@@ -4,6 +4,7 @@ use crate::border::ffi::{self, CArray};
 use crate::headers::cllm::{CLLMModel, PositionalEncoding};
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::embedding::model_of;
+use crate::model::kept;
 use crate::model::view;
 use cllm_compat::lattice::positions;
 use cllm_engine::error::{Error, Result};
@@ -118,7 +119,7 @@ pub unsafe extern "C" fn cllm_initialize_learned_encoding(pos_enc: *mut Position
 #[unsafe(no_mangle)]
 #[c_api]
 pub unsafe extern "C" fn cllm_generate_all_positional_encodings(model: *mut CLLMModel) {
-    view::floats(model)?;
+    kept::floats(model)?;
     let pe = &mut ffi::get_mut(model, "model")?.pos_encoding;
     let (length, dim) = (pe.max_length as usize, pe.embedding_dim as usize);
     let len = product("a position table", &[length, dim])?;

@@ -5,6 +5,7 @@ use crate::border::ffi;
 use crate::border::registry::lock;
 use crate::headers::cllm::*;
 use crate::headers::cllm_format::files::complete;
+use crate::model::kept;
 use crate::model::view::{self, MODELS};
 use cllm_compat::check;
 use cllm_engine::error::{Error, Result};
@@ -259,7 +260,7 @@ pub unsafe extern "C" fn cllm_validate_gradients(
     gradients: *const f32,
     num_gradients: usize,
 ) -> bool {
-    view::floats(model)?;
+    kept::floats(model)?;
     check::gradients(ffi::slice(gradients, num_gradients, "gradients")?)?;
     Ok(true)
 }

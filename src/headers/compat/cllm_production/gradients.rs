@@ -20,6 +20,6 @@ use cllm_macros::c_api;
 pub unsafe extern "C" fn clip_gradients(training: *mut CLLMTraining, max_norm: f32) {
     with_training(training, |t, state| {
         let TrainingState { trainer, buffers, .. } = state;
-        trainer.clip(&Pool::serial(), &mut buffers.view(t)?, max_norm).map(drop)
+        trainer.clip(&Pool::automatic(), &mut buffers.view(t)?, max_norm).map(drop)
     })
 }

@@ -108,5 +108,5 @@ pub unsafe extern "C" fn evaluate_validation(
     let set = VALIDATION_SETS.get(val_set)?;
     TRAININGS.find(training)?;
     let set = lock(&set);
-    set.evaluate(ffi::get(training, "training")?, &Pool::serial())
+    set.evaluate(ffi::get(training, "training")?, &Pool::automatic())
 }

@@ -79,7 +79,7 @@ impl Settings {
             checkpoints: folder.filter(|_| wants_checkpoints),
             checkpoint_interval: c.checkpoint_interval,
             metrics_path: metrics_path.filter(|_| c.use_metrics != 0),
-            pool: Pool::shared(threads.unwrap_or_else(Pool::online)),
+            pool: Pool::shared(threads.unwrap_or(0)),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::added::{Added, Matcher};
 use super::merge::{Pairs, pair};
+use super::whole::WholeChars;
 use super::{Bpe, Inner, Rule, no_memory, quote, wrong};
 use crate::error::{Error, Result};
 use crate::text::index::Words;
@@ -142,9 +143,21 @@ impl Bpe {
             None => None,
         };
         let matcher = Matcher::new(&parts.added, parts.nfc)?;
+        let chars = WholeChars::new(&tokens, &bytes, &parts.merges, &pairs)?;
         let caches = Default::default();
-        let inner =
-            Inner { tokens, index, hasher, bytes, pairs, matcher, end, unknown, parts, caches };
+        let inner = Inner {
+            tokens,
+            index,
+            hasher,
+            bytes,
+            pairs,
+            chars,
+            matcher,
+            end,
+            unknown,
+            parts,
+            caches,
+        };
         Ok(Self(Arc::new(inner)))
     }
 }

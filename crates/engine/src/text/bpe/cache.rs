@@ -1,55 +1,85 @@
 //! The ids of pieces met before. Most pieces of a text are words that come again and again, in the
 //! next text too, so a tokenizer keeps its caches from call to call.
 
+use super::merge::Merger;
 use crate::error::Result;
-use cllm_kernels::memory::filled;
+use cllm_kernels::memory::{filled, reserve};
 use std::sync::Mutex;
 
-/// Pieces of up to this many bytes are in the table of short ones.
-pub(super) const SHORT: usize = 15;
-/// Longer pieces of up to this many bytes are in the table of long ones.
-pub(super) const LONG: usize = 48;
-/// Ids that are remembered of a short piece and of a long one.
-const SHORT_IDS: usize = 7;
-const LONG_IDS: usize = 19;
-/// Most entries for short pieces; of those for long ones there are an eighth.
+/// Longest piece that is remembered, in bytes.
+pub(super) const LONGEST: usize = 1024;
+/// A piece of up to this many bytes is its own key.
+const SHORT: usize = 15;
+/// Ids that a slot has room for.
+const IDS: usize = 3;
+/// Places for two pieces each, at most.
 const MOST: usize = 1 << 15;
+/// Bytes of long pieces, and ids that slots have no room for, at most.
+const STORE: usize = 1 << 20;
 /// Caches that a tokenizer keeps.
 const KEPT: usize = 8;
 
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
+/// A bit that the keys of long pieces have.
+const LONG: u128 = 1 << 127;
 
+/// The lowest bytes of a number, by how many.
+const MASKS: [u128; SHORT + 1] = {
+    let mut masks = [0; SHORT + 1];
+    let mut len = 1;
+    while len <= SHORT {
+        masks[len] = masks[len - 1] << 8 | 0xFF;
+        len += 1;
+    }
+    masks
+};
+
+/// A piece and its ids.
 #[derive(Clone, Copy, Default)]
-struct Short {
-    /// The bytes of the piece and, in the last one, their number. No piece has none.
+#[repr(align(32))]
+struct Slot {
+    /// The bytes of the piece and, in the last one, their number; of a long piece [`LONG`], its
+    /// length and its hash. No piece has 0.
     key: u128,
+    /// The ids; where they are more than [`IDS`], their place in the store. After it, the place of
+    /// the bytes of a long piece.
+    ids: [u32; IDS],
     count: u32,
-    ids: [u32; SHORT_IDS],
 }
 
-#[derive(Clone, Copy)]
-struct Long {
-    bytes: [u8; LONG],
-    len: u8,
-    count: u8,
-    ids: [u32; LONG_IDS],
+impl Slot {
+    /// Whether a part of it is in the stores.
+    fn stored(&self) -> bool {
+        self.count as usize > IDS || self.key & LONG != 0
+    }
 }
 
-/// Two tables in which a newer piece takes the place of an older one.
+/// A table of places for two pieces each: a new one takes the place of the older.
 #[derive(Default)]
 pub(super) struct Cache {
-    short: Vec<Short>,
-    long: Vec<Long>,
+    places: Vec<[Slot; 2]>,
+    bytes: Vec<u8>,
+    ids: Vec<u32>,
     /// Bytes of the texts it was used for.
     seen: usize,
+    /// For those that find the ids.
+    pub(super) merger: Merger,
+}
+
+/// A piece that was met, and its place.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Met {
+    at: usize,
+    len: u32,
+    place: u32,
+    key: u128,
 }
 
 /// The key of the piece of `len` bytes, at most [`SHORT`], at `at`.
 #[inline]
-fn key_of(text: &[u8], at: usize, len: usize) -> u128 {
-    let whole = text.get(at..).and_then(|tail| tail.first_chunk::<16>());
-    let bytes = match whole {
-        Some(chunk) => u128::from_le_bytes(*chunk) & ((1 << (8 * len)) - 1),
+fn short_key(text: &[u8], at: usize, len: usize) -> u128 {
+    let bytes = match text.get(at..).and_then(|tail| tail.first_chunk::<16>()) {
+        Some(chunk) => u128::from_le_bytes(*chunk) & MASKS[len],
         None => {
             let mut padded = [0; 16];
             padded[..len].copy_from_slice(&text[at..at + len]);
@@ -59,94 +89,118 @@ fn key_of(text: &[u8], at: usize, len: usize) -> u128 {
     bytes | (len as u128) << 120
 }
 
-/// The upper bits are well mixed.
-#[inline]
-fn hash_of(piece: &[u8]) -> u64 {
+/// The key of a longer piece. Other pieces can have the same one.
+fn long_key(piece: &[u8]) -> u128 {
     let (chunks, _) = piece.as_chunks::<8>();
     let words = chunks.iter().chain(piece.last_chunk::<8>());
-    let mixed = words.fold(piece.len() as u64, |hash, word| {
+    let hash = words.fold(0, |hash: u64, word| {
         (hash ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(29)
     });
-    mixed.wrapping_mul(MIX)
+    LONG | (piece.len() as u128) << 64 | u128::from(hash)
 }
 
-/// The place that `hash` has in a table of `size` entries, a power of two up to [`MOST`].
+/// The place that `key` has among `size`, a power of two up to [`MOST`].
 #[inline]
-fn place(hash: u64, size: usize) -> usize {
-    (hash >> (64 - MOST.trailing_zeros())) as usize & (size - 1)
+fn place(key: u128, size: usize) -> usize {
+    let folded = key as u64 ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (folded.wrapping_mul(MIX) >> (64 - MOST.trailing_zeros())) as usize & (size - 1)
 }
 
 impl Cache {
-    /// Tables large enough for `bytes` more bytes of text. Larger ones are empty at first.
+    /// A table large enough for `bytes` more bytes of text. A larger one is empty at first.
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.seen = self.seen.saturating_add(bytes);
-        let size = (self.seen / 8).clamp(16, MOST).next_power_of_two();
-        if size > self.short.len() {
-            let none = Long { bytes: [0; LONG], len: 0, count: 0, ids: [0; LONG_IDS] };
-            let mut long = Vec::new();
-            cllm_kernels::memory::reserve("the pieces of a text", &mut long, size / 8)?;
-            long.resize(size / 8, none);
-            *self = Self { short: filled("the pieces of a text", size)?, long, seen: self.seen };
+        let size = (self.seen / 16).clamp(16, MOST).next_power_of_two();
+        if size > self.places.len() {
+            self.places = filled("the pieces of a text", size)?;
+            self.bytes.clear();
+            self.ids.clear();
         }
         Ok(())
     }
 
-    /// Appends the ids of the piece of `len` bytes at `at`, at most [`LONG`], which `find` appends
-    /// where they are not known. `ids` has room for them.
+    /// The piece of `len` bytes, at most [`LONGEST`], at `at`, and where it would be.
+    #[inline]
+    pub(super) fn met(&self, text: &[u8], at: usize, len: usize) -> Met {
+        let key =
+            if len <= SHORT { short_key(text, at, len) } else { long_key(&text[at..at + len]) };
+        Met { at, len: len as u32, place: place(key, self.places.len()) as u32, key }
+    }
+
+    /// Appends the ids of a piece, which `find` appends where they are not known. `ids` has room for
+    /// them.
     #[inline]
     pub(super) fn ids(
         &mut self,
         text: &[u8],
-        (at, len): (usize, usize),
+        met: &Met,
         ids: &mut Vec<u32>,
-        find: impl FnOnce(&[u8], &mut Vec<u32>) -> Result<()>,
+        find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        if len > SHORT {
-            return self.long_ids(&text[at..at + len], ids, find);
-        }
-        let key = key_of(text, at, len);
-        let folded = (key as u64) ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let size = self.short.len();
-        let entry = &mut self.short[place(folded.wrapping_mul(MIX), size)];
-        if entry.key == key {
-            if entry.count == 1 {
-                ids.push(entry.ids[0]);
+        let slots = &self.places[met.place as usize];
+        let slot = if slots[0].key == met.key { &slots[0] } else { &slots[1] };
+        if slot.key == met.key && slot.key & LONG == 0 {
+            let count = slot.count as usize;
+            if count <= IDS {
+                let len = ids.len() + count;
+                ids.extend_from_slice(&slot.ids);
+                ids.truncate(len);
             } else {
-                ids.extend_from_slice(&entry.ids[..entry.count as usize]);
+                ids.extend_from_slice(&self.ids[slot.ids[0] as usize..][..count]);
             }
             return Ok(());
         }
-        let before = ids.len();
-        find(&text[at..at + len], ids)?;
-        let new = &ids[before..];
-        if let Some(kept) = entry.ids.get_mut(..new.len()) {
-            kept.copy_from_slice(new);
-            entry.key = key;
-            entry.count = new.len() as u32;
-        }
-        Ok(())
+        self.other(&text[met.at..][..met.len as usize], met, ids, find)
     }
 
-    fn long_ids(
+    /// [`ids`](Self::ids) of a piece that is long or not known.
+    #[inline(never)]
+    fn other(
         &mut self,
         piece: &[u8],
+        met: &Met,
         ids: &mut Vec<u32>,
-        find: impl FnOnce(&[u8], &mut Vec<u32>) -> Result<()>,
+        find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        let size = self.long.len();
-        let entry = &mut self.long[place(hash_of(piece), size)];
-        if usize::from(entry.len) == piece.len() && entry.bytes[..piece.len()] == *piece {
-            ids.extend_from_slice(&entry.ids[..usize::from(entry.count)]);
-            return Ok(());
+        let long = if met.key & LONG == 0 { &[] } else { piece };
+        if !long.is_empty() {
+            for slot in &self.places[met.place as usize] {
+                let [first, bytes, _] = slot.ids.map(|at| at as usize);
+                if slot.key == met.key && self.bytes[bytes..][..long.len()] == *long {
+                    ids.extend_from_slice(&self.ids[first..][..slot.count as usize]);
+                    return Ok(());
+                }
+            }
         }
         let before = ids.len();
-        find(piece, ids)?;
-        let new = &ids[before..];
-        if let Some(kept) = entry.ids.get_mut(..new.len()) {
-            kept.copy_from_slice(new);
-            entry.bytes[..piece.len()].copy_from_slice(piece);
-            (entry.len, entry.count) = (piece.len() as u8, new.len() as u8);
+        find(piece, &mut self.merger, ids)?;
+        self.remember(met, long, &ids[before..])
+    }
+
+    /// Puts a piece and its ids into its place, the bytes of a long one into the store.
+    fn remember(&mut self, met: &Met, long: &[u8], found: &[u32]) -> Result<()> {
+        let mut slot = Slot { key: met.key, ids: [0; IDS], count: found.len() as u32 };
+        if !slot.stored() {
+            slot.ids[..found.len()].copy_from_slice(found);
+        } else {
+            // Full stores are begun anew.
+            if self.bytes.len() + long.len() > STORE || self.ids.len() + found.len() > STORE / 4 {
+                for slot in self.places.as_flattened_mut() {
+                    if slot.stored() {
+                        *slot = Slot::default();
+                    }
+                }
+                self.bytes.clear();
+                self.ids.clear();
+            }
+            slot.ids = [self.ids.len() as u32, self.bytes.len() as u32, 0];
+            reserve("the pieces of a text", &mut self.bytes, long.len())?;
+            self.bytes.extend_from_slice(long);
+            reserve("the pieces of a text", &mut self.ids, found.len())?;
+            self.ids.extend_from_slice(found);
         }
+        let slots = &mut self.places[met.place as usize];
+        *slots = [slot, slots[0]];
         Ok(())
     }
 }
@@ -180,8 +234,8 @@ impl Caches {
 mod tests {
     use super::*;
 
-    /// One id for each two bytes, so that pieces of all lengths are remembered or not.
-    fn find(piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+    /// One id for each two bytes, so that pieces have ids inside their slots and in the store.
+    fn find(piece: &[u8], _: &mut Merger, ids: &mut Vec<u32>) -> Result<()> {
         ids.extend(
             piece.chunks(2).map(|two| two.iter().fold(1, |sum, &b| sum * 256 + u32::from(b))),
         );
@@ -190,37 +244,55 @@ mod tests {
 
     #[test]
     fn what_was_found_comes_back() {
-        let text: Vec<u8> = (0..200u8).chain(0..200).collect();
+        let text: Vec<u8> = (0..1400u32).map(|i| (i * i / 7 + i) as u8).collect();
         let caches = Caches::default();
-        let mut found = 0;
-        for round in 0..3 {
+        let (mut found, mut asked) = (0, 0);
+        for round in 0..6 {
             let mut cache = caches.take(if round == 0 { 1 << 20 } else { 0 }).unwrap();
-            for len in 1..=LONG {
+            for len in (1..=60).chain([200, LONGEST - 1, LONGEST]) {
                 for at in [0, 1, 7, 200, text.len() - len] {
                     let (mut ids, mut expected) = (vec![9], vec![9]);
-                    let counting = |piece: &[u8], ids: &mut Vec<u32>| {
-                        found += usize::from(round == 2);
-                        find(piece, ids)
+                    let counting = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
+                        found += usize::from(round > 0);
+                        find(piece, merger, ids)
                     };
-                    cache.ids(&text, (at, len), &mut ids, counting).unwrap();
-                    find(&text[at..at + len], &mut expected).unwrap();
+                    asked += usize::from(round > 0);
+                    let met = cache.met(&text, at, len);
+                    cache.ids(&text, &met, &mut ids, counting).unwrap();
+                    find(&text[at..at + len], &mut cache.merger, &mut expected).unwrap();
                     assert_eq!(ids, expected, "{len} bytes at {at}");
                 }
             }
             caches.give(cache);
         }
-        // Short pieces of up to 14 bytes and long ones of up to 38 have few enough ids.
-        assert!(found < 5 * LONG / 2, "{found}");
+        assert!(found < asked / 10, "{found} of {asked}");
+    }
+
+    #[test]
+    fn full_stores_are_begun_anew() {
+        let mut cache = Caches::default().take(1 << 20).unwrap();
+        let text: Vec<u8> = (0..2 * STORE as u32).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
+        for at in (0..text.len() - 100).step_by(99).chain([0, 99]) {
+            let (mut ids, mut expected) = (Vec::new(), Vec::new());
+            for _ in 0..2 {
+                ids.clear();
+                let met = cache.met(&text, at, 100);
+                cache.ids(&text, &met, &mut ids, find).unwrap();
+            }
+            find(&text[at..at + 100], &mut cache.merger, &mut expected).unwrap();
+            assert_eq!(ids, expected, "at {at}");
+            assert!(cache.bytes.len() <= STORE && cache.ids.len() <= STORE / 4);
+        }
     }
 
     #[test]
     fn a_few_caches_are_kept_and_grow() {
         let caches = Caches::default();
         let taken: Vec<Cache> = (0..KEPT + 2).map(|_| caches.take(1).unwrap()).collect();
-        assert!(taken.iter().all(|cache| cache.short.len() == 16 && cache.long.len() == 2));
+        assert!(taken.iter().all(|cache| cache.places.len() == 16));
         taken.into_iter().for_each(|cache| caches.give(cache));
         assert_eq!(caches.0.lock().unwrap().len(), KEPT);
         let cache = caches.take(usize::MAX).unwrap();
-        assert_eq!((cache.short.len(), cache.long.len()), (MOST, MOST / 8));
+        assert_eq!(cache.places.len(), MOST);
     }
 }

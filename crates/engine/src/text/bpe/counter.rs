@@ -89,6 +89,19 @@ impl PieceCounter {
         other.iter().try_for_each(|(piece, count)| self.count(piece, count))
     }
 
+    /// Keeps the most frequent `most` pieces or fewer: of equally frequent ones none or all.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn keep(&mut self, most: usize) -> Result<()> {
+        if self.len() <= most {
+            return Ok(());
+        }
+        let mut sorted = self.counts.clone();
+        let (_, &mut first_dropped, _) = sorted.select_nth_unstable_by(most, |a, b| b.cmp(a));
+        self.drop_up_to(first_dropped)
+    }
+
     #[inline]
     fn count(&mut self, piece: &[u8], count: u64) -> Result<()> {
         let hash = self.hasher.hash_one(piece);
@@ -123,8 +136,15 @@ impl PieceCounter {
     fn drop_rarest(&mut self) -> Result<()> {
         let mut sorted = self.counts.clone();
         let (_, &mut middle, _) = sorted.select_nth_unstable(self.len() / 2);
-        let mut kept = Self::with_limit(self.rule, self.most);
-        for (piece, count) in self.iter().filter(|&(_, count)| count > middle) {
+        self.drop_up_to(middle)
+    }
+
+    /// Drops the pieces that were met `count` times or less.
+    fn drop_up_to(&mut self, most: u64) -> Result<()> {
+        // With the same hashes: the caller may have one at hand.
+        let hasher = self.hasher.clone();
+        let mut kept = Self { hasher, ..Self::with_limit(self.rule, self.most) };
+        for (piece, count) in self.iter().filter(|&(_, count)| count > most) {
             kept.insert(kept.hasher.hash_one(piece), piece, count)?;
         }
         *self = kept;
@@ -157,5 +177,13 @@ mod tests {
         counter.add(b"a\na\nb\nb\nc\nd").unwrap();
         let left: Vec<(&[u8], u64)> = counter.iter().collect();
         assert_eq!(left, [(&b"\n"[..], 5), (b"d", 1)]);
+        counter.keep(2).unwrap();
+        assert_eq!(counter.len(), 2);
+        counter.add(b"d e").unwrap();
+        counter.keep(2).unwrap();
+        assert_eq!(counter.iter().collect::<Vec<_>>(), [(&b"\n"[..], 5), (b"d", 2)]);
+        counter.add(b"f").unwrap();
+        counter.keep(3).unwrap();
+        assert_eq!(counter.len(), 3);
     }
 }

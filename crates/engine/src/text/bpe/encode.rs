@@ -1,8 +1,8 @@
 //! Text to ids.
 
 use super::added::Part;
-use super::cache::{Cache, LONG};
-use super::merge::merge;
+use super::cache::{Cache, LONGEST, Met};
+use super::merge::Merger;
 use super::scan::{Rule, piece_end, safe_cut};
 use super::{Bpe, Inner, no_memory};
 use crate::error::{Error, Result};
@@ -13,6 +13,8 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Bytes of a text that one thread takes at a time.
 const CHUNK: usize = 1 << 18;
+/// Pieces that are looked up together.
+const TOGETHER: usize = 32;
 
 impl Bpe {
     /// The ids of a text. Text is text: what spells a special token is not one; added tokens that
@@ -175,23 +177,38 @@ impl Inner {
             ids.extend(text.iter().map(|&byte| self.bytes[usize::from(byte)]));
             return Ok(());
         }
+        // Pieces are looked up some at a time: while memory answers for one, the next ones ask.
+        let mut met = [Met::default(); TOGETHER];
         let mut at = 0;
         while at < text.len() {
-            let end = piece_end(rule, text, at);
-            let len = end - at;
-            room(ids, len)?;
-            if len > LONG {
-                self.piece(&text[at..end], ids)?;
-            } else {
-                cache.ids(text, (at, len), ids, |piece, ids| self.piece(piece, ids))?;
+            let (start, mut count, mut long) = (at, 0, None);
+            while at < text.len() && count < TOGETHER && long.is_none() {
+                let end = piece_end(rule, text, at);
+                if end - at <= LONGEST {
+                    met[count] = cache.met(text, at, end - at);
+                    count += 1;
+                } else {
+                    long = Some(&text[at..end]);
+                }
+                at = end;
             }
-            at = end;
+            room(ids, at - start)?;
+            for met in &met[..count] {
+                let find = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
+                    self.piece(piece, merger, ids)
+                };
+                cache.ids(text, met, ids, find)?;
+            }
+            if let Some(piece) = long {
+                self.piece(piece, &mut cache.merger, ids)?;
+            }
         }
         Ok(())
     }
 
     /// The ids of one piece.
-    fn piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+    #[inline(never)]
+    fn piece(&self, piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>) -> Result<()> {
         let whole = match piece {
             [byte] => Some(self.bytes[usize::from(*byte)]),
             _ if self.parts.ignore_merges => self.find(piece),
@@ -201,7 +218,8 @@ impl Inner {
             ids.push(id);
             return Ok(());
         }
-        let symbols = piece.iter().map(|&byte| self.bytes[usize::from(byte)]);
-        merge(&self.pairs, symbols, ids)
+        reserve("the symbols of a piece", &mut merger.symbols, piece.len())?;
+        self.chars.symbols(piece, &self.bytes, &mut merger.symbols);
+        merger.merge(&self.pairs, ids)
     }
 }

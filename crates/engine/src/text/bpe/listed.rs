@@ -2,12 +2,13 @@
 //! line. The merges follow from the tokens: at the time of its merge the bytes of a token were two
 //! tokens.
 
-use super::merge::{Pairs, merge, pair};
+use super::merge::{Merger, Pairs, pair};
 use super::{Bpe, PieceCounter, Rule, read_shown, shown};
 use crate::error::{Error, Result};
 use crate::text::SPECIALS;
 use crate::text::vocab::Entry;
 use cllm_kernels::memory::filled;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Id of the byte 0.
@@ -21,19 +22,29 @@ impl Bpe {
     /// so: its entries are words. Counts are not looked at. Texts are cut by [`Rule::Words`].
     ///
     /// # Errors
-    /// A line that is not readable, or is not made of two tokens above it: the error names it. No
-    /// memory.
+    /// A line that is not readable, or is not made of two tokens above it: the error names it. The
+    /// tokens of a vocabulary of another layout, which came from a `tokenizer.json`: a list says
+    /// neither where that cuts texts nor what it merges. No memory.
     pub fn from_listed(path: &Path, entries: &[Entry]) -> Result<Option<Self>> {
-        let Some((first, rest)) = entries.split_at_checked(FIRST) else { return Ok(None) };
-        let (specials, bytes) = first.split_at(BYTES);
+        let (first, rest) = entries.split_at_checked(FIRST).unwrap_or((&[], &[]));
+        let (specials, bytes) = first.split_at(BYTES.min(first.len()));
         let is_byte = |(byte, entry): (u8, &Entry)| entry.word == shown(&[byte]).as_bytes();
         if !specials.iter().map(|entry| entry.word).eq(SPECIALS)
             || !(0..=255).zip(bytes).all(is_byte)
         {
+            // Nobody's words are all of the bytes.
+            let short: HashSet<&[u8]> =
+                entries.iter().map(|entry| entry.word).filter(|word| word.len() <= 4).collect();
+            if (0..=255).all(|byte| short.contains(shown(&[byte]).as_bytes())) {
+                let problem = "lists subwords of a tokenizer.json, which says how they are merged: \
+                               read that instead";
+                return Err(Error::file(path, problem));
+            }
             return Ok(None);
         }
         let mut pairs = Pairs::with_room(rest.len())?;
         let mut merges = Vec::new();
+        let mut merger = Merger::default();
         let mut parts = Vec::new();
         for (rank, entry) in (0u32..).zip(rest) {
             let line = FIRST + rank as usize + 1;
@@ -41,7 +52,9 @@ impl Bpe {
             let text = std::str::from_utf8(entry.word).ok().and_then(read_shown);
             let token = text.ok_or_else(|| fail("is no readable token"))?;
             parts.clear();
-            merge(&pairs, token.iter().map(|&byte| BYTES as u32 + u32::from(byte)), &mut parts)?;
+            merger.symbols.clear();
+            merger.symbols.extend(token.iter().map(|&byte| BYTES as u32 + u32::from(byte)));
+            merger.merge(&pairs, &mut parts)?;
             let &[left, right] = &parts[..] else {
                 return Err(match parts.len() {
                     0 => fail("is empty"),
@@ -107,10 +120,13 @@ mod tests {
         let lines = listing(&Bpe::bytes().unwrap());
         assert!(read(&lines).unwrap().is_some());
         assert_eq!(read(&lines[..260]).unwrap(), None);
+        assert_eq!(read(&[]).unwrap(), None);
         let mut other = lines.clone();
         other.swap(70, 71);
-        assert_eq!(read(&other).unwrap(), None);
-        assert_eq!(read(&lines[5..]).unwrap(), None);
+        for other in [&other[..], &lines[5..]] {
+            let error = read(other).unwrap_err().to_string();
+            assert!(error.contains("v: lists subwords of a tokenizer.json"), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod chars;
 mod counter;
+mod cut;
 mod encode;
 mod gpt2;
 mod json;
@@ -15,10 +16,12 @@ mod scan;
 mod shown;
 mod train;
 mod unique;
+mod whole;
 mod write;
 
 pub use added::Added;
 pub use counter::PieceCounter;
+pub use cut::last_cut;
 pub use scan::Rule;
 pub use shown::{read_shown, shown};
 pub use train::{Settings, Training};
@@ -31,13 +34,14 @@ use merge::Pairs;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use whole::WholeChars;
 
 use super::WordList;
 use super::index::Words;
 use crate::error::{Error, Result};
 
 /// A byte-level BPE tokenizer. Cheap to clone: clones share one vocabulary, which is not changed
-/// once it is made, and what they remember of the pieces of texts: up to 2 MiB for each thread that
+/// once it is made, and what they remember of the pieces of texts: up to 4 MiB for each thread that
 /// encodes at the same time, of at most eight.
 ///
 /// A vocabulary that this library makes has the special tokens `<PAD> <UNK> <BOS> <EOS> <MASK>`
@@ -66,6 +70,7 @@ struct Inner {
     hasher: DefaultHashBuilder,
     bytes: [u32; 256],
     pairs: Pairs,
+    chars: WholeChars,
     matcher: Matcher,
     end: Option<u32>,
     unknown: Option<u32>,

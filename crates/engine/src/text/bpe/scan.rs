@@ -92,7 +92,7 @@ static ASCII: [u8; 128] = ascii_classes();
 
 /// The character that `text` starts with, and its length; `text` does not start with ASCII.
 #[inline]
-fn char_at(text: &[u8]) -> Option<(char, usize)> {
+pub(super) fn char_at(text: &[u8]) -> Option<(char, usize)> {
     let next = |at: usize| text.get(at).filter(|&&byte| byte & 0xC0 == 0x80).copied();
     let bits = |byte: u8| u32::from(byte & 0x3F);
     let (code, len) = match *text.first()? {
@@ -157,10 +157,32 @@ fn class(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
+/// How many letters of ASCII the eight bytes begin with.
+#[inline]
+fn letters_of(chunk: [u8; 8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let bytes = u64::from_le_bytes(chunk);
+    // In each byte, without a carry into the next: whether it is `a` or more, whether more than `z`.
+    let small = (bytes | EACH * 0x20) & EACH * 0x7F;
+    let from_a = small + EACH * (0x80 - b'a' as u64);
+    let beyond_z = small + EACH * (0x7F - b'z' as u64);
+    let others = (!from_a | beyond_z | bytes) & EACH * 0x80;
+    others.trailing_zeros() as usize / 8
+}
+
 /// The end of the run of characters of `classes` that starts at `at`.
 #[inline]
 fn run(text: &[u8], mut at: usize, classes: u8) -> usize {
     loop {
+        if classes & LETTER != 0 {
+            while let Some(chunk) = text.get(at..).and_then(|tail| tail.first_chunk()) {
+                let letters = letters_of(*chunk);
+                at += letters;
+                if letters < 8 {
+                    break;
+                }
+            }
+        }
         let (class, len) = class(text, at);
         if class & classes == 0 {
             return at;

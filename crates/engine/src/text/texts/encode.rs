@@ -1,0 +1,132 @@
+//! Texts to a file of ids.
+
+use super::{Texts, Watch, tell};
+use crate::error::{Error, Result};
+use crate::text::split::is_blank;
+use crate::text::{Origin, TokenFile, TokenWriter, Tokenizer};
+use cllm_kernels::Pool;
+use std::ops::Range;
+use std::path::Path;
+
+impl Tokenizer {
+    /// The last place in `text`, the beginning of a longer one, where it can be cut: the ids of the two
+    /// parts, one after the other, are those of the whole, whatever follows. `None` where there is none.
+    pub fn last_cut(&self, text: &[u8]) -> Option<usize> {
+        match self {
+            Self::Subwords(bpe) => bpe.last_cut(text),
+            Self::Words(_) => text.iter().rposition(|&byte| is_blank(byte)),
+        }
+    }
+
+    /// A CRC-32 by which another tokenizer is told.
+    pub fn checksum(&self) -> u32 {
+        match self {
+            Self::Subwords(bpe) => crc32fast::hash(&bpe.to_bytes()),
+            Self::Words(words) => {
+                crate::train::checkpoint::words_checksum(words.iter().map(|(word, _)| word))
+            }
+        }
+    }
+}
+
+impl Texts {
+    /// Writes the ids of a range of all bytes to the file at `path`, with the end token between two texts
+    /// where the tokens are subwords. Texts are read and encoded in pieces, by all threads of `pool`; the
+    /// ids are the same for any number of threads and any size of the pieces: those of
+    /// [`Tokenizer::encode`]. `watch` is told how many bytes are done.
+    ///
+    /// The file appears when it is whole. One that stands there already and was made of the same texts by
+    /// the same tokenizer is read through and taken as it is: the second value is then true.
+    ///
+    /// # Errors
+    /// As [`Pieces::next`](super::Pieces::next) and [`TokenWriter`]; `watch` stopped it. What stood at
+    /// `path` before is then still there.
+    pub fn encode(
+        &self,
+        range: Range<u64>,
+        tokenizer: &Tokenizer,
+        pool: &Pool,
+        path: &Path,
+        watch: Watch<'_>,
+    ) -> Result<(TokenFile, bool)> {
+        let origin = Origin {
+            tokenizer: tokenizer.checksum(),
+            text: self.checksum(),
+            documents: self.documents(),
+            bytes: self.bytes(),
+            from: range.start,
+            to: range.end,
+        };
+        if let Some(there) = made_of(path, &origin) {
+            return Ok((there, true));
+        }
+        let end = match tokenizer {
+            Tokenizer::Subwords(bpe) => bpe.end(),
+            Tokenizer::Words(_) => None,
+        };
+        let mut writer = TokenWriter::create(path)?;
+        let mut pieces = self.pieces(range)?;
+        let mut done = 0;
+        while let Some(piece) = pieces.next(|text| tokenizer.last_cut(text))? {
+            if piece.first && done > 0 {
+                writer.push(end.as_slice())?;
+            }
+            writer.push(&tokenizer.encode_in(piece.text, false, pool)?)?;
+            done += piece.text.len() as u64;
+            tell(watch, done)?;
+        }
+        writer.finish(Some(origin)).map(|file| (file, false))
+    }
+}
+
+/// The file at `path`, if it is whole and was made of `origin`.
+fn made_of(path: &Path, origin: &Origin) -> Option<TokenFile> {
+    let file = TokenFile::open(path).ok()?;
+    let same = file.origin() == Some(origin) && file.verify().is_ok();
+    same.then_some(file)
+}
+
+/// Writes the ids of `new` to the file at `path`, with stretches of `length` ids of `old` in between, spread
+/// evenly over both, so that `share` of all are old ones, as far as there are so many. Returns the file and
+/// how many ids of it are old.
+///
+/// # Errors
+/// `share` is not from 0 to below 1; `length` is 0; as [`TokenWriter`] and [`TokenFile::read`].
+pub fn mix(
+    new: &TokenFile,
+    old: &TokenFile,
+    share: f64,
+    length: usize,
+    path: &Path,
+) -> Result<(TokenFile, usize)> {
+    if !(0.0..1.0).contains(&share) {
+        return Err(Error::argument("share", share, "0 to below 1"));
+    }
+    if length == 0 {
+        return Err(Error::argument("length", 0, "1 or more"));
+    }
+    let wanted = (new.len() as f64 * share / (1.0 - share)) as usize;
+    let piece = length.min(old.len());
+    let count = if piece == 0 { 0 } else { (wanted / piece).min(old.len() / piece) };
+    let mut writer = TokenWriter::create(path)?;
+    let mut from = 0;
+    for i in 0..=count {
+        let to = if i == count {
+            new.len()
+        } else {
+            (new.len() as f64 * (i + 1) as f64 / (count + 1) as f64) as usize
+        };
+        writer.push_from(new, from, to - from)?;
+        from = to;
+        if i < count {
+            // The first stretch begins where the old text does, the last one ends where it ends.
+            let room = old.len() - piece;
+            let at = match count {
+                1 => room / 2,
+                _ => (room as f64 * i as f64 / (count - 1) as f64) as usize,
+            };
+            writer.push_from(old, at.min(room), piece)?;
+        }
+    }
+    Ok((writer.finish(None)?, count * piece))
+}

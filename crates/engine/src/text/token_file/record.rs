@@ -1,0 +1,151 @@
+//! What a file of ids says of itself, behind the ids.
+
+use crate::error::{Error, Result};
+use crc32fast::Hasher;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const MAGIC: [u8; 8] = *b"CLLMIDS\x01";
+/// Bytes before the counts: magic, number of ids, their checksum, number of counts, ids beyond them,
+/// whether there is an origin and its tokenizer, its text, documents, bytes, from, to.
+const FIXED: usize = 8 + 8 + 4 + 4 + 8 + 4 + 4 + 4 + 4 + 4 * 8;
+/// Ids that are counted one by one: no tokenizer has more.
+const COUNTED: usize = 1 << 24;
+
+/// What a file of ids was made of: enough to notice another text and another tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// CRC-32 of the tokenizer.
+    pub tokenizer: u32,
+    /// CRC-32 of all texts.
+    pub text: u32,
+    /// How many texts there were.
+    pub documents: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first of the bytes that became ids.
+    pub from: u64,
+    /// The byte behind the last one.
+    pub to: u64,
+}
+
+/// How often each id is met, and a checksum of all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) counts: Vec<u64>,
+    /// Ids that are too large to be counted.
+    pub(super) beyond: u64,
+    hasher: Hasher,
+}
+
+impl Tally {
+    pub(super) fn checksum(&self) -> u32 {
+        self.hasher.clone().finalize()
+    }
+
+    /// Counts ids that follow those before.
+    pub(super) fn add(&mut self, ids: &[u32]) -> Result<()> {
+        let most = ids.iter().filter(|&&id| (id as usize) < COUNTED).max();
+        let room = most.map_or(0, |&id| id as usize + 1);
+        if room > self.counts.len() {
+            let what = "the counts of ids";
+            let missing = || Error::Memory { what, bytes: room.saturating_mul(8) };
+            let more = room - self.counts.len();
+            self.counts.try_reserve_exact(more).map_err(|_| missing())?;
+            self.counts.resize(room, 0);
+        }
+        for &id in ids {
+            *self.counts.get_mut(id as usize).unwrap_or(&mut self.beyond) += 1;
+        }
+        for chunk in ids.chunks(1024) {
+            let mut bytes = [0; 4096];
+            let (words, _) = bytes.as_chunks_mut::<4>();
+            words.iter_mut().zip(chunk).for_each(|(word, id)| *word = id.to_le_bytes());
+            self.hasher.update(&bytes[..4 * chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// What stands behind the ids.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) tally: Tally,
+    pub(super) origin: Option<Origin>,
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
+impl Record {
+    /// The bytes of a record of `len` ids.
+    pub(super) fn bytes(&self, len: u64) -> Vec<u8> {
+        let Tally { counts, beyond, .. } = &self.tally;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(len.to_le_bytes());
+        bytes.extend(self.tally.checksum().to_le_bytes());
+        bytes.extend((counts.len() as u32).to_le_bytes());
+        bytes.extend(beyond.to_le_bytes());
+        let origin = self.origin;
+        bytes.extend(u32::from(origin.is_some()).to_le_bytes());
+        let nothing = Origin { tokenizer: 0, text: 0, documents: 0, bytes: 0, from: 0, to: 0 };
+        let o = origin.unwrap_or(nothing);
+        [o.tokenizer, o.text, 0].iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+        [o.documents, o.bytes, o.from, o.to].iter().for_each(|w| bytes.extend(w.to_le_bytes()));
+        counts.iter().for_each(|count| bytes.extend(count.to_le_bytes()));
+        bytes.extend(crc(&bytes).to_le_bytes());
+        bytes
+    }
+
+    /// The record of a file of `bytes` bytes whose `len` ids end at `end`. Other bytes there, which any
+    /// program may have left, and a record that is damaged are none.
+    pub(super) fn read(file: &File, end: u64, bytes: u64, len: usize) -> io::Result<Option<Self>> {
+        let room = bytes - end;
+        let most = (FIXED + 8 * COUNTED + 4) as u64;
+        if !(FIXED as u64 + 4..=most).contains(&room) {
+            return Ok(None);
+        }
+        let mut magic = [0; MAGIC.len()];
+        file.read_exact_at(&mut magic, end)?;
+        if magic != MAGIC {
+            return Ok(None);
+        }
+        let mut all = Vec::new();
+        all.try_reserve_exact(room as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        all.resize(room as usize, 0);
+        file.read_exact_at(&mut all, end)?;
+        Ok(Self::parse(&all, len as u64))
+    }
+
+    fn parse(all: &[u8], len: u64) -> Option<Self> {
+        let (content, sum) = all.split_last_chunk::<4>()?;
+        if u32::from_le_bytes(*sum) != crc(content) {
+            return None;
+        }
+        let (fixed, counts) = content.split_at_checked(FIXED)?;
+        let word = |at: usize| Some(u32::from_le_bytes(*fixed.get(at..)?.first_chunk()?));
+        let long = |at: usize| Some(u64::from_le_bytes(*fixed.get(at..)?.first_chunk()?));
+        let (counts, rest) = counts.as_chunks::<8>();
+        let whole = rest.is_empty() && counts.len() == word(20)? as usize;
+        if !whole || long(8)? != len {
+            return None;
+        }
+        let origin = Origin {
+            tokenizer: word(36)?,
+            text: word(40)?,
+            documents: long(48)?,
+            bytes: long(56)?,
+            from: long(64)?,
+            to: long(72)?,
+        };
+        // A hasher goes on from any checksum; its length counts for combining only.
+        let tally = Tally {
+            counts: counts.iter().map(|count| u64::from_le_bytes(*count)).collect(),
+            beyond: long(24)?,
+            hasher: Hasher::new_with_initial(word(16)?),
+        };
+        Some(Self { tally, origin: (word(32)? != 0).then_some(origin) })
+    }
+}

@@ -1,0 +1,276 @@
+//! Training over several ranks: the bits of one, whoever computes what.
+
+use cllm_engine::error::Result;
+use cllm_engine::train::ranks::{self, Threads};
+use cllm_engine::train::{
+    Checkpoint, Corpus, Optimizer, Progress, Schedule, Trainer, TrainerConfig, TrainingWeights,
+    Weights, checkpoint,
+};
+use cllm_engine::{Model, ModelConfig};
+use cllm_kernels::Pool;
+use std::ops::ControlFlow;
+
+fn model(seed: u64) -> Model {
+    let sizes = ModelConfig { vocab: 11, dim: 8, layers: 2, heads: 2, ..ModelConfig::modern() };
+    Model::new(&ModelConfig { hidden: 16, context: 8, ..sizes }, seed).unwrap()
+}
+
+fn ids(n: u32) -> Vec<u32> {
+    (0..n).map(|i| i * i * 7 % 11).collect()
+}
+
+fn config(window: u32) -> TrainerConfig {
+    TrainerConfig {
+        schedule: Schedule::cosine(1e-2, 3, 40),
+        window,
+        dropout: 0.1,
+        seed: 5,
+        clip: 0.5,
+        ..TrainerConfig::default()
+    }
+}
+
+/// A run that stands somewhere.
+struct Run {
+    trainer: Trainer,
+    weights: TrainingWeights<Model>,
+    losses: Vec<u32>,
+}
+
+/// Everything that a run is, as bits: losses, weights, moments, counters.
+type Bits = (Vec<u32>, Vec<u32>, String);
+
+impl Run {
+    fn new(config: TrainerConfig) -> Self {
+        let weights = TrainingWeights::new(model(3));
+        Self { trainer: Trainer::new(config), weights, losses: Vec::new() }
+    }
+
+    fn join(mut self, rank: Option<Threads>) -> Self {
+        let rank = rank.map(|rank| Box::new(rank) as Box<dyn ranks::Communicator>);
+        self.trainer.set_communicator(rank).unwrap();
+        self
+    }
+
+    /// So many steps, through the ends of epochs.
+    fn steps(&mut self, corpus: &Corpus, threads: usize, steps: usize) -> Result<()> {
+        let (pool, mut done) = (Pool::start(threads), 0);
+        while done < steps {
+            let watch = |progress: &Progress| {
+                self.losses.push(progress.step.loss.to_bits());
+                ControlFlow::Continue(())
+            };
+            let Self { trainer, weights, .. } = self;
+            done += trainer.run(&pool, weights, corpus, Some(steps - done), watch)?.steps;
+        }
+        Ok(())
+    }
+
+    fn bits(&mut self) -> Bits {
+        let mut bits = Vec::new();
+        self.weights
+            .visit(&mut |t| {
+                for values in [t.weights, t.moment1, t.moment2] {
+                    bits.extend(values.iter().map(|x| x.to_bits()));
+                }
+                Ok(())
+            })
+            .unwrap();
+        (self.losses.clone(), bits, format!("{:?}", self.trainer.counters))
+    }
+}
+
+/// What `work` returns on each of several ranks.
+fn on_ranks<T: Send>(count: usize, work: impl Fn(Threads) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let all: Vec<_> =
+            ranks::threads(count).into_iter().map(|rank| scope.spawn(|| work(rank))).collect();
+        all.into_iter().map(|rank| rank.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn any_number_of_ranks_and_threads_trains_to_the_same_bits() {
+    let ids = ids(300);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap().shuffled(9);
+    for window in [1, 2, 3, 4, 6, 7, 8, 13] {
+        for optimizer in [Optimizer::AdamW, Optimizer::Descent] {
+            let config = TrainerConfig { optimizer, ..config(window) };
+            // Through the end of an epoch, at which a window is open, to no end of a window.
+            let steps = 45;
+            let mut alone = Run::new(config);
+            alone.steps(&corpus, 1, steps).unwrap();
+            let alone = alone.bits();
+            for (ranks, threads) in [(1, 2), (2, 1), (3, 2), (4, 1), (7, 1)] {
+                for bits in on_ranks(ranks, |rank| {
+                    let mut run = Run::new(config).join(Some(rank));
+                    run.steps(&corpus, threads, steps).unwrap();
+                    run.bits()
+                }) {
+                    assert!(bits == alone, "{window} batches, {ranks} ranks");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_goes_on_with_any_number_of_ranks() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = ids(200);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    // In the middle of a window, with one, two and three open sums; at its end; in a later epoch.
+    for (window, before) in [(8, 3), (8, 7), (4, 8), (7, 6), (5, 31)] {
+        let mut alone = Run::new(config(window));
+        alone.steps(&corpus, 1, before + 20).unwrap();
+        let alone = alone.bits();
+        for (saving, resuming) in [(1, 3), (3, 1), (2, 7), (4, 2)] {
+            let path = dir.path().join(format!("{window}_{before}_{saving}"));
+            let losses = on_ranks(saving, |rank| {
+                let first = ranks::Communicator::rank(&rank) == 0;
+                let mut run = Run::new(config(window)).join(Some(rank));
+                run.steps(&corpus, 1, before).unwrap();
+                if first {
+                    checkpoint::save(&path, &run.trainer, &mut run.weights, Some(&corpus)).unwrap();
+                }
+                run.losses
+            });
+            for bits in on_ranks(resuming, |rank| {
+                let mut run = Run::new(config(window)).join(Some(rank));
+                run.weights = TrainingWeights::new(model(4));
+                let mut saved = Checkpoint::open(&path).unwrap();
+                run.trainer.counters = saved.restore(&mut run.weights).unwrap();
+                run.losses.clone_from(&losses[0]);
+                run.steps(&corpus, 1, 20).unwrap();
+                run.bits()
+            }) {
+                assert!(bits == alone, "{window} {before}: {saving} ranks, then {resuming}");
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_that_are_left_out_are_left_out_everywhere() {
+    let ids = ids(200);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let config = TrainerConfig { schedule: Schedule::constant(1e30), clip: 0.0, ..config(3) };
+    let mut alone = Run::new(config);
+    alone.steps(&corpus, 1, 12).unwrap();
+    assert!(alone.trainer.counters.skipped > 0);
+    let (losses, weights, _) = alone.bits();
+    for ranks in [2, 3] {
+        for mut run in on_ranks(ranks, |rank| {
+            let mut run = Run::new(config).join(Some(rank));
+            run.steps(&corpus, 1, 12).unwrap();
+            run
+        }) {
+            assert_eq!(run.trainer.counters.skipped, alone.trainer.counters.skipped);
+            assert!((losses.clone(), weights.clone()) == (run.losses.clone(), run.bits().1));
+        }
+    }
+}
+
+#[test]
+fn they_stop_together() {
+    let ids = ids(300);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    for (window, wanted, stopped) in [(4, 6, 8), (4, 8, 8), (1, 5, 5)] {
+        for (count, steps) in on_ranks(3, |rank| {
+            let impatient = ranks::Communicator::rank(&rank) == 2;
+            let mut run = Run::new(config(window)).join(Some(rank));
+            let Run { trainer, weights, .. } = &mut run;
+            let done = trainer.run(&Pool::serial(), weights, &corpus, None, |progress| {
+                match impatient && progress.step.number == wanted {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            });
+            let done = done.unwrap();
+            assert!(done.stopped);
+            (trainer.counters.step, done.steps)
+        }) {
+            assert_eq!((count, steps), (stopped, stopped as usize), "{window}");
+        }
+    }
+}
+
+#[test]
+fn in_the_middle_of_a_window_nothing_is_whole() {
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    on_ranks(2, |rank| {
+        let mut run = Run::new(config(4)).join(Some(rank));
+        for left in [3, 2, 1, 0] {
+            let Run { trainer, weights, .. } = &mut run;
+            trainer.next_step(&Pool::serial(), weights, &corpus, 0.01).unwrap().unwrap();
+            match left {
+                0 => trainer.check_whole().unwrap(),
+                _ => {
+                    let text = trainer.check_whole().unwrap_err().to_string();
+                    assert!(text.contains(&format!("{left} steps before its end")), "{text}");
+                    assert!(trainer.set_communicator(None).is_err());
+                }
+            }
+        }
+        // The last of them sums over what all have computed: a quarter of the bytes each.
+        assert!(run.trainer.traffic().unwrap().bytes > 0);
+    });
+}
+
+#[test]
+fn what_differs_is_found_before_the_first_step() {
+    let (ids, mut other_ids) = (ids(100), ids(100));
+    other_ids[50] ^= 1;
+    let told = |change: &(dyn Fn(&mut Run) -> bool + Sync)| {
+        let texts = on_ranks(3, |rank| {
+            let odd = ranks::Communicator::rank(&rank) == 1;
+            let mut run = Run::new(config(2)).join(Some(rank));
+            let before = run.bits();
+            let others = odd && change(&mut run);
+            let corpus = Corpus::new(if others { &other_ids } else { &ids }, 2, 4).unwrap();
+            let text = run.steps(&corpus, 1, 4).unwrap_err().to_string();
+            assert!(run.losses.is_empty());
+            if !odd {
+                assert!(run.bits() == before);
+            }
+            text
+        });
+        assert!(texts[1..].iter().all(|text| *text == texts[0]), "{texts:?}");
+        texts.into_iter().next().unwrap()
+    };
+    let text = told(&|run| {
+        run.trainer.config.clip = 2.0;
+        false
+    });
+    assert_eq!(text, "the ranks differ in the clipping: 0.5 on rank 0, 2 on rank 1");
+    assert!(told(&|_| true).starts_with("the ranks differ in the training ids (CRC-32): "));
+    let text = told(&|run| {
+        run.weights = TrainingWeights::new(model(4));
+        false
+    });
+    assert!(text.starts_with("the ranks differ in weights and moments"), "{text}");
+    let text = told(&|run| {
+        run.trainer.counters.step = 1;
+        false
+    });
+    assert_eq!(text, "the ranks differ in the step: 0 on rank 0, 1 on rank 1");
+}
+
+#[test]
+fn a_rank_that_dies_ends_the_others() {
+    let ids = ids(300);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    for text in on_ranks(3, |rank| {
+        let dies = ranks::Communicator::rank(&rank) == 1;
+        let mut run = Run::new(config(3)).join(Some(rank));
+        run.steps(&corpus, 1, 6).unwrap();
+        (!dies).then(|| run.steps(&corpus, 1, 6).unwrap_err().to_string())
+    })
+    .into_iter()
+    .flatten()
+    {
+        assert!(text.ends_with(" is gone"), "{text}");
+    }
+}

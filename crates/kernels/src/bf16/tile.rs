@@ -1,0 +1,26 @@
+//! A tile of the result, which stays in registers while pairs of the packed matrices are multiplied and
+//! added to it.
+
+use super::Pair;
+
+/// out (+)= a·b for some rows of one group and some groups of columns.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// Pairs that each element sums up.
+    pub pairs: usize,
+    /// The first pair of the first row; the group's other rows follow it, then the next pairs.
+    pub a: *const Pair,
+    /// The first pair of the first column.
+    pub b: *const Pair,
+    /// Pairs from one group of columns to the next.
+    pub b_group: usize,
+    /// Row i of the result is at `out + i*out_row`.
+    pub out: *mut f32,
+    pub out_row: usize,
+    /// Rows: 1 to [`HIGH`](super::HIGH).
+    pub rows: usize,
+    /// Columns: 1 to [`WIDE`](super::WIDE) groups.
+    pub columns: usize,
+    /// Whether the products are added to what is there.
+    pub add: bool,
+}

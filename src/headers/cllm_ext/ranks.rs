@@ -1,0 +1,152 @@
+//! Training over several processes, by an exchange that the program supplies.
+
+use crate::border::ffi;
+use crate::border::host;
+use crate::headers::cllm_training::CLLMTraining;
+use crate::headers::cllm_training::state::{UserData, narrow, with_training};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::train::Communicator;
+use cllm_macros::c_api;
+use std::ffi::{c_int, c_void};
+
+/// Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
+/// `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
+/// Returns 0; anything else is a failure, and training ends with it. Called on the thread that trains,
+/// which has locked its training object: it may not call functions of that object. It may not throw a C++
+/// exception, nor leave by longjmp.
+pub type CLLMExchangeCallback = Option<
+    unsafe extern "C" fn(
+        to: c_int,
+        send: *const c_void,
+        send_bytes: usize,
+        from: c_int,
+        receive: *mut c_void,
+        receive_bytes: usize,
+        user_data: *mut c_void,
+    ) -> c_int,
+>;
+
+/// How a process, a rank, reaches the others that train the same model.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct CLLMCommunicator {
+    /// `sizeof(CLLMCommunicator)`.
+    pub struct_size: usize,
+    /// The number of this rank, from 0 on.
+    pub rank: c_int,
+    /// How many there are, 1 or more.
+    pub ranks: c_int,
+    /// The exchange with two of the others.
+    pub exchange: CLLMExchangeCallback,
+    /// Handed to `exchange`.
+    pub user_data: *mut c_void,
+}
+
+/// The communicator of a C program.
+#[derive(Debug)]
+struct Program {
+    rank: usize,
+    ranks: usize,
+    exchange: CLLMExchangeCallback,
+    user_data: UserData,
+}
+
+impl Communicator for Program {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn ranks(&self) -> usize {
+        self.ranks
+    }
+
+    fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
+        let Some(call) = self.exchange else { return Err(Error::Null("communicator->exchange")) };
+        let (to, from, user_data) = (narrow(to), narrow(from), self.user_data.0);
+        // SAFETY: the program set the callback and its pointer for this call; both arrays are as long
+        // as it is told.
+        let failed = host::outside(|| unsafe {
+            let (output, input) = (send.as_ptr().cast(), receive.as_mut_ptr().cast());
+            call(to, output, send.len(), from, input, receive.len(), user_data)
+        });
+        match failed {
+            0 => Ok(()),
+            code => Err(Error::State(format!(
+                "the exchange with ranks {to} and {from} failed: it returned {code}"
+            ))),
+        }
+    }
+}
+
+/// Has an object train together with others, in other processes or on other machines: a window of
+/// `gradient_accumulation_steps` batches is divided among the ranks, and weights, losses and counters come
+/// out the same to the bit for any number of ranks, and of threads on each. Ranks that get no batch take
+/// part in the rest. The library needs no MPI for it: the program says how bytes get from one rank to
+/// another.
+///
+/// All ranks make the same models and training objects with the same tokens, and the same calls of
+/// cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and cllm_train_steps(); what differs is found
+/// before the first step, and the call fails on all of them, with the same message. The other functions
+/// train as without. Every rank has the model; one of them writes its files. The progress callback is
+/// called for all steps of a window, after their gradients were computed; a loop ends on all ranks, at the
+/// end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
+/// can be saved. An error on one rank is an error on all.
+///
+/// @param training      made by cllm_training_init.
+/// @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
+/// @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
+///         no exchange, or in the middle of a window: nothing has changed then.
+///
+/// ```c
+/// static FILE *pipes[2];   // to and from the only other rank
+///
+/// static int exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+///                     size_t receive_bytes, void *user_data) {
+///     (void)to, (void)from, (void)user_data;
+///     int failed = fwrite(send, 1, send_bytes, pipes[0]) != send_bytes || fflush(pipes[0]) != 0;
+///     return failed || fread(receive, 1, receive_bytes, pipes[1]) != receive_bytes;
+/// }
+/// CLLMCommunicator two = {.struct_size = sizeof two, .rank = 0, .ranks = 2, .exchange = exchange};
+/// if (cllm_training_set_communicator(training, &two) != 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `training` is NULL or was made by cllm_training_init; `communicator` is NULL or as large as its
+/// `struct_size` says, and its `exchange` may be called with its `user_data` until another one is set or the
+/// object is freed.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_training_set_communicator(
+    training: *mut CLLMTraining,
+    communicator: *const CLLMCommunicator,
+) -> c_int {
+    let program = match communicator.is_null() {
+        true => None,
+        false => Some(Box::new(checked(communicator)?) as Box<dyn Communicator>),
+    };
+    with_training(training, |_, state| {
+        state.trainer.set_communicator(program)?;
+        Ok(0)
+    })
+}
+
+/// What a struct of the program says, if it can be.
+///
+/// # Safety
+/// `communicator` points to a struct as large as its first field says.
+unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
+    let size = *ffi::get(communicator.cast::<usize>(), "communicator")?;
+    if size < size_of::<CLLMCommunicator>() {
+        let least = "sizeof(CLLMCommunicator)";
+        return Err(Error::argument("communicator->struct_size", size, least));
+    }
+    let CLLMCommunicator { rank, ranks, exchange, user_data, .. } =
+        *ffi::get(communicator, "communicator")?;
+    if exchange.is_none() {
+        return Err(Error::Null("communicator->exchange"));
+    }
+    let ranks = ffi::positive(ranks, "communicator->ranks")?;
+    let rank = ffi::len(rank, "communicator->rank")?;
+    Ok(Program { rank, ranks, exchange, user_data: UserData(user_data) })
+}

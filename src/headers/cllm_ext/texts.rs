@@ -1,0 +1,273 @@
+//! Texts of any length, read in pieces.
+
+use super::tokenizer::Training;
+use super::training::pool_of;
+use super::{CLLMBytesCallback, CLLMTokenizerCallback};
+use crate::border::registry::{Registry, lock};
+use crate::border::{ffi, host};
+use crate::headers::cllm_tokenizer::{CLLMTokenizer, subwords, words};
+use cllm_engine::error::{Error, Result};
+use cllm_engine::limits::{LEARNT_PIECES, LEARNT_WHOLE_BYTES};
+use cllm_engine::text::Texts;
+use cllm_engine::text::bpe::{Rule, last_cut};
+use cllm_macros::c_api;
+use std::ffi::{c_char, c_int, c_void};
+use std::ops::{ControlFlow, Range};
+use std::ptr::null_mut;
+
+/// Texts in files, of any length together: read in pieces as often as they are needed, never held in
+/// memory. One thread at a time.
+pub struct CLLMTexts {
+    _opaque: [u8; 0],
+}
+
+static TEXTS: Registry<Texts> = Registry::new("texts");
+
+/// A program's callback as the engine calls it: what it is told are bytes of `all`.
+fn watch(
+    callback: CLLMBytesCallback,
+    all: u64,
+    user_data: *mut c_void,
+) -> impl FnMut(u64) -> ControlFlow<()> {
+    move |bytes| {
+        let go_on = callback.is_none_or(|callback| {
+            // SAFETY: the program's promise for the callback.
+            host::outside(|| unsafe { callback(bytes, all, user_data) })
+        });
+        if go_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Makes a list of texts without any.
+///
+/// @param scratch  a folder for a copy of what can be read only once, such as standard input. The copy
+///                 has no name and vanishes with the texts.
+/// @return the texts, to be released with cllm_texts_free(); NULL if `scratch` is NULL or there is no
+///         memory.
+///
+/// ```c
+/// CLLMTexts *texts = cllm_texts_create(".");
+/// if (cllm_texts_add(texts, "/dev/stdin", NULL, NULL) != 0) fprintf(stderr, "%s\n", cllm_last_error());
+/// cllm_texts_free(texts);
+/// ```
+///
+/// # Safety
+/// `scratch` is NULL or a C string.
+#[unsafe(no_mangle)]
+#[c_api(null_mut())]
+pub unsafe extern "C" fn cllm_texts_create(scratch: *const c_char) -> *mut CLLMTexts {
+    TEXTS.new_handle("texts", Texts::new(ffi::path(scratch, "scratch")?))
+}
+
+/// Releases texts, not their files.
+///
+/// @param texts  NULL is fine. A second call for the same ones does nothing but record an error.
+///
+/// ```c
+/// cllm_texts_free(texts);
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(), and is not used any more.
+#[unsafe(no_mangle)]
+#[c_api]
+pub unsafe extern "C" fn cllm_texts_free(texts: *mut CLLMTexts) {
+    TEXTS.free_handle(texts)
+}
+
+/// Adds a file as a text, of any length. It is read through once, to learn its length; what it holds is
+/// taken as cllm_data_loader_load_file() takes it for a tokenizer of subwords. It must stay as it is as
+/// long as the texts are used. Pipes are read to their end, other devices up to 1 GiB.
+///
+/// @param texts      made by cllm_texts_create().
+/// @param path       the file.
+/// @param callback   is told how many bytes of it were read, with 0 for all of them, and can stop; NULL:
+///                   none. Called on this thread.
+/// @param user_data  handed to the callback.
+/// @return 0; -1 if an argument is NULL, the file can't be read, is damaged UTF-16 or UTF-32 or a quarter
+///         of it are NUL bytes, or the callback stopped it: the texts are as before.
+///
+/// ```c
+/// if (cllm_texts_add(texts, "large.txt", NULL, NULL) != 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `path` is NULL or a C string; `callback` may be called with `user_data` during this call, and does not
+/// use the texts.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_add(
+    texts: *mut CLLMTexts,
+    path: *const c_char,
+    callback: CLLMBytesCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    let texts = TEXTS.get(texts)?;
+    let path = ffi::path(path, "path")?;
+    lock(&texts).add(path, &mut watch(callback, 0, user_data))?;
+    Ok(0)
+}
+
+/// How many bytes the texts have together, as UTF-8.
+///
+/// @param texts  made by cllm_texts_create().
+/// @return the bytes; 0 for anything else than such texts.
+///
+/// ```c
+/// printf("%llu bytes\n", (unsigned long long)cllm_texts_bytes(texts));
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create().
+#[unsafe(no_mangle)]
+#[c_api(0)]
+pub unsafe extern "C" fn cllm_texts_bytes(texts: *const CLLMTexts) -> u64 {
+    Ok(lock(&*TEXTS.get(texts)?).bytes())
+}
+
+/// How many texts there are.
+///
+/// @param texts  made by cllm_texts_create().
+/// @return their number; 0 for anything else than such texts.
+///
+/// ```c
+/// printf("%llu texts\n", (unsigned long long)cllm_texts_count(texts));
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create().
+#[unsafe(no_mangle)]
+#[c_api(0)]
+pub unsafe extern "C" fn cllm_texts_count(texts: *const CLLMTexts) -> u64 {
+    Ok(lock(&*TEXTS.get(texts)?).documents())
+}
+
+/// Where the character begins that holds a byte of all texts, one behind the other: a place to divide them.
+///
+/// @param texts  made by cllm_texts_create().
+/// @param at     the byte; behind the last one: the bytes of the texts.
+/// @return the place; -1 on failure.
+///
+/// ```c
+/// int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create().
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_character(texts: *const CLLMTexts, at: u64) -> i64 {
+    let place = lock(&*TEXTS.get(texts)?).character_at(at)?;
+    Ok(i64::try_from(place).unwrap_or(i64::MAX))
+}
+
+/// A range of the bytes of texts.
+fn range(texts: &Texts, from: u64, to: u64) -> Result<Range<u64>> {
+    let to = to.min(texts.bytes());
+    if from >= to {
+        return Err(Error::argument("from", from, "less than `to` and the bytes of the texts"));
+    }
+    Ok(from..to)
+}
+
+/// cllm_train_tokenizer() for texts of any length: learns subwords from a range of the bytes of all texts,
+/// one behind the other, with a line end between two of them. Held in memory are the different pieces of
+/// words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
+/// than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
+/// a few times only. The same texts give the same tokens.
+///
+/// @param texts       made by cllm_texts_create().
+/// @param from        the first byte; one inside of a character moves to its beginning.
+/// @param to          the byte behind the last one; UINT64_MAX: to the end.
+/// @param vocab_size  as cllm_train_tokenizer().
+/// @param callback    as there; told after every 8 MiB or so. NULL: none.
+/// @param user_data   handed to the callback.
+/// @return as there; NULL also if there are no such bytes or a text can't be read.
+///
+/// ```c
+/// CLLMTokenizer *tokenizer = cllm_texts_train_tokenizer(texts, 0, UINT64_MAX, 4096, NULL, NULL);
+/// if (!tokenizer) fprintf(stderr, "%s\n", cllm_last_error());
+/// cllm_free_tokenizer(tokenizer);
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(); `callback` may be called with `user_data` during
+/// this call, and does not use the texts.
+#[unsafe(no_mangle)]
+#[c_api(null_mut())]
+pub unsafe extern "C" fn cllm_texts_train_tokenizer(
+    texts: *const CLLMTexts,
+    from: u64,
+    to: u64,
+    vocab_size: u32,
+    callback: CLLMTokenizerCallback,
+    user_data: *mut c_void,
+) -> *mut CLLMTokenizer {
+    let texts = TEXTS.get(texts)?;
+    let texts = lock(&texts);
+    let range = range(&texts, from, to)?;
+    let mut training = Training::new(vocab_size, callback, user_data)?;
+    let range_bytes = range.end - range.start;
+    let mut pieces = texts.joined(range)?;
+    while let Some(piece) = pieces.next(|text| last_cut(Rule::Words, text))? {
+        training.count(piece.text)?;
+    }
+    if range_bytes > LEARNT_WHOLE_BYTES {
+        training.counter.keep(LEARNT_PIECES)?;
+    }
+    training.finish()
+}
+
+/// Writes the ids of a range of the bytes of all texts to a file in the form of cllm_token_dataset_save(),
+/// text by text, with the end token between two of them where the tokens are subwords. Texts are read and
+/// encoded in pieces; the ids are those of cllm_text_to_tokens(), for any number of threads. The file grows
+/// as `<path>.partial` and appears at `path` when it is whole: what an ended program leaves is begun anew.
+///
+/// A file at `path` that was made of the same bytes of the same texts by the same tokenizer is read
+/// through and left as it is.
+///
+/// @param texts      made by cllm_texts_create().
+/// @param from       the first byte; one inside of a character moves to its beginning.
+/// @param to         the byte behind the last one; UINT64_MAX: to the end.
+/// @param tokenizer  of subwords or bytes.
+/// @param threads    0: one for each processor.
+/// @param path       the file; cllm_token_file_open() opens it.
+/// @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+///                   NULL: none. Called on this thread.
+/// @param user_data  handed to the callback.
+/// @return 0; 1 where the file was there already; -1 on failure: one that was there is as before.
+///
+/// ```c
+/// if (cllm_texts_encode(texts, 0, UINT64_MAX, tokenizer, 0, "dataset.bin", NULL, NULL) < 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(), `tokenizer` is NULL or live, `path` is NULL or a C
+/// string; `callback` may be called with `user_data` during this call, and does not use the texts.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_encode(
+    texts: *const CLLMTexts,
+    from: u64,
+    to: u64,
+    tokenizer: *const CLLMTokenizer,
+    threads: c_int,
+    path: *const c_char,
+    callback: CLLMBytesCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    let texts = TEXTS.get(texts)?;
+    let texts = lock(&texts);
+    let (pool, path) = (pool_of(threads)?, ffi::path(path, "path")?);
+    words::fields(tokenizer)?;
+    let Some(bpe) = subwords::of(tokenizer)? else {
+        let way = "cllm_data_loader_create_dataset() makes ids of words";
+        return Err(Error::State(format!("the tokenizer is of words: {way}")));
+    };
+    let range = range(&texts, from, to)?;
+    let mut watch = watch(callback, range.end - range.start, user_data);
+    let (_, there) = texts.encode(range, &bpe.into(), &pool, path, &mut watch)?;
+    Ok(c_int::from(there))
+}
