@@ -26,7 +26,7 @@ COMPAT_A  := $(COMPAT_SO:.so=.a)
 # install and uninstall
 include packaging/install.mk
 
-.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-python test-reproducible bench fmt lint clean help FORCE
+.PHONY: all lib headers test test-valgrind test-asan test-reliability test-fuzz test-tsan test-loom test-arm64 test-arm64-short test-python test-reproducible bench fmt lint clean help FORCE
 
 all: lib $(TOOLS)
 
@@ -94,6 +94,12 @@ test-tsan: ## Rust tests under ThreadSanitizer, where the toolchain has its libr
 test-loom: ## the hand-over of work between threads, in every order: a minute or two
 	c_tests/run.sh loom
 
+test-arm64: ## built for 64-bit ARM and tested under emulation; docs/PORTING.md says with what
+	@c_tests/arm64.sh all
+
+test-arm64-short: ## the kernels, the bits, the ABI of it
+	@c_tests/arm64.sh short
+
 # In an environment of its own, in build/. pip fetches what is missing: without venv or network there is
 # nothing to test with.
 test-python: lib ## the Python package: built, installed, its tests, its types
@@ -119,4 +125,4 @@ clean:
 
 help:
 	@echo 'make                library, linker scripts and tools'
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Black-box tests of the command-line tools: c_tests/tools.sh FOLDER [WRAPPER...]
-# runs the programs in FOLDER, each through WRAPPER (valgrind) if there is one. The last line is
+# runs the programs in FOLDER, each through WRAPPER (valgrind, an emulator) if there is one. The last line is
 # "N passed, N failed"; what failed stands on stderr.
 . "$(dirname "$0")/check.sh"
 # Reports of a sanitizer must not look like the tools' own exit statuses.
@@ -10,7 +10,7 @@ tools=$(cd "$1" && pwd) || exit 1
 shift
 wrapper=("$@")
 native=false # timing matters to some tests
-case "${wrapper[*]-}$tools" in *valgrind* | *asan*) ;; *) native=true ;; esac
+case "${wrapper[*]-}$tools" in *valgrind* | *asan* | *qemu*) ;; *) native=true ;; esac
 
 cd "$work" || exit 1
 

@@ -1,6 +1,7 @@
 //! Learning rates of `ai/cllm_optimizer.h`, each a formula of a number of steps; a negative number
 //! counts as 0. Their warm-up starts at 0, not at the floor as that of training's schedule does.
 
+use cllm_kernels::functions;
 use std::f64::consts::PI;
 
 /// A rate that goes from `from` to `to`, after `part` of the way.
@@ -30,7 +31,7 @@ pub fn linear(step: i64, length: i64, rate: f32, floor: f32) -> f32 {
 pub fn cosine(step: i64, length: i64, rate: f32, floor: f32) -> f32 {
     match part(step, length) {
         Some(1.0) => floor,
-        Some(part) => between(floor, rate, 0.5 * (1.0 + (PI * part).cos())),
+        Some(part) => between(floor, rate, 0.5 * (1.0 + functions::cos(PI * part))),
         None => rate,
     }
 }
@@ -53,7 +54,7 @@ pub fn exponential(step: i64, every: i64, rate: f32, factor: f32, floor: f32) ->
 
 fn power(rate: f32, factor: f32, exponent: f64, floor: f32) -> f32 {
     // A broken power of a negative factor is NaN, which gives way to the floor.
-    ((f64::from(rate) * f64::from(factor).powf(exponent)) as f32).max(floor)
+    ((f64::from(rate) * functions::pow(factor.into(), exponent)) as f32).max(floor)
 }
 
 /// A triangle: from `low` to `high` and back in `length` steps; `low` where there is no length

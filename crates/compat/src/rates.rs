@@ -1,5 +1,6 @@
 //! Learning rates that only old headers offer; training runs by `cllm_engine::train::Schedule`.
 
+use cllm_kernels::functions;
 use std::f64::consts::PI;
 
 /// A linear warm-up from 0, then half a cosine wave down to a hundredth.
@@ -37,7 +38,7 @@ impl WarmupCosine {
         } else {
             let warmup = warmup.max(0.0);
             let part = (step - warmup) / (total - warmup);
-            floor + (rate - floor) * 0.5 * (1.0 + (PI * part).cos())
+            floor + (rate - floor) * 0.5 * (1.0 + functions::cos(PI * part))
         };
         now as f32
     }
@@ -46,12 +47,12 @@ impl WarmupCosine {
 /// base·factor^c, c = how many of `steps` are reached.
 pub fn step_decay(base: f32, step: i32, steps: &[i32], factor: f32) -> f32 {
     let reached = steps.iter().filter(|&&s| s <= step).count();
-    (f64::from(base) * f64::from(factor).powf(reached as f64)) as f32
+    (f64::from(base) * functions::pow(factor.into(), reached as f64)) as f32
 }
 
 /// base·e^(−decay·step).
 pub fn exponential(base: f32, step: u32, decay: f32) -> f32 {
-    (f64::from(base) * (-f64::from(decay) * f64::from(step)).exp()) as f32
+    (f64::from(base) * functions::exp(-f64::from(decay) * f64::from(step))) as f32
 }
 
 /// floor + (base − floor)·(1 − min(1, step/end))^power; base where `end` is 0.
@@ -61,7 +62,7 @@ pub fn polynomial(base: f32, floor: f32, step: u32, end: u32, power: f32) -> f32
     }
     let rest = 1.0 - (f64::from(step) / f64::from(end)).min(1.0);
     let (base, floor) = (f64::from(base), f64::from(floor));
-    (floor + (base - floor) * rest.powf(f64::from(power))) as f32
+    (floor + (base - floor) * functions::pow(rest, power.into())) as f32
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::{Network, Weight};
 use crate::text::Ids;
 use crate::train::workspace::Workspace;
-use cllm_kernels::Pool;
+use cllm_kernels::{Pool, functions};
 
 /// How well a model predicts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Evaluation {
 impl Evaluation {
     /// e^mean_loss: among how many equally likely tokens the model is undecided, in the mean.
     pub fn perplexity(&self) -> f64 {
-        self.mean_loss.exp()
+        functions::exp(self.mean_loss)
     }
 
     /// The loss of all predicted tokens together, in nats.

@@ -1,5 +1,6 @@
 //! Random numbers: a named generator, so that a seed means the same in every release.
 
+use cllm_kernels::functions::{cos, ln};
 use rand::{RngExt, SeedableRng};
 
 /// ChaCha with 8 rounds: fast, seekable, and its stream is fixed by its specification.
@@ -13,8 +14,8 @@ pub fn seeded(seed: u64) -> Rng {
 /// One draw from the standard normal distribution (Box and Muller, 1958).
 pub fn normal(rng: &mut Rng) -> f32 {
     // 1 - u lies in (0, 1], so that the logarithm is finite.
-    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-    (radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()) as f32
+    let radius = (-2.0 * ln(1.0 - rng.random::<f64>())).sqrt();
+    (radius * cos(std::f64::consts::TAU * rng.random::<f64>())) as f32
 }
 
 /// Fills `out` with uniform draws from [−amplitude, amplitude).

@@ -2,6 +2,7 @@
 
 use super::math::{LANES, exp, fold, larger};
 use crate::arch::simd;
+use crate::functions::ln_f32;
 
 #[inline(always)]
 fn maximum(x: &[f32]) -> f32 {
@@ -46,7 +47,7 @@ simd! {
         for x in x.iter_mut() {
             *x *= inverse;
         }
-        shift + sum.ln()
+        shift + ln_f32(sum)
     }
 }
 
@@ -64,7 +65,7 @@ simd! {
         for (lane, x) in lanes.iter_mut().zip(rest) {
             *lane += exp::<FMA>(x - shift);
         }
-        shift + fold(lanes, |a, b| a + b).ln()
+        shift + ln_f32(fold(lanes, |a, b| a + b))
     }
 }
 
@@ -82,6 +83,6 @@ simd! {
         if let Some(x) = x.get_mut(target) {
             *x -= scale;
         }
-        shift + sum.ln() - logit
+        shift + ln_f32(sum) - logit
     }
 }

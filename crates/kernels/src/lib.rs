@@ -1,11 +1,12 @@
 //! Numeric kernels of the CLLM engine: vector code, threads, aligned memory. The only numeric
 //! `unsafe` of the project; every interface is safe and takes slices or views.
 //!
-//! Every kernel is compiled for three instruction sets ([`arch`]) and chosen at run time; the
-//! environment variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`) lowers the choice, for tests and
-//! for comparing. Results may differ between instruction sets in the last bits; for one instruction
-//! set they are the same on every run and for every number of threads ([`threads`]). [`bf16`] exists for
-//! one set of instructions only.
+//! Every kernel is compiled for each instruction set ([`arch`]) and chosen at run time; the environment
+//! variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`; `neon` on ARM) lowers the choice, for tests and for
+//! comparing. Results have the same bits for all instruction sets, on every run and for every number
+//! of threads ([`threads`]): a sum has [16 lanes](arch) whatever the registers are, product and sum are
+//! rounded once, and no function of the C library decides about a bit ([`functions`]). [`bf16`] exists
+//! for one set of instructions only.
 
 #![allow(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod cross_entropy;
 pub mod dropout;
 mod error;
 pub mod fault;
+pub mod functions;
 pub mod gelu;
 pub mod host;
 pub mod int8;

@@ -14,6 +14,7 @@
 
 use super::math::{fma, sums};
 use crate::arch::simd;
+use crate::functions::{self, pow};
 
 /// The base of the angles: RoFormer's.
 pub const BASE: f64 = 10_000.0;
@@ -23,8 +24,8 @@ pub fn angles(position: usize, out: &mut [f32]) {
     let h = out.len();
     let (cos, sin) = out.split_at_mut(h / 2);
     for (i, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-        let angle = position as f64 * BASE.powf(-2.0 * i as f64 / h as f64);
-        (*cos, *sin) = (angle.cos() as f32, angle.sin() as f32);
+        let angle = position as f64 * pow(BASE, -2.0 * i as f64 / h as f64);
+        (*cos, *sin) = (functions::cos(angle) as f32, functions::sin(angle) as f32);
     }
 }
 

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::limits::MAX_BATCH_POSITIONS;
 use crate::model::ModelConfig;
 use crate::train::{Optimizer, Schedule, TrainerConfig};
+use cllm_kernels::functions;
 use constants as c;
 
 /// How text becomes tokens.
@@ -247,7 +248,7 @@ pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
     match tokens {
         Tokens::Bytes => 1.0,
         Tokens::Subwords => {
-            let doublings = (vocab.max(1) as f64 / 512.0).log2();
+            let doublings = functions::log2(vocab.max(1) as f64 / 512.0);
             (c::BYTES_PER_TOKEN_AT_512 + c::BYTES_PER_TOKEN_A_DOUBLING * doublings).max(1.0)
         }
     }
@@ -340,13 +341,13 @@ fn rate(dim: usize, rows: usize) -> f32 {
 /// and β₂ between [`c::BETA2_LEAST`] and [`c::BETA2_MOST`].
 fn beta2(seen: f64, rows: usize) -> f32 {
     let half_life = seen * c::HALF_LIFE_PART;
-    let beta2 = (-(rows as f64) / half_life.max(1.0)).exp2();
+    let beta2 = functions::exp2(-(rows as f64) / half_life.max(1.0));
     beta2.clamp(c::BETA2_LEAST, c::BETA2_MOST) as f32
 }
 
 /// [`c::DROPOUT_A_DOUBLING`] for each doubling of the epochs beyond [`c::EPOCHS_WITHOUT_DROPOUT`].
 fn dropout(epochs: f64) -> f32 {
-    let doublings = (epochs / c::EPOCHS_WITHOUT_DROPOUT).log2();
+    let doublings = functions::log2(epochs / c::EPOCHS_WITHOUT_DROPOUT);
     (c::DROPOUT_A_DOUBLING * doublings).clamp(0.0, c::DROPOUT_MOST) as f32
 }
 

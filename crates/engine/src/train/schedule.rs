@@ -1,5 +1,7 @@
 //! Learning rates by step.
 
+use cllm_kernels::functions;
+
 /// How the rate goes on after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decay {
@@ -98,12 +100,12 @@ impl Schedule {
         let rate = match self.decay {
             Decay::Constant => base,
             Decay::Cosine => {
-                floor + (base - floor) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+                floor + (base - floor) * 0.5 * (1.0 + functions::cos(std::f64::consts::PI * part))
             }
             Decay::Linear => base - (base - floor) * part,
             Decay::Step => {
                 let times = since / self.every.max(1);
-                let rate = base * f64::from(self.factor).powf(f64::from(times));
+                let rate = base * functions::pow(self.factor.into(), times.into());
                 return (rate as f32).max(self.floor);
             }
         };

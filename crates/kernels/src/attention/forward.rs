@@ -2,6 +2,7 @@
 
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Call, Heads, HeadsMut, exponentials, one_query};
+use crate::functions::ln_f32;
 use crate::math::REGISTER;
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
@@ -60,7 +61,8 @@ pub fn forward(
                         if let Some(lse) = lse {
                             let one = Call { head_dim: 1, ..*s };
                             // SAFETY: one float, of this sequence, head and row.
-                            unsafe { lse.view(&one, b, head, first + i, 1) }.fill(max + sum.ln());
+                            unsafe { lse.view(&one, b, head, first + i, 1) }
+                                .fill(max + ln_f32(sum));
                         }
                     }
                     // SAFETY: the rows of this block, in the columns of this head.

@@ -3,6 +3,7 @@
 
 use super::{Call, Heads, exponentials};
 use crate::arch::{Vector, product_sum, simd, vector_fn};
+use crate::functions::exp_f32;
 use crate::math::{REGISTER, fma, larger};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
@@ -51,7 +52,7 @@ pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: 
             out.fill(0.0);
             for part in all.chunks_exact(len) {
                 let (max_of_part, sum) = share(part);
-                let weight = (max_of_part - max).exp();
+                let weight = exp_f32(max_of_part - max);
                 total += weight * sum;
                 axpy(out, weight, &part[head * h..][..h]);
             }
