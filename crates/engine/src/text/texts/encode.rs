@@ -107,7 +107,8 @@ pub fn mix(
     }
     let wanted = (new.len() as f64 * share / (1.0 - share)) as usize;
     let piece = length.min(old.len());
-    let count = if piece == 0 { 0 } else { (wanted / piece).min(old.len() / piece) };
+    let times = |tokens: usize| tokens.checked_div(piece).unwrap_or(0);
+    let count = times(wanted).min(times(old.len()));
     let mut writer = TokenWriter::create(path)?;
     let mut from = 0;
     for i in 0..=count {
