@@ -43,7 +43,14 @@ if [ -n "${RATE:-}" ]; then
         echo "10.77.0.$i slots=1" >> "$work/hosts"
     done
     # mpirun's way onto another machine.
-    printf '#!/bin/sh\nspace=cllm${1##*.}\nshift\nexec ip netns exec "$space" sh -c "$*"\n' > "$work/agent"
+    # Each has a folder of its own for what Open MPI writes.
+    cat > "$work/agent" << END
+#!/bin/sh
+space=cllm\${1##*.}
+shift
+mkdir -p "$work/\$space"
+TMPDIR=$work/\$space exec ip netns exec "\$space" sh -c "\$*"
+END
     chmod +x "$work/agent"
     mpirun+=(--mca plm_rsh_agent "$work/agent" --hostfile "$work/hosts" --mca btl tcp,self
         --mca oob_tcp_if_include 10.77.0.0/24 --mca btl_tcp_if_include 10.77.0.0/24)

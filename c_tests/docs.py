@@ -41,6 +41,8 @@ extern CLLMModel *model;
 extern CLLMInference *inference, *other;
 extern CLLMTraining *training;
 extern CLLMTokenizer *tokenizer;
+extern CLLMTexts *texts;
+extern CLLMTokenFile *file, *added, *old;
 extern uint32_t *ids, *held_out, id;
 extern size_t count, num_held_out, count_of_text;
 extern int last_step, done;

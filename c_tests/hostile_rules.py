@@ -14,7 +14,7 @@ NUMBERS = {
     "num_decay_steps": 2, "weight_idx": 1, "target": 3, "warmup_steps": 2, "total_steps": 9,
     "learning_rate": 0.01, "length": 4, "stride": 2, "pooling": 0, "num_words": 3,
     "bytes": 1000000, "seconds": 60, "speed": 1e11, "done": 10, "elapsed": 1, "planned": 10,
-    "seconds_left": 1,
+    "seconds_left": 1, "precision": 1,
 }
 NUMBERS_OF = {
     ("cllm_recipe", "bytes"): 100000,
@@ -168,6 +168,7 @@ REFUSED = {
     ("cllm_next_words", "num_words"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_embed_tokens", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_embed_text", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_precision_support", "precision"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
     ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],

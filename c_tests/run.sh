@@ -377,7 +377,7 @@ find_tools() {
     mkdir -p "$programs"
     for tool in train_model cllm_inference cllm_tokenize cllm_vocab_build cllm_info; do
         sources=("tools/$tool.c" tools/{common,files,terminal,tokens}.c)
-        [ "$tool" = train_model ] && sources=(tools/train_{model,alone,options,defaults,data,words,subwords,mix,setup,folder,metrics,finish}.c tools/{common,files,terminal,tokens}.c)
+        [ "$tool" = train_model ] && sources=(tools/train_{model,alone,options,defaults,data,words,subwords,texts,prepare,mix,setup,folder,metrics,finish}.c tools/{common,files,terminal,tokens}.c)
         case $tool in
         train_model | cllm_vocab_build) sources+=(tools/{text_files,vocabulary}.c) ;;
         cllm_tokenize) sources+=(tools/vocabulary.c) ;;

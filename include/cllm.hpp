@@ -174,11 +174,6 @@ public:
     explicit Tokenizer(T *tokenizer) : tokenizer_(detail::check(tokenizer)) {}
 
     /** Writes a tokenizer.json, of subwords. */
-    /** The model stays in its file, which processes share: see cllm_map_model(). */
-    static Model map(const std::string &path) { return Model(cllm_map_model(path.c_str())); }
-    bool is_mapped() const { return detail::yes(cllm_model_is_mapped(get())); }
-    /** Looks at every byte of a mapped file: an Error where it is damaged. */
-    void verify() const { detail::check(cllm_verify_model(get())); }
     void write(const std::string &path) const {
         detail::check(cllm_write_tokenizer(get(), path.c_str()));
     }
@@ -247,6 +242,11 @@ public:
     explicit Model(CLLMModel *model) : model_(detail::check(model), cllm_free_model) {}
 
     static Model read(const std::string &path) { return Model(cllm_read_model(path.c_str())); }
+    /** The model stays in its file, which processes share: see cllm_map_model(). */
+    static Model map(const std::string &path) { return Model(cllm_map_model(path.c_str())); }
+    bool is_mapped() const { return detail::yes(cllm_model_is_mapped(get())); }
+    /** Looks at every byte of a mapped file: an Error where it is damaged. */
+    void verify() const { detail::check(cllm_verify_model(get())); }
     void write(const std::string &path) const {
         detail::check(cllm_write_model(get(), path.c_str()));
     }

@@ -1923,6 +1923,7 @@ uint64_t cllm_texts_count(const struct CLLMTexts *texts);
  *
  * ```c
  * int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+ * if (half > 0) printf("the second half begins at byte %lld\n", (long long)half);
  * ```
  *
  * @pre `texts` is NULL or was made by cllm_texts_create().

@@ -17,8 +17,9 @@
 static const char help[] =
     "Usage: cllm_info MODEL [options]\n"
     "Shows what is in a model file: header, sections with their sizes and checksums,\n"
-    "parameters and their precision, what its tokens are and the first of them, how it was trained. Of a\n"
-    "damaged file it shows what can be read, and where the damage is.\n"
+    "parameters, what holds them, what its tokens are and the first of them, how it\n"
+    "was trained. Of a damaged file it shows what can be read, and where the damage\n"
+    "is.\n"
     "\n"
     "Output:\n"
     "  -w, --words N  words to show (12)\n"

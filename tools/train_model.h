@@ -117,6 +117,8 @@ const NewFile *new_file(Preparation *preparation, const char *name);
 void drop_file(const NewFile *file);
 /* Puts all files in their places. */
 void end_preparation(Preparation *preparation);
+/* Removes what was made for a run that did not begin; exit() does so too. */
+void abandon_preparation(void);
 /* After a Ctrl-C before the first step. */
 __attribute__((noreturn)) void leave_unprepared(const Preparation *preparation);
 /* Whether the run was asked to end. */
@@ -243,6 +245,8 @@ void describe_ranks(const Options *options);
 void report_ranks(double seconds);
 /* Before the end of the program. */
 void leave_ranks(void);
+/* Ends the run on all ranks, from one that stands elsewhere than the others. */
+__attribute__((noreturn)) void leave_all_ranks(int status);
 
 /* ---- The run ---- */
 

@@ -37,8 +37,22 @@ static atomic_bool watching;
 static pthread_mutex_t folder_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *run_folder, *run_resumed;
 
+/* A rank of this machine ends the run and has said why: nobody else need speak. */
+static volatile sig_atomic_t ending;
+
+static void on_ending(int signal_number) {
+    (void)signal_number;
+    ending = 1;
+}
+
 /* Ends the run on all ranks. */
 __attribute__((noreturn)) static void abort_ranks(int status) {
+    for (int i = 0; members && i < ranks; i++) {
+        if (i != rank && members[i].pid > 0) {
+            kill((pid_t)members[i].pid, SIGUSR2);
+        }
+    }
+    abandon_preparation();
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, status);
     _exit(status);
@@ -46,13 +60,21 @@ __attribute__((noreturn)) static void abort_ranks(int status) {
 
 /* What all ranks fail with, such as a wrong option, the first one says: it is given the time. */
 static void before_failure(void) {
-    if (rank > 0) {
-        struct timespec moment = {.tv_nsec = 500000000};
+    struct timespec moment = {.tv_nsec = 100000000};
+    for (int i = 0; rank > 0 && i < 20 && !ending; i++) {
+        nanosleep(&moment, NULL);
+    }
+    while (ending) { /* until MPI ends this one */
         nanosleep(&moment, NULL);
     }
 }
 
 static const Failure failing = {before_failure, abort_ranks};
+
+void leave_all_ranks(int status) {
+    before_failure();
+    abort_ranks(status);
+}
 
 void leave_ranks(void) {
     static bool left;
@@ -120,7 +142,9 @@ static void *look_after_ranks(void *unused) {
             speaker = !gone && speaker < 0 ? i : speaker;
         }
         if (dead >= 0 && atomic_load(&watching)) {
-            if (speaker == rank) {
+            if (ending) {
+                sleep(2);
+            } else if (speaker == rank) {
                 char what[160];
                 snprintf(what, sizeof what, "rank %d (process %lld on %s) died", dead,
                          members[dead].pid, members[dead].host);
@@ -170,6 +194,7 @@ void join_ranks(int *argc, char ***argv) {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    signal(SIGUSR2, on_ending);
     fail_by(&failing);
     atexit(leave_ranks);
     if (rank > 0) {

@@ -10,8 +10,7 @@
 
 static Preparation *pending; /* what exit() removes */
 
-/* Removes what was made for a run that did not begin. */
-static void remove_pending(void) {
+void abandon_preparation(void) {
     if (!pending || pending->kept) {
         return;
     }
@@ -62,7 +61,7 @@ static char *existing_folder(const char *path) {
 void begin_preparation(Preparation *preparation, Folder *folder) {
     preparation->folder = folder;
     pending = preparation;
-    if (atexit(remove_pending) != 0) {
+    if (atexit(abandon_preparation) != 0) {
         fail("can't prepare the run: no memory");
     }
     if (first_rank()) {
@@ -186,11 +185,13 @@ void leave_unprepared(const Preparation *preparation) {
     }
     if (pending && tokenizer) {
         pending->kept = true;
-        complain("interrupted before the first step; the same command begins anew, and with --tokens %s "
-                 "it does not learn the tokens again",
-                 tokenizer);
-    } else {
+        if (first_rank()) {
+            complain("interrupted before the first step; the same command begins anew, and with --tokens "
+                     "%s it does not learn the tokens again",
+                     tokenizer);
+        }
+    } else if (first_rank()) {
         complain("interrupted before the first step; the same command begins anew");
     }
-    exit(EXIT_INTERRUPTED);
+    leave_all_ranks(EXIT_INTERRUPTED);
 }

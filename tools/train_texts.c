@@ -132,6 +132,14 @@ CLLMTokenFile *open_token_file(const char *path) {
     return file;
 }
 
+static CLLMTokenFile *open_made(const NewFile *target) {
+    CLLMTokenFile *file = open_token_file(target->made);
+    if (!first_rank()) {
+        drop_file(target); /* it stays open as long as it is needed, and nothing is left of it */
+    }
+    return file;
+}
+
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target) {
@@ -151,7 +159,7 @@ CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint
     preparation->taken |= there == 1;
     preparation->bytes += there == 0 ? to - from : 0;
     preparation->seconds += there == 0 ? seconds : 0;
-    return open_token_file(target->made);
+    return open_made(target);
 }
 
 CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target) {
@@ -159,5 +167,5 @@ CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target) {
     if (!cllm_token_dataset_save(&dataset, target->made)) {
         fail("can't write '%s': %s", target->place, library_error());
     }
-    return open_token_file(target->made);
+    return open_made(target);
 }

@@ -7,6 +7,8 @@ use cllm::headers::cllm::{CLLMConfig, CLLMModel};
 use cllm::headers::cllm_data_loader::*;
 use cllm::headers::cllm_ext::generation::cllm_set_seed;
 use cllm::headers::cllm_ext::library::{cllm_last_error, cllm_set_log_silent};
+use cllm::headers::cllm_ext::mapping::{cllm_map_model, cllm_model_is_mapped, cllm_verify_model};
+use cllm::headers::cllm_ext::precision::{cllm_expand_model, cllm_model_is_quantized};
 use cllm::headers::cllm_ext::state::{
     cllm_inference_get_state, cllm_inference_load_state, cllm_inference_save_state,
 };
@@ -202,7 +204,12 @@ fn model_file(data: &[u8]) {
                 return assert_explained();
             }
             let m = &*model;
-            let weights = std::slice::from_raw_parts(m.weights, m.num_weights as usize);
+            // Those of 8 bits are the library's.
+            let int8 = cllm_model_is_quantized(model) == 1;
+            let weights = match int8 {
+                true => &[],
+                false => std::slice::from_raw_parts(m.weights, m.num_weights as usize),
+            };
             assert!(weights.iter().all(|w| w.is_finite()));
             assert!(4 * weights.len() < 4 * data.len() + 65536, "{} weights", weights.len());
             let again = folder.name("again");
@@ -210,7 +217,21 @@ fn model_file(data: &[u8]) {
             let twin = cllm_read_model(again.as_ptr());
             assert!(!twin.is_null(), "{:?}", CStr::from_ptr(cllm_last_error()));
             assert_eq!(parts(m), parts(&*twin));
+            if int8 {
+                let (one, two) = (cllm_expand_model(model), cllm_expand_model(twin));
+                assert!(!one.is_null() && !two.is_null());
+                assert_eq!(parts(&*one), parts(&*two));
+                cllm_free_model(one);
+                cllm_free_model(two);
+            }
             cllm_free_model(twin);
+            // What can be read can be mapped, and its file is whole.
+            let mapped = cllm_map_model(path.as_ptr());
+            assert!(!mapped.is_null(), "{:?}", CStr::from_ptr(cllm_last_error()));
+            if cllm_model_is_mapped(mapped) == 1 {
+                assert_eq!(cllm_verify_model(mapped), 0);
+            }
+            cllm_free_model(mapped);
             let context = cllm_inference_init(model);
             assert!(!context.is_null());
             if m.num_layers < 20 {

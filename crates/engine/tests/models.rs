@@ -4,6 +4,7 @@ use cllm_engine::file::{Integrity, describe};
 use cllm_engine::model::{Architecture, AttentionLayout, NormShape, Part, Table};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::forward::{self, Beyond};
+use cllm_engine::text::TokenFile;
 use cllm_engine::{Dataset, Error, Model, ModelConfig, ModelRef, Pool, Vocabulary, evaluate};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -369,6 +370,18 @@ fn evaluation_is_the_same_for_any_number_of_threads() {
         let pool = Pool::shared(threads);
         let more = evaluate(&pool, &model.view(), dataset.ids(), 7).unwrap();
         assert_eq!(more.mean_loss.to_bits(), one.mean_loss.to_bits());
+    }
+    // In a file too, of which a part is read at a time.
+    let long = Dataset::from_ids(dataset.ids().iter().copied().cycle().take(70_001).collect());
+    let dir = tempfile::tempdir().unwrap();
+    long.write(dir.path().join("dataset.bin")).unwrap();
+    let file = TokenFile::open(dir.path().join("dataset.bin")).unwrap();
+    for window in [7, 50] {
+        let pool = Pool::shared(2);
+        let on_disk = evaluate(&pool, &model.view(), &file, window).unwrap();
+        let in_memory = evaluate(&pool, &model.view(), long.ids(), window).unwrap();
+        assert_eq!(on_disk.mean_loss.to_bits(), in_memory.mean_loss.to_bits());
+        assert_eq!((on_disk.tokens, on_disk.tokens), (in_memory.tokens, 70_000));
     }
     let unknown = evaluate(&Pool::serial(), &model.view(), &[5, 99, 6], 7).unwrap();
     assert_eq!(unknown.tokens, 1);

@@ -5,6 +5,7 @@ mod reference;
 use cllm_engine::error::Error;
 use cllm_engine::model::{Architecture, ModelRef, Params};
 use cllm_engine::nn::loss::Targets;
+use cllm_engine::text::{Dataset, TokenFile};
 use cllm_engine::train::checkpoint::{self, Checkpoint, DataMark};
 use cllm_engine::train::{
     Batch, Corpus, Optimizer, Outcome, Parameters, Progress, Schedule, Trainer, TrainerConfig,
@@ -286,6 +287,16 @@ fn a_restored_modern_run_is_the_same_run() {
     assert_eq!(text, "its batches came in the order of seed 3, these come in order");
     resumed.counters = saved.restore(&mut other).unwrap();
     assert_eq!(train(&mut resumed, &mut other, &corpus, &pool, 20), expected);
+    assert_eq!(bits(other.model()), bits(weights.model()));
+
+    // The same over a file of the ids.
+    let dataset = dir.path().join("dataset.bin");
+    Dataset::from_ids(ids.clone()).write(&dataset).unwrap();
+    let file = TokenFile::open(&dataset).unwrap();
+    let on_disk = Corpus::new(&file, 2, 4).unwrap().shuffled(3);
+    assert_eq!(mark, DataMark::of(&on_disk));
+    resumed.counters = saved.restore(&mut other).unwrap();
+    assert_eq!(train(&mut resumed, &mut other, &on_disk, &pool, 20), expected);
     assert_eq!(bits(other.model()), bits(weights.model()));
 
     // Without one of its tensors it is another model.

@@ -151,6 +151,7 @@ pub unsafe extern "C" fn cllm_texts_count(texts: *const CLLMTexts) -> u64 {
 ///
 /// ```c
 /// int64_t half = cllm_texts_character(texts, cllm_texts_bytes(texts) / 2);
+/// if (half > 0) printf("the second half begins at byte %lld\n", (long long)half);
 /// ```
 ///
 /// # Safety

@@ -12,7 +12,7 @@ use std::path::Path;
 
 impl MappedModel {
     /// Maps a model file of floats. `None` for one that must be read: of 8-bit weights, which memory
-    /// holds in another order; of the original library; one whose floats don't begin at a multiple
+    /// holds in another order; of the original library or without embeddings; one whose floats don't begin at a multiple
     /// of four bytes, as all that this library writes do; and where numbers have another order of
     /// bytes than in files.
     ///
@@ -34,10 +34,8 @@ impl MappedModel {
         let (file, _) = super::open(path)?;
         let map = FileMap::new(file).map_err(Error::io(path))?;
         let mut reader = reader(&map).map_err(Problem::at(path))?;
-        if !reader.shape().embeddings {
-            return Err(Error::file(path, "holds a model without embeddings"));
-        }
-        if reader.shape().precision != Precision::F32 || !reader.has_extension() {
+        let shape = reader.shape();
+        if shape.precision != Precision::F32 || !shape.embeddings || !reader.has_extension() {
             return Ok(None);
         }
         let extras = reader.extras().map_err(Problem::at(path))?;

@@ -39,31 +39,40 @@ mod system {
 
 #[cfg(target_os = "linux")]
 mod system {
-    use super::groups::Mounts;
+    use super::groups::{Mounts, Quotas};
     use once_cell::sync::Lazy;
-    use std::fs::File;
+    use std::fs::{self, File};
     use std::io::Read;
     use std::path::Path;
+    use std::sync::{Mutex, PoisonError};
 
-    /// A file of the kernel's, which is text; nothing of one that is longer than such are.
-    fn read(path: &Path) -> Option<String> {
-        const LONGEST: u64 = 4 << 20;
-        let mut text = String::new();
-        File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
-        Some(text)
+    /// Gives `f` the text of a small file of the kernel's; nothing of a longer one. Allocates nothing,
+    /// for steps of training don't.
+    fn read(path: &Path, f: &mut dyn FnMut(&str)) {
+        let mut bytes = [0; 8 << 10];
+        let (mut file, mut len) = match File::open(path) {
+            Ok(file) => (file, 0),
+            Err(_) => return,
+        };
+        while let Some(rest) = bytes.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => return str::from_utf8(&bytes[..len]).map_or((), f),
+                Ok(n) => len += n,
+                Err(_) => return,
+            }
+        }
     }
 
     pub fn processors() -> usize {
         // Mounts stay; which groups the process is in, and what those allow, may change.
         static MOUNTS: Lazy<Mounts> = Lazy::new(|| {
-            Mounts::find(&read(Path::new("/proc/self/mountinfo")).unwrap_or_default())
+            Mounts::find(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
         });
+        static QUOTAS: Mutex<Quotas> = Mutex::new(Quotas::new());
         let allowed = affinity().unwrap_or_else(super::available);
-        if MOUNTS.is_empty() {
-            return allowed;
-        }
-        let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
-        match MOUNTS.quota(&groups, read) {
+        let mut quotas = QUOTAS.lock().unwrap_or_else(PoisonError::into_inner);
+        read(Path::new("/proc/self/cgroup"), &mut |groups| quotas.follow(&MOUNTS, groups));
+        match quotas.least(read) {
             Some(quota) => allowed.min(quota.ceil() as usize),
             None => allowed,
         }
@@ -117,24 +126,62 @@ mod groups {
             };
             Self(mountinfo.lines().filter_map(mount).collect())
         }
+    }
 
-        pub fn is_empty(&self) -> bool {
-            self.0.is_empty()
+    /// The files that say how much the groups of the process leave it.
+    #[derive(Debug, Default)]
+    pub struct Quotas {
+        /// The text of `/proc/self/cgroup` that they follow from.
+        groups: String,
+        /// A file that says the quota, and for version 1 one that says the period.
+        files: Vec<(PathBuf, Option<PathBuf>)>,
+    }
+
+    impl Quotas {
+        pub const fn new() -> Self {
+            Self { groups: String::new(), files: Vec::new() }
         }
 
-        /// The processors that the groups of the process leave it, parts of one too; `None` where
-        /// none limits it. `groups` is the text of `/proc/self/cgroup`.
-        pub fn quota(&self, groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<f64> {
-            let mut least: Option<f64> = None;
-            for mount in &self.0 {
+        /// Finds the files of the groups that the text of `/proc/self/cgroup` names, if it has changed.
+        pub fn follow(&mut self, mounts: &Mounts, groups: &str) {
+            if self.groups == groups {
+                return;
+            }
+            self.groups = groups.into();
+            self.files.clear();
+            for mount in &mounts.0 {
                 let Some(inside) = group(groups, mount) else { continue };
                 // A group has no more than the groups around it.
-                for part in inside.ancestors() {
+                self.files.extend(inside.ancestors().map(|part| {
                     let folder = mount.point.join(part);
-                    let quota =
-                        if mount.unified { unified(&folder, &read) } else { v1(&folder, &read) };
-                    least = quota.into_iter().chain(least).reduce(f64::min);
-                }
+                    match mount.unified {
+                        true => (folder.join("cpu.max"), None),
+                        false => (
+                            folder.join("cpu.cfs_quota_us"),
+                            Some(folder.join("cpu.cfs_period_us")),
+                        ),
+                    }
+                }));
+            }
+        }
+
+        /// The processors that the groups leave, parts of one too; `None` where none limits them.
+        pub fn least(&self, read: impl Fn(&Path, &mut dyn FnMut(&str))) -> Option<f64> {
+            let mut least: Option<f64> = None;
+            for (quota, period) in &self.files {
+                let mut take = |quota: &str, period: &str| {
+                    least = share(quota, period).into_iter().chain(least).reduce(f64::min);
+                };
+                read(quota, &mut |text| match period {
+                    // Microseconds in each period, or `max`; the period.
+                    None => {
+                        if let Some((quota, period)) = text.trim().split_once(' ') {
+                            take(quota, period);
+                        }
+                    }
+                    // Microseconds, −1 for no limit.
+                    Some(period) => read(period, &mut |period| take(text.trim(), period.trim())),
+                });
             }
             least
         }
@@ -159,19 +206,6 @@ mod groups {
         Some(if plain { inside } else { Path::new("") })
     }
 
-    /// `cpu.max`: microseconds in each period, or `max`; the period.
-    fn unified(folder: &Path, read: impl Fn(&Path) -> Option<String>) -> Option<f64> {
-        let text = read(&folder.join("cpu.max"))?;
-        let (quota, period) = text.trim().split_once(' ')?;
-        share(quota, period)
-    }
-
-    /// `cpu.cfs_quota_us`, −1 for none, and `cpu.cfs_period_us`.
-    fn v1(folder: &Path, read: impl Fn(&Path) -> Option<String>) -> Option<f64> {
-        let quota = read(&folder.join("cpu.cfs_quota_us"))?;
-        share(quota.trim(), read(&folder.join("cpu.cfs_period_us"))?.trim())
-    }
-
     fn share(quota: &str, period: &str) -> Option<f64> {
         let (quota, period) = (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?);
         (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
@@ -182,10 +216,15 @@ mod groups {
         use super::*;
         use std::collections::BTreeMap;
 
-        fn files(all: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
-            let all: BTreeMap<PathBuf, String> =
-                all.iter().map(|(path, text)| (path.into(), (*text).into())).collect();
-            move |path| all.get(path).cloned()
+        /// What the files leave a process of these groups.
+        fn quota(mounts: &Mounts, groups: &str, files: &[(&str, &str)]) -> Option<f64> {
+            let files: BTreeMap<_, _> =
+                files.iter().map(|(at, text)| (Path::new(at), *text)).collect();
+            let mut quotas = Quotas::new();
+            // The ones before leave nothing behind.
+            quotas.follow(mounts, "0::/a\n4:cpu:/docker/a\n");
+            quotas.follow(mounts, groups);
+            quotas.least(|path, f| files.get(path).map_or((), |text| f(text)))
         }
 
         const TWO: &str =
@@ -197,32 +236,33 @@ mod groups {
         #[test]
         fn version_2_takes_the_least_of_a_group_and_those_around_it() {
             let mounts = Mounts::find(TWO);
-            let read = files(&[
+            let files = [
                 ("/sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
                 ("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
                 ("/sys/fs/cgroup/a/c/cpu.max", "50000 100000\n"),
-            ]);
-            assert_eq!(mounts.quota("0::/a/b\n", &read), Some(1.5));
-            assert_eq!(mounts.quota("0::/a/c\n", &read), Some(0.5));
-            assert_eq!(mounts.quota("0::/d\n", &read), None);
-            assert_eq!(mounts.quota("0::/../elsewhere\n", &read), None);
-            assert_eq!(mounts.quota("1:cpu:/a\n", &read), None);
+            ];
+            assert_eq!(quota(&mounts, "0::/a/b\n", &files), Some(1.5));
+            assert_eq!(quota(&mounts, "0::/a/c\n", &files), Some(0.5));
+            assert_eq!(quota(&mounts, "0::/d\n", &files), None);
+            assert_eq!(quota(&mounts, "0::/../elsewhere\n", &files), None);
+            assert_eq!(quota(&mounts, "1:cpu:/a\n", &files), None);
         }
 
         #[test]
         fn version_1_is_read_from_where_its_hierarchy_is_mounted() {
             let mounts = Mounts::find(ONE);
             assert_eq!(mounts.0.len(), 1);
-            let read = files(&[
+            let files = [
                 ("/cg/cpu/cpu.cfs_quota_us", "300000\n"),
                 ("/cg/cpu/cpu.cfs_period_us", "100000\n"),
                 ("/cg/cpu/b/cpu.cfs_quota_us", "25000\n"),
                 ("/cg/cpu/b/cpu.cfs_period_us", "50000\n"),
                 ("/cg/cpu/free/cpu.cfs_quota_us", "-1\n"),
                 ("/cg/cpu/free/cpu.cfs_period_us", "100000\n"),
-            ]);
+            ];
             let of = |path: &str| {
-                mounts.quota(&format!("3:memory:/x\n4:cpu,cpuacct:{path}\n0::/y\n"), &read)
+                let groups = format!("3:memory:/x\n4:cpu,cpuacct:{path}\n0::/y\n");
+                quota(&mounts, &groups, &files)
             };
             assert_eq!(of("/docker/a/b"), Some(0.5));
             assert_eq!(of("/docker/a/free"), Some(3.0));
@@ -232,11 +272,12 @@ mod groups {
 
         #[test]
         fn texts_of_another_kind_say_nothing() {
-            assert!(Mounts::find("").is_empty() && Mounts::find("a - b\nc\n - \n").is_empty());
+            let none = Mounts::default();
+            assert!(Mounts::find("") == none && Mounts::find("a - b\nc\n - \n") == none);
             let mounts = Mounts::find(TWO);
             for text in ["", "max", "x y", "-1 100000", "100000 0", "0 100000"] {
                 let all = [("/sys/fs/cgroup/cpu.max", text)];
-                assert_eq!(mounts.quota("0::/\n", files(&all)), None, "{text}");
+                assert_eq!(quota(&mounts, "0::/\n", &all), None, "{text}");
             }
         }
     }

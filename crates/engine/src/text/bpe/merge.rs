@@ -85,6 +85,8 @@ impl Pairs {
 const SHORT: usize = 64;
 /// Places whose lowest rank is remembered.
 const BLOCK: usize = 8;
+/// More than a block.
+const MORE: usize = BLOCK + 1;
 /// Scratch memory for pieces of more symbols is not kept from piece to piece.
 const KEPT: usize = 1 << 12;
 
@@ -114,7 +116,7 @@ impl Merger {
     pub(super) fn merge(&mut self, pairs: &Pairs, out: &mut Vec<u32>) -> Result<()> {
         match self.symbols.len() {
             ..=BLOCK => merge_short::<BLOCK>(pairs, &self.symbols, out),
-            ..=SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
+            MORE..=SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
             _ => self.merge_long(pairs, out)?,
         }
         if self.symbols.capacity() > KEPT {

@@ -163,10 +163,10 @@ fn letters_of(chunk: [u8; 8]) -> usize {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let bytes = u64::from_le_bytes(chunk);
     // In each byte, without a carry into the next: whether it is `a` or more, whether more than `z`.
-    let small = (bytes | EACH * 0x20) & EACH * 0x7F;
+    let small = (bytes | (EACH * 0x20)) & (EACH * 0x7F);
     let from_a = small + EACH * (0x80 - b'a' as u64);
     let beyond_z = small + EACH * (0x7F - b'z' as u64);
-    let others = (!from_a | beyond_z | bytes) & EACH * 0x80;
+    let others = (!from_a | beyond_z | bytes) & (EACH * 0x80);
     others.trailing_zeros() as usize / 8
 }
 
