@@ -106,7 +106,8 @@ process_of() {
     return 1
 }
 seconds() { date +%s.%N; }
-long=("${shape[@]}" --epochs 200 --accumulate 4 --save-every 8 --keep 3 --threads 1 --quiet)
+# Longer than any machine takes until the kill.
+long=("${shape[@]}" --epochs 20000 --accumulate 4 --save-every 8 --keep 3 --threads 1 --quiet)
 for ((round = 0; round < rounds; round++)); do
     victim=$((round % 3))
     rm -rf killed

@@ -292,7 +292,8 @@ impl Trainer {
                 tree::reserve(weights, tree::most_open_sums(window))?;
             }
             let merged = if full { open } else { leaf.trailing_ones() as usize };
-            tree::reserve(weights, open.max(1))?;
+            // A checkpoint of an open window brought no more sums than there were.
+            tree::reserve(weights, open + usize::from(merged == 0))?;
             tree::add_gradient(weights, open, merged)?;
             self.counters.accumulated = if full { 0 } else { batches };
             if !full {
