@@ -164,7 +164,7 @@ void describe_data(const Options *options, const Data *data, const Preparation *
 }
 
 void write_data(const Folder *folder, const Data *data, Preparation *preparation) {
-    end_preparation(preparation);
+    end_preparation(preparation, folder);
     char *vocabulary = join_path(folder->path, "vocab.txt");
     char *tokenizer = join_path(folder->path, "tokenizer.json");
     if (!cllm_save_vocab(data->tokenizer, vocabulary)) {

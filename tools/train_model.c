@@ -377,7 +377,7 @@ int main(int argc, char **argv) {
         write_data(&run.folder, &data, &preparation);
         run.metrics = open_metrics(&run.folder, &options, &data, run.first_step);
     } else {
-        end_preparation(&preparation);
+        end_preparation(&preparation, &run.folder);
     }
     if (!options.quiet) {
         describe_training(&run);

@@ -116,7 +116,7 @@ const NewFile *new_file(Preparation *preparation, const char *name);
 /* Removes one that is not needed any more. */
 void drop_file(const NewFile *file);
 /* Puts all files in their places. */
-void end_preparation(Preparation *preparation);
+void end_preparation(Preparation *preparation, const Folder *folder);
 /* Removes what was made for a run that did not begin; exit() does so too. */
 void abandon_preparation(void);
 /* After a Ctrl-C before the first step. */

@@ -155,7 +155,7 @@ static bool put_in_place(const NewFile *file, mode_t mask) {
            (errno == EBUSY && write_over(file->made, file->place));
 }
 
-void end_preparation(Preparation *preparation) {
+void end_preparation(Preparation *preparation, const Folder *folder) {
     mode_t mask = umask(0); /* which may be that of an earlier run's files */
     umask(mask);
     for (size_t i = 0; i < preparation->count; i++) {
@@ -165,7 +165,7 @@ void end_preparation(Preparation *preparation) {
         } else if (!put_in_place(file, mask)) {
             fail("can't write '%s': %s", file->place, strerror(errno));
         } else {
-            keep_owner(preparation->folder, file->place);
+            keep_owner(folder, file->place);
         }
         free(file->made);
         free(file->place);

@@ -67,15 +67,15 @@ pub unsafe extern "C" fn cllm_read_vocab(path: *const c_char) -> *mut CLLMTokeni
     let path = ffi::path(path, "path")?;
     let text = vocab::read(path)?;
     let entries = vocab::parse_unique(path, &text)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+        let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
+        return subwords::create(bpe, count);
+    }
     if entries.first().is_none_or(|entry| entry.word != SPECIALS[0]) {
         let problem = "line 1 does not hold <PAD>: not a vocabulary";
         return Err(Error::file(path, problem));
     }
     vocab::check_specials(path, &entries)?;
-    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
-        let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
-        return subwords::create(bpe, count);
-    }
     let room = u32::try_from(entries.len()).ok().filter(|&n| n <= MAX_TOKENIZER_WORDS);
     let room = room.ok_or_else(|| Error::file(path, "has more than 2^26 words"))?;
     cllm_tokenizer::with_entries(room, &entries)
