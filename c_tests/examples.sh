@@ -179,6 +179,21 @@ else
 fi
 ran+="rust/Cargo.toml rust/train_and_generate.rs "
 
+# ---- A job of several machines: here two processes ----
+if [ -x tools/train_model_mpi ] && command -v mpirun > /dev/null; then
+    seq 1 400 > "$work/numbers"
+    job() {
+        env PATH="$PWD/tools:$PATH" DATA="$work/numbers" FOLDER="$work/job" SLURM_CPUS_PER_TASK=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
+            LAUNCH="mpirun $(mpirun --version | grep -q 'Open MPI' && echo --allow-run-as-root) -n 2" \
+            sh examples/slurm/train.sbatch < /dev/null
+    }
+    check "the job trains" job
+    check "its model is there" test -s "$work/job/final_model.cllm"
+else
+    skip "the job of several machines" "MPI is not installed"
+fi
+ran+="slurm/train.sbatch "
+
 # Nothing lies around that is not tried here, and the page names everything.
 for file in examples/*/*; do
     name=${file#examples/}

@@ -161,7 +161,7 @@ fn write_seeds() {
     );
     let bpe = cllm_engine::text::Bpe::train([&b"abab abab"[..]], 263).unwrap();
     put("tokenizer/small", bpe.to_tokenizer_json().as_bytes());
-    bpe.write_tokenizer_json(&folder.path().join("t")).unwrap();
+    bpe.write_tokenizer_json(folder.path().join("t")).unwrap();
     let config = CLLMConfig {
         vocab_size: 263,
         embedding_dim: 2,
