@@ -106,9 +106,9 @@ fn the_bits_are_those_written_down() {
         run(&config(untied, true), Optimizer::Momentum { mu: 0.9 }),
     ];
     let want = [
-        [0xb9fb_153b_97a4_3a6d, 0x5030_d617_566c_1148, 0x33a6_e8c9_a792_7503],
-        [0x6cee_d14f_52a6_6f0a, 0xef3b_2960_31ed_2297, 0xf325_175d_304c_da22],
-        [0x466d_8b4c_cd59_74e5, 0xe5a4_a3f1_f0d0_6625, 0x27b7_055e_baa0_9d51],
+        [0xec51_5469_fdf7_6da7, 0x5ffb_5f9b_2dfd_5f23, 0x5ec3_1374_cda4_f7b8],
+        [0xc625_1b4e_28f1_b190, 0x1c0c_f525_ef7b_ddcf, 0xf325_175d_304c_da22],
+        [0xae98_b0e5_83f3_4512, 0xe5a4_a3f1_f0d0_6625, 0x27b7_055e_baa0_9d51],
     ];
     assert_eq!(got, want, "{got:#x?}");
 }
