@@ -125,7 +125,7 @@ mod tests {
             std::process::id(),
             std::thread::current().id()
         ));
-        let mut file = File::options().read(true).write(true).create(true).open(&path).unwrap();
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         file.write_all(content).unwrap();
         file
