@@ -2,7 +2,7 @@
 //!
 //! Every element of a result is a sum over k in an order that depends on k alone, so it has the
 //! same bits however the work is cut, however many threads share it, and whatever the registers are:
-//! chains of fused multiply-adds over [`DEPTH`] products each, added up from the first to the last.
+//! chains of fused multiply-adds over `DEPTH` products each, added up from the first to the last.
 //! Few rows with a matrix that lies transposed are products of vectors instead ([`dot`]).
 
 use super::tile::{DEPTH, Panel, Tile, Tiles};

@@ -12,8 +12,8 @@ use std::time::Instant;
 /// Bytes that one exchange sends or receives at most.
 pub const MAX_MESSAGE: usize = 1 << 28;
 
-/// What a program supplies so that its ranks train together: [`Trainer::set_communicator`]
-/// (super::Trainer::set_communicator). All ranks make the same sequence of exchanges, each with partners
+/// What a program supplies so that its ranks train together, by
+/// [`Trainer::set_communicator`](super::Trainer::set_communicator). All ranks make the same sequence of exchanges, each with partners
 /// that fit.
 pub trait Communicator: fmt::Debug + Send + Sync {
     /// The number of this rank, from 0 on.

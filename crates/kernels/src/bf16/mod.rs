@@ -11,7 +11,7 @@
 //!
 //! each step rounded once, to nearest, with results below the smallest normal number becoming 0 (Intel,
 //! "Architectures Software Developer's Manual", volume 2, VDPBF16PS; the product of two such numbers is
-//! exact in f32; processors of other makers may differ in last bits). The pairs follow each other in the order of k, in runs of [`DEPTH`] whose sums are
+//! exact in f32; processors of other makers may differ in last bits). The pairs follow each other in the order of k, in runs of `DEPTH` whose sums are
 //! added to the result in turn. So the order depends on k alone, and every element has the same bits
 //! however the work is cut and however many threads share it.
 //!
