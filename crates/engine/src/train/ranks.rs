@@ -37,7 +37,7 @@ pub trait Communicator: fmt::Debug + Send + Sync {
 /// use cllm_engine::train::ranks::{Communicator, threads};
 ///
 /// let sums: Vec<u8> = std::thread::scope(|scope| {
-///     let ranks: Vec<_> = threads(3).into_iter().map(|mut rank| {
+///     let ranks = threads(3).into_iter().map(|mut rank| {
 ///         scope.spawn(move || {
 ///             let (me, mut got) = (rank.rank(), [0]);
 ///             rank.exchange((me + 1) % 3, &[me as u8], (me + 2) % 3, &mut got).unwrap();
