@@ -4,7 +4,7 @@
 use crate::border::memory::free;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_KEPT_BACK;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The live objects of one kind.
@@ -14,18 +14,25 @@ pub(crate) struct Registry<T> {
 }
 
 struct Inner<T> {
-    /// By address. Its memory stays when the process ends, and begins where a pointer points to, so
-    /// that checkers of leaks find it: the blocks of a HashMap don't.
-    live: BTreeMap<usize, Arc<Mutex<T>>>,
+    /// In the order of their addresses. Its memory stays when the process ends, and begins where a
+    /// pointer points to, so that checkers of leaks find it: the block of a HashMap doesn't.
+    live: Vec<(usize, Arc<Mutex<T>>)>,
     /// Freed structs, blocks of malloc, oldest first: their addresses can't return as other
     /// objects.
     retired: VecDeque<usize>,
 }
 
+impl<T> Inner<T> {
+    /// Where the object at `address` stands, or where it belongs.
+    fn place(&self, address: usize) -> std::result::Result<usize, usize> {
+        self.live.binary_search_by_key(&address, |(of, _)| *of)
+    }
+}
+
 impl<T> Registry<T> {
     /// An empty registry; `kind` stands in messages, as in "training".
     pub(crate) const fn new(kind: &'static str) -> Self {
-        let inner = Inner { live: BTreeMap::new(), retired: VecDeque::new() };
+        let inner = Inner { live: Vec::new(), retired: VecDeque::new() };
         Self { kind, inner: Mutex::new(inner) }
     }
 
@@ -42,7 +49,16 @@ impl<T> Registry<T> {
     pub(crate) fn insert<P>(&self, address: *const P, state: T) -> Arc<Mutex<T>> {
         let state = Arc::new(Mutex::new(state));
         let mut inner = self.inner();
-        inner.live.insert(address.addr(), Arc::clone(&state));
+        let entry = (address.addr(), Arc::clone(&state));
+        let old = match inner.place(address.addr()) {
+            Ok(place) => Some(std::mem::replace(&mut inner.live[place], entry)),
+            Err(place) => {
+                inner.live.insert(place, entry);
+                None
+            }
+        };
+        // What it holds ends after the lock.
+        drop((inner, old));
         state
     }
 
@@ -53,7 +69,8 @@ impl<T> Registry<T> {
             return Err(Error::Null(self.kind));
         }
         let inner = self.inner();
-        let state = inner.live.get(&address.addr()).cloned();
+        let place = inner.place(address.addr()).ok();
+        let state = place.map(|place| Arc::clone(&inner.live[place].1));
         if state.is_none() && inner.retired.contains(&address.addr()) {
             return Err(Error::Stale(self.kind));
         }
@@ -68,12 +85,14 @@ impl<T> Registry<T> {
     /// The first state for which `f` finds something.
     pub(crate) fn search<R>(&self, mut f: impl FnMut(&mut T) -> Option<R>) -> Option<R> {
         let inner = self.inner();
-        inner.live.values().find_map(|state| f(&mut lock(state)))
+        inner.live.iter().find_map(|(_, state)| f(&mut lock(state)))
     }
 
     /// Forgets an object; its state, if it had one.
     pub(crate) fn remove<P>(&self, address: *const P) -> Option<Arc<Mutex<T>>> {
-        self.inner().live.remove(&address.addr())
+        let mut inner = self.inner();
+        let place = inner.place(address.addr()).ok()?;
+        Some(inner.live.remove(place).1)
     }
 
     /// Keeps the freed struct at `address` back; the oldest one is given to the heap for it.
