@@ -247,6 +247,14 @@ check "ends" says '^Trained [0-9]+ steps'
 check "has said what it chose" test "$(sed -n '/^Step 3/,/^Step 4/p' stdout | wc -l)" -ge 6
 check "an option wins" try 0 train_model play --minutes 0.05 --embed-dim 64 --checkpoint-dir minutes --overwrite --threads 1
 check "width 64" says 'width 64'
+check "words by minutes" try 0 train_model play --tokens words --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
+check "ends, too" says '^Trained [0-9]+ steps'
+check "says how many words" says '^Tokens: a vocabulary of at most [0-9]+ words'
+check "of the modern block" says 'modern block'
+check "few of them" try 0 train_model play --tokens words --vocab-size 12 --embed-dim 32 --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
+check "as asked" says '^  12 entries'
+check "of that width" says 'width 32'
+check "not of the other block" try 2 train_model play --tokens words --block original --minutes 0.05
 check "--minutes and --epochs" try 2 train_model play --minutes 1 --epochs 2
 
 # ---- What the same minutes buy ----

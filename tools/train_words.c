@@ -67,21 +67,39 @@ static void fill_vocabulary(const Options *options, CLLMDataLoader *loader, Data
     }
 }
 
+/* What the recipe of --minutes asks of a text: how many words there are, and entries in a vocabulary of
+ * those that --min-freq lets in. */
+static void count_for_recipe(Options *options, const CLLMDataLoader *source, size_t words) {
+    CLLMTokenizer *all = all_words(source->documents, source->num_documents);
+    options->num_words = words;
+    options->num_different = FIRST_WORD;
+    for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
+        options->num_different += all->token_counts[id] >= (uint32_t)options->min_freq;
+    }
+    cllm_free_tokenizer(all);
+}
+
 /* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
 Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation) {
     bool lowercase = !given || !keeps_case(given);
     CLLMTokenizer *unused = cllm_create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
     CLLMDataLoader *source = load_documents(unused, options->data, lowercase);
-    settle_options(options, given, source->total_chars);
-    Data data = {.tokenizer = given ? given : begin_vocabulary(options),
-                 .lowercase = lowercase,
+    Data data = {.lowercase = lowercase,
                  .documents = source->num_documents,
                  .characters = source->total_chars};
     for (size_t d = 0; d < source->num_documents; d++) {
         data.words += count_words(source->documents[d]);
     }
+    if (options->minutes > 0) {
+        count_for_recipe(options, source, data.words);
+    }
+    settle_options(options, given, source->total_chars);
+    data.tokenizer = given ? given : begin_vocabulary(options);
     size_t held_out = (size_t)((double)data.words * options->val_fraction);
-    if (options->val_fraction > 0 && held_out < 2) {
+    if (held_out < 2 && !options->held_out_asked) {
+        held_out = 0; /* too short a text to keep back what nobody asked for */
+    }
+    if (options->val_fraction > 0 && held_out < 2 && options->held_out_asked) {
         fail("--val-fraction %g of %zu words leaves nothing to measure", options->val_fraction,
              data.words);
     }
