@@ -72,6 +72,8 @@ pub const DROPOUT_MOST: f64 = 0.3;
 
 /// The part of the time for what is not training: evaluations, and what the end of a run takes.
 pub const TIME_KEPT_BACK: f64 = 0.05;
+/// By how much the tokens of the held-out text are overestimated where they are not known.
+pub const HELD_OUT_MARGIN: f64 = 1.5;
 /// The part of a run's work that its evaluations take, at most.
 pub const EVALUATION_PART: f64 = 1.0 / 32.0;
 /// The fewest evaluations of a run that is long enough.
