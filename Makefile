@@ -32,9 +32,10 @@ all: lib $(TOOLS)
 
 lib: libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A)
 
-# cargo knows what is stale; what depends on these is made only when they changed.
+# cargo knows what is stale; what depends on these is made only when they changed. Without the library for
+# Rust programs, which `cargo build` makes as well: beside it nothing is optimised across crates.
 $(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
-	$(CARGO) build --release
+	$(CARGO) rustc --release --package cllm --lib --crate-type cdylib,staticlib
 
 # By a rename: programs that run keep the file that they have open.
 libcllm.so: $(BUILT)/libcllm.so
@@ -97,7 +98,7 @@ test-loom: ## the hand-over of work between threads, in every order: a minute or
 test-arm64: ## built for 64-bit ARM and tested under emulation; docs/PORTING.md says with what
 	@c_tests/arm64.sh all
 
-test-arm64-short: ## the kernels, the bits, the ABI of it
+test-arm64-short: ## the bits and the ABI of it
 	@c_tests/arm64.sh short
 
 # In an environment of its own, in build/. pip fetches what is missing: without venv or network there is
