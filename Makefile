@@ -32,10 +32,9 @@ all: lib $(TOOLS)
 
 lib: libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A)
 
-# cargo knows what is stale; what depends on these is made only when they changed. Without the library for
-# Rust programs, which `cargo build` makes as well: beside it nothing is optimised across crates.
+# cargo knows what is stale; what depends on these is made only when they changed.
 $(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
-	$(CARGO) rustc --release --package cllm --lib --crate-type cdylib,staticlib
+	$(CARGO) build --release
 
 # By a rename: programs that run keep the file that they have open.
 libcllm.so: $(BUILT)/libcllm.so

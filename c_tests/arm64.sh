@@ -71,7 +71,7 @@ QEMU_CPU=cortex-a72 rust "bits (cortex-a72)" "${bits[@]}"
 [ "$what" = all ] && QEMU_CPU=cortex-a72 rust "8-bit products (cortex-a72)" -p cllm-kernels --lib int8
 [ "$what" = all ] && rust "golden vectors" -p cllm --test golden
 
-if "${cargo[@]}" rustc --quiet --release --package cllm --lib --crate-type cdylib --target $target; then
+if "${cargo[@]}" build --quiet --release --lib --target $target; then
     # The tests in C, in a copy of what they need, with this library in it.
     tree=$work/tree
     rm -rf "$tree"
