@@ -81,7 +81,8 @@ fn what_is_fixed_stays() {
 fn words_where_they_are_asked_for() {
     let of = |vocab| {
         let fixed = Fixed { tokens: Some(Tokens::Words), vocab, ..Fixed::default() };
-        let task = Task { bytes: 900_000, seconds: Some(60.0), speed: 3e11, fixed, ..Task::default() };
+        let task =
+            Task { bytes: 900_000, seconds: Some(60.0), speed: 3e11, fixed, ..Task::default() };
         Recipe::new(&task).unwrap()
     };
     let (many, few) = (of(None), of(Some(500)));
