@@ -10,7 +10,9 @@
 #include "cllm.h"
 #include "cllm_ext.h"
 #include "cllm_format.h"
+#include "cllm_inference.h"
 #include "cllm_training.h"
+#include "cllm_utils.h"
 
 enum { WIDTH = 2048, CONTEXT = 16 };
 
@@ -50,7 +52,7 @@ static void print_sum(const CLLMModel *model) {
 }
 
 static CLLMTraining *begin_training(CLLMModel *model) {
-    const CLLMTrainingConfig config = {.learning_rate = 1e-3f, .batch_size = 1, .optimizer = "adamw",
+    CLLMTrainingConfig config = {.learning_rate = 1e-3f, .batch_size = 1, .optimizer = "adamw",
                                        .sequence_length = CONTEXT, .num_epochs = 1, .max_steps = 8};
     CLLMTraining *training = cllm_training_init(model, &config);
     require(training != NULL, "training");

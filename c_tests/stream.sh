@@ -33,15 +33,15 @@ check "within the limit of memory" within first
 [ "$megabytes" -lt 1000 ] || cat first.log >&2
 
 # Through a pipe, by one thread: the same ids.
-check "standard input" run piped - --checkpoint-dir piped --tokens first/tokenizer.json --threads 1 < text.txt
+check "standard input" run piped - --batch-size 4 --checkpoint-dir piped --tokens first/tokenizer.json --threads 1 < text.txt
 check "has the same ids" same_ids first piped
 check "within the limit, too" within piped
 rm -r piped
 
 # Words, too, and by any number of threads the same.
-check "words" run words text.txt --checkpoint-dir words --tokens words
+check "words" run words text.txt --batch-size 4 --checkpoint-dir words --tokens words
 check "within the limit" within words
-check "by one thread" run alone text.txt --checkpoint-dir words_alone --tokens words --threads 1
+check "by one thread" run alone text.txt --batch-size 4 --checkpoint-dir words_alone --tokens words --threads 1
 check "the same words" cmp words/vocab.txt words_alone/vocab.txt
 check "with the same ids" same_ids words words_alone
 rm -r words words_alone
@@ -65,7 +65,7 @@ ended() {
 
 ended KILL killed
 check "after a kill no half file has the name of a whole one" absent killed/dataset.bin.new
-check "and the next run begins anew" run killed text.txt --checkpoint-dir killed --tokens first/tokenizer.json
+check "and the next run begins anew" run killed text.txt --batch-size 4 --checkpoint-dir killed --tokens first/tokenizer.json
 check "with the same ids" same_ids first killed
 check "and nothing else left" absent killed/dataset.bin.new.partial
 
@@ -109,7 +109,7 @@ check "and leaves nothing else" diff alone.list <(ls -A killed_often | grep -v '
 
 # A text that was changed is not taken for the old one.
 printf x | dd of=text.txt bs=1 seek=1000 conv=notrunc 2> /dev/null
-check "another text" run other text.txt --checkpoint-dir killed --tokens first/tokenizer.json
+check "another text" run other text.txt --batch-size 4 --checkpoint-dir killed --tokens first/tokenizer.json
 check "is made anew" test "$(grep -c "was there already" other.log)" = 0
 check "with other ids" test -z "$(same_ids first killed > /dev/null 2>&1 && echo same)"
 finish

@@ -14,8 +14,7 @@ typedef struct Phase {
     double began;
     uint64_t before; /* bytes of the phase that came before this call of the library */
     uint64_t all; /* bytes; 0: not known */
-    uint32_t first; /* tokens that were learnt when the first of them was told */
-    double learning; /* since when */
+    uint32_t first; /* of a phase of tokens: how many there were at its beginning; 0: of bytes */
     ProgressBar bar;
 } Phase;
 
@@ -45,13 +44,18 @@ static bool on_bytes(uint64_t bytes, uint64_t all, void *user_data) {
     return !is_interrupted();
 }
 
-/* Clears the bar, or says how long the phase took, where it spoke; leaves if it was a Ctrl-C that ended it. */
-static void end_phase(Phase *phase, const Preparation *preparation) {
-    progress_clear(&phase->bar);
-    if (phase->bar.lines && phase->bar.drawn_at > phase->began + LINE_SECONDS && !is_interrupted()) {
+/* How long the phase took, where it spoke in lines. */
+static void say_duration(const Phase *phase) {
+    if (phase->bar.lines && phase->bar.drawn_at > phase->began + LINE_SECONDS - 1 && !is_interrupted()) {
         printf("  %s: %.0f s\n", phase->name, seconds_now() - phase->began);
         fflush(stdout);
     }
+}
+
+/* Clears the bar; leaves if it was a Ctrl-C that ended the phase. */
+static void end_phase(Phase *phase, const Preparation *preparation) {
+    progress_clear(&phase->bar);
+    say_duration(phase);
     if (is_interrupted()) {
         leave_unprepared(preparation);
     }
@@ -123,16 +127,16 @@ static bool on_tokens(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void
     if (tokens == 0) {
         show_phase(phase, bytes);
     } else {
-        if (phase->learning == 0) {
-            phase->first = tokens;
-            phase->learning = seconds_now();
+        if (phase->first == 0) {
+            say_duration(phase);
+            *phase = (Phase){"learning tokens", seconds_now(), .first = tokens, .bar = phase->bar};
         }
         char left[24];
-        double seconds = seconds_now() - phase->learning;
+        double seconds = seconds_now() - phase->began;
         double speed = seconds > 0 ? (tokens - phase->first) / seconds : 0;
         clock_text(speed > 0 ? (vocab_size - tokens) / speed : 0, left, sizeof left);
         progress_draw(&phase->bar, (double)tokens / vocab_size,
-                      "learning tokens  %u of %u  %.0f tokens/s  %s left", tokens, vocab_size, speed, left);
+                      "%s  %u of %u  %.0f tokens/s  %s left", phase->name, tokens, vocab_size, speed, left);
     }
     return !is_interrupted();
 }
