@@ -114,10 +114,11 @@ bench: all ## timings
 fmt:
 	$(CARGO) fmt
 
-lint: ## format, clippy, rustdoc: no warnings
+lint: ## format, clippy, rustdoc: no warnings; licences of what is linked in: current and allowed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	packaging/third_party.py --check
 
 clean:
 	$(CARGO) clean

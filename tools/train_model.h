@@ -47,6 +47,7 @@ typedef struct Options {
     int steps; /* of a run of --minutes, at first; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
+    size_t num_words, num_different; /* of a text of words, where --minutes asks; otherwise 0 */
     double began; /* as seconds_now() says it: when the minutes do */
     char chosen[640]; /* by --minutes, and why: three lines; or "" */
 } Options;

@@ -37,6 +37,21 @@ static void measure_held_out(const Options *options, const CLLMTexts *texts, uin
     data->order0 = entropy(counts);
 }
 
+/* What the recipe of --minutes asks of a text: how many words there are, and entries in a vocabulary of
+ * those that --min-freq lets in, as far as --vocab-size does. */
+static void count_for_recipe(Options *options, const CLLMTexts *texts, size_t words, bool keep_case) {
+    enum { MOST = 10000 }; /* entries, as settle_options() has it */
+    CLLMTokenizer *all = cllm_create_tokenizer(
+        options->vocab_size > 0 ? (uint32_t)options->vocab_size : MOST);
+    if (!all) {
+        fail("can't create a vocabulary: %s", library_error());
+    }
+    learn_words(options, texts, UINT64_MAX, all, keep_case);
+    options->num_words = words;
+    options->num_different = all->vocab_size;
+    cllm_free_tokenizer(all);
+}
+
 /* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
 Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation) {
     CLLMTexts *texts = open_texts(options, preparation, options->data);
@@ -46,9 +61,15 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
         data.words = measure_words(options, texts, 0, data.lowercase, &characters, bytes);
     }
     data.characters = characters;
+    if (options->minutes > 0 && data.words > 0) {
+        count_for_recipe(options, texts, data.words, !data.lowercase);
+    }
     settle_options(options, given, data.characters);
     size_t held_out = (size_t)((double)data.words * options->val_fraction);
-    if (options->val_fraction > 0 && held_out < 2) {
+    if (held_out < 2 && !options->held_out_asked) {
+        held_out = 0; /* too short a text to keep back what nobody asked for */
+    }
+    if (options->val_fraction > 0 && held_out < 2 && options->held_out_asked) {
         fail("--val-fraction %g of %zu words leaves nothing to measure", options->val_fraction,
              data.words);
     }

@@ -25,12 +25,16 @@ pub const VOCAB_LEAST: usize = 320;
 pub const VOCAB_MOST: usize = 32_768;
 /// V of single bytes: 256, and the special tokens.
 pub const BYTE_VOCAB: usize = 261;
+/// The largest V of words, where no other is given.
+pub const WORD_VOCAB: usize = 10_000;
 /// A text below this many bytes has too few repetitions for merges to be learnt.
 pub const LEAST_BYTES_FOR_SUBWORDS: u64 = 50_000;
 /// Bytes of a token of English with V = 512.
 pub const BYTES_PER_TOKEN_AT_512: f64 = 1.95;
 /// ... and how many more for each doubling of V.
 pub const BYTES_PER_TOKEN_A_DOUBLING: f64 = 0.5;
+/// Bytes of a word of English, with the white space behind it; punctuation belongs to words.
+pub const BYTES_PER_WORD: f64 = 5.5;
 
 /// Windows, with the tokens of text from which on they pay.
 pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_000_000)];

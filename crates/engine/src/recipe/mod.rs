@@ -40,6 +40,8 @@ pub enum Tokens {
     Subwords,
     /// Single bytes.
     Bytes,
+    /// Whole words. Never chosen: only where they are asked for.
+    Words,
 }
 
 /// What is there to choose from: the text, the time, the machine, and what is chosen already.
@@ -227,12 +229,13 @@ fn check(task: &Task) -> Result<()> {
 
 /// V = V₁·(bytes / 10⁶)^½, in whole steps of [`c::VOCAB_STEP`], at most [`c::VOCAB_MOST`]: a word that
 /// is merged must be seen often enough to be learnt. Single bytes for a text below
-/// [`c::LEAST_BYTES_FOR_SUBWORDS`].
+/// [`c::LEAST_BYTES_FOR_SUBWORDS`]. Words, where they are asked for, up to [`c::WORD_VOCAB`].
 fn vocabulary(bytes: u64, fixed: &Fixed) -> (Tokens, usize) {
     let few = bytes < c::LEAST_BYTES_FOR_SUBWORDS && fixed.vocab.is_none();
     let tokens = fixed.tokens.unwrap_or(if few { Tokens::Bytes } else { Tokens::Subwords });
     let vocab = match tokens {
         Tokens::Bytes => c::BYTE_VOCAB,
+        Tokens::Words => c::WORD_VOCAB,
         Tokens::Subwords => {
             let wanted = c::VOCAB_AT_1_MB * (bytes as f64 / 1e6).sqrt();
             let steps = (wanted / c::VOCAB_STEP as f64) as usize;
@@ -242,11 +245,12 @@ fn vocabulary(bytes: u64, fixed: &Fixed) -> (Tokens, usize) {
     (tokens, fixed.vocab.unwrap_or(vocab))
 }
 
-/// An estimate for text in a natural language, until the tokens are there: 1 for bytes, otherwise
-/// [`c::BYTES_PER_TOKEN_AT_512`] + [`c::BYTES_PER_TOKEN_A_DOUBLING`]·log₂(V/512).
+/// An estimate for text in a natural language, until the tokens are there: 1 for bytes,
+/// [`c::BYTES_PER_WORD`] for words, otherwise [`c::BYTES_PER_TOKEN_AT_512`] + [`c::BYTES_PER_TOKEN_A_DOUBLING`]·log₂(V/512).
 pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
     match tokens {
         Tokens::Bytes => 1.0,
+        Tokens::Words => c::BYTES_PER_WORD,
         Tokens::Subwords => {
             let doublings = functions::log2(vocab.max(1) as f64 / 512.0);
             (c::BYTES_PER_TOKEN_AT_512 + c::BYTES_PER_TOKEN_A_DOUBLING * doublings).max(1.0)
