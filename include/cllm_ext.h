@@ -365,7 +365,8 @@ typedef struct CLLMRecipe {
      */
     int steps;
     /**
-     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES. Whole words,
+     * CLLM_TOKENS_WORDS, are never chosen: a program that wants them says so.
      */
     int tokenizer;
     /**
@@ -1936,7 +1937,7 @@ int64_t cllm_texts_character(const struct CLLMTexts *texts,
  * one behind the other, with a line end between two of them. Held in memory are the different pieces of
  * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
  * than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
- * a few times only. The same texts give the same tokens.
+ * a few times only. The same texts give the same tokens, by as many threads as cllm_set_threads() says.
  *
  * @param texts       made by cllm_texts_create().
  * @param from        the first byte; one inside of a character moves to its beginning.
