@@ -144,7 +144,7 @@ static bool on_tokens(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void
 CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to) {
     Phase phase = begin_phase(options, "counting words");
     phase.all = to;
-    if (cllm_set_threads(options->threads) != 0) { /* the counting has no argument for them */
+    if (options->threads > 0 && cllm_set_threads(options->threads) != 0) { /* the counting has no argument for them */
         fail("can't count with %d threads: %s", options->threads, library_error());
     }
     CLLMTokenizer *tokenizer = cllm_texts_train_tokenizer(
