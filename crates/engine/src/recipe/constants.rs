@@ -42,6 +42,9 @@ pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_00
 pub const BATCH_TOKENS_LEAST: usize = 512;
 /// Tokens of the largest batch.
 pub const BATCH_TOKENS_MOST: usize = 32_768;
+/// Bytes that the activations of a batch take at most, or as much as the model itself takes in training, if
+/// that is more: a larger batch would decide how much memory a run needs, and learn no faster in the same time.
+pub const ACTIVATION_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
 /// Batches are doubled as long as a run keeps so many steps.
 pub const STEPS_WANTED: f64 = 12_000.0;
 
