@@ -57,7 +57,7 @@ pub const WARMUP_STEPS: u32 = 50;
 /// The warm-up is at most one such part of a run.
 pub const WARMUP_LEAST_PART: u32 = 10;
 /// λ of AdamW.
-pub const WEIGHT_DECAY: f32 = 0.01;
+pub const WEIGHT_DECAY: f32 = 0.1;
 /// Largest norm of a gradient.
 pub const CLIP: f32 = 1.0;
 /// Half-life of the squares of gradients, as a part of the run.
@@ -69,7 +69,7 @@ pub const BETA2_MOST: f64 = 0.999;
 /// Epochs up to which nothing is left out.
 pub const EPOCHS_WITHOUT_DROPOUT: f64 = 2.0;
 /// Dropout for each doubling of the epochs beyond.
-pub const DROPOUT_A_DOUBLING: f64 = 0.05;
+pub const DROPOUT_A_DOUBLING: f64 = 0.065;
 /// The most dropout.
 pub const DROPOUT_MOST: f64 = 0.3;
 
