@@ -210,8 +210,8 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
     let range = range(&texts, from, to)?;
     let mut training = Training::new(vocab_size, callback, user_data)?;
     let range_bytes = range.end - range.start;
-    let mut counter = PieceCounter::new(Rule::Words);
-    texts.count_pieces(range, &mut counter, &*pool_of(0)?, &mut |bytes| training.read(bytes))?;
+    let (mut counter, pool) = (PieceCounter::new(Rule::Words), pool_of(0)?);
+    texts.count_pieces(range, &mut counter, &pool, &mut |bytes| training.read(bytes))?;
     if range_bytes > LEARNT_WHOLE_BYTES {
         counter.keep(LEARNT_PIECES)?;
     }
