@@ -97,7 +97,7 @@ test-loom: ## the hand-over of work between threads, in every order: a minute or
 test-arm64: ## built for 64-bit ARM and tested under emulation; docs/PORTING.md says with what
 	@c_tests/arm64.sh all
 
-test-arm64-short: ## the kernels, the bits, the ABI of it
+test-arm64-short: ## the bits and the ABI of it
 	@c_tests/arm64.sh short
 
 # In an environment of its own, in build/. pip fetches what is missing: without venv or network there is

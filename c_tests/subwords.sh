@@ -123,6 +123,15 @@ for kind in bytes words run/tokenizer.json run/vocab.txt run/final_model.cllm; d
         --checkpoint-dir kind --overwrite
 done
 check "--tokens FILE has the tokens of it" cmp kind/tokenizer.json run/tokenizer.json
+for others in gpt2 llama3 qwen2; do
+    json=$headers/../crates/engine/tests/bpe/$others.json
+    check "--tokens of $others" try 0 train_model play "${small[@]}" --tokens "$json" --max-steps 1 \
+        --checkpoint-dir others --overwrite --quiet
+    check "ids by its vocab.txt" try 0 cllm_tokenize -v others/vocab.txt -f play
+    cp stdout ids
+    check "ids by itself" try 0 cllm_tokenize -v "$json" -f play
+    check "are the same" cmp stdout ids
+done
 check "--tokens bytes has 261" try 0 train_model play "${small[@]}" --tokens bytes --max-steps 3 --checkpoint-dir kind --overwrite
 check "lines of vocab.txt" test "$(wc -l < kind/vocab.txt)" -eq 261
 check "--vocab-size" try 0 train_model play "${small[@]}" --vocab-size 300 --max-steps 3 --checkpoint-dir kind --overwrite

@@ -66,11 +66,13 @@ pub unsafe extern "C" fn cllm_decode_text(bytes: *const c_char, length: usize) -
 pub unsafe extern "C" fn cllm_read_vocab(path: *const c_char) -> *mut CLLMTokenizer {
     let path = ffi::path(path, "path")?;
     let text = vocab::read(path)?;
-    let entries = vocab::parse_unique(path, &text)?;
-    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+    let (list, more) = vocab::parts(&text);
+    let entries = vocab::parse(path, list)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries, more)? {
         let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
         return subwords::create(bpe, count);
     }
+    vocab::check_unique(path, &entries)?;
     if entries.first().is_none_or(|entry| entry.word != SPECIALS[0]) {
         let problem = "line 1 does not hold <PAD>: not a vocabulary";
         return Err(Error::file(path, problem));

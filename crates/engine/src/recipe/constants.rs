@@ -57,7 +57,7 @@ pub const WARMUP_STEPS: u32 = 50;
 /// The warm-up is at most one such part of a run.
 pub const WARMUP_LEAST_PART: u32 = 10;
 /// λ of AdamW.
-pub const WEIGHT_DECAY: f32 = 0.01;
+pub const WEIGHT_DECAY: f32 = 0.1;
 /// Largest norm of a gradient.
 pub const CLIP: f32 = 1.0;
 /// Half-life of the squares of gradients, as a part of the run.
@@ -69,12 +69,14 @@ pub const BETA2_MOST: f64 = 0.999;
 /// Epochs up to which nothing is left out.
 pub const EPOCHS_WITHOUT_DROPOUT: f64 = 2.0;
 /// Dropout for each doubling of the epochs beyond.
-pub const DROPOUT_A_DOUBLING: f64 = 0.05;
+pub const DROPOUT_A_DOUBLING: f64 = 0.065;
 /// The most dropout.
 pub const DROPOUT_MOST: f64 = 0.3;
 
 /// The part of the time for what is not training: evaluations, and what the end of a run takes.
 pub const TIME_KEPT_BACK: f64 = 0.05;
+/// By how much the tokens of the held-out text are overestimated where they are not known.
+pub const HELD_OUT_MARGIN: f64 = 1.5;
 /// The part of a run's work that its evaluations take, at most.
 pub const EVALUATION_PART: f64 = 1.0 / 32.0;
 /// The fewest evaluations of a run that is long enough.

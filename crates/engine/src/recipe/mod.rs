@@ -51,7 +51,8 @@ pub struct Task {
     pub bytes: u64,
     /// Tokens of the training text, where they are known; otherwise estimated.
     pub tokens: Option<u64>,
-    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's.
+    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's, and half as much
+    /// again, so that an evaluation leaves no end of it out.
     pub held_out: Option<u64>,
     /// How long training may take; `None`: as long as `epochs` take.
     pub seconds: Option<f64>,
@@ -156,7 +157,7 @@ impl Recipe {
             dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
             ..TrainerConfig::default()
         };
-        let held_out = task.held_out.unwrap_or((train / 9.0) as u64);
+        let held_out = task.held_out.unwrap_or((c::HELD_OUT_MARGIN * train / 9.0) as u64);
         let (evaluate_every, evaluate_tokens) = evaluations(steps, rows, held_out);
         let task = Task { tokens: Some(train as u64), held_out: Some(held_out), ..*task };
         Ok(Self {

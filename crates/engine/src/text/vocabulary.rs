@@ -134,7 +134,7 @@ impl Vocabulary {
     /// # Errors
     /// The file can't be written; a word holds a tab or a line feed.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        vocab::write(path.as_ref(), self.iter())
+        vocab::write(path.as_ref(), self.iter(), None)
     }
 
     /// Number of words, the special ones included.

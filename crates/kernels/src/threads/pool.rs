@@ -190,16 +190,11 @@ impl Pool {
     /// `work(i)` once for each i below `tasks`, each on one of the threads. A panic of `work` reaches
     /// the caller when all threads have left the loop.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
-        self.run(tasks, &work);
-    }
-
-    /// The loops are one piece of code for all kinds of work, whose own code is there once.
-    fn run(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) {
         match self.threads_here() {
             _ if tasks < 2 => (0..tasks).for_each(work),
             Some(team) => team.for_each(tasks, &work),
             // A loop outside of any step: such are long.
-            None if self.threads == 0 => Self::shared(default_threads()).run(tasks, work),
+            None if self.threads == 0 => Self::shared(default_threads()).for_each(tasks, work),
             None => (0..tasks).for_each(work),
         }
     }
