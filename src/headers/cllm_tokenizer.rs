@@ -259,7 +259,7 @@ unsafe fn decode(
         return CArray::zeroed("a string", 1);
     }
     if count as usize > MAX_DECODED_IDS {
-        return Err(Error::argument("num_tokens", count, "at most 2^28"));
+        return Err(Error::argument("num_tokens", count, "at most 2^28: more in parts"));
     }
     let ids = ffi::slice(tokens, count as usize, "tokens")?;
     if let Some(bpe) = subwords::of(tokenizer)? {

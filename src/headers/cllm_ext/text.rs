@@ -32,7 +32,7 @@ use std::ptr::null_mut;
 #[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_decode_text(bytes: *const c_char, length: usize) -> *mut c_char {
     if length as u64 > MAX_TEXT_BYTES {
-        return Err(Error::argument("length", length, "at most 2^30"));
+        return Err(Error::argument("length", length, "at most 2^30: longer text in parts"));
     }
     let bytes = ffi::slice(bytes.cast::<u8>(), length, "bytes")?;
     let copy = cllm_kernels::memory::copied("a text", bytes)?;
@@ -79,6 +79,7 @@ pub unsafe extern "C" fn cllm_read_vocab(path: *const c_char) -> *mut CLLMTokeni
     }
     vocab::check_specials(path, &entries)?;
     let room = u32::try_from(entries.len()).ok().filter(|&n| n <= MAX_TOKENIZER_WORDS);
-    let room = room.ok_or_else(|| Error::file(path, "has more than 2^26 words"))?;
+    let room =
+        room.ok_or_else(|| Error::file(path, "has more than 2^26 words: leave out the rare ones"))?;
     cllm_tokenizer::with_entries(room, &entries)
 }

@@ -51,7 +51,8 @@ pub struct Task {
     pub bytes: u64,
     /// Tokens of the training text, where they are known; otherwise estimated.
     pub tokens: Option<u64>,
-    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's.
+    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's, and half as much
+    /// again, so that an evaluation leaves no end of it out.
     pub held_out: Option<u64>,
     /// How long training may take; `None`: as long as `epochs` take.
     pub seconds: Option<f64>,
@@ -135,7 +136,7 @@ impl Recipe {
         let model = model(task, vocab, train)?;
         let seen = tokens_seen(task, &model, train);
         let context = model.context;
-        let batch = fixed.batch.unwrap_or_else(|| batch(seen, context));
+        let batch = fixed.batch.unwrap_or_else(|| batch(seen, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
         let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
@@ -156,7 +157,7 @@ impl Recipe {
             dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
             ..TrainerConfig::default()
         };
-        let held_out = task.held_out.unwrap_or((train / 9.0) as u64);
+        let held_out = task.held_out.unwrap_or((c::HELD_OUT_MARGIN * train / 9.0) as u64);
         let (evaluate_every, evaluate_tokens) = evaluations(steps, rows, held_out);
         let task = Task { tokens: Some(train as u64), held_out: Some(held_out), ..*task };
         Ok(Self {
@@ -324,13 +325,28 @@ fn context(train: f64) -> usize {
 }
 
 /// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of
-/// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least.
-fn batch(seen: f64, context: usize) -> usize {
+/// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least, whose activations
+/// keep to [`c::ACTIVATION_BYTES`].
+fn batch(seen: f64, model: &ModelConfig) -> usize {
+    let (row, own) = bytes_in_training(model);
+    let most = c::ACTIVATION_BYTES.max(own) / row;
     let mut rows = c::BATCH_TOKENS_LEAST;
-    while 2 * rows <= c::BATCH_TOKENS_MOST && seen / (2 * rows) as f64 >= c::STEPS_WANTED {
+    while 2 * rows <= c::BATCH_TOKENS_MOST
+        && (2 * rows) as f64 <= most
+        && seen / (2 * rows) as f64 >= c::STEPS_WANTED
+    {
         rows *= 2;
     }
-    (rows / context).max(1)
+    (rows / model.context).max(1)
+}
+
+/// The bytes of a row's activations (in each layer eight vectors of the width, and two of F; some more
+/// behind the last one and on the way back), and those of the model: weights, gradient, two moments.
+fn bytes_in_training(model: &ModelConfig) -> (f64, f64) {
+    let (d, hidden) = (model.dim as f64, model.hidden as f64);
+    let row = model.layers as f64 * (8.0 * d + 2.0 * hidden) + 12.0 * d + 2.0 * hidden;
+    let own = weights(model) + model.vocab as f64 * d;
+    (4.0 * row, 4.0 * 4.0 * own)
 }
 
 /// The peak rate: η₁·(128/d)^½·(rows/1024)^½: the noise of a gradient falls with the root of the batch,
