@@ -86,7 +86,7 @@ two() { # TEXT OPTIONS... of the second of two ranks
 check "another text on one rank" two other "${shape[@]}"
 check "another text is found" complains 'the ranks differ in the (number of )?training ids.* on rank 0, .* on rank 1'
 check "another option on one rank" two text "${shape[@]}" --weight-decay 0.5
-check "another option is found" complains 'the ranks differ in the weight decay: 0\.01 on rank 0, 0\.5 on rank 1'
+check "another option is found" complains 'the ranks differ in the weight decay: 0\.1 on rank 0, 0\.5 on rank 1'
 check "no text on one rank" two nowhere "${shape[@]}"
 check "the rank is named" complains "rank 1: .*nowhere"
 check "nothing was trained" test ! -e never/final_model.cllm
