@@ -46,10 +46,28 @@ impl Run {
         Self { trainer: Trainer::new(config), weights, losses: Vec::new() }
     }
 
-    fn join(mut self, rank: Option<Threads>) -> Self {
-        let rank = rank.map(|rank| Box::new(rank) as Box<dyn ranks::Communicator>);
-        self.trainer.set_communicator(rank).unwrap();
+    fn join(mut self, rank: Threads) -> Self {
+        self.trainer.set_communicator(Some(Box::new(rank))).unwrap();
         self
+    }
+
+    /// With each rank's share of the moments.
+    fn divided(mut self, divided: bool) -> Self {
+        self.trainer.divide_moments(&mut self.weights, divided).unwrap();
+        self
+    }
+
+    /// How many moments are kept here.
+    fn moments(&mut self) -> usize {
+        let mut count = 0;
+        self.weights
+            .visit(&mut |t| {
+                assert_eq!((t.held.len(), t.moment2.len()), (t.moment1.len(), t.moment1.len()));
+                count += t.held.len();
+                Ok(())
+            })
+            .unwrap();
+        count
     }
 
     /// So many steps, through the ends of epochs.
@@ -103,12 +121,19 @@ fn any_number_of_ranks_and_threads_trains_to_the_same_bits() {
             alone.steps(&corpus, 1, steps).unwrap();
             let alone = alone.bits();
             for (ranks, threads) in [(1, 2), (2, 1), (3, 2), (4, 1), (7, 1)] {
-                for bits in on_ranks(ranks, |rank| {
-                    let mut run = Run::new(config).join(Some(rank));
+                for (bits, divided) in on_ranks(ranks, |rank| {
+                    let mut run = Run::new(config).join(rank);
                     run.steps(&corpus, threads, steps).unwrap();
                     run.bits()
-                }) {
+                })
+                .into_iter()
+                .zip(on_ranks(ranks, |rank| {
+                    let mut run = Run::new(config).join(rank).divided(true);
+                    run.steps(&corpus, threads, steps).unwrap();
+                    run.divided(false).bits()
+                })) {
                     assert!(bits == alone, "{window} batches, {ranks} ranks");
+                    assert!(divided == alone, "{window} batches, {ranks} ranks with parts");
                 }
             }
         }
@@ -129,21 +154,32 @@ fn a_checkpoint_goes_on_with_any_number_of_ranks() {
             let path = dir.path().join(format!("{window}_{before}_{saving}"));
             let losses = on_ranks(saving, |rank| {
                 let first = ranks::Communicator::rank(&rank) == 0;
-                let mut run = Run::new(config(window)).join(Some(rank));
+                let mut run = Run::new(config(window)).join(rank);
                 run.steps(&corpus, 1, before).unwrap();
                 if first {
-                    checkpoint::save(&path, &run.trainer, &mut run.weights, Some(&corpus)).unwrap();
+                    let Run { trainer, weights, .. } = &mut run;
+                    checkpoint::save(&path, trainer, weights, Some(&corpus)).unwrap();
                 }
                 run.losses
             });
+            // Divided moments make the same file.
+            let second = path.with_extension("divided");
+            on_ranks(saving, |rank| {
+                let mut run = Run::new(config(window)).join(rank).divided(true);
+                run.steps(&corpus, 1, before).unwrap();
+                let Run { trainer, weights, .. } = &mut run;
+                checkpoint::save(&second, trainer, weights, Some(&corpus)).unwrap();
+            });
+            assert!(std::fs::read(&path).unwrap() == std::fs::read(&second).unwrap());
             for bits in on_ranks(resuming, |rank| {
-                let mut run = Run::new(config(window)).join(Some(rank));
+                let mut run = Run::new(config(window));
                 run.weights = TrainingWeights::new(model(4));
+                run = run.join(rank).divided(before % 2 == 0);
                 let mut saved = Checkpoint::open(&path).unwrap();
                 run.trainer.counters = saved.restore(&mut run.weights).unwrap();
                 run.losses.clone_from(&losses[0]);
                 run.steps(&corpus, 1, 20).unwrap();
-                run.bits()
+                run.divided(false).bits()
             }) {
                 assert!(bits == alone, "{window} {before}: {saving} ranks, then {resuming}");
             }
@@ -162,9 +198,10 @@ fn updates_that_are_left_out_are_left_out_everywhere() {
     let (losses, weights, _) = alone.bits();
     for ranks in [2, 3] {
         for mut run in on_ranks(ranks, |rank| {
-            let mut run = Run::new(config).join(Some(rank));
+            let divided = ranks == 3;
+            let mut run = Run::new(config).join(rank).divided(divided);
             run.steps(&corpus, 1, 12).unwrap();
-            run
+            run.divided(false)
         }) {
             assert_eq!(run.trainer.counters.skipped, alone.trainer.counters.skipped);
             assert!((losses.clone(), weights.clone()) == (run.losses.clone(), run.bits().1));
@@ -179,7 +216,7 @@ fn they_stop_together() {
     for (window, wanted, stopped) in [(4, 6, 8), (4, 8, 8), (1, 5, 5)] {
         for (count, steps) in on_ranks(3, |rank| {
             let impatient = ranks::Communicator::rank(&rank) == 2;
-            let mut run = Run::new(config(window)).join(Some(rank));
+            let mut run = Run::new(config(window)).join(rank);
             let Run { trainer, weights, .. } = &mut run;
             let done = trainer.run(&Pool::serial(), weights, &corpus, None, |progress| {
                 match impatient && progress.step.number == wanted {
@@ -201,7 +238,7 @@ fn in_the_middle_of_a_window_nothing_is_whole() {
     let ids = ids(100);
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     on_ranks(2, |rank| {
-        let mut run = Run::new(config(4)).join(Some(rank));
+        let mut run = Run::new(config(4)).join(rank);
         for left in [3, 2, 1, 0] {
             let Run { trainer, weights, .. } = &mut run;
             trainer.next_step(&Pool::serial(), weights, &corpus, 0.01).unwrap().unwrap();
@@ -226,7 +263,7 @@ fn what_differs_is_found_before_the_first_step() {
     let told = |change: &(dyn Fn(&mut Run) -> bool + Sync)| {
         let texts = on_ranks(3, |rank| {
             let odd = ranks::Communicator::rank(&rank) == 1;
-            let mut run = Run::new(config(2)).join(Some(rank));
+            let mut run = Run::new(config(2)).join(rank);
             let before = run.bits();
             let others = odd && change(&mut run);
             let corpus = Corpus::new(if others { &other_ids } else { &ids }, 2, 4).unwrap();
@@ -259,12 +296,78 @@ fn what_differs_is_found_before_the_first_step() {
 }
 
 #[test]
+fn each_rank_keeps_its_part_of_the_moments() {
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    // A tensor of several chunks, through which parts end.
+    let large = |rank: Option<Threads>| {
+        let sizes =
+            ModelConfig { vocab: 11, dim: 64, layers: 1, heads: 2, ..ModelConfig::modern() };
+        let model = Model::new(&ModelConfig { hidden: 640, context: 8, ..sizes }, 1).unwrap();
+        let mut run = Run::new(config(2));
+        run.weights = TrainingWeights::new(model);
+        rank.into_iter().fold(run, Run::join)
+    };
+    let mut alone = large(None);
+    alone.steps(&corpus, 1, 5).unwrap();
+    let all = alone.moments();
+    for ranks in [2, 3, 5] {
+        let (bits, kept): (Vec<_>, Vec<_>) = on_ranks(ranks, |rank| {
+            // From whole moments to parts, and back.
+            let mut run = large(Some(rank));
+            run.steps(&corpus, 1, 2).unwrap();
+            run = run.divided(true);
+            run.steps(&corpus, 1, 2).unwrap();
+            let kept = run.moments();
+            run = run.divided(false).divided(true);
+            assert!(run.trainer.divides_moments() && run.trainer.set_communicator(None).is_err());
+            run.steps(&corpus, 1, 1).unwrap();
+            (run.divided(false).bits(), kept)
+        })
+        .into_iter()
+        .unzip();
+        assert!(bits.iter().all(|bits| *bits == alone.bits()), "{ranks}");
+        assert_eq!(kept.iter().sum::<usize>(), all);
+        assert!(kept.iter().all(|&kept| kept.abs_diff(all / ranks) <= 1 << 14), "{kept:?}");
+    }
+}
+
+#[test]
+fn divided_moments_are_nobodys_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let nowhere = dir.path().join("none/state");
+    let texts = on_ranks(3, |rank| {
+        let mut run = Run::new(config(2)).join(rank).divided(true);
+        run.steps(&corpus, 1, 2).unwrap();
+        let Run { trainer, weights, .. } = &mut run;
+        // A file that can't be written is an error of all, and costs nothing else.
+        let failed = checkpoint::save(&nowhere, trainer, weights, None).unwrap_err();
+        let alone = trainer.update(&Pool::serial(), weights, Optimizer::AdamW, 0.1).unwrap_err();
+        assert!(alone.to_string().contains("divided among the ranks"), "{alone}");
+        run.steps(&corpus, 1, 2).unwrap();
+        let Run { mut trainer, mut weights, .. } = run;
+        // Another trainer has parts before it, and this one weights with all moments.
+        let mut other = Trainer::new(config(1));
+        let error = other.update(&Pool::serial(), &mut weights, Optimizer::AdamW, 0.1).unwrap_err();
+        assert_eq!(error.to_string(), "the moments are divided among ranks");
+        let mut whole = TrainingWeights::new(model(3));
+        let error = trainer.next_step(&Pool::serial(), &mut whole, &corpus, 0.1).unwrap_err();
+        assert!(error.to_string().contains("no longer divided"), "{error}");
+        failed.to_string()
+    });
+    assert!(texts[0].contains("none"), "{texts:?}");
+    assert!(texts[1..].iter().all(|text| *text == format!("rank 0: {}", texts[0])), "{texts:?}");
+}
+
+#[test]
 fn a_rank_that_dies_ends_the_others() {
     let ids = ids(300);
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     for text in on_ranks(3, |rank| {
         let dies = ranks::Communicator::rank(&rank) == 1;
-        let mut run = Run::new(config(3)).join(Some(rank));
+        let mut run = Run::new(config(3)).join(rank).divided(true);
         run.steps(&corpus, 1, 6).unwrap();
         (!dies).then(|| run.steps(&corpus, 1, 6).unwrap_err().to_string())
     })

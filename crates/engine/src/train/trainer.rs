@@ -284,6 +284,7 @@ impl Trainer {
         weights: &mut dyn Weights,
         learning_rate: f32,
     ) -> Result<Outcome> {
+        self.check_undivided()?;
         let (window, leaf) = (self.config.window.max(1), self.counters.accumulated);
         if window > 1 || leaf > 0 {
             let batches = leaf.saturating_add(1);
@@ -321,10 +322,34 @@ impl Trainer {
         optimizer: Optimizer,
         learning_rate: f32,
     ) -> Result<Outcome> {
+        self.check_undivided()?;
+        self.update_by(optimizer, learning_rate, |update, partials| {
+            optimizer::apply(pool, weights, update, partials)
+        })
+    }
+
+    /// That one rank's weights are updated is an error where the moments are divided among several.
+    fn check_undivided(&self) -> Result<()> {
+        match self.divides_moments() {
+            false => Ok(()),
+            true => Err(Error::State(
+                "the moments are divided among the ranks, which update their weights together"
+                    .into(),
+            )),
+        }
+    }
+
+    /// An update that `apply` applies, which returns the gradient's norm.
+    pub(super) fn update_by(
+        &mut self,
+        optimizer: Optimizer,
+        learning_rate: f32,
+        apply: impl FnOnce(&Update, &mut Vec<f64>) -> Result<f64>,
+    ) -> Result<Outcome> {
         let TrainerConfig { weight_decay, clip, beta2, .. } = self.config;
         let number = self.counters.updates + 1;
         let update = Update { optimizer, number, beta2, learning_rate, weight_decay, clip };
-        let norm = optimizer::apply(pool, weights, &update, &mut self.partials)?;
+        let norm = apply(&update, &mut self.partials)?;
         self.counters.gradient_norm = norm;
         if !norm.is_finite() {
             self.counters.skipped += 1;
