@@ -190,6 +190,8 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
 }
 
 void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
+    wait_for_first(); /* which alone has read the text */
+    take_from_first(&bytes, sizeof bytes);
     bool words = o->words; /* whose runs are those of earlier releases, bit for bit */
     bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);
     o->held_out_asked = o->val_fraction >= 0;

@@ -114,12 +114,17 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
 char *save_checkpoint_here(Run *run) {
     int step = run->training->current_step;
     char *path = checkpoint_path(run->folder.path, step);
-    if (!first_rank()) {
+    bool together = rank_count() > 1 && !run->options->whole_moments; /* each has a part of it */
+    if (!first_rank() && !together) {
         return path;
     }
     int saved = cllm_save_checkpoint(run->training, path);
-    if (saved != 0 && make_room(&run->folder, step)) {
+    bool again = first_rank() && saved != 0 && make_room(&run->folder, step);
+    if (together ? any_rank(again) : again) {
         saved = cllm_save_checkpoint(run->training, path);
+    }
+    if (!first_rank()) {
+        return path;
     }
     if (saved != 0) {
         progress_clear(&run->bar);
@@ -355,9 +360,6 @@ int main(int argc, char **argv) {
     }
     options.resume = resumed = text_of_first(resumed);
     tell_ranks_folder(folder.path, resumed);
-    if (!alone && strcmp(options.data, "-") == 0) {
-        fail_usage("each rank reads DATA: it can't be standard input");
-    }
     Origin origin = open_origin(&options);
     catch_interrupts(); /* before there is anything to lose */
     Preparation preparation = {0};
@@ -369,7 +371,6 @@ int main(int argc, char **argv) {
         describe_data(&options, &data, &preparation);
     }
     set_up(&run, &origin);
-    connect_ranks(run.training, &options);
     run.folder = folder;
     any_rank(false); /* nobody reads the files any more that are set aside now */
     if (first_rank()) {
@@ -386,6 +387,8 @@ int main(int argc, char **argv) {
     if (first_rank()) {
         finish(&run, stop_at_once);
         close_metrics(&run.metrics);
+    } else {
+        free(save_checkpoint_here(&run));
     }
     cllm_training_free(run.training);
     cllm_free_model(run.model);

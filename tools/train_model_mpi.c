@@ -343,9 +343,46 @@ bool any_rank(bool here) {
     return any != 0;
 }
 
+void wait_for_first(void) {
+    double usual = patience;
+    char nothing = 0;
+    patience = 1e18; /* it may read for hours */
+    take_from_first(&nothing, 1);
+    patience = usual;
+}
+
+void compare_with_first(const char *option, const char *value) {
+    char *first = text_of_first(copy_text(value, strlen(value)));
+    if (strcmp(first, value) != 0) {
+        fail("the ranks differ in %s: '%s' on rank 0, '%s' on rank %d", option, first, value, rank);
+    }
+    free(first);
+}
+
+int rank_number(void) {
+    return rank;
+}
+
+void pass_bytes(int to, int from, void *bytes, size_t size) {
+    bool sends = rank == from;
+    double exchanged = exchanging;
+    unsigned long long sent_before = sent;
+    exchange(to, sends ? bytes : NULL, sends ? size : 0, from, sends ? NULL : bytes, sends ? 0 : size, NULL);
+    exchanging = exchanged; /* no part of the training */
+    sent = sent_before;
+}
+
+void tell_who_has(bool here, bool *has) {
+    MPI_Request request;
+    int result = MPI_Iallgather(&here, sizeof here, MPI_BYTE, has, sizeof here, MPI_BYTE, MPI_COMM_WORLD,
+                                &request);
+    check(result == MPI_SUCCESS ? wait_for(&request, 1, 0, 0) : result, "can't hear of the other ranks");
+}
+
 void connect_ranks(CLLMTraining *training, const Options *options) {
     CLLMCommunicator all = {.struct_size = sizeof all, .rank = rank, .ranks = ranks,
-                            .exchange = exchange};
+                            .exchange = exchange, .divide_moments = !options->whole_moments,
+                            .bfloat16_sums = options->bfloat16_sums};
     if (cllm_training_set_communicator(training, &all) != 0) {
         fail("can't divide the training among the ranks: %s", library_error());
     }

@@ -114,8 +114,8 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
     if (held_out > 0) {
         uint32_t *rest = encode_bytes(data.tokenizer, validation.bytes, validation.length,
                                       options->threads, &data.num_validation);
-        data.validation = keep_ids(rest, data.num_validation,
-                                   new_file(preparation, "held_out.bin"));
+        preparation->validation = new_file(preparation, "held_out.bin");
+        data.validation = keep_ids(rest, data.num_validation, preparation->validation);
         free(rest);
     }
     cllm_data_loader_free(loader);

@@ -113,8 +113,9 @@ fn any_number_of_ranks_and_threads_trains_to_the_same_bits() {
     let ids = ids(300);
     let corpus = Corpus::new(&ids, 2, 4).unwrap().shuffled(9);
     for window in [1, 2, 3, 4, 6, 7, 8, 13] {
-        for optimizer in [Optimizer::AdamW, Optimizer::Descent] {
-            let config = TrainerConfig { optimizer, ..config(window) };
+        let plain = (Optimizer::AdamW, false);
+        for (optimizer, bfloat16_sums) in [plain, (Optimizer::Descent, false), (plain.0, true)] {
+            let config = TrainerConfig { optimizer, bfloat16_sums, ..config(window) };
             // Through the end of an epoch, at which a window is open, to no end of a window.
             let steps = 45;
             let mut alone = Run::new(config);
@@ -147,6 +148,8 @@ fn a_checkpoint_goes_on_with_any_number_of_ranks() {
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     // In the middle of a window, with one, two and three open sums; at its end; in a later epoch.
     for (window, before) in [(8, 3), (8, 7), (4, 8), (7, 6), (5, 31)] {
+        let bfloat16_sums = window == 7;
+        let config = |window| TrainerConfig { bfloat16_sums, ..config(window) };
         let mut alone = Run::new(config(window));
         alone.steps(&corpus, 1, before + 20).unwrap();
         let alone = alone.bits();
@@ -330,6 +333,38 @@ fn each_rank_keeps_its_part_of_the_moments() {
         assert_eq!(kept.iter().sum::<usize>(), all);
         assert!(kept.iter().all(|&kept| kept.abs_diff(all / ranks) <= 1 << 14), "{kept:?}");
     }
+}
+
+#[test]
+fn rounded_sums_take_half_of_the_bytes() {
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let run = |divided, bfloat16_sums| {
+        let done = on_ranks(2, |rank| {
+            let config = TrainerConfig { bfloat16_sums, ..config(2) };
+            let mut run = Run::new(config).join(rank).divided(divided);
+            run.steps(&corpus, 1, 2).unwrap();
+            let first = run.trainer.traffic().unwrap().bytes;
+            run.steps(&corpus, 1, 2).unwrap();
+            let sent = run.trainer.traffic().unwrap().bytes - first;
+            let weights = run.divided(false).bits().1;
+            (sent, weights)
+        });
+        done.into_iter().next().unwrap()
+    };
+    let mut parameters = 0;
+    model(3).view().params.visit(|_, _, t| parameters += t.len() as u64);
+    let ((whole, exact), (halves, rounded)) = (run(false, false), run(false, true));
+    assert_ne!(exact, rounded);
+    // Half of the parameters in each of two directions, and some bytes of agreement; of divided moments
+    // the weights come back as they are.
+    let near = |sent: u64, expected: u64| assert!(sent.abs_diff(expected) < 1000, "{sent}");
+    near(whole, 4 * parameters);
+    near(halves, 2 * parameters);
+    // Parts end where chunks of the norm do, so that these are not equal; what goes out is padded.
+    let ((parts, same), (half_parts, same_rounded)) = (run(true, false), run(true, true));
+    assert!((same, same_rounded) == (exact, rounded));
+    assert!(half_parts < parts && parts < whole + 4 * parameters / 2, "{half_parts} {parts}");
 }
 
 #[test]

@@ -43,6 +43,10 @@ pub struct CLLMCommunicator {
     pub user_data: *mut c_void,
     /// Not 0: each rank keeps the moments of an equal part of the parameters, and updates that part.
     pub divide_moments: c_int,
+    /// Not 0: the gradient of each batch and each sum of two are rounded to bfloat16 (to nearest, ties to
+    /// even), so that the exchange of the sums takes half of the bytes; with one rank, too, for which
+    /// `exchange` is not called. It changes the result, as another precision does.
+    pub bfloat16_sums: c_int,
 }
 
 /// The communicator of a C program.
@@ -53,6 +57,7 @@ struct Program {
     exchange: CLLMExchangeCallback,
     user_data: UserData,
     divide_moments: bool,
+    bfloat16_sums: bool,
 }
 
 impl Communicator for Program {
@@ -140,15 +145,19 @@ pub unsafe extern "C" fn cllm_training_set_communicator(
         false => Some(checked(communicator)?),
     };
     with_training(training, |t, state| {
-        let divide = program.as_ref().is_some_and(|program| program.divide_moments);
+        let asked = program.as_ref();
+        let divide = asked.is_some_and(|program| program.divide_moments);
+        let rounded = asked.is_some_and(|program| program.bfloat16_sums);
         let communicator = program.map(|program| Box::new(program) as Box<dyn Communicator>);
         if !divide && !state.trainer.divides_moments() {
             state.trainer.set_communicator(communicator)?;
+            state.trainer.config.bfloat16_sums = rounded;
             return Ok(0);
         }
         state.train(t, |trainer, weights| {
             trainer.divide_moments(weights, false)?;
             trainer.set_communicator(communicator)?;
+            trainer.config.bfloat16_sums = rounded;
             trainer.divide_moments(weights, divide).inspect_err(|_| {
                 trainer.set_communicator(None).unwrap_or_else(ffi::report);
             })
@@ -175,15 +184,17 @@ unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
         exchange: None,
         user_data: std::ptr::null_mut(),
         divide_moments: 0,
+        bfloat16_sums: 0,
     };
     let bytes = size.min(size_of::<CLLMCommunicator>());
     std::ptr::copy_nonoverlapping(communicator.cast::<u8>(), (&raw mut known).cast(), bytes);
-    let CLLMCommunicator { rank, ranks, exchange, user_data, divide_moments, .. } = known;
+    let CLLMCommunicator { rank, ranks, exchange, user_data, .. } = known;
     if exchange.is_none() {
         return Err(Error::Null("communicator->exchange"));
     }
     let ranks = ffi::positive(ranks, "communicator->ranks")?;
     let rank = ffi::len(rank, "communicator->rank")?;
-    let (user_data, divide_moments) = (UserData(user_data), divide_moments != 0);
-    Ok(Program { rank, ranks, exchange, user_data, divide_moments })
+    let (divide_moments, bfloat16_sums) = (known.divide_moments != 0, known.bfloat16_sums != 0);
+    let user_data = UserData(user_data);
+    Ok(Program { rank, ranks, exchange, user_data, divide_moments, bfloat16_sums })
 }

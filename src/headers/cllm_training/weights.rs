@@ -123,16 +123,16 @@ impl Weights for TrainingView<'_> {
     }
 
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
-        let mut public = false;
+        let mut whole = false;
         for slot in self.slots.iter_mut() {
             match slot.part == Part::Embeddings && slot.holds_all() {
-                true => public = true,
+                true => whole = true,
                 false => slot.reserve_moments()?,
             }
         }
         let embeddings = self.plan.params.embeddings.len;
         // They are handed out once.
-        let mut moments = match public {
+        let mut moments = match whole {
             // SAFETY: the view's promise.
             true => Some(unsafe { embeddings_moments(self.optimizer_state, embeddings)? }),
             false => None,
@@ -158,7 +158,7 @@ impl Weights for TrainingView<'_> {
             };
             let (held, accumulated) = (slot.held.clone(), &mut slot.accumulated);
             let (moment1, moment2) = match part {
-                Part::Embeddings if public => moments.take().ok_or_else(without_state)?,
+                Part::Embeddings if whole => moments.take().ok_or_else(without_state)?,
                 _ => (&mut *slot.moment1, &mut *slot.moment2),
             };
             visitor(Tensor { part, layer, weights, gradient, held, moment1, moment2, accumulated })

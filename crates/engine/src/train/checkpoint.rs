@@ -38,7 +38,8 @@ pub fn save(
     corpus: Option<&Corpus>,
 ) -> Result<()> {
     let (data, precision) = (corpus.map(DataMark::of), trainer.config.precision);
-    let notes = Notes { data, precision, ..Notes::default() };
+    let bfloat16_sums = trainer.config.bfloat16_sums;
+    let notes = Notes { data, precision, bfloat16_sums, ..Notes::default() };
     let prepared = prepare(path, Prefix::State, trainer, &notes, None, weights)?;
     prepared.map_or(Ok(()), Pending::commit)
 }
@@ -128,6 +129,9 @@ fn entries_of(
     if notes.precision != TrainingPrecision::F32 {
         e.bytes("precision", notes.precision.name().as_bytes())?;
     }
+    if notes.bfloat16_sums {
+        e.bytes("sums", SUMS)?;
+    }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
         e.u64("far_batch_offset", c.offset as u64)?;
@@ -189,6 +193,9 @@ fn moment_entries(
         })
     })
 }
+
+/// How sums that are rounded to bfloat16 are noted.
+const SUMS: &[u8] = b"bf16";
 
 fn best_entries(e: &mut Entries, best: &Best) -> Result<(), Problem> {
     let Some((step, loss)) = best.record() else { return Ok(()) };
@@ -312,9 +319,14 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             Problem::content("its precision is one that this version does not know")
         })?,
     };
+    let bfloat16_sums = saved.contains("sums");
+    if bfloat16_sums && saved.bytes("sums")? != SUMS {
+        return Err(Problem::content("its sums are of a kind that this version does not know"));
+    }
     Ok(Notes {
         data,
         precision,
+        bfloat16_sums,
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,
         loss_scale_steps: saved.i32("loss_scale_steps")?,

@@ -5,7 +5,7 @@
 
 use super::optimizer::{self, CHUNK, Update};
 use super::ranks::Link;
-use super::reduction::{Buffers, Parts, Place, write_bytes};
+use super::reduction::{Buffers, Parts, Place, Width, write_bytes};
 use super::shared::Shared;
 use super::slots::within;
 use super::trainer::Trainer;
@@ -94,7 +94,7 @@ impl Trainer {
             .and_then(|()| weights.hold_moments(0..usize::MAX));
         link.all_well(held)?;
         for place in [Place::Moment1, Place::Moment2] {
-            parts.gather(weights, link, buffers, place)?;
+            parts.gather(weights, link, buffers, place, Width::Whole)?;
         }
         *division = None;
         Ok(())
@@ -171,7 +171,7 @@ fn give(
             return Err(Error::State("the first rank asks for moments of others".into()));
         }
         let bytes = &mut buffers.bytes[..4 * (end - start)];
-        write_bytes(weights, place, start..end, bytes)?;
+        write_bytes(weights, place, start..end, Width::Whole, bytes)?;
         link.exchange(0, bytes, 0, &mut [])?;
     }
 }
@@ -259,19 +259,18 @@ impl Shared {
     ) -> Result<f64> {
         let Self { link, buffers, norm, .. } = self;
         let own = parts.of(link.rank);
-        pool.step(optimizer::size(weights)?, |pool| {
-            let ready = parts.reserve(link, buffers).and_then(|()| {
-                norm.reserve(weights, link, parts)?;
-                optimizer::square_sums(pool, weights, &own, partials)
-            });
-            let count = link.all_well(ready)?;
-            let norm = norm.of(weights, link, parts, &partials[..count])?;
-            optimizer::apply_here(pool, weights, update, norm)?;
-            if norm.is_finite() {
-                parts.gather(weights, link, buffers, Place::Weights)?;
-            }
-            Ok(norm)
-        })
+        let size = optimizer::size(weights)?;
+        let ready = parts.reserve(link, buffers).and_then(|()| {
+            norm.reserve(weights, link, parts)?;
+            pool.step(size, |pool| optimizer::square_sums(pool, weights, &own, partials))
+        });
+        let count = link.all_well(ready)?;
+        let norm = norm.of(weights, link, parts, &partials[..count])?;
+        pool.step(size, |pool| optimizer::apply_here(pool, weights, update, norm))?;
+        if norm.is_finite() {
+            parts.gather(weights, link, buffers, Place::Weights, Width::Whole)?;
+        }
+        Ok(norm)
     }
 }
 

@@ -9,7 +9,7 @@ use super::tree::{self, Forest, Leaves, Node};
 use super::weights::{Tensor, Weights};
 use crate::error::Result;
 use cllm_kernels::memory::{grow, reserve};
-use cllm_kernels::vector::{add_assign, scale};
+use cllm_kernels::vector::scale;
 use std::ops::Range;
 
 const WHAT: &str = "the gradients of the ranks";
@@ -95,14 +95,15 @@ impl Parts {
         link: &mut Link,
         buffers: &mut Buffers,
         place: Place,
+        width: Width,
     ) -> Result<()> {
         let size = self.gathered();
         for index in 0..self.longest().div_ceil(size) {
-            let mine = &mut buffers.bytes[..4 * size];
-            write_bytes(weights, place, self.piece(link.rank, index, size), mine)?;
+            let mine = &mut buffers.bytes[..width.bytes() * size];
+            write_bytes(weights, place, self.piece(link.rank, index, size), width, mine)?;
             let gathered = link.gather(mine)?;
-            for (from, values) in gathered.chunks(4 * size).enumerate() {
-                store_bytes(weights, place, self.piece(from, index, size), values)?;
+            for (from, values) in gathered.chunks(width.bytes() * size).enumerate() {
+                store_bytes(weights, place, self.piece(from, index, size), width, values)?;
             }
         }
         Ok(())
@@ -144,15 +145,70 @@ pub(super) struct Sum {
     piece: usize,
     /// Whether the owners keep the results of a whole window.
     kept: bool,
+    /// How sums are sent: as halves, where they are rounded.
+    width: Width,
+}
+
+/// How floats are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Width {
+    /// All of their bits.
+    Whole,
+    /// The upper halves of values that are rounded to bfloat16.
+    Half,
+}
+
+impl Width {
+    /// Bytes of a float.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Whole => 4,
+            Self::Half => 2,
+        }
+    }
+
+    /// Floats as bytes, as far as both last.
+    fn pack(self, values: &[f32], bytes: &mut [u8]) {
+        match self {
+            Self::Whole => {
+                for (bytes, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                    *bytes = value.to_le_bytes();
+                }
+            }
+            Self::Half => {
+                for (bytes, value) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+                    *bytes = ((value.to_bits() >> 16) as u16).to_le_bytes();
+                }
+            }
+        }
+    }
+
+    /// The reverse.
+    fn unpack(self, bytes: &[u8], values: &mut [f32]) {
+        match self {
+            Self::Whole => {
+                for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+            }
+            Self::Half => {
+                for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+                }
+            }
+        }
+    }
 }
 
 impl Sum {
-    /// Of a window's end the result stays with the owners of `kept`, where there are such.
+    /// Of a window's end the result stays with the owners of `kept`, where there are such. With `rounded`,
+    /// all sums are of bfloat16.
     pub fn new(
         portion: Portion,
         weights: &mut dyn Weights,
         ranks: usize,
         kept: Option<&Parts>,
+        rounded: bool,
     ) -> Result<Self> {
         let mut parameters = 0;
         weights.visit(&mut |t| {
@@ -176,7 +232,8 @@ impl Sum {
         let parts = kept.cloned().map_or_else(|| Parts::equal(parameters, ranks), Ok)?;
         let piece = parts.longest().min(WORKED_ON / count.max(ranks)).max(1);
         let kept = kept.is_some() && portion.leaves.all;
-        Ok(Self { leaves: portion.leaves, nodes, sums, parts, piece, kept })
+        let width = if rounded { Width::Half } else { Width::Whole };
+        Ok(Self { leaves: portion.leaves, nodes, sums, parts, piece, kept, width })
     }
 
     /// All subtrees.
@@ -220,13 +277,16 @@ impl Sum {
         mean: f32,
     ) -> Result<()> {
         for piece in 0..self.parts.longest().div_ceil(self.piece) {
-            self.piece(weights, link, buffers, places, piece, mean)?;
+            self.piece(weights, link, buffers, places, piece)?;
         }
-        if self.kept {
-            return Ok(());
+        for i in (0..self.results()).filter(|_| !self.kept) {
+            self.parts.gather(weights, link, buffers, self.result(i), self.width)?;
         }
-        (0..self.results())
-            .try_for_each(|i| self.parts.gather(weights, link, buffers, self.result(i)))
+        if self.leaves.all {
+            let mine = if self.kept { self.parts.of(link.rank) } else { 0..usize::MAX };
+            visit(weights, Place::Gradient, mine, &mut |values, _| scale(values, mean))?;
+        }
+        Ok(())
     }
 
     /// Adds up a piece of this rank's part of the parameters.
@@ -237,9 +297,9 @@ impl Sum {
         buffers: &mut Buffers,
         places: &[Place],
         piece: usize,
-        mean: f32,
     ) -> Result<()> {
         let Buffers { bytes, floats } = buffers;
+        let size = self.width.bytes();
         let (rank, ranks) = (link.rank, link.ranks);
         let own = self.parts.piece(rank, piece, self.piece);
         let len = own.len();
@@ -263,16 +323,13 @@ impl Sum {
             let theirs = self.parts.piece(to, piece, self.piece);
             let half = bytes.len() / 2;
             let (send, receive) = bytes.split_at_mut(half);
-            let send = &mut send[..4 * places.len() * theirs.len()];
-            for (slot, place) in send.chunks_mut((4 * theirs.len()).max(1)).zip(places) {
-                write_bytes(weights, *place, theirs.clone(), slot)?;
+            let send = &mut send[..size * places.len() * theirs.len()];
+            for (slot, place) in send.chunks_mut((size * theirs.len()).max(1)).zip(places) {
+                write_bytes(weights, *place, theirs.clone(), self.width, slot)?;
             }
-            let receive = &mut receive[..4 * self.nodes[1 + from].len() * len];
+            let receive = &mut receive[..size * self.nodes[1 + from].len() * len];
             link.exchange(to, send, from, receive)?;
-            let slots = values[starts[from] * len..].iter_mut();
-            for (slot, bytes) in slots.zip(receive.as_chunks::<4>().0) {
-                *slot = f32::from_le_bytes(*bytes);
-            }
+            self.width.unpack(receive, &mut values[starts[from] * len..]);
         }
         // Along the tree.
         let mut forest = Forest::new(self.leaves);
@@ -282,18 +339,15 @@ impl Sum {
             for _ in 0..forest.add(*node) {
                 let Some(left) = stack.pop() else { break };
                 let (before, after) = values.split_at_mut(right * len);
-                add_assign(&mut before[left * len..][..len], &after[..len]);
+                let rounded = self.width == Width::Half;
+                tree::add(&mut before[left * len..][..len], &after[..len], rounded);
                 right = left;
             }
             stack.push(right);
         }
         // The owner's part of the result.
         for (i, at) in stack.iter().enumerate() {
-            let result = &mut values[at * len..][..len];
-            if self.leaves.all {
-                scale(result, mean);
-            }
-            store(weights, self.result(i), own.clone(), result)?;
+            store(weights, self.result(i), own.clone(), &values[at * len..][..len])?;
         }
         Ok(())
     }
@@ -343,12 +397,11 @@ pub(super) fn write_bytes(
     weights: &mut dyn Weights,
     place: Place,
     range: Range<usize>,
+    width: Width,
     out: &mut [u8],
 ) -> Result<()> {
     visit(weights, place, range, &mut |values, at| {
-        for (bytes, value) in out.as_chunks_mut::<4>().0[at..].iter_mut().zip(values) {
-            *bytes = value.to_le_bytes();
-        }
+        width.pack(values, &mut out[width.bytes() * at..]);
     })
 }
 
@@ -356,12 +409,11 @@ fn store_bytes(
     weights: &mut dyn Weights,
     place: Place,
     range: Range<usize>,
+    width: Width,
     bytes: &[u8],
 ) -> Result<()> {
     visit(weights, place, range, &mut |values, at| {
-        for (value, bytes) in values.iter_mut().zip(&bytes.as_chunks::<4>().0[at..]) {
-            *value = f32::from_le_bytes(*bytes);
-        }
+        width.unpack(&bytes[width.bytes() * at..], values);
     })
 }
 

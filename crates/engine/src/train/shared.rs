@@ -195,6 +195,7 @@ impl Trainer {
             dropout,
             seed,
             precision,
+            bfloat16_sums,
         } = self.config;
         let c = &self.counters;
         let place = (c.epoch, c.offset, c.accumulated, count);
@@ -227,6 +228,7 @@ impl Trainer {
             ("the dropout", dropout.to_string()),
             ("the seed", seed.to_string()),
             ("the precision", precision.name().to_string()),
+            ("the rounding of the sums", bfloat16_sums.to_string()),
             ("the division of the moments", division.is_some().to_string()),
             ("the step", c.step.to_string()),
             ("epoch, offset, open batches and steps to take", format!("{place:?}")),
@@ -262,8 +264,8 @@ impl Shared {
         count: u32,
     ) -> Result<()> {
         let all = self.compared != Some((trainer.counters, place(corpus)));
-        let division = self.division.as_ref();
-        let rank = self.link.rank;
+        let (division, rank) = (self.division.as_ref(), self.link.rank);
+        let rounded = trainer.config.bfloat16_sums;
         let fits = division.map_or(Ok(()), |parts| division::check(parts, weights, rank));
         let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, all, division));
         let fields = self.link.all_well(fields)?;
@@ -272,7 +274,7 @@ impl Shared {
         let first = trainer.counters.accumulated;
         let (end, window) = (first.saturating_add(count), trainer.config.window.max(1));
         let portion = Portion { first, count, leaves: Leaves { count: end, all: end >= window } };
-        let prepared = Sum::new(portion, weights, self.link.ranks, self.division.as_ref());
+        let prepared = Sum::new(portion, weights, self.link.ranks, self.division.as_ref(), rounded);
         let prepared = prepared.and_then(|sum| {
             sum.reserve(weights, &mut self.link, &mut self.buffers)?;
             let (losses, places) = self.leaves(trainer, pool, weights, corpus, portion)?;
@@ -312,13 +314,16 @@ impl Shared {
         portion: Portion,
     ) -> Result<(Vec<f32>, Vec<Place>)> {
         let share = portion.share(self.link.rank, self.link.ranks);
-        let open = tree::open_sums(portion.first);
+        let (open, rounded) = (tree::open_sums(portion.first), trainer.config.bfloat16_sums);
         let mut forest = Forest::new(portion.leaves);
         let (mut losses, mut places) = (Vec::new(), Vec::new());
         for leaf in share.clone() {
             let loss =
                 trainer.pass_ahead(pool, weights, corpus, (leaf - portion.first) as usize)?;
             losses.push(loss);
+            if rounded {
+                tree::round_gradient(weights)?;
+            }
             let there = open + forest.nodes().len();
             let merged = forest.add_leaf(leaf);
             places.truncate(there - open - merged);
@@ -326,7 +331,7 @@ impl Shared {
             if merged == 0 && leaf + 1 == share.end {
                 places.push(Place::Gradient);
             } else {
-                tree::add_gradient(weights, there, merged)?;
+                tree::add_gradient(weights, there, merged, rounded)?;
                 places.push(Place::Sum(there - merged));
             }
         }

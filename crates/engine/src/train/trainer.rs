@@ -52,6 +52,10 @@ pub struct TrainerConfig {
     pub seed: u64,
     /// What the matrix products of a step take. A step refuses one that the processor lacks.
     pub precision: TrainingPrecision,
+    /// Whether the gradient of each batch, and each sum of two along the tree, is rounded to bfloat16 (to
+    /// nearest, ties to even; the mean is f32): what ranks exchange of them takes half of the bytes. It
+    /// is so with one rank, too, so that the result is a function of this and not of the ranks.
+    pub bfloat16_sums: bool,
 }
 
 impl Default for TrainerConfig {
@@ -68,6 +72,7 @@ impl Default for TrainerConfig {
             dropout: 0.0,
             seed: 0,
             precision: TrainingPrecision::F32,
+            bfloat16_sums: false,
         }
     }
 }
@@ -286,6 +291,10 @@ impl Trainer {
     ) -> Result<Outcome> {
         self.check_undivided()?;
         let (window, leaf) = (self.config.window.max(1), self.counters.accumulated);
+        let rounded = self.config.bfloat16_sums;
+        if rounded {
+            tree::round_gradient(weights)?;
+        }
         if window > 1 || leaf > 0 {
             let batches = leaf.saturating_add(1);
             let (full, open) = (batches >= window, tree::open_sums(leaf));
@@ -295,7 +304,7 @@ impl Trainer {
             let merged = if full { open } else { leaf.trailing_ones() as usize };
             // A checkpoint of an open window brought no more sums than there were.
             tree::reserve(weights, open + usize::from(merged == 0))?;
-            tree::add_gradient(weights, open, merged)?;
+            tree::add_gradient(weights, open, merged, rounded)?;
             self.counters.accumulated = if full { 0 } else { batches };
             if !full {
                 return Ok(Outcome::Accumulated);
