@@ -298,8 +298,10 @@ static void train(Run *run) {
     while (training->current_epoch < run->epochs && !reached_end(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
+        count_exchanges(true);
         int trained =
             cllm_train_steps(training, steps_to_next_stop(run), run->options->threads, NULL);
+        count_exchanges(false);
         if (trained < 0) {
             progress_clear(&run->bar);
             fail("training failed at step %d: %s", training->current_step, library_error());

@@ -254,6 +254,8 @@ void connect_ranks(CLLMTraining *training, const Options *options);
 void tell_ranks_folder(const char *folder, const char *resumed);
 /* Prints what they do, and at the end what it cost in `seconds` of training. */
 void describe_ranks(const Options *options);
+/* Whether exchanges are counted for the latter: those of training, not those of its files. */
+void count_exchanges(bool on);
 void report_ranks(double seconds);
 /* Before the end of the program. */
 void leave_ranks(void);
