@@ -314,6 +314,9 @@ fn each_rank_keeps_its_part_of_the_moments() {
     let mut alone = large(None);
     alone.steps(&corpus, 1, 5).unwrap();
     let all = alone.moments();
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    checkpoint::save(&whole, &mut alone.trainer, &mut alone.weights, None).unwrap();
     for ranks in [2, 3, 5] {
         let (bits, kept): (Vec<_>, Vec<_>) = on_ranks(ranks, |rank| {
             // From whole moments to parts, and back.
@@ -325,11 +328,23 @@ fn each_rank_keeps_its_part_of_the_moments() {
             run = run.divided(false).divided(true);
             assert!(run.trainer.divides_moments() && run.trainer.set_communicator(None).is_err());
             run.steps(&corpus, 1, 1).unwrap();
+            checkpoint::save(&parts, &mut run.trainer, &mut run.weights, None).unwrap();
+            // And back, for each its part.
+            run.weights
+                .visit(&mut |t| {
+                    t.moment1.fill(7.0);
+                    t.moment2.fill(7.0);
+                    Ok(())
+                })
+                .unwrap();
+            Checkpoint::open(&whole).unwrap().restore(&mut run.weights).unwrap();
             (run.divided(false).bits(), kept)
         })
         .into_iter()
         .unzip();
-        assert!(bits.iter().all(|bits| *bits == alone.bits()), "{ranks}");
+        assert!(std::fs::read(&whole).unwrap() == std::fs::read(&parts).unwrap());
+        let (_, all_bits, counters) = alone.bits();
+        assert!(bits.iter().all(|bits| (&bits.1, &bits.2) == (&all_bits, &counters)), "{ranks}");
         assert_eq!(kept.iter().sum::<usize>(), all);
         assert!(kept.iter().all(|&kept| kept.abs_diff(all / ranks) <= 1 << 14), "{kept:?}");
     }

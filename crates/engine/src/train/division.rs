@@ -206,7 +206,9 @@ impl AllMoments<'_> {
             let wanted = within(&parts.of(rank), start, out.len());
             let (mut at, part) = (start + wanted.start, &mut out[wanted]);
             if rank == link.rank {
-                here(at..at + part.len(), part);
+                if !part.is_empty() {
+                    here(at..at + part.len(), part);
+                }
                 continue;
             }
             for values in part.chunks_mut(REQUESTED) {
