@@ -97,7 +97,7 @@ test-loom: ## the hand-over of work between threads, in every order: a minute or
 test-arm64: ## built for 64-bit ARM and tested under emulation; docs/PORTING.md says with what
 	@c_tests/arm64.sh all
 
-test-arm64-short: ## the kernels, the bits, the ABI of it
+test-arm64-short: ## the bits and the ABI of it
 	@c_tests/arm64.sh short
 
 # In an environment of its own, in build/. pip fetches what is missing: without venv or network there is
@@ -114,10 +114,11 @@ bench: all ## timings
 fmt:
 	$(CARGO) fmt
 
-lint: ## format, clippy, rustdoc: no warnings
+lint: ## format, clippy, rustdoc: no warnings; licences of what is linked in: current and allowed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	packaging/third_party.py --check
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the library for 64-bit ARM and tests it under emulation: c_tests/arm64.sh [short|all]
-# short: the kernels' tests, the bits of training and logits, the ABI. all: also golden vectors,
+# short: the bits of training and logits, the ABI. all: also the kernels' tests, golden vectors,
 # harnesses, hostile arguments, tools. docs/PORTING.md says what has to be installed; where it is not,
 # nothing is tested and the exit status is 0. The last line is the total.
 set -u
@@ -60,16 +60,18 @@ rust() {
 
 # The emulator takes no advice about huge pages.
 kernels=(-p cllm-kernels --lib -- --skip large_blocks_ask_for_huge_pages)
-rust "kernels" "${kernels[@]}"
+[ "$what" = all ] && rust "kernels" "${kernels[@]}"
+bits=(-p cllm-engine --test bits the_bits_are_those_written_down)
 # One process for each set of instructions: an emulated program can't start another one.
 for level in neon portable; do
-    CLLM_SIMD=$level rust "bits ($level)" -p cllm-engine --test bits the_bits_are_those_written_down
+    CLLM_SIMD=$level rust "bits ($level)" "${bits[@]}"
 done
 # A processor without the dot-product extension.
-QEMU_CPU=cortex-a72 rust "8-bit products (cortex-a72)" -p cllm-kernels --lib int8
+QEMU_CPU=cortex-a72 rust "bits (cortex-a72)" "${bits[@]}"
+[ "$what" = all ] && QEMU_CPU=cortex-a72 rust "8-bit products (cortex-a72)" -p cllm-kernels --lib int8
 [ "$what" = all ] && rust "golden vectors" -p cllm --test golden
 
-if "${cargo[@]}" build --quiet --release --target $target; then
+if "${cargo[@]}" build --quiet --release --lib --target $target; then
     # The tests in C, in a copy of what they need, with this library in it.
     tree=$work/tree
     rm -rf "$tree"

@@ -34,6 +34,8 @@ NUMBERS_OF = {
     ("cllm_texts_train_tokenizer", "vocab_size"): 262,
     ("cllm_texts_train_tokenizer", "from"): 0, ("cllm_texts_train_tokenizer", "to"): 60,
     ("cllm_texts_encode", "from"): 0, ("cllm_texts_encode", "to"): 60,
+    ("cllm_texts_words", "from"): 0, ("cllm_texts_words", "to"): 60,
+    ("cllm_texts_count_words", "from"): 0, ("cllm_texts_count_words", "to"): 60,
     ("cllm_evaluate_file", "num_tokens"): 10, ("cllm_training_evaluate_file", "num_tokens"): 10,
     ("cllm_train_tokenizer_files", "num_paths"): 1,
 }
@@ -127,6 +129,8 @@ REFUSED = {
     ("cllm_train_tokenizer_files", "num_paths"): ["0"],
     ("cllm_texts_train_tokenizer", "vocab_size"): ["0", "1", "0x80000000u", "UINT32_MAX"],
     ("cllm_texts_encode", "threads"): ["-1", "INT_MIN"],
+    ("cllm_texts_words", "threads"): ["-1", "INT_MIN"],
+    ("cllm_texts_count_words", "threads"): ["-1", "INT_MIN"],
     ("cllm_token_file_mix", "share"): ["-1.0", "DBL_MAX", "(double)NAN"],
     ("cllm_token_file_mix", "length"): ["0", "-1", "INT_MIN"],
     ("cllm_evaluate_file", "seq_len"): ["0", "-1", "INT_MIN"],

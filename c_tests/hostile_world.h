@@ -58,7 +58,7 @@ static unsigned seconds = 60;
 
 /* --- objects -------------------------------------------------------------------------------- */
 
-enum { V = 16, D = 8, L = 2, H = 2, FF = 16, S = 8, B = 2, T = 4, ROOM = 128, BUFFERS = 24 };
+enum { V = 16, D = 8, L = 2, H = 2, FF = 16, S = 8, B = 2, T = 4, ROOM = 256, BUFFERS = 24 };
 
 static struct {
     CLLMModel *model;

@@ -2,7 +2,10 @@
 may be NULL, and what it returns when it fails. What the tests do with it, they do with the
 documentation itself.
 
-`python3 c_tests/interface.py names` prints the names, one a line."""
+`python3 c_tests/interface.py names` prints the names, one a line.
+`python3 c_tests/interface.py all` prints prototypes, structs, constants and types of callbacks;
+`python3 c_tests/interface.py kept` compares them with c_tests/interface.txt, those of the last release: what
+is there stays as it is, but for fields behind the last one of a struct that carries its `struct_size`."""
 
 import re
 import sys
@@ -77,5 +80,48 @@ def functions():
     return found
 
 
-if __name__ == "__main__" and sys.argv[1:] == ["names"]:
-    print("\n".join(sorted(function.name for function in functions())))
+def declared():
+    """name -> declaration, in one line, of all that a program can be compiled against."""
+    found = {function.name: f"{function.returns} {function.name}"
+             f"({', '.join(kind for kind, _ in function.params)})" for function in functions()}
+    for path in sorted(INCLUDE.rglob("*.h")):
+        text = re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.S)
+        for kind, name, body in re.findall(r"typedef (struct|union|enum) (\w+) \{(.*?)\} \2;", text, re.S):
+            found[name] = f"{kind} {name} {{ {' '.join(body.split())} }}"
+        for line in re.findall(r"typedef [^;{}]*\(\*\w+\)\([^;]*\);", text):
+            name = re.search(r"\(\*(\w+)\)", line)[1]
+            found[name] = " ".join(line.split())
+        for name, value in re.findall(r"^ *# *define +(\w+)[ \t]+(\S.*)$", text, re.M):
+            found.setdefault(f"#define {name}", f"#define {name} {' '.join(value.split())}")
+    return found
+
+
+def lost(before, now):
+    """What of the lines of a release is no longer so."""
+    present = set(now)
+    for line in before:
+        if line in present:
+            continue
+        fields = line.removesuffix(" }")
+        if "struct_size;" in line and any(other.startswith(fields + " ") for other in present):
+            continue
+        yield line
+
+
+def main(command):
+    now = sorted(declared().values())
+    if command == "names":
+        print("\n".join(sorted(function.name for function in functions())))
+    elif command == "all":
+        print("\n".join(now))
+    elif command == "kept":
+        before = (Path(__file__).parent / "interface.txt").read_text().splitlines()
+        gone = list(lost(before, now))
+        if gone or len(before) < 500:
+            sys.exit("programs of the last release were compiled against this:\n" + "\n".join(gone))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) == 2 else "")

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static uint64_t state = 88172645463325252u;
 
@@ -22,10 +21,19 @@ static const char *const SYLLABLES[] = {
 };
 
 static double written; /* bytes */
+static char buffer[1 << 16];
+static size_t used;
+
+static void flush(void) {
+    if (fwrite(buffer, 1, used, stdout) != used) exit(1);
+    used = 0;
+}
 
 static void put(const char *text) {
-    fputs(text, stdout);
-    written += (double)strlen(text);
+    for (; *text; text++, written++) {
+        if (used == sizeof buffer) flush();
+        buffer[used++] = *text;
+    }
 }
 
 static void word(void) {
@@ -40,15 +48,17 @@ static void word(void) {
 
 int main(int argc, char **argv) {
     double left = argc > 1 ? atof(argv[1]) * 1e6 : 1e6;
-    static char buffer[1 << 16];
-    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     for (uint64_t words = 0; written < left || words % 64 != 0; words++) {
         word();
         uint64_t end = next() % 64;
-        char number[16];
-        snprintf(number, sizeof number, " %u", (unsigned)(next() % 3000));
-        put(end == 0 ? number : "");
+        unsigned some = (unsigned)(next() % 3000);
+        if (end == 0) {
+            char number[16];
+            snprintf(number, sizeof number, " %u", some);
+            put(number);
+        }
         put(end < 3 ? ".\n" : end < 4 ? ".\n\n" : end < 7 ? ", " : end < 8 ? " \xE2\x80\x94 " : " ");
     }
+    flush();
     return fflush(stdout) != 0;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests that are written in C or about C, and the Rust ones, against the built tree
 # (`make` first). Usage: c_tests/run.sh [plain|valgrind|asan|reliability|fuzz|tsan|loom] [part...]
-# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs subwords stream ranks terminal info examples
+# Parts of plain: rust harness hostile abi headers symbols link old readme tools runs subwords stream large ranks terminal info examples
 # docs install host survival. valgrind and asan run harness, hostile, abi and tools, asan also runs, terminal, info,
 # examples and survival; reliability runs survival in its long version, resume, faults, replay and
 # fuzz. The last line is the total; exit status 1 if anything failed.
@@ -21,7 +21,7 @@ sanitize=()
 read -ra wrapper <<< "${RUN_THROUGH-}"
 case $mode in
 plain)
-    parts=(rust harness hostile abi headers symbols link old readme tools runs subwords stream ranks terminal info examples docs install host survival)
+    parts=(rust harness hostile abi headers symbols link old readme tools runs subwords stream large ranks terminal info examples docs install host survival)
     export CLLM_TEST_LARGE=1
     ;;
 reliability) parts=(ranks survival resume faults replay fuzz) ;;
@@ -418,6 +418,16 @@ part_stream() {
     local programs
     find_tools || { count "stream" 0 1; return; }
     part_script stream c_tests/stream.sh "$programs"
+}
+
+# Models larger than 4 GiB, which take 6 GiB of memory and of disk: where CLLM_LARGE asks for them.
+part_large() {
+    [ -n "${CLLM_LARGE-}" ] || return 0
+    if build_c "$out/large_model" c_tests/large_model.c -lcllm; then
+        part_script large c_tests/large.sh "$out/large_model"
+    else
+        count large 0 1
+    fi
 }
 
 # Training over several processes, where there is an MPI; in the long version more of them are killed.

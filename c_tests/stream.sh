@@ -12,12 +12,11 @@ limit=${3:-600}
 cd "$work" || exit 1
 ./make_text "$megabytes" > text.txt
 
-# run NAME ARGUMENT...: what train_model says, in NAME.log. Batches of 32 windows: the default ones for long
-# texts are larger, and their memory is not that of the text.
+# run NAME ARGUMENT...: what train_model says, in NAME.log.
 run() {
     local name=$1
     shift
-    "$tools/train_model" "$@" --batch-size 32 --max-steps 2 --val-fraction 0.002 > "$name.log" 2>&1
+    "$tools/train_model" "$@" --max-steps 2 --val-fraction 0.002 > "$name.log" 2>&1
 }
 peak() { sed -n 's/.*peak memory \([0-9.]*\) MiB.*/\1/p' "$1.log"; }
 within() { awk -v peak="$(peak "$1")" -v limit="$limit" 'BEGIN { exit !(peak > 0 && peak < limit) }'; }
@@ -34,10 +33,18 @@ check "within the limit of memory" within first
 [ "$megabytes" -lt 1000 ] || cat first.log >&2
 
 # Through a pipe, by one thread: the same ids.
-check "standard input" run piped - --checkpoint-dir piped --tokens first/tokenizer.json --threads 1 < text.txt
+check "standard input" run piped - --batch-size 4 --checkpoint-dir piped --tokens first/tokenizer.json --threads 1 < text.txt
 check "has the same ids" same_ids first piped
 check "within the limit, too" within piped
 rm -r piped
+
+# Words, too, and by any number of threads the same.
+check "words" run words text.txt --batch-size 4 --checkpoint-dir words --tokens words
+check "within the limit" within words
+check "by one thread" run alone text.txt --batch-size 4 --checkpoint-dir words_alone --tokens words --threads 1
+check "the same words" cmp words/vocab.txt words_alone/vocab.txt
+check "with the same ids" same_ids words words_alone
+rm -r words words_alone
 
 # A run that goes on takes the ids as they are.
 before=$(stat -c %i first/dataset.bin)
@@ -58,7 +65,7 @@ ended() {
 
 ended KILL killed
 check "after a kill no half file has the name of a whole one" absent killed/dataset.bin.new
-check "and the next run begins anew" run killed text.txt --checkpoint-dir killed --tokens first/tokenizer.json
+check "and the next run begins anew" run killed text.txt --batch-size 4 --checkpoint-dir killed --tokens first/tokenizer.json
 check "with the same ids" same_ids first killed
 check "and nothing else left" absent killed/dataset.bin.new.partial
 
@@ -67,9 +74,42 @@ check "a run that is asked to end" test $? -eq 130
 check "says so" grep -q "interrupted before the first step" asked.log
 check "and leaves nothing" absent asked
 
+# Killed at any moment, again and again: what is there of dataset.bin is whole, the next run begins anew or
+# takes what is finished, and in the end nothing is left but what a run leaves that nobody killed.
+head -c 6000000 text.txt > part.txt
+few=(part.txt --vocab-size 1024 --max-steps 1 --batch-size 4 --embed-dim 16 --num-layers 1 --seq-len 16)
+whole_or_absent() { # the ids of a finished file are all there
+    [ ! -e "$1" ] && return
+    local count
+    count=$(od -A n -t u8 -N 8 "$1")
+    [ "$count" -gt 0 ] && [ "$(stat -c %s "$1")" -ge $((8 + 4 * count)) ]
+}
+began=$(date +%s%N)
+"$tools/train_model" "${few[@]}" --checkpoint-dir alone > alone.log 2>&1
+check "a run that nobody kills" test $? -eq 0
+took=$((($(date +%s%N) - began) / 1000000)) # ms
+ls -A alone > alone.list
+RANDOM=7
+for ((i = 0; i < 12; i++)); do
+    [ $((i % 2)) = 0 ] && signal=KILL || signal=TERM
+    "$tools/train_model" "${few[@]}" --checkpoint-dir killed_often > killed_often.log 2>&1 &
+    pid=$!
+    moment=$((took * RANDOM / 32768))
+    sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
+    kill -"$signal" "$pid" 2> /dev/null
+    wait "$pid" 2> /dev/null
+    for file in killed_often/{dataset,held_out}.bin{,.new}; do
+        check "after $signal $i, $file is whole or absent" whole_or_absent "$file"
+    done
+done
+"$tools/train_model" "${few[@]}" --checkpoint-dir killed_often --overwrite > killed_often.log 2>&1
+check "and then a run to its end" test $? -eq 0
+check "has the ids of the other" same_ids alone killed_often
+check "and leaves nothing else" diff alone.list <(ls -A killed_often | grep -v '^earlier-')
+
 # A text that was changed is not taken for the old one.
 printf x | dd of=text.txt bs=1 seek=1000 conv=notrunc 2> /dev/null
-check "another text" run other text.txt --checkpoint-dir killed --tokens first/tokenizer.json
+check "another text" run other text.txt --batch-size 4 --checkpoint-dir killed --tokens first/tokenizer.json
 check "is made anew" test "$(grep -c "was there already" other.log)" = 0
 check "with other ids" test -z "$(same_ids first killed > /dev/null 2>&1 && echo same)"
 finish

@@ -123,6 +123,15 @@ for kind in bytes words run/tokenizer.json run/vocab.txt run/final_model.cllm; d
         --checkpoint-dir kind --overwrite
 done
 check "--tokens FILE has the tokens of it" cmp kind/tokenizer.json run/tokenizer.json
+for others in gpt2 llama3 qwen2; do
+    json=$headers/../crates/engine/tests/bpe/$others.json
+    check "--tokens of $others" try 0 train_model play "${small[@]}" --tokens "$json" --max-steps 1 \
+        --checkpoint-dir others --overwrite --quiet
+    check "ids by its vocab.txt" try 0 cllm_tokenize -v others/vocab.txt -f play
+    cp stdout ids
+    check "ids by itself" try 0 cllm_tokenize -v "$json" -f play
+    check "are the same" cmp stdout ids
+done
 check "--tokens bytes has 261" try 0 train_model play "${small[@]}" --tokens bytes --max-steps 3 --checkpoint-dir kind --overwrite
 check "lines of vocab.txt" test "$(wc -l < kind/vocab.txt)" -eq 261
 check "--vocab-size" try 0 train_model play "${small[@]}" --vocab-size 300 --max-steps 3 --checkpoint-dir kind --overwrite
@@ -190,6 +199,15 @@ check "text" try 0 cllm_inference run/final_model.cllm -p 'ROMEO:' -n 60 -s 1
 check "goes on in lines" bash -c 'head -n 1 stdout | grep -qx ROMEO: && [ $(wc -l < stdout) -ge 3 ]'
 "$tools/cllm_inference" run/final_model.cllm -n 60 -s 1 < <(echo ROMEO:) > piped
 check "what is piped in is the same prompt" cmp stdout piped
+"$tools/cllm_inference" run/final_model.cllm --map -p ROMEO: -n 60 -s 1 > mapped
+check "a mapped model says the same" cmp stdout mapped
+check "--verify of a whole file" try 0 cllm_inference run/final_model.cllm --verify -v -p ROMEO: -n 1
+check "says that it is mapped" says '^  [0-9]+ parameters, mapped$'
+cp run/final_model.cllm damaged.cllm
+printf '\377\377' | dd of=damaged.cllm bs=1 seek=$(($(stat -c %s damaged.cllm) / 2)) conv=notrunc status=none
+check "--map does not look at checksums" try 0 cllm_inference damaged.cllm --map -p ROMEO: -n 1
+check "--verify does" try 1 cllm_inference damaged.cllm --verify -p ROMEO: -n 1
+check "and says what is damaged" says "^cllm_inference: can't read the model 'damaged.cllm': .*checksum"
 check "--next" try 0 cllm_inference run/final_model.cllm -p 'ROMEO:' --next 3
 check "three tokens" test "$(wc -l < stdout)" -eq 3
 check "a line end is the likeliest" bash -c "head -n 1 stdout | grep -qE '^0\.[5-9][0-9]*"$'\t'"[0-9]+"$'\t'".n'"
@@ -238,6 +256,14 @@ check "ends" says '^Trained [0-9]+ steps'
 check "has said what it chose" test "$(sed -n '/^Step 3/,/^Step 4/p' stdout | wc -l)" -ge 6
 check "an option wins" try 0 train_model play --minutes 0.05 --embed-dim 64 --checkpoint-dir minutes --overwrite --threads 1
 check "width 64" says 'width 64'
+check "words by minutes" try 0 train_model play --tokens words --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
+check "ends, too" says '^Trained [0-9]+ steps'
+check "says how many words" says '^Tokens: a vocabulary of at most [0-9]+ words'
+check "of the modern block" says 'modern block'
+check "few of them" try 0 train_model play --tokens words --vocab-size 12 --embed-dim 32 --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
+check "as asked" says '^  12 entries'
+check "of that width" says 'width 32'
+check "not of the other block" try 2 train_model play --tokens words --block original --minutes 0.05
 check "--minutes and --epochs" try 2 train_model play --minutes 1 --epochs 2
 
 # ---- What the same minutes buy ----

@@ -127,6 +127,7 @@ def sessions(model):
     check("NaN", "'nan'" in there.ask("/temp nan"))
     check("temperature out of range", "'2.5'" in there.ask("/temp 2.5"))
     check("two values", "one value" in there.ask("/temp 1 2"))
+    check("in full", "'2.5'" in there.ask("/temperature 2.5"))
     check("the temperature is still the old one", there.ask("/temp") == "temperature 0")
     shown = there.ask("/help")
     for command in ("/seed", "/temp", "/reset", "/help", "/quit"):

@@ -209,10 +209,18 @@ static void texts_beyond_an_int(void) {
         CHECK(training->current_batch_offset == INT_MAX);
         CHECK(cllm_save_checkpoint(training, in_scratch("far")) == 0);
         CHECK(cllm_train_steps(training, 0, 1, NULL) == 3);
+        size_t bytes = (size_t)model->num_weights * sizeof(float);
+        float *through = malloc(bytes);
+        memcpy(through, model->weights, bytes);
         CHECK(cllm_train_steps(training, 0, 1, NULL) == 0);
         CHECK(training->current_epoch == 1 && training->current_batch_offset == 0);
+        /* A run that goes on from there is the same one. */
         CHECK(cllm_load_checkpoint(training, in_scratch("far")) == 0);
         CHECK(training->current_epoch == 0 && training->current_batch_offset == INT_MAX);
+        CHECK(cllm_train_steps(training, 0, 1, NULL) == 3);
+        CHECK(memcmp(through, model->weights, bytes) == 0);
+        free(through);
+        CHECK(cllm_load_checkpoint(training, in_scratch("far")) == 0);
         uint32_t *inputs = malloc(batch * sizeof *inputs), *targets = malloc(batch * sizeof *targets);
         int batches = 0;
         while (batches < 10 && cllm_get_batch(training, inputs, targets) > 0) batches++;

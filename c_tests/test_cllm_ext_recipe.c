@@ -248,6 +248,11 @@ static void recipes(void) {
     CHECK(cllm_recipe(900000, 0, 0, &c) == 0 && c.embedding_dim == 48 && c.num_heads == 3);
     CHECK(c.dropout == 0 && c.warmup_steps == 0 && c.vocab_size == 777);
     CHECK_NEAR(c.epochs, 30, 0.1);
+    CLLMRecipe w = {.struct_size = sizeof w, .tokenizer = CLLM_TOKENS_WORDS, .training_tokens = 160000};
+    CHECK(cllm_recipe(900000, 200, 3e11, &w) == 0 && w.tokenizer == CLLM_TOKENS_WORDS);
+    CHECK(w.vocab_size == 10000 && w.training_tokens == 160000 && w.steps > 0);
+    w.tokenizer = CLLM_TOKENS_BYTES + 9;
+    CHECK(cllm_recipe(900000, 200, 3e11, &w) == -1);
     CLLMRecipe d = {.struct_size = sizeof d}, before = d;
     CHECK(cllm_recipe(0, 200, 3e11, &d) == -1 && cllm_recipe(10, 0, 3e11, &d) == -1);
     CHECK(cllm_recipe(10, 200, 0, &d) == -1 && cllm_recipe(10, NAN, 1e9, &d) == -1);

@@ -92,10 +92,6 @@ static void texts_become_a_file_of_ids(void) {
     CHECK(cllm_texts_character(texts, in_it) == (int64_t)in_it - 1);
     CHECK(cllm_texts_character(texts, UINT64_MAX) == (int64_t)cllm_texts_bytes(texts));
 
-    CLLMTokenizer *words = cllm_create_tokenizer(16);
-    CHECK(cllm_texts_encode(texts, 0, 9, words, 0, path, NULL, NULL) == -1);
-    CHECK(last_error_has("cllm_data_loader_create_dataset"));
-    cllm_free_tokenizer(words);
     free(first);
     free(second);
     cllm_token_file_free(file);
@@ -103,6 +99,59 @@ static void texts_become_a_file_of_ids(void) {
     cllm_texts_free(texts);
     cllm_texts_free(texts);
     CHECK(*cllm_last_error() != '\0');
+}
+
+/* Words of files are those of a data loader that holds them. */
+static void texts_become_words(void) {
+    CLLMTexts *texts = two_texts();
+    for (int keep_case = 0; keep_case < 2; keep_case++) {
+        CLLMTokenizer *one = cllm_create_tokenizer(40), *other = cllm_create_tokenizer(40);
+        CLLMDataLoader *loader = cllm_data_loader_create(one);
+        loader->lowercase = !keep_case;
+        CHECK(cllm_data_loader_load_file(loader, "one.txt") && cllm_data_loader_load_file(loader, "two.txt"));
+        cllm_data_loader_build_vocab(loader);
+        CHECK(cllm_texts_count_words(texts, 0, UINT64_MAX, other, 1, keep_case, 2, NULL, NULL) == 0);
+        CHECK(one->vocab_size == 40 && other->vocab_size == 40);
+        for (uint32_t id = 0; id < 40; id++) {
+            CHECK(strcmp(one->vocab[id], other->vocab[id]) == 0);
+            CHECK(one->token_counts[id] == other->token_counts[id]);
+        }
+        TokenDataset *expected = cllm_data_loader_create_dataset(loader);
+        CHECK(cllm_texts_encode(texts, 0, UINT64_MAX, other, 2, "words.bin", NULL, NULL) == 0);
+        CHECK(cllm_texts_encode(texts, 0, UINT64_MAX, other, 1, "words.bin", NULL, NULL) == 1);
+        size_t count;
+        CLLMTokenFile *file = cllm_token_file_open("words.bin");
+        uint32_t *ids = ids_of(file, &count);
+        CHECK(count == expected->num_tokens && memcmp(ids, expected->tokens, count * sizeof *ids) == 0);
+        cllm_token_file_free(file);
+
+        uint64_t characters = 0, bytes[256], all = 0;
+        CHECK(cllm_texts_words(texts, 0, UINT64_MAX, 0, NULL, NULL, &characters, bytes) == (int64_t)count);
+        CHECK(characters == loader->total_chars && bytes[' '] == count && bytes['R'] == 100);
+        for (int byte = 0; byte < 256; byte++) all += bytes[byte];
+        CHECK(all == characters + 1); /* a space behind the last word, which has none */
+        cllm_token_dataset_free(expected);
+        cllm_data_loader_free(loader);
+        cllm_free_tokenizer(one);
+        cllm_free_tokenizer(other);
+    }
+    CHECK(cllm_texts_word(texts, 1, NULL, NULL) == 6 && cllm_texts_word(texts, 0, NULL, NULL) == 0);
+    CHECK(cllm_texts_word(texts, UINT64_MAX, NULL, NULL) == (int64_t)cllm_texts_bytes(texts));
+    CHECK(cllm_texts_words(texts, 0, 6, 1, NULL, NULL, NULL, NULL) == 1);
+
+    CLLMTokenizer *least = cllm_create_tokenizer(40), *subwords = cllm_byte_tokenizer();
+    CHECK(cllm_texts_count_words(texts, 0, UINT64_MAX, least, 90, false, 0, NULL, NULL) == 0);
+    CHECK(least->vocab_size == 5 + 10); /* all of a line but its number */
+    uint64_t told = 0;
+    CHECK(cllm_texts_count_words(texts, 0, UINT64_MAX, least, 0, false, 0, stop_at_once, &told) == -1);
+    CHECK(last_error_has("stopped") && least->vocab_size == 15);
+    CHECK(cllm_texts_words(texts, 0, UINT64_MAX, 0, stop_at_once, &told, NULL, NULL) == -1);
+    CHECK(cllm_texts_word(texts, UINT64_MAX, stop_at_once, &told) == -1);
+    CHECK(cllm_texts_count_words(texts, 0, UINT64_MAX, subwords, 0, false, 0, NULL, NULL) == -1);
+    CHECK(last_error_has("cllm_texts_train_tokenizer"));
+    cllm_free_tokenizer(least);
+    cllm_free_tokenizer(subwords);
+    cllm_texts_free(texts);
 }
 
 static CLLMTokenFile *file_of(uint32_t *ids, size_t count, const char *name) {
@@ -206,6 +255,7 @@ int main(void) {
     scratch_make();
     CHECK(chdir(scratch) == 0);
     RUN(texts_become_a_file_of_ids);
+    RUN(texts_become_words);
     RUN(training_from_a_file_is_the_same);
     RUN(a_file_that_is_cut_ends_the_training);
     RUN(old_ids_between_new_ones);

@@ -212,7 +212,7 @@ static void files_keep_a_tokenizer(void) {
     file = fopen("vocab.txt", "w");
     for (uint32_t id = tokenizer->vocab_size; id-- > 0;) fprintf(file, "%s\t1\n", tokenizer->vocab[id]);
     CHECK(file && fclose(file) == 0);
-    CHECK(!cllm_read_vocab("vocab.txt") && last_error_has("read that instead"));
+    CHECK(!cllm_read_vocab("vocab.txt") && last_error_has("tokenizer.json instead"));
 
     CHECK(cllm_write_tokenizer_gpt2(tokenizer, "vocab.json", "merges.txt") == -1);
     put("bad.json", "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}}}");

@@ -375,7 +375,8 @@ typedef struct CLLMRecipe {
      */
     int steps;
     /**
-     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
+     * How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES. Whole words,
+     * CLLM_TOKENS_WORDS, are never chosen: a program that wants them says so.
      */
     int tokenizer;
     /**
@@ -1956,7 +1957,7 @@ int64_t cllm_texts_character(const struct CLLMTexts *texts,
  * one behind the other, with a line end between two of them. Held in memory are the different pieces of
  * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
  * than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
- * a few times only. The same texts give the same tokens.
+ * a few times only. The same texts give the same tokens, by as many threads as cllm_set_threads() says.
  *
  * @param texts       made by cllm_texts_create().
  * @param from        the first byte; one inside of a character moves to its beginning.
@@ -1983,9 +1984,104 @@ CLLMTokenizer *cllm_texts_train_tokenizer(const struct CLLMTexts *texts,
                                           void *user_data);
 
 /**
+ * What a range of the bytes of all texts is as words, which are separated by white space.
+ *
+ * @param texts       made by cllm_texts_create().
+ * @param from        the first byte.
+ * @param to          the byte behind the last one; UINT64_MAX: to the end.
+ * @param threads     0: one for each processor.
+ * @param callback    is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+ *                    NULL: none. Called on this thread.
+ * @param user_data   handed to the callback.
+ * @param characters  gets the bytes, where every run of white space is one. May be NULL.
+ * @param bytes       256 counts: how often each byte is met in the words, and in the place of the space how
+ *                    many words there are. May be NULL.
+ * @return the number of words; -1 on failure.
+ *
+ * ```c
+ * int64_t words = cllm_texts_words(texts, 0, UINT64_MAX, 0, NULL, NULL, NULL, NULL);
+ * if (words < 0) fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(); `characters` is NULL or writable, `bytes` NULL or 256
+ * writable counts; `callback` may be called with `user_data` during this call, and does not use the texts.
+ */
+int64_t cllm_texts_words(const struct CLLMTexts *texts,
+                         uint64_t from,
+                         uint64_t to,
+                         int threads,
+                         CLLMBytesCallback callback,
+                         void *user_data,
+                         uint64_t *characters,
+                         uint64_t *bytes);
+
+/**
+ * Where a word of all texts begins, one text behind the other: a place to divide them by words.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param number     the word, counted from 0; behind the last one: the bytes of the texts.
+ * @param callback   is told after every 8 MiB or so how many bytes of how many were read, and can stop;
+ *                   NULL: none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return the byte; -1 on failure.
+ *
+ * ```c
+ * int64_t place = cllm_texts_word(texts, 1000, NULL, NULL);
+ * if (place >= 0) printf("the first thousand words are %lld bytes\n", (long long)place);
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(); `callback` may be called with `user_data` during
+ * this call, and does not use the texts.
+ */
+int64_t cllm_texts_word(const struct CLLMTexts *texts,
+                        uint64_t number,
+                        CLLMBytesCallback callback,
+                        void *user_data);
+
+/**
+ * cllm_data_loader_build_vocab() for texts of any length: counts the words of a range of the bytes of all
+ * texts, and adds the new ones to a vocabulary, ids in order of first appearance. Where not all fit, the
+ * most frequent ones are added (of equally frequent words those that come first). Held in memory are at
+ * most 4,194,304 different new words, and 128 MiB of them: of more, the more frequent half is kept and the
+ * counting goes on; what a dropped word had counted is lost, as in lossy counting. Up to there the result is
+ * that of cllm_data_loader_build_vocab(). The same texts give the same words, for any number of threads.
+ *
+ * @param texts      made by cllm_texts_create().
+ * @param from       the first byte.
+ * @param to         the byte behind the last one; UINT64_MAX: to the end.
+ * @param tokenizer  of words; after a failure it is as before.
+ * @param least      new words that are met less often are not added; 0 and 1: all are.
+ * @param keep_case  false: words become lower-case (ASCII letters only); true: the tokenizer keeps case from
+ *                   now on, as with a data loader whose `lowercase` is 0.
+ * @param threads    0: one for each processor.
+ * @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+ *                   NULL: none. Called on this thread.
+ * @param user_data  handed to the callback.
+ * @return 0; -1 on failure.
+ *
+ * ```c
+ * if (cllm_texts_count_words(texts, 0, UINT64_MAX, tokenizer, 2, false, 0, NULL, NULL) != 0)
+ *     fprintf(stderr, "%s\n", cllm_last_error());
+ * ```
+ *
+ * @pre `texts` is NULL or was made by cllm_texts_create(), `tokenizer` is NULL or live; `callback` may be called
+ * with `user_data` during this call, and uses neither the texts nor the tokenizer.
+ */
+int cllm_texts_count_words(const struct CLLMTexts *texts,
+                           uint64_t from,
+                           uint64_t to,
+                           CLLMTokenizer *tokenizer,
+                           uint32_t least,
+                           bool keep_case,
+                           int threads,
+                           CLLMBytesCallback callback,
+                           void *user_data);
+
+/**
  * Writes the ids of a range of the bytes of all texts to a file in the form of cllm_token_dataset_save(),
  * text by text, with the end token between two of them where the tokens are subwords. Texts are read and
- * encoded in pieces; the ids are those of cllm_text_to_tokens(), for any number of threads. The file grows
+ * encoded in pieces; the ids are those of cllm_text_to_tokens(), of words those of
+ * cllm_data_loader_create_dataset(), for any number of threads. The file grows
  * as `<path>.partial` and appears at `path` when it is whole: what an ended program leaves is begun anew.
  *
  * A file at `path` that was made of the same bytes of the same texts by the same tokenizer is read
@@ -1994,7 +2090,7 @@ CLLMTokenizer *cllm_texts_train_tokenizer(const struct CLLMTexts *texts,
  * @param texts      made by cllm_texts_create().
  * @param from       the first byte; one inside of a character moves to its beginning.
  * @param to         the byte behind the last one; UINT64_MAX: to the end.
- * @param tokenizer  of subwords or bytes.
+ * @param tokenizer  of any kind.
  * @param threads    0: one for each processor.
  * @param path       the file; cllm_token_file_open() opens it.
  * @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;

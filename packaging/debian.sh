@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the Debian packages libcllm1, libcllm-dev and cllm-tools of the commit that is checked out, in
-# build/debian, from a copy of the files in git: `packaging/debian.sh`. Needs dpkg-dev, debhelper and
-# what `make` needs; lintian is asked where it is installed. DEBFULLNAME and DEBEMAIL say who made them.
+# build/debian, from a copy of the files in git: `packaging/debian.sh`. Needs build-essential, debhelper and
+# Rust, which may be rustup's, so that packages it comes from are not asked for; lintian is asked where it is
+# installed. DEBFULLNAME and DEBEMAIL say who made them.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p;/^version/q' Cargo.toml)

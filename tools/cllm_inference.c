@@ -47,6 +47,9 @@ static const char help[] =
     "      --score FILE        how well the model predicts a text, - is standard\n"
     "                          input: a line that ends in its bits per byte\n"
     "Running:\n"
+    "      --map               leave the weights in the file, which processes share:\n"
+    "                          they are read as they are needed, and not checked\n"
+    "      --verify            map the file, and check all of it first\n"
     "      --threads N         0 = all processors, where they are worth it (0)\n"
     "  -v, --verbose           say what was loaded and how fast it ran\n"
     "  -h, --help              this text\n"
@@ -63,7 +66,7 @@ typedef struct Options {
     int tokens, top_k, threads, next, next_words;
     double temperature, top_p, repeat_penalty;
     uint64_t seed;
-    bool seeded, greedy, verbose;
+    bool seeded, greedy, map, verify, verbose;
 } Options;
 
 typedef struct Generation {
@@ -74,7 +77,7 @@ typedef struct Generation {
 } Generation;
 
 static Options parse_options(int argc, char **argv) {
-    enum { TOP_P = 256, PENALTY, GREEDY, THREADS, NEXT, NEXT_WORDS, SCORE };
+    enum { TOP_P = 256, PENALTY, GREEDY, THREADS, NEXT, NEXT_WORDS, SCORE, MAP, VERIFY };
     static const struct option known[] = {
         {"prompt", required_argument, NULL, 'p'},
         {"tokens", required_argument, NULL, 'n'},
@@ -88,6 +91,8 @@ static Options parse_options(int argc, char **argv) {
         {"next", required_argument, NULL, NEXT},
         {"next-words", required_argument, NULL, NEXT_WORDS},
         {"score", required_argument, NULL, SCORE},
+        {"map", no_argument, NULL, MAP},
+        {"verify", no_argument, NULL, VERIFY},
         {"verbose", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -111,6 +116,8 @@ static Options parse_options(int argc, char **argv) {
         case NEXT: o.next = (int)parse_integer("--next", optarg, 1, 1000000); break;
         case NEXT_WORDS: o.next_words = (int)parse_integer("--next-words", optarg, 1, 256); break;
         case SCORE: o.score = optarg; break;
+        case VERIFY: o.verify = true; /* fall through */
+        case MAP: o.map = true; break;
         case 'v': o.verbose = true; break;
         case 'h':
             fputs(help, stdout);
@@ -150,8 +157,10 @@ static CLLMModel *load_model(const Options *options) {
     if (options->vocabulary) {
         require_readable(input_name(options->vocabulary));
     }
-    CLLMModel *model = cllm_read_model(options->model);
-    if (!model) {
+    CLLMModel *model = options->map ? cllm_map_model(options->model) : cllm_read_model(options->model);
+    /* A file that can't be mapped was read, and checked, instead. */
+    bool mapped = cllm_model_is_mapped(model) == 1;
+    if (!model || (options->verify && mapped && cllm_verify_model(model) != 0)) {
         fail("can't read the model '%s': %s", options->model, library_error());
     }
     const char *words = "carried by the model";
@@ -173,7 +182,8 @@ static CLLMModel *load_model(const Options *options) {
                 model->num_layers,
                 model->header.num_heads, (unsigned long long)model->embedding_dim,
                 model->pos_encoding.max_length);
-        fprintf(stderr, "  %llu parameters\n", (unsigned long long)model->num_weights);
+        fprintf(stderr, "  %llu parameters%s\n", (unsigned long long)model->header.total_params,
+                mapped ? ", mapped" : "");
         if (model->training_meta.training_steps > 0) {
             fprintf(stderr, "  trained %llu steps, last loss %.4f\n",
                     (unsigned long long)model->training_meta.training_steps,

@@ -126,7 +126,7 @@ static bool obey(Session *session, char *line) {
         fprintf(stderr, "%s: one value at most\n", visible(stderr, name));
     } else if (strcmp(name, "/seed") == 0) {
         set_seed(session, value);
-    } else if (strcmp(name, "/temp") == 0) {
+    } else if (strcmp(name, "/temp") == 0 || strcmp(name, "/temperature") == 0) {
         set_temperature(session, value);
     } else if (*value) {
         fprintf(stderr, "%s takes no value, or is unknown; /help lists the commands\n",

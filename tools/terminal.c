@@ -166,6 +166,13 @@ ProgressBar progress_bar(bool wanted) {
     return (ProgressBar){.shown = wanted && is_capable_terminal(STDOUT_FILENO)};
 }
 
+ProgressBar progress_lines(bool wanted) {
+    ProgressBar bar = progress_bar(wanted);
+    bar.lines = wanted && !bar.shown;
+    bar.drawn_at = seconds_now();
+    return bar;
+}
+
 static int terminal_columns(void) {
     struct winsize size;
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
@@ -173,7 +180,9 @@ static int terminal_columns(void) {
 
 void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
     double now = seconds_now();
-    if (!bar->shown || (bar->on_screen && now - bar->drawn_at < 0.1)) {
+    bool early = bar->shown ? bar->on_screen && now - bar->drawn_at < 0.1
+                            : now - bar->drawn_at < LINE_SECONDS;
+    if (early || !(bar->shown || bar->lines)) {
         return;
     }
     char text[256];
@@ -181,6 +190,12 @@ void progress_draw(ProgressBar *bar, double fraction, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    if (!bar->shown) {
+        printf("  %s\n", text);
+        fflush(stdout);
+        bar->drawn_at = now;
+        return;
+    }
     /* A line that wraps could not be drawn over. */
     int columns = terminal_columns() - 1, width = columns - (int)strlen(text) - 3;
     printf("\r\033[K");

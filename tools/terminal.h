@@ -47,13 +47,18 @@ void output_check(const Output *output);
 /* ---- Progress bar: one line on stdout that draws itself over, at most ten times a second ---- */
 
 typedef struct ProgressBar {
-    bool shown; /* false: every call does nothing */
-    double drawn_at;
+    bool shown; /* without this and the next every call does nothing */
+    bool lines;
+    double drawn_at; /* the last line, or the beginning */
     bool on_screen;
 } ProgressBar;
 
 /* Shown when wanted and stdout is a terminal that can draw over a line. */
 ProgressBar progress_bar(bool wanted);
+/* The same for what may take hours; elsewhere than on such a terminal it says a line from time to time,
+ * LINE_SECONDS apart. */
+ProgressBar progress_lines(bool wanted);
+enum { LINE_SECONDS = 30 };
 /* `fraction` of the bar filled, then the text. */
 __attribute__((format(printf, 3, 4))) void progress_draw(ProgressBar *bar, double fraction,
                                                          const char *format, ...);

@@ -9,57 +9,9 @@
 #include "cllm_utils.h"
 #include "terminal.h"
 
-CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase) {
-    CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
-    if (!loader) {
-        fail("can't create a data loader: %s", library_error());
-    }
-    loader->lowercase = lowercase;
-    return loader;
-}
-
-static void load_standard_input(CLLMDataLoader *loader) {
-    Text text = read_input("-");
-    if (!cllm_data_loader_add_document(loader, text.bytes)) {
-        fail("can't take standard input: %s", library_error());
-    }
-    text_free(&text);
-}
-
 const char *reason_of(const char *path) {
     const char *error = library_error(), *found = strstr(error, path);
     return found && strncmp(found + strlen(path), ": ", 2) == 0 ? found + strlen(path) + 2 : error;
-}
-
-static void load_folder(CLLMDataLoader *loader, const char *folder) {
-    Paths paths = {0};
-    LeftOut left_out = {0};
-    find_text_files(folder, NULL, &paths, &left_out);
-    for (size_t i = 0; i < paths.count; i++) {
-        if (!cllm_data_loader_load_file(loader, paths.values[i])) {
-            leave_out(&left_out, paths.values[i], reason_of(paths.values[i]));
-        }
-    }
-    finish_left_out(&left_out);
-    if (loader->num_documents == 0) {
-        fail("no text files in '%s'", folder);
-    }
-    free_paths(&paths);
-}
-
-CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase) {
-    CLLMDataLoader *loader = create_loader(tokenizer, lowercase);
-    if (strcmp(path, "-") == 0) {
-        load_standard_input(loader);
-        return loader;
-    }
-    require_readable(path);
-    if (is_directory(path)) {
-        load_folder(loader, path);
-    } else if (!cllm_data_loader_load_file(loader, path)) {
-        fail("can't read '%s': %s", path, library_error());
-    }
-    return loader;
 }
 
 Data load_data(Options *options, CLLMTokenizer *given, Preparation *preparation) {

@@ -138,7 +138,9 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     CLLMRecipe r = {
         .struct_size = sizeof r,
         .epochs = dial ? 0 : o->epochs,
-        .tokenizer = o->tokens_asked || given || !dial
+        .training_tokens = (uint64_t)((double)o->num_words * (1 - o->val_fraction)),
+        .tokenizer = o->words ? CLLM_TOKENS_WORDS
+                     : o->tokens_asked || given || !dial
                          ? (o->tokens == TOKENS_BYTES ? CLLM_TOKENS_BYTES : CLLM_TOKENS_SUBWORDS)
                          : 0,
         .vocab_size = given ? (int)given->vocab_size : o->vocab_size,
@@ -150,6 +152,9 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
         .beta2 = o->beta2 > 0 ? (float)o->beta2 : 0,
         .dropout = o->dropout > 0 ? (float)o->dropout : (float)or_none(o->dropout),
     };
+    if (o->words && !given && o->num_different < (size_t)o->vocab_size) {
+        r.vocab_size = (int)o->num_different; /* the text has no more */
+    }
     if (given && cllm_tokenizer_kind(given) == CLLM_TOKENS_BYTES) {
         r.tokenizer = CLLM_TOKENS_BYTES;
     }
@@ -169,7 +174,7 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
         o->tokens = TOKENS_BYTES;
     }
     o->sized_by_text = o->vocab_size == 0 && !given;
-    o->vocab_size = r.vocab_size;
+    o->vocab_size = o->words ? o->vocab_size : r.vocab_size; /* of words the limit stays */
     o->embed_dim = r.embedding_dim;
     o->num_layers = r.num_layers;
     o->num_heads = r.num_heads;
@@ -192,20 +197,26 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
 void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     wait_for_first(); /* which alone has read the text */
     take_from_first(&bytes, sizeof bytes);
-    bool words = o->words; /* whose runs are those of earlier releases, bit for bit */
+    take_from_first(&o->num_words, sizeof o->num_words);
+    take_from_first(&o->num_different, sizeof o->num_different);
+    /* Runs of words are those of earlier releases, bit for bit, where no minutes choose. */
+    bool words = o->words && o->minutes == 0;
     bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);
     o->held_out_asked = o->val_fraction >= 0;
     o->block = modern ? BLOCK_MODERN : BLOCK_ORIGINAL;
     o->weights = o->weights != WEIGHTS_UNSET ? o->weights : words ? WEIGHTS_LAST : WEIGHTS_BEST;
     default_number(&o->val_fraction, -1, words ? 0 : 0.1);
+    if (o->vocab_size == 0 && o->words) {
+        o->vocab_size = 10000;
+    }
     if (o->minutes == 0) {
         default_integer(&o->embed_dim, 0, 128);
         default_integer(&o->num_layers, 0, 4);
         default_integer(&o->num_heads, 0, 4);
         default_integer(&o->epochs, 0, 5);
         default_integer(&o->seq_len, 0, words ? 64 : 128);
-    } else if (words || !modern || o->schedule) {
-        fail_usage("--minutes is for subwords or bytes, the modern block and its own schedule");
+    } else if (!modern || o->schedule) {
+        fail_usage("--minutes is for the modern block and its own schedule");
     }
     if (o->num_heads > 0 && o->embed_dim % o->num_heads != 0) {
         fail_usage("--num-heads: %d does not divide --embed-dim %d", o->num_heads, o->embed_dim);
@@ -221,8 +232,8 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
         follow_recipe(o, given, bytes);
     }
     if (o->vocab_size == 0) {
-        o->vocab_size = words ? 10000 : (int)bpe_size(bytes);
-        o->sized_by_text = !words && !given;
+        o->vocab_size = (int)bpe_size(bytes);
+        o->sized_by_text = !given;
     }
     enum { MEASURED = 1 << 22 }; /* of a text so long that measuring all of it would take hours */
     o->evaluate_tokens = o->evaluate_tokens > 0 ? o->evaluate_tokens : MEASURED;

@@ -7,25 +7,8 @@
 
 enum { STRETCH = 4 }; /* contexts of old text that stand together */
 
-static CLLMTokenFile *load_old_words(const Options *options, const Data *data,
-                                     const NewFile *target, size_t *bytes) {
-    CLLMDataLoader *loader = load_documents(data->tokenizer, options->mix, data->lowercase);
-    TokenDataset *old = cllm_data_loader_create_dataset(loader);
-    if (!old) {
-        fail("can't make a dataset of '%s': %s", options->mix, library_error());
-    }
-    *bytes = loader->total_chars;
-    cllm_data_loader_free(loader);
-    CLLMTokenFile *file = keep_ids(old->tokens, old->num_tokens, target);
-    cllm_token_dataset_free(old);
-    return file;
-}
-
 static CLLMTokenFile *load_old(const Options *options, const Data *data, Preparation *preparation,
                                const NewFile *target, size_t *bytes) {
-    if (options->words) {
-        return load_old_words(options, data, target, bytes);
-    }
     CLLMTexts *texts = open_texts(options, preparation, options->mix);
     *bytes = cllm_texts_bytes(texts);
     if (*bytes == 0) {
@@ -33,6 +16,11 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
     }
     CLLMTokenFile *file =
         encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, target);
+    if (options->words) {
+        uint64_t characters, counts[256];
+        measure_words(options, texts, 0, data->lowercase, &characters, counts);
+        *bytes = characters;
+    }
     cllm_texts_free(texts);
     return file;
 }

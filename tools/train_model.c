@@ -2,6 +2,7 @@
 #include "train_model.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -260,8 +261,13 @@ static int steps_to_next_stop(const Run *run) {
 }
 
 static bool epoch_has_batches_left(const Run *run) {
+    const CLLMTraining *training = run->training;
     long long per_batch = (long long)run->options->batch_size * run->options->seq_len;
-    return run->training->current_batch_offset / per_batch < run->batches_per_epoch;
+    long long done = training->current_batch_offset / per_batch;
+    if (training->current_batch_offset == INT_MAX) { /* further than the field can say: steps are batches */
+        done = training->current_step - (long long)training->current_epoch * run->batches_per_epoch;
+    }
+    return done < run->batches_per_epoch;
 }
 
 static bool reached_end(const Run *run) {
@@ -367,7 +373,7 @@ int main(int argc, char **argv) {
     Preparation preparation = {0};
     begin_preparation(&preparation, &folder);
     Data data = load_data(&options, origin.tokenizer, &preparation);
-    Run run = {.options = &options, .data = &data, .bar = progress_bar(!options.quiet),
+    Run run = {.options = &options, .data = &data, .bar = progress_lines(!options.quiet),
                .validation_loss = NAN, .metrics = {.file = -1}};
     if (!options.quiet) {
         describe_data(&options, &data, &preparation);

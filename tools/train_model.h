@@ -14,7 +14,6 @@
 
 #include <sys/types.h>
 
-#include "cllm_data_loader.h"
 #include "cllm_ext.h"
 #include "cllm_training.h"
 
@@ -48,6 +47,7 @@ typedef struct Options {
     int steps; /* of a run of --minutes, at first; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
+    size_t num_words, num_different; /* of a text of words, where --minutes asks; otherwise 0 */
     double began; /* as seconds_now() says it: when the minutes do */
     char chosen[640]; /* by --minutes, and why: three lines; or "" */
 } Options;
@@ -139,16 +139,20 @@ const char *reason_of(const char *path);
 CLLMTexts *open_texts(const Options *options, const Preparation *preparation, const char *path);
 /* Subwords of the bytes before `to`. */
 CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to);
+/* The words of the bytes from `from` on, and of them what cllm_texts_words() has; with `lowercase` no
+ * capitals are counted. */
+uint64_t measure_words(const Options *options, const CLLMTexts *texts, uint64_t from, bool lowercase,
+                       uint64_t *characters, uint64_t bytes[256]);
+/* Where a word begins. */
+uint64_t place_of_word(const Options *options, const CLLMTexts *texts, uint64_t number);
+/* Adds the words of the bytes before `to` that --vocab-size and --min-freq let in. */
+void learn_words(const Options *options, const CLLMTexts *texts, uint64_t to, CLLMTokenizer *tokenizer,
+                 bool keep_case);
 /* Makes a file of the ids of a range of the texts. */
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target);
-/* Makes a file of ids in memory. */
-CLLMTokenFile *keep_ids(uint32_t *ids, size_t count, const NewFile *target);
 CLLMTokenFile *open_token_file(const char *path);
-CLLMDataLoader *create_loader(CLLMTokenizer *tokenizer, bool lowercase);
-/* The texts of a file, a folder, or stdin for "-". */
-CLLMDataLoader *load_documents(CLLMTokenizer *tokenizer, const char *path, bool lowercase);
 /* The entropy of bytes that were counted, in bits. */
 double entropy(const size_t counts[256]);
 /* A loss per token as bits for each byte of the text that the tokens stand for. */

@@ -10,6 +10,32 @@
 
 static Preparation *pending; /* what exit() removes */
 
+static char *real_place(const char *path);
+
+/* Removes what killed runs left in the folder of files that this run does not make: under the names that
+ * they have until a run begins. */
+static void remove_leftovers(const Preparation *preparation) {
+    static const char *const names[] = {"dataset.bin", "held_out.bin", "old.bin", "tokenizer.json"};
+    for (size_t n = 0; first_rank() && n < sizeof names / sizeof *names; n++) {
+        char *path = join_path(preparation->folder->path, names[n]), *place = real_place(path);
+        bool mine = false;
+        for (size_t i = 0; i < preparation->count; i++) {
+            mine |= strcmp(preparation->files[i].place, place) == 0;
+        }
+        Text left = {0};
+        text_append_string(&left, place);
+        text_append_string(&left, ".new");
+        if (!mine) {
+            unlink(left.bytes);
+        }
+        text_append_string(&left, ".partial"); /* whose writer is gone: the folder is locked */
+        unlink(left.bytes);
+        text_free(&left);
+        free(place);
+        free(path);
+    }
+}
+
 void abandon_preparation(void) {
     if (!pending || pending->kept) {
         return;
@@ -17,6 +43,7 @@ void abandon_preparation(void) {
     for (size_t i = 0; i < pending->count; i++) {
         unlink(pending->files[i].made);
     }
+    remove_leftovers(pending);
     char *folder = copy_text(pending->folder->path, strlen(pending->folder->path));
     for (int i = 0; i < pending->folders_made && rmdir(folder) == 0; i++) {
         char *slash = strrchr(folder, '/');
@@ -158,6 +185,7 @@ static bool put_in_place(const NewFile *file, mode_t mask) {
 void end_preparation(Preparation *preparation, const Folder *folder) {
     mode_t mask = umask(0); /* which may be that of an earlier run's files */
     umask(mask);
+    remove_leftovers(preparation);
     for (size_t i = 0; i < preparation->count; i++) {
         NewFile *file = &preparation->files[i];
         if (!first_rank()) {

@@ -54,7 +54,9 @@ static int count_batches(const Options *options, const Data *data) {
              per_batch + 1);
     }
     if (batches > (size_t)(INT_MAX / (options->epochs > 0 ? options->epochs : 1))) {
-        fail("%zu batches in %d epochs are too many steps", batches, options->epochs);
+        fail("%zu batches in %d epochs are more steps than are counted, %d: a larger --batch-size or fewer "
+             "--epochs make fewer of them",
+             batches, options->epochs, INT_MAX);
     }
     return (int)batches;
 }

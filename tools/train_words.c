@@ -1,11 +1,9 @@
 /* The text of a run as whole words. */
 #include "train_model.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "cllm_ext.h"
-#include "vocabulary.h"
 
 /* Whether words other than the special ones have capitals: such a vocabulary tells them apart. */
 static bool keeps_case(const CLLMTokenizer *tokenizer) {
@@ -17,30 +15,6 @@ static bool keeps_case(const CLLMTokenizer *tokenizer) {
     return false;
 }
 
-static size_t count_words(const char *text) {
-    const char *word;
-    size_t length, count = 0;
-    while (next_word(&text, &word, &length)) {
-        count++;
-    }
-    return count;
-}
-
-/* Splits the words of all documents, in order, after the first `cut`. */
-static void split_words(const CLLMDataLoader *loader, size_t cut, Text *before, Text *after) {
-    size_t seen = 0;
-    text_append_string(before, "");
-    text_append_string(after, "");
-    for (size_t d = 0; d < loader->num_documents; d++) {
-        const char *cursor = loader->documents[d], *word;
-        for (size_t length; next_word(&cursor, &word, &length); seen++) {
-            Text *part = seen < cut ? before : after;
-            text_append(part, word, length);
-            text_append(part, " ", 1);
-        }
-    }
-}
-
 /* An empty vocabulary to be filled. */
 static CLLMTokenizer *begin_vocabulary(const Options *options) {
     CLLMTokenizer *tokenizer = cllm_create_tokenizer((uint32_t)options->vocab_size);
@@ -50,76 +24,81 @@ static CLLMTokenizer *begin_vocabulary(const Options *options) {
     return tokenizer;
 }
 
-/* The words of the text that --vocab-size and --min-freq let in. */
-static void fill_vocabulary(const Options *options, CLLMDataLoader *loader, Data *data) {
-    if (options->min_freq <= 1) {
-        cllm_data_loader_build_vocab(loader);
-        return;
+/* What the held-out words are. */
+static void measure_held_out(const Options *options, const CLLMTexts *texts, uint64_t from, Data *data) {
+    uint64_t bytes[256];
+    size_t counts[256];
+    measure_words(options, texts, from, data->lowercase, NULL, bytes);
+    for (int byte = 0; byte < 256; byte++) {
+        counts[byte] = bytes[byte];
+        data->validation_bytes += bytes[byte];
+        data->training_bytes -= bytes[byte];
     }
-    CLLMTokenizer *all = all_words(loader->documents, loader->num_documents);
-    cllm_free_tokenizer(data->tokenizer);
-    data->tokenizer = choose_words(all, (uint32_t)options->vocab_size, (uint32_t)options->min_freq,
-                                   UINT32_MAX);
+    data->order0 = entropy(counts);
+}
+
+/* What the recipe of --minutes asks of a text: how many words there are, and entries in a vocabulary of
+ * those that --min-freq lets in, as far as --vocab-size does. */
+static void count_for_recipe(Options *options, const CLLMTexts *texts, size_t words, bool keep_case) {
+    enum { MOST = 10000 }; /* entries, as settle_options() has it */
+    CLLMTokenizer *all = cllm_create_tokenizer(
+        options->vocab_size > 0 ? (uint32_t)options->vocab_size : MOST);
+    if (!all) {
+        fail("can't create a vocabulary: %s", library_error());
+    }
+    learn_words(options, texts, UINT64_MAX, all, keep_case);
+    options->num_words = words;
+    options->num_different = all->vocab_size;
     cllm_free_tokenizer(all);
-    loader->tokenizer = data->tokenizer;
-    if (cllm_get_vocab_size(data->tokenizer) == FIRST_WORD) {
-        fail("--min-freq %d leaves no words", options->min_freq);
-    }
 }
 
 /* The held-out words leave before the vocabulary is built, so nothing of them is known to it. */
 Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation) {
-    bool lowercase = !given || !keeps_case(given);
-    CLLMTokenizer *unused = cllm_create_tokenizer(FIRST_WORD); /* a loader wants one to exist */
-    CLLMDataLoader *source = load_documents(unused, options->data, lowercase);
-    settle_options(options, given, source->total_chars);
-    Data data = {.tokenizer = given ? given : begin_vocabulary(options),
-                 .lowercase = lowercase,
-                 .documents = source->num_documents,
-                 .characters = source->total_chars};
-    for (size_t d = 0; d < source->num_documents; d++) {
-        data.words += count_words(source->documents[d]);
+    CLLMTexts *texts = open_texts(options, preparation, options->data);
+    uint64_t all = cllm_texts_bytes(texts), characters = 0, bytes[256] = {0};
+    Data data = {.documents = cllm_texts_count(texts), .lowercase = !given || !keeps_case(given)};
+    if (all > 0) {
+        data.words = measure_words(options, texts, 0, data.lowercase, &characters, bytes);
     }
+    data.characters = characters;
+    if (options->minutes > 0 && data.words > 0) {
+        count_for_recipe(options, texts, data.words, !data.lowercase);
+    }
+    settle_options(options, given, data.characters);
     size_t held_out = (size_t)((double)data.words * options->val_fraction);
-    if (options->val_fraction > 0 && held_out < 2) {
+    if (held_out < 2 && !options->held_out_asked) {
+        held_out = 0; /* too short a text to keep back what nobody asked for */
+    }
+    if (options->val_fraction > 0 && held_out < 2 && options->held_out_asked) {
         fail("--val-fraction %g of %zu words leaves nothing to measure", options->val_fraction,
              data.words);
     }
-    Text training = {0}, validation = {0};
-    split_words(source, data.words - held_out, &training, &validation);
-    cllm_data_loader_free(source);
-    cllm_free_tokenizer(unused);
-    data.training_bytes = training.length;
-    data.validation_bytes = validation.length;
-    size_t counts[256] = {0};
-    for (size_t i = 0; i < validation.length; i++) {
-        counts[(unsigned char)validation.bytes[i]]++;
+    if (data.words == 0) {
+        fail("'%s' is too short: it has no words", options->data);
     }
-    data.order0 = entropy(counts);
-
-    CLLMDataLoader *loader = create_loader(data.tokenizer, lowercase);
-    if (!cllm_data_loader_add_document(loader, training.bytes)) {
-        fail("can't load the text: %s", library_error());
+    for (int byte = 0; byte < 256; byte++) {
+        data.training_bytes += bytes[byte];
     }
+    uint64_t cut = held_out > 0 ? place_of_word(options, texts, data.words - held_out) : all;
+    if (cut < all) {
+        measure_held_out(options, texts, cut, &data);
+    }
+    data.tokenizer = given ? given : begin_vocabulary(options);
     if (!given || options->from) { /* a model that goes on learning takes new words in */
-        fill_vocabulary(options, loader, &data);
+        learn_words(options, texts, cut, data.tokenizer, !data.lowercase);
     }
-    TokenDataset *ids = cllm_data_loader_create_dataset(loader);
-    if (!ids) {
-        fail("can't make a dataset: %s", library_error());
+    if (options->min_freq > 1 && cllm_get_vocab_size(data.tokenizer) == FIRST_WORD) {
+        fail("--min-freq %d leaves no words", options->min_freq);
     }
     preparation->training = new_file(preparation, "dataset.bin");
-    data.training = keep_ids(ids->tokens, ids->num_tokens, preparation->training);
-    cllm_token_dataset_free(ids);
-    if (held_out > 0) {
-        uint32_t *rest = encode_bytes(data.tokenizer, validation.bytes, validation.length,
-                                      options->threads, &data.num_validation);
+    data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation,
+                                 preparation->training);
+    if (cut < all) {
         preparation->validation = new_file(preparation, "held_out.bin");
-        data.validation = keep_ids(rest, data.num_validation, preparation->validation);
-        free(rest);
+        data.validation = encode_texts(options, texts, cut, all, data.tokenizer, preparation,
+                                       preparation->validation);
+        data.num_validation = cllm_token_file_count(data.validation);
     }
-    cllm_data_loader_free(loader);
-    text_free(&training);
-    text_free(&validation);
+    cllm_texts_free(texts);
     return data;
 }

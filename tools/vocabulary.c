@@ -43,7 +43,8 @@ CLLMTokenizer *all_words(char *const *texts, size_t count) {
             return all;
         }
         if (room == MOST_WORDS) {
-            fail("the text has more than %d different words", MOST_WORDS - FIRST_WORD);
+            fail("the text has more than %d different words: --tokens bpe holds any text",
+                 MOST_WORDS - FIRST_WORD);
         }
         cllm_free_tokenizer(all);
     }

@@ -44,12 +44,15 @@ class Cllm(ConanFile):
             raise ConanInvalidConfiguration("cllm is for Linux on x86_64")
 
     def build(self):
-        self.run("make all")
+        self.run("make all MPICC=")
 
     def package(self):
-        self.run(f"make install PREFIX='{self.package_folder}' FLAT=no")
+        self.run(f"make install PREFIX='{self.package_folder}' FLAT=no MPICC=")
         other = "libcllm.a" if self.options.shared else "libcllm.so*"
         rm(self, other, os.path.join(self.package_folder, "lib"))
+        if not self.options.shared:
+            # The tools are linked with the shared library.
+            rmdir(self, os.path.join(self.package_folder, "bin"))
         copy(self, "LICENSE*", self.source_folder, os.path.join(self.package_folder, "licenses"))
         copy(self, "THIRD-PARTY.txt", self.source_folder, os.path.join(self.package_folder, "licenses"))
         rmdir(self, os.path.join(self.package_folder, "lib", "pkgconfig"))

@@ -3,8 +3,9 @@
 get_filename_component(tree "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
 set(VCPKG_BUILD_TYPE release)
 
+file(MAKE_DIRECTORY "${CURRENT_BUILDTREES_DIR}")
 vcpkg_execute_required_process(
-    COMMAND make -C "${tree}" install "PREFIX=${CURRENT_PACKAGES_DIR}" FLAT=no
+    COMMAND make -C "${tree}" install "PREFIX=${CURRENT_PACKAGES_DIR}" FLAT=no MPICC=
     WORKING_DIRECTORY "${CURRENT_BUILDTREES_DIR}"
     LOGNAME "install-${TARGET_TRIPLET}")
 
@@ -21,9 +22,8 @@ file(REMOVE ${other})
 
 vcpkg_cmake_config_fixup(CONFIG_PATH lib/cmake/cllm)
 vcpkg_fixup_pkgconfig()
-vcpkg_copy_tools(TOOL_NAMES train_model cllm_inference cllm_inference_fixed cllm_tokenize cllm_vocab_build
-    cllm_info AUTO_CLEAN)
-file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/share/man" "${CURRENT_PACKAGES_DIR}/share/bash-completion"
-    "${CURRENT_PACKAGES_DIR}/share/doc")
+# The tools are linked with the shared library, which a static triplet has not; they are not for programs.
+file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/bin" "${CURRENT_PACKAGES_DIR}/share/man"
+    "${CURRENT_PACKAGES_DIR}/share/bash-completion" "${CURRENT_PACKAGES_DIR}/share/doc")
 vcpkg_install_copyright(FILE_LIST "${tree}/LICENSE" "${tree}/LICENSE-MIT" "${tree}/LICENSE-APACHE"
     "${tree}/THIRD-PARTY.txt")

@@ -16,7 +16,7 @@ STRUCTS = {
     "CLLMLayerNorm": s.LayerNorm, "PositionalEncoding": s.PositionalEncoding,
     "TrainingMetadata": s.TrainingMetadata, "CLLMModel": s.Model, "CLLMInference": s.Inference,
     "IndexProb": s.IndexProb, "CLLMScore": s.Score, "CLLMTrainingConfig": s.TrainingConfig,
-    "CLLMTraining": s.Training}
+    "CLLMTraining": s.Training, "CLLMRecipe": s.Recipe, "CLLMTrainingOptions": s.TrainingOptions}
 BEGINNING = ["CLLMTraining"]  # of which the package knows the first fields
 
 

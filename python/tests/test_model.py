@@ -49,6 +49,18 @@ def test_arrays_are_the_weights() -> None:
     assert before[3] != after[3] and before[4] == after[4]
 
 
+def test_modern_models() -> None:
+    model = cllm.Model.new(20, width=8, layers=2, heads=2, context=4, seed=1, block="modern")
+    assert model.weights.size == model.num_weights and model.embeddings.shape == (20, 8)
+    assert np.shares_memory(model.embeddings, model.weights)
+    with model.generator() as generator:
+        assert np.isfinite(generator.logits([1, 2, 3, 4, 5, 6])).all()
+    with pytest.raises(cllm.Error, match="cllm_create_modern_model"):
+        cllm.Model.new(20, width=6, heads=2, block="modern")
+    with pytest.raises(ValueError, match="original or modern"):
+        cllm.Model.new(20, block="new")
+
+
 def test_an_array_keeps_the_memory() -> None:
     model = cllm.Model.new(2000, width=64, seed=1)
     weights, copy = model.weights, model.weights.copy()

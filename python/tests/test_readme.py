@@ -1,10 +1,12 @@
-"""The examples of the README run, one after the other."""
+"""The examples of the documents run, one after the other."""
 
 import re
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
+
+import cllm
 
 
 def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,14 +22,24 @@ def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (tmp_path / "model.cllm").is_file() and (tmp_path / "run.cllm").is_file()
 
 
-def test_example_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = Path(__file__).resolve().parents[2] / "README.md"
-    if not readme.is_file():
+def examples_of_the_tree(name: str) -> List[str]:
+    page = Path(__file__).resolve().parents[2] / name
+    if not page.is_file():
         pytest.skip("the tree is not here")
-    (example,) = re.findall(r"(?ms)^```python\n(.*?)^```", readme.read_text())
+    found: List[str] = re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text())
+    return found
+
+
+@pytest.mark.parametrize("page, model", [("README.md", "model.cllm"), ("docs/GUIDE.md", "other.cllm")])
+def test_examples_of_the_tree(
+    page: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = examples_of_the_tree(page)
     assert "minutes=5" in example
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts").mkdir()
+    for folder in ("texts", "run"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "texts" / "a.txt").write_text("once upon a time there was a king.\n" * 60)
-    exec(example.replace("minutes=5", "minutes=0.005"), {})
-    assert (tmp_path / "model.cllm").is_file()
+    cllm.Model.new(cllm.Tokenizer.from_bytes(), width=8, layers=1, heads=2).save("run/final_model.cllm")
+    exec(example.replace("minutes=5", "minutes=0.02"), {})
+    assert (tmp_path / model).is_file()

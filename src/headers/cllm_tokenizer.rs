@@ -259,7 +259,7 @@ unsafe fn decode(
         return CArray::zeroed("a string", 1);
     }
     if count as usize > MAX_DECODED_IDS {
-        return Err(Error::argument("num_tokens", count, "at most 2^28"));
+        return Err(Error::argument("num_tokens", count, "at most 2^28: more in parts"));
     }
     let ids = ffi::slice(tokens, count as usize, "tokens")?;
     if let Some(bpe) = subwords::of(tokenizer)? {
@@ -312,8 +312,8 @@ pub unsafe extern "C" fn cllm_build_vocab(tokenizer: *mut CLLMTokenizer, text: *
 
 /// Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
 /// feed. An empty slot is written as an empty word, so that ids stay line numbers. Subwords are
-/// written as cllm_get_token_string() shows them. Those that this library trained can be read back from
-/// it; all that others' files say is kept by cllm_write_tokenizer() alone.
+/// written as cllm_get_token_string() shows them. What their list does not say (the merges and rules of a
+/// tokenizer.json of others) stands in a last line, behind an empty one, so that they can be read back.
 ///
 /// @param tokenizer  the vocabulary.
 /// @param filename   the file; it is replaced when all is written, so it is whole or as before.
@@ -334,7 +334,8 @@ pub unsafe extern "C" fn cllm_save_vocab(
         let count = counts.get(id as usize).copied().unwrap_or(0);
         (strings.get(id).unwrap_or(b""), u64::from(count))
     };
-    vocab::write(path, (0..strings.count() as u32).map(line))?;
+    let more = subwords::of(tokenizer)?.map(|bpe| bpe.unlisted()).transpose()?.flatten();
+    vocab::write(path, (0..strings.count() as u32).map(line), more.as_deref())?;
     Ok(1)
 }
 
@@ -353,7 +354,7 @@ pub unsafe extern "C" fn cllm_save_vocab(
 ///         byte or a special word at another place than its own. The error names the line.
 ///
 /// A file of subwords (the special tokens, the 256 bytes, then tokens that are each made of two above
-/// them) makes a new tokenizer one of subwords, with the merges that follow from it. It fails, with the
+/// them; or any, with a last line that says the rest) makes a new tokenizer one of subwords, with the merges that it says. It fails, with the
 /// line, where a token is not made so, and where the tokenizer has other words already or not enough
 /// room.
 ///
@@ -371,8 +372,9 @@ pub unsafe extern "C" fn cllm_load_vocab(
     let t = words::fields(tokenizer)?;
     let path = ffi::path(filename, "filename")?;
     let text = vocab::read(path)?;
-    let entries = vocab::parse(path, &text)?;
-    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+    let (list, more) = vocab::parts(&text);
+    let entries = vocab::parse(path, list)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries, more)? {
         subwords::load(tokenizer, bpe, &entries)?;
         return Ok(1);
     }

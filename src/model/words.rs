@@ -401,7 +401,7 @@ pub(crate) unsafe fn write_text(
     unsafe {
         let count = num_ids.max(0) as usize;
         if count > MAX_DECODED_IDS {
-            return Err(Error::argument("num_tokens", count, "at most 2^28"));
+            return Err(Error::argument("num_tokens", count, "at most 2^28: more in parts"));
         }
         let ids = ffi::slice(ids, count, "tokens")?;
         ffi::slice_mut(output, 0, "output")?;

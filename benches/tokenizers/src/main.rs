@@ -1,8 +1,10 @@
 //! `cargo run --release -- [MEGABYTES [ROUNDS [FILE]]]`: encoding, decoding, training and worst
 //! cases of the byte-level BPE of `cllm-engine`, beside `tokenizers` and `tiktoken-rs` with the same
-//! merges on the same text. What one thread does is given in processor time. 8 megabytes, 5 rounds; FILE is a text to train on instead of a made one.
+//! merges on the same text. `cargo run --release -- made [MEGABYTES]`: the same text on every machine
+//! (100 megabytes), encoded and decoded once by each. What one thread does is given in processor time. 8 megabytes, 5 rounds; FILE is a text to train on instead of a made one.
 
 mod contenders;
+mod long;
 mod natural;
 mod texts;
 
@@ -26,7 +28,13 @@ const SIZE: usize = 16_384;
 const MANY: usize = 256;
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "made").is_some() {
+        return long::run(arguments.next().map_or(Ok(100), |text| text.parse())?);
+    }
+    if arguments.next_if(|first| first == "worst").is_some() {
+        return worst_cases(&vocabulary(&long::documents(8)?)?);
+    }
     let mut number = |or: usize| arguments.next().map_or(Ok(or), |text| text.parse());
     let (megabytes, rounds) = (number(8)?, number(5)?.max(1));
     let file = arguments.next();
@@ -268,18 +276,30 @@ fn worst_cases(mixed: &Bpe) -> Result<()> {
     (0..4).try_for_each(|_| counter.add(&long))?;
     let settings = Settings::new(2048);
     let runs = Bpe::train_from(&counter, settings, |_| ControlFlow::Continue(()))?;
-    println!("\nworst cases: MB/s of 1 MiB, time of 4 MiB / time of 1 MiB");
+    println!(
+        "\nworst cases, 1 thread: MB/s of 1 MiB; time of a byte of 4 and of 16 MiB / that of 1 MiB"
+    );
+    let sizes = [1 << 20, 4 << 20, 16 << 20].map(texts::worst);
     for (name, bpe) in [("mixed merges", mixed), ("merges of runs, uncut", &runs)] {
-        for ((kind, short), (_, long)) in texts::worst(1 << 20).iter().zip(&texts::worst(4 << 20)) {
-            let time = |text: &[u8]| {
-                let all = (0..3).map(|_| Ok(processor(|| Ok(bpe.encode(text)?))?.0));
-                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(median(
-                    all.collect::<Result<Vec<_>>>()?,
-                ))
-            };
-            let (once, four) = (time(short)?, time(long)?);
-            let speed = short.len() as f64 / 1e6 / once;
-            println!("{name:<22} {kind:<16}{speed:>8.1} {:>6.1}", four / once);
+        for (kind, _) in &sizes[0] {
+            let mut each = [const { Vec::new() }; 3];
+            // The sizes take turns, as the machine is not equally fast at all times.
+            for _ in 0..3 {
+                for (each, texts) in each.iter_mut().zip(&sizes) {
+                    let text = texts.iter().find(|(other, _)| other == kind);
+                    let (_, text) = text.ok_or("a kind of text has one size only")?;
+                    let (took, ids) = processor(|| Ok(bpe.encode(text)?))?;
+                    black_box(ids);
+                    each.push(took / text.len() as f64);
+                }
+            }
+            let [once, four, sixteen] = each.map(median);
+            let speed = 1e-6 / once;
+            println!(
+                "{name:<22} {kind:<18}{speed:>8.1} {:>6.2} {:>6.2}",
+                four / once,
+                sixteen / once
+            );
         }
     }
     Ok(())

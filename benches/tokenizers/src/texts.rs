@@ -1,4 +1,7 @@
-//! Texts that are made, the same in every run.
+//! Texts that are made, the same in every run: their numbers begin at [`SEED`].
+
+/// Where the numbers of [`made`] begin.
+pub const SEED: u64 = 1;
 
 /// A generator of numbers (G. Steele et al., SplitMix64, 2014).
 pub struct Numbers(u64);
@@ -188,6 +191,35 @@ fn chat(numbers: &mut Numbers, words: &Words, text: &mut String) {
     text.push('\n');
 }
 
+/// A line of a program, with indents and names of several words.
+fn code(numbers: &mut Numbers, words: &Words, text: &mut String) {
+    let indent = " ".repeat(4 * numbers.below(4));
+    let [a, b, c] = std::array::from_fn(|_| {
+        let name = [words.word(numbers), words.word(numbers)].map(str::to_owned);
+        match numbers.below(3) {
+            0 => format!("{}_{}", name[0], name[1]),
+            1 => format!("{}{}", name[0], capital(&name[1])),
+            _ => name.into_iter().next().unwrap_or_default(),
+        }
+    });
+    let n = numbers.rank(100_000);
+    let line = match numbers.below(7) {
+        0 => format!("{indent}if ({a} != NULL && {b}[{n}] < {c}->len) {{\n"),
+        1 => format!("{indent}return {a}({b}, {c} + {n});\n"),
+        2 => format!("{indent}for (int i = 0; i < {a}; i++) {b}[i] += {c}[i] * 0.{n}f;\n"),
+        3 => format!("{indent}def {a}(self, {b}: int = {n}) -> \"{c}\":\n"),
+        4 => format!("{indent}let {a} = {b}.iter().map(|{c}| {c} << {}).sum::<u64>();\n", n % 64),
+        5 => format!("{indent}// {a} {b} {c}\n"),
+        _ => format!("{indent}}}\n\n"),
+    };
+    text.push_str(&line);
+}
+
+/// Any bytes, zeros and small numbers more often, as in programs and pictures.
+fn binary(numbers: &mut Numbers, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|_| numbers.rank(256) as u8).collect()
+}
+
 /// A play: what tinyshakespeare looks like.
 pub fn play(bytes: usize) -> String {
     let (mut numbers, words) = (Numbers::new(3), Words::new(25_000));
@@ -206,10 +238,14 @@ pub fn play(bytes: usize) -> String {
 
 /// What texts of one kind are made of: sentence by sentence, or line by line.
 pub fn made(kind: &str, bytes: usize) -> Vec<u8> {
-    let (mut numbers, words) = (Numbers::new(1), Words::new(40_000));
+    let (mut numbers, words) = (Numbers::new(SEED), Words::new(40_000));
+    if kind == "binary" {
+        return binary(&mut numbers, bytes);
+    }
     let mut text = String::new();
     while text.len() < bytes {
         match kind {
+            "code" => code(&mut numbers, &words, &mut text),
             "logs" => log(&mut numbers, &words, &mut text),
             "Chinese" => chinese(&mut numbers, &mut text),
             "chat" => chat(&mut numbers, &words, &mut text),
@@ -231,7 +267,11 @@ pub fn worst(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
     };
     let letters: Vec<String> = ('a'..='z').map(String::from).collect();
     let letters = random(&letters.iter().map(String::as_str).collect::<Vec<_>>());
+    let characters: Vec<String> = ('\u{4e00}'..'\u{5e00}').map(String::from).collect();
+    let characters = random(&characters.iter().map(String::as_str).collect::<Vec<_>>());
     let digits = random(&["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let mut numbers = Numbers::new(12);
+    let unblank = (0..bytes).map(|_| 0x21 + numbers.below(0xDF) as u8).collect();
     vec![
         ("one letter", vec![b'a'; bytes]),
         ("spaces", vec![b' '; bytes]),
@@ -241,5 +281,7 @@ pub fn worst(bytes: usize) -> Vec<(&'static str, Vec<u8>)> {
         ("random digits", digits),
         ("emoji", random(&FACES)),
         ("one character", "\u{4f60}".bytes().cycle().take(bytes).collect()),
+        ("random characters", characters),
+        ("bytes, no blanks", unblank),
     ]
 }

@@ -19,9 +19,10 @@ pub const MAX_FILE_FLOATS: u64 = 1 << 56;
 /// original library made for its largest shapes (512 rows, width 10000, four tables) three times
 /// over, and no more than a machine gives without asking.
 pub const MAX_ZERO_TABLE_BYTES: u64 = 256 * 1024 * 1024;
-/// Largest vocabulary or text file that is read into memory whole, where the original had no
-/// bound, and most that is read of a device: one that never ends must not take all memory. Texts that are
-/// read in pieces (`text::Texts`) have no limit, nor has what comes through a pipe there.
+/// Largest vocabulary or tokenizer file, and text to be scored or decoded at once, that is read into memory
+/// whole, where the original had no bound, and most that is read of a device: one that never ends must not
+/// take all memory. Texts that are read in pieces (`text::Texts`) have no limit, nor has what comes through a
+/// pipe there.
 pub const MAX_TEXT_BYTES: u64 = 1 << 30;
 /// Versions of files without an extension: the bound of the original reader, which never wrote
 /// another than 1.
@@ -32,6 +33,15 @@ pub const MAX_FILE_VERSION: u32 = 100;
 pub const LEARNT_WHOLE_BYTES: u64 = 128 << 20;
 /// Those: some 250 MB while merges are learnt. The rest were met a few times each in a text of that length.
 pub const LEARNT_PIECES: usize = 1 << 20;
+/// Different words that are held while those of texts are counted: some 200 MB of words of usual length.
+/// A text has more only beyond a thousand million words, or where most words come once, which no
+/// vocabulary should hold.
+pub const COUNTED_WORDS: usize = 1 << 22;
+/// Bytes of those words together: texts have words of any length, keys and pictures in letters.
+pub const COUNTED_WORD_BYTES: usize = 128 << 20;
+/// Ids of a file that are counted one by one, 128 MiB of counts: a damaged file may hold any. Those beyond, of
+/// vocabularies of words that are larger, are counted together, and found by reading the file.
+pub const COUNTED_IDS: usize = 1 << 24;
 /// Symbolic links in a row that saving follows: as many as Linux does.
 pub const MAX_SYMLINKS: usize = 40;
 /// Words of a tokenizer, whose arrays are made at their full size: 768 MiB of pointers and counts.
@@ -58,8 +68,8 @@ pub const MAX_EPSILON: f32 = 1e-3;
 pub const MAX_COUNTED_BELOW: u64 = 1_000_000_000_000;
 /// Epochs of one `train_complete`: no run is that long, and a wild number must not start one.
 pub const MAX_EPOCHS: usize = 1_000_000;
-/// Positions of one batch (batch size times sequence length). A batch is computed at once, so a
-/// larger one could not be used anyway: its arrays alone would take over 3 GB.
+/// Positions of one batch (batch size times sequence length). A batch is computed at once: its ids alone
+/// would take 3 GB, its activations a hundred times as much. Larger ones are updates for several batches.
 pub const MAX_BATCH_POSITIONS: usize = 1 << 28;
 
 /// Floats of a key/value cache that are reserved before they are needed, where the model's weights

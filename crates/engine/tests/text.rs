@@ -117,7 +117,7 @@ proptest! {
         prop_assume!(!marked);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vocab.txt");
-        vocab::write(&path, words.iter().map(|(w, n)| (&w[..], u64::from(*n)))).unwrap();
+        vocab::write(&path, words.iter().map(|(w, n)| (&w[..], u64::from(*n))), None).unwrap();
         let bytes = vocab::read(&path).unwrap();
         let entries = vocab::parse(&path, &bytes).unwrap();
         let back: Vec<_> = entries.iter().map(|e| (e.word.to_vec(), e.count)).collect();

@@ -1,5 +1,5 @@
-//! Numeric kernels of the CLLM engine: vector code, threads, aligned memory. The only numeric
-//! `unsafe` of the project; every interface is safe and takes slices or views.
+//! Numeric kernels of the CLLM engine: vector code, threads, aligned memory, and the merging of
+//! symbols ([`merge`]). The only numeric `unsafe` of the project; every interface is safe and takes slices or views.
 //!
 //! Every kernel is compiled for each instruction set ([`arch`]) and chosen at run time; the environment
 //! variable `CLLM_SIMD` (`portable`, `avx2`, `avx512`; `neon` on ARM) lowers the choice, for tests and for
@@ -26,6 +26,7 @@ pub mod layer_norm;
 mod math;
 pub mod matmul;
 pub mod memory;
+pub mod merge;
 pub mod notice;
 pub mod rotary;
 mod settings;

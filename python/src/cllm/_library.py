@@ -61,6 +61,7 @@ _FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("cllm_read_model", _MODEL, [_S]),
     ("cllm_write_model", _I, [_MODEL, _S]),
     ("cllm_create_model_seeded", _MODEL, [c.POINTER(s.Config), c.c_uint64]),
+    ("cllm_create_modern_model", _MODEL, [c.POINTER(s.Config), c.c_uint64]),
     ("cllm_free_model", None, [_MODEL]),
     ("cllm_map_model", _MODEL, [_S]),
     ("cllm_model_is_mapped", _I, [_MODEL]),
@@ -123,6 +124,15 @@ _FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("cllm_save_checkpoint", _I, [_TRAINING, _S]),
     ("cllm_load_checkpoint", _I, [_TRAINING, _S]),
     ("cllm_skipped_updates", c.c_int64, [_TRAINING]),
+    ("cllm_training_set_options", _I, [_TRAINING, c.POINTER(s.TrainingOptions)]),
+    ("cllm_training_set_end", _I, [_TRAINING, _I]),
+    ("cllm_training_evaluate", _I, [_TRAINING, s.Ids, _Z, _I, _DOUBLE]),
+    ("cllm_training_best", _I, [_TRAINING, c.POINTER(_I), _DOUBLE]),
+    ("cllm_training_use_best", _I, [_TRAINING]),
+    ("cllm_precision_support", _I, [_I]),
+    ("cllm_recipe", _I, [c.c_uint64, c.c_double, c.c_double, c.POINTER(s.Recipe)]),
+    ("cllm_measure_speed", c.c_double, [_I]),
+    ("cllm_steps_left", _I, [_I, c.c_double, _I, c.c_double]),
 ]
 for _name, _result, _arguments in _FUNCTIONS:
     _function = getattr(lib, _name)

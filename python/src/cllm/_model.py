@@ -66,22 +66,29 @@ class Model(l.Owning):
         hidden: Optional[int] = None,
         context: int = 128,
         seed: int = 0,
+        block: str = "original",
     ) -> "Model":
         """A model with random weights, to be trained.
 
         :param tokenizer: its tokens; or how many there are, for a model that knows no text.
-        :param width: components of an embedding, a multiple of ``heads``.
+        :param width: components of an embedding, a multiple of ``heads``, and of twice that with the
+            modern block.
         :param hidden: components in the middle of a feed-forward part; 4 times ``width`` by default.
         :param context: positions that it can tell apart.
         :param seed: the same seed gives the same weights.
+        :param block: "modern" learns as much from a quarter of the tokens; "original" is what the files of
+            the original library hold.
         """
+        if block not in ("original", "modern"):
+            raise ValueError("a block is original or modern")
         size = tokenizer if isinstance(tokenizer, int) else len(tokenizer)
         numbers = (size, width, layers, heads, 4 * width if hidden is None else hidden, context)
         if any(not 0 <= number <= 0xFFFFFFFF for number in numbers):
             raise ValueError("sizes of a model are from 0 to 2^32 - 1")
         config = s.Config(*numbers, 0.0)
         model = cls.__new__(cls)
-        pointer = lib.cllm_create_model_seeded(c.byref(config), seed & 0xFFFFFFFFFFFFFFFF)
+        create = lib.cllm_create_modern_model if block == "modern" else lib.cllm_create_model_seeded
+        pointer = create(c.byref(config), seed & 0xFFFFFFFFFFFFFFFF)
         model._take(Handle(pointer, lib.cllm_free_model))
         if isinstance(tokenizer, Tokenizer):
             model.set_tokenizer(tokenizer)

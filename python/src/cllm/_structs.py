@@ -117,6 +117,29 @@ class Score(c.Structure):
         ("nats", c.c_double), ("nats_per_token", c.c_double), ("bits_per_byte", c.c_double)]
 
 
+class Recipe(c.Structure):
+    """CLLMRecipe"""
+
+    _fields_: ClassVar[Fields] = [
+        ("struct_size", c.c_size_t), ("training_tokens", c.c_uint64), ("held_out_tokens", c.c_uint64),
+        ("epochs", c.c_double), ("steps", c.c_int), ("tokenizer", c.c_int), ("vocab_size", c.c_int),
+        ("embedding_dim", c.c_int), ("num_layers", c.c_int), ("num_heads", c.c_int),
+        ("ff_dim", c.c_int), ("sequence_length", c.c_int), ("batch_size", c.c_int),
+        ("warmup_steps", c.c_int), ("learning_rate", c.c_float), ("weight_decay", c.c_float),
+        ("gradient_clip", c.c_float), ("beta2", c.c_float), ("dropout", c.c_float),
+        ("evaluate_every", c.c_int), ("evaluate_tokens", c.c_uint64),
+        ("tokens_per_second", c.c_double), ("text", c.c_char * 640)]
+
+
+class TrainingOptions(c.Structure):
+    """CLLMTrainingOptions"""
+
+    _fields_: ClassVar[Fields] = [
+        ("struct_size", c.c_size_t), ("seed", c.c_uint64), ("beta2", c.c_float),
+        ("dropout", c.c_float), ("shuffle", c.c_int), ("decay_to_zero", c.c_int),
+        ("precision", c.c_int)]
+
+
 class TrainingConfig(c.Structure):
     """CLLMTrainingConfig"""
 

@@ -15,6 +15,7 @@ from ._progress import Bar
 
 _SCHEDULES = ("none", "linear", "cosine", "step")
 _OPTIMIZERS = ("adamw", "sgd")
+_PRECISIONS = ("f32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Trainer(l.Owning):
         min_learning_rate: float = 0.0,
         accumulation: int = 1,
         optimizer: str = "adamw",
+        beta2: float = 0.0,
+        dropout: float = 0.0,
+        shuffle: bool = False,
+        precision: str = "f32",
+        seed: int = 0,
         threads: int = 0,
     ) -> None:
         """
@@ -69,13 +75,21 @@ class Trainer(l.Owning):
         :param gradient_clip: largest norm of the gradient; 0: no limit.
         :param warmup_steps: in which the rate grows to ``learning_rate``.
         :param schedule: how the rate falls after that: "none", "linear", "cosine", "step".
-        :param schedule_steps: the step at which "linear" and "cosine" reach ``min_learning_rate``.
+        :param schedule_steps: the step at which "linear" and "cosine" reach ``min_learning_rate``; a training
+            for some minutes moves it to where they are over.
+        :param min_learning_rate: the rate at the end of the schedule.
         :param accumulation: batches whose mean gradient makes one update.
         :param optimizer: "adamw" or "sgd".
+        :param beta2: how much of the mean square of the gradients an update keeps; 0: 0.999.
+        :param dropout: the share of the values that a step leaves out.
+        :param shuffle: windows in random order, others in each epoch; else in the order of the text.
+        :param precision: of matrix products: "f32" or "bf16", where the processor has that.
+        :param seed: of the order of the windows and of dropout.
         :param threads: 0: one for each processor.
         """
-        if schedule not in _SCHEDULES or optimizer not in _OPTIMIZERS:
-            raise ValueError(f"schedules are {_SCHEDULES}, optimizers {_OPTIMIZERS}")
+        if schedule not in _SCHEDULES or optimizer not in _OPTIMIZERS or precision not in _PRECISIONS:
+            raise ValueError(
+                f"schedules are {_SCHEDULES}, optimizers {_OPTIMIZERS}, precisions {_PRECISIONS}")
         if not learning_rate > 0:
             raise ValueError("learning_rate is above 0")
         length = model.context or 128 if sequence_length is None else sequence_length
@@ -92,10 +106,14 @@ class Trainer(l.Owning):
             gradient_accumulation_steps=accumulation, optimizer=optimizer.encode())
         owner = model._owner
         self._model, self._threads, self._thread = model, threads, threading.RLock()
-        self._tokens = tokens
+        self._tokens, self._falls = tokens, schedule in ("linear", "cosine")
         with model._lock.shared():
             pointer = lib.cllm_training_init(owner.pointer, c.byref(config))
         self._handle = Handle(pointer, lib.cllm_training_free, owner, tokens)
+        check(lib.cllm_training_set_options(pointer, c.byref(s.TrainingOptions(
+            struct_size=c.sizeof(s.TrainingOptions), seed=seed & 0xFFFFFFFFFFFFFFFF, beta2=beta2,
+            dropout=dropout, shuffle=shuffle, decay_to_zero=min_learning_rate == 0,
+            precision=_PRECISIONS.index(precision)))))
         pointer.contents.tokens = l.ids_pointer(tokens)
         pointer.contents.num_tokens = len(tokens)
 
@@ -134,6 +152,19 @@ class Trainer(l.Owning):
         return self._owner.pointer.contents
 
     @property
+    def schedule_end(self) -> int:
+        """The step at which the schedule ends; 0: none was said."""
+        return int(self._struct().config.max_steps)
+
+    @schedule_end.setter
+    def schedule_end(self, steps: int) -> None:
+        """A linear schedule goes on from the rate that it has in a straight line to its new end."""
+        if not 0 <= steps <= 0x7FFFFFFF:
+            raise ValueError("a schedule ends at a step from 0 to 2^31 - 1")
+        with self._using() as pointer:
+            check(lib.cllm_training_set_end(pointer, steps))
+
+    @property
     def skipped_updates(self) -> int:
         """Updates that were left out because a gradient was not finite."""
         with self._using() as pointer:
@@ -148,6 +179,31 @@ class Trainer(l.Owning):
             now = pointer.contents
             return Step(now.current_step, now.current_epoch, loss.value, now.config.learning_rate)
 
+    def evaluate(self, text: Text) -> float:
+        """The mean loss on a text that is not trained on, in nats per token. The weights with the lowest
+        one so far are kept for :meth:`use_best`.
+
+        :param text: or its tokens; the same one in each call.
+        """
+        tokens, loss = self._model._tokens(text), c.c_double()
+        with self._using() as pointer:
+            check(lib.cllm_training_evaluate(
+                pointer, l.ids_pointer(tokens), len(tokens), self._threads, c.byref(loss)))
+        return loss.value
+
+    def use_best(self) -> int:
+        """Puts the weights of the best evaluation into the model, for use: what is to be trained on goes on
+        from a checkpoint.
+
+        :return: the step after which they were.
+        :raises Error: nothing was evaluated.
+        """
+        step = c.c_int()
+        with self._using() as pointer:
+            check(lib.cllm_training_use_best(pointer))
+            check(lib.cllm_training_best(pointer, c.byref(step), None))
+        return step.value
+
     def train(
         self,
         epochs: Optional[int] = None,
@@ -158,8 +214,9 @@ class Trainer(l.Owning):
         callback: Optional[Callable[[Step], Optional[bool]]] = None,
     ) -> float:
         """Trains until so many more epochs or steps are done or minutes over, whatever comes first; one
-        epoch where nothing is said. Ctrl-C ends it after the step that runs, with KeyboardInterrupt: the
-        model is as far as it came, and the trainer can go on.
+        epoch where nothing is said, and one step at least. Where a schedule has an end, some minutes move it
+        to where they are over, so that the rate has fallen by then. Ctrl-C ends it after the step that runs,
+        with KeyboardInterrupt: the model is as far as it came, and the trainer can go on.
 
         :param progress: whether to show a bar; by default on a terminal and in a notebook.
         :param callback: gets each step; returns False to end the training. It may use the model.
@@ -177,12 +234,23 @@ class Trainer(l.Owning):
         bar = Bar(60 * minutes, "s", progress) if minutes is not None else Bar(
             min(limits), "step", progress)
         total, count, done, mean, shown = 0.0, 0, 0, 0.0, begun
+        # Of a schedule that falls the end is moved, and reached; else the clock alone ends a training.
+        by_schedule = minutes is not None and self._falls and self.schedule_end > 0
+        most = self.steps + min(limits) if limits else 0x7FFFFFFF
+        looked = begun
         try:
             while True:
                 now = time.monotonic()
-                if steps is not None and done >= steps or (
-                        minutes is not None and now - begun >= 60 * minutes):
+                if steps is not None and done >= steps:
                     return mean
+                if minutes is not None and done and not by_schedule and now - begun >= 60 * minutes:
+                    return mean
+                if by_schedule and minutes is not None:
+                    if done and (done % 10 == 0 or now - looked > 0.6 * minutes):
+                        self._end_on_time(done, now - begun, 60 * minutes, most)
+                        looked = now
+                    if self.steps >= self.schedule_end:
+                        return mean
                 step = self.step()
                 if step is None:
                     if not count:
@@ -200,6 +268,14 @@ class Trainer(l.Owning):
                     return mean
         finally:
             bar.close()
+
+    def _end_on_time(self, done: int, elapsed: float, seconds: float, most: int) -> None:
+        """Moves the end of the schedule to where the seconds are over, if that is no more than `most`."""
+        step = self.steps
+        planned = max(0, self.schedule_end - step)
+        left = check(lib.cllm_steps_left(done, elapsed, planned, max(0.0, seconds - elapsed)))
+        if left != planned:
+            self.schedule_end = min(step + max(left, 1), most)
 
     def save(self, path: PathLike) -> None:
         """Writes a checkpoint: the model, and beside it all that the run needs to go on."""

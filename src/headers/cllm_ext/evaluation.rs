@@ -102,6 +102,7 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
         subwords::set(model, bpe, count)?;
         return Ok(0);
     }
+    vocab::check_unique(path, &entries)?;
     let words = tokenizer_words::words_and_counts(tokenizer)?;
     set_words(model, &words)?;
     Ok(0)
@@ -128,8 +129,9 @@ pub unsafe extern "C" fn cllm_model_load_vocab(
 ) -> c_int {
     let path = ffi::path(path, "path")?;
     let text = vocab::read(path)?;
-    let entries = vocab::parse_unique(path, &text)?;
-    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+    let (list, more) = vocab::parts(&text);
+    let entries = vocab::parse(path, list)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries, more)? {
         let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
         subwords::set(model, bpe, count)?;
         return Ok(0);

@@ -1,6 +1,6 @@
 //! The one dial: from the length of a text and the time to everything that training is told.
 
-use super::tokens::{CLLM_TOKENS_BYTES, CLLM_TOKENS_SUBWORDS};
+use super::tokens::{CLLM_TOKENS_BYTES, CLLM_TOKENS_SUBWORDS, CLLM_TOKENS_WORDS};
 use super::training::pool_of;
 use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
@@ -23,7 +23,8 @@ pub struct CLLMRecipe {
     pub epochs: f64,
     /// Steps of the run: `config.max_steps`, the end of the schedule.
     pub steps: c_int,
-    /// How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES.
+    /// How text becomes tokens: CLLM_TOKENS_SUBWORDS (byte-level BPE) or CLLM_TOKENS_BYTES. Whole words,
+    /// CLLM_TOKENS_WORDS, are never chosen: a program that wants them says so.
     pub tokenizer: c_int,
     /// V: tokens of the vocabulary.
     pub vocab_size: c_int,
@@ -129,11 +130,12 @@ fn fixed(r: &CLLMRecipe) -> Result<Fixed> {
             0 => None,
             CLLM_TOKENS_SUBWORDS => Some(Tokens::Subwords),
             CLLM_TOKENS_BYTES => Some(Tokens::Bytes),
+            CLLM_TOKENS_WORDS => Some(Tokens::Words),
             other => {
                 return Err(Error::argument(
                     "recipe->tokenizer",
                     other,
-                    "0, CLLM_TOKENS_SUBWORDS or CLLM_TOKENS_BYTES",
+                    "0, CLLM_TOKENS_WORDS, CLLM_TOKENS_SUBWORDS or CLLM_TOKENS_BYTES",
                 ));
             }
         },
@@ -166,6 +168,7 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
         tokenizer: match found.tokens {
             Tokens::Subwords => CLLM_TOKENS_SUBWORDS,
             Tokens::Bytes => CLLM_TOKENS_BYTES,
+            Tokens::Words => CLLM_TOKENS_WORDS,
         },
         vocab_size: int(model.vocab, "vocab_size")?,
         embedding_dim: int(model.dim, "embedding_dim")?,

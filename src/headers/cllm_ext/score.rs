@@ -210,7 +210,7 @@ unsafe fn ids_of(
     length: usize,
 ) -> Result<Vec<u32>> {
     if length as u64 > MAX_TEXT_BYTES {
-        return Err(Error::argument("length", length, "at most 2^30"));
+        return Err(Error::argument("length", length, "at most 2^30: longer text in parts"));
     }
     let text = ffi::slice(text.cast::<u8>(), length, "text")?;
     let model = context::live(inference)?.model;

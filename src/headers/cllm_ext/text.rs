@@ -32,7 +32,7 @@ use std::ptr::null_mut;
 #[c_api(null_mut())]
 pub unsafe extern "C" fn cllm_decode_text(bytes: *const c_char, length: usize) -> *mut c_char {
     if length as u64 > MAX_TEXT_BYTES {
-        return Err(Error::argument("length", length, "at most 2^30"));
+        return Err(Error::argument("length", length, "at most 2^30: longer text in parts"));
     }
     let bytes = ffi::slice(bytes.cast::<u8>(), length, "bytes")?;
     let copy = cllm_kernels::memory::copied("a text", bytes)?;
@@ -66,17 +66,20 @@ pub unsafe extern "C" fn cllm_decode_text(bytes: *const c_char, length: usize) -
 pub unsafe extern "C" fn cllm_read_vocab(path: *const c_char) -> *mut CLLMTokenizer {
     let path = ffi::path(path, "path")?;
     let text = vocab::read(path)?;
-    let entries = vocab::parse_unique(path, &text)?;
-    if let Some(bpe) = Bpe::from_listed(path, &entries)? {
+    let (list, more) = vocab::parts(&text);
+    let entries = vocab::parse(path, list)?;
+    if let Some(bpe) = Bpe::from_listed(path, &entries, more)? {
         let count = |id: u32| entries.get(id as usize).map_or(0, |entry| u64::from(entry.count));
         return subwords::create(bpe, count);
     }
+    vocab::check_unique(path, &entries)?;
     if entries.first().is_none_or(|entry| entry.word != SPECIALS[0]) {
         let problem = "line 1 does not hold <PAD>: not a vocabulary";
         return Err(Error::file(path, problem));
     }
     vocab::check_specials(path, &entries)?;
     let room = u32::try_from(entries.len()).ok().filter(|&n| n <= MAX_TOKENIZER_WORDS);
-    let room = room.ok_or_else(|| Error::file(path, "has more than 2^26 words"))?;
+    let room =
+        room.ok_or_else(|| Error::file(path, "has more than 2^26 words: leave out the rare ones"))?;
     cllm_tokenizer::with_entries(room, &entries)
 }

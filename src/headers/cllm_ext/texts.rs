@@ -8,8 +8,8 @@ use crate::border::{ffi, host};
 use crate::headers::cllm_tokenizer::{CLLMTokenizer, subwords, words};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{LEARNT_PIECES, LEARNT_WHOLE_BYTES};
-use cllm_engine::text::Texts;
-use cllm_engine::text::bpe::{Rule, last_cut};
+use cllm_engine::text::bpe::{PieceCounter, Rule};
+use cllm_engine::text::{Texts, Vocabulary};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::{ControlFlow, Range};
@@ -176,7 +176,7 @@ fn range(texts: &Texts, from: u64, to: u64) -> Result<Range<u64>> {
 /// one behind the other, with a line end between two of them. Held in memory are the different pieces of
 /// words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
 /// than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
-/// a few times only. The same texts give the same tokens.
+/// a few times only. The same texts give the same tokens, by as many threads as cllm_set_threads() says.
 ///
 /// @param texts       made by cllm_texts_create().
 /// @param from        the first byte; one inside of a character moves to its beginning.
@@ -210,19 +210,158 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
     let range = range(&texts, from, to)?;
     let mut training = Training::new(vocab_size, callback, user_data)?;
     let range_bytes = range.end - range.start;
-    let mut pieces = texts.joined(range)?;
-    while let Some(piece) = pieces.next(|text| last_cut(Rule::Words, text))? {
-        training.count(piece.text)?;
-    }
+    let mut counter = PieceCounter::new(Rule::Words);
+    texts.count_pieces(range, &mut counter, &*pool_of(0)?, &mut |bytes| training.read(bytes))?;
     if range_bytes > LEARNT_WHOLE_BYTES {
-        training.counter.keep(LEARNT_PIECES)?;
+        counter.keep(LEARNT_PIECES)?;
     }
+    training.counter = counter;
     training.finish()
+}
+
+/// What a range of the bytes of all texts is as words, which are separated by white space.
+///
+/// @param texts       made by cllm_texts_create().
+/// @param from        the first byte.
+/// @param to          the byte behind the last one; UINT64_MAX: to the end.
+/// @param threads     0: one for each processor.
+/// @param callback    is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+///                    NULL: none. Called on this thread.
+/// @param user_data   handed to the callback.
+/// @param characters  gets the bytes, where every run of white space is one. May be NULL.
+/// @param bytes       256 counts: how often each byte is met in the words, and in the place of the space how
+///                    many words there are. May be NULL.
+/// @return the number of words; -1 on failure.
+///
+/// ```c
+/// int64_t words = cllm_texts_words(texts, 0, UINT64_MAX, 0, NULL, NULL, NULL, NULL);
+/// if (words < 0) fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(); `characters` is NULL or writable, `bytes` NULL or 256
+/// writable counts; `callback` may be called with `user_data` during this call, and does not use the texts.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_words(
+    texts: *const CLLMTexts,
+    from: u64,
+    to: u64,
+    threads: c_int,
+    callback: CLLMBytesCallback,
+    user_data: *mut c_void,
+    characters: *mut u64,
+    bytes: *mut u64,
+) -> i64 {
+    let texts = TEXTS.get(texts)?;
+    let texts = lock(&texts);
+    let pool = pool_of(threads)?;
+    let range = range(&texts, from, to)?;
+    let mut watch = watch(callback, range.end - range.start, user_data);
+    let measure = texts.measure_words(range, &pool, &mut watch)?;
+    ffi::set_out(characters, measure.characters, "characters")?;
+    if let Some(bytes) = ffi::slice_mut_opt(bytes, measure.bytes.len(), "bytes")? {
+        bytes.copy_from_slice(&measure.bytes);
+    }
+    Ok(i64::try_from(measure.words).unwrap_or(i64::MAX))
+}
+
+/// Where a word of all texts begins, one text behind the other: a place to divide them by words.
+///
+/// @param texts      made by cllm_texts_create().
+/// @param number     the word, counted from 0; behind the last one: the bytes of the texts.
+/// @param callback   is told after every 8 MiB or so how many bytes of how many were read, and can stop;
+///                   NULL: none. Called on this thread.
+/// @param user_data  handed to the callback.
+/// @return the byte; -1 on failure.
+///
+/// ```c
+/// int64_t place = cllm_texts_word(texts, 1000, NULL, NULL);
+/// if (place >= 0) printf("the first thousand words are %lld bytes\n", (long long)place);
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(); `callback` may be called with `user_data` during
+/// this call, and does not use the texts.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_word(
+    texts: *const CLLMTexts,
+    number: u64,
+    callback: CLLMBytesCallback,
+    user_data: *mut c_void,
+) -> i64 {
+    let texts = TEXTS.get(texts)?;
+    let texts = lock(&texts);
+    let mut watch = watch(callback, texts.bytes(), user_data);
+    let place = texts.word_at(number, &mut watch)?;
+    Ok(i64::try_from(place).unwrap_or(i64::MAX))
+}
+
+/// cllm_data_loader_build_vocab() for texts of any length: counts the words of a range of the bytes of all
+/// texts, and adds the new ones to a vocabulary, ids in order of first appearance. Where not all fit, the
+/// most frequent ones are added (of equally frequent words those that come first). Held in memory are at
+/// most 4,194,304 different new words, and 128 MiB of them: of more, the more frequent half is kept and the
+/// counting goes on; what a dropped word had counted is lost, as in lossy counting. Up to there the result is
+/// that of cllm_data_loader_build_vocab(). The same texts give the same words, for any number of threads.
+///
+/// @param texts      made by cllm_texts_create().
+/// @param from       the first byte.
+/// @param to         the byte behind the last one; UINT64_MAX: to the end.
+/// @param tokenizer  of words; after a failure it is as before.
+/// @param least      new words that are met less often are not added; 0 and 1: all are.
+/// @param keep_case  false: words become lower-case (ASCII letters only); true: the tokenizer keeps case from
+///                   now on, as with a data loader whose `lowercase` is 0.
+/// @param threads    0: one for each processor.
+/// @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
+///                   NULL: none. Called on this thread.
+/// @param user_data  handed to the callback.
+/// @return 0; -1 on failure.
+///
+/// ```c
+/// if (cllm_texts_count_words(texts, 0, UINT64_MAX, tokenizer, 2, false, 0, NULL, NULL) != 0)
+///     fprintf(stderr, "%s\n", cllm_last_error());
+/// ```
+///
+/// # Safety
+/// `texts` is NULL or was made by cllm_texts_create(), `tokenizer` is NULL or live; `callback` may be called
+/// with `user_data` during this call, and uses neither the texts nor the tokenizer.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_texts_count_words(
+    texts: *const CLLMTexts,
+    from: u64,
+    to: u64,
+    tokenizer: *mut CLLMTokenizer,
+    least: u32,
+    keep_case: bool,
+    threads: c_int,
+    callback: CLLMBytesCallback,
+    user_data: *mut c_void,
+) -> c_int {
+    let texts = TEXTS.get(texts)?;
+    let texts = lock(&texts);
+    let pool = pool_of(threads)?;
+    words::fields(tokenizer)?;
+    if subwords::of(tokenizer)?.is_some() {
+        let way = "cllm_texts_train_tokenizer() learns them";
+        return Err(Error::State(format!("the tokenizer is of subwords: {way}")));
+    }
+    let range = range(&texts, from, to)?;
+    let mut watch = watch(callback, range.end - range.start, user_data);
+    words::learn_by(tokenizer, u64::from(least), |lookup, room| {
+        texts.count_words(range, lookup, room, keep_case, &pool, &mut watch)
+    })?;
+    if keep_case {
+        words::keep_case(tokenizer)?;
+    }
+    Ok(0)
 }
 
 /// Writes the ids of a range of the bytes of all texts to a file in the form of cllm_token_dataset_save(),
 /// text by text, with the end token between two of them where the tokens are subwords. Texts are read and
-/// encoded in pieces; the ids are those of cllm_text_to_tokens(), for any number of threads. The file grows
+/// encoded in pieces; the ids are those of cllm_text_to_tokens(), of words those of
+/// cllm_data_loader_create_dataset(), for any number of threads. The file grows
 /// as `<path>.partial` and appears at `path` when it is whole: what an ended program leaves is begun anew.
 ///
 /// A file at `path` that was made of the same bytes of the same texts by the same tokenizer is read
@@ -231,7 +370,7 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
 /// @param texts      made by cllm_texts_create().
 /// @param from       the first byte; one inside of a character moves to its beginning.
 /// @param to         the byte behind the last one; UINT64_MAX: to the end.
-/// @param tokenizer  of subwords or bytes.
+/// @param tokenizer  of any kind.
 /// @param threads    0: one for each processor.
 /// @param path       the file; cllm_token_file_open() opens it.
 /// @param callback   is told after every 8 MiB or so how many bytes of how many are done, and can stop;
@@ -263,12 +402,15 @@ pub unsafe extern "C" fn cllm_texts_encode(
     let texts = lock(&texts);
     let (pool, path) = (pool_of(threads)?, ffi::path(path, "path")?);
     words::fields(tokenizer)?;
-    let Some(bpe) = subwords::of(tokenizer)? else {
-        let way = "cllm_data_loader_create_dataset() makes ids of words";
-        return Err(Error::State(format!("the tokenizer is of words: {way}")));
-    };
     let range = range(&texts, from, to)?;
     let mut watch = watch(callback, range.end - range.start, user_data);
-    let (_, there) = texts.encode(range, &bpe.into(), &pool, path, &mut watch)?;
+    let (_, there) = match subwords::of(tokenizer)? {
+        Some(bpe) => texts.encode(range, &bpe.into(), &pool, path, &mut watch)?,
+        None => {
+            let vocabulary = Vocabulary::from_words(words::words_and_counts(tokenizer)?)?;
+            let cased = words::keeps_case(tokenizer)?;
+            texts.encode_words(range, &vocabulary, cased, &pool, path, &mut watch)?
+        }
+    };
     Ok(c_int::from(there))
 }

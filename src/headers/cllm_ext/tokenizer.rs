@@ -148,6 +148,12 @@ impl Training {
         })
     }
 
+    /// So many bytes were counted; whether to go on.
+    pub(super) fn read(&mut self, bytes: u64) -> ControlFlow<()> {
+        self.bytes = bytes;
+        if self.tell(0) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
     pub(super) fn count(&mut self, text: &[u8]) -> Result<()> {
         self.counter.add(text)?;
         self.bytes = self.bytes.saturating_add(text.len() as u64);
@@ -328,7 +334,9 @@ pub unsafe extern "C" fn cllm_model_tokenizer(
         return Err(Error::State("the model has no vocabulary".into()));
     }
     let used = u32::try_from(strings.used()).ok().filter(|&used| used <= MAX_TOKENIZER_WORDS);
-    let used = used.ok_or_else(|| Error::shape("a tokenizer of more than 2^26 words"))?;
+    let used = used.ok_or_else(|| {
+        Error::shape("a tokenizer of more than 2^26 words: subwords hold any text with fewer")
+    })?;
     let entry = |id: u32| Entry {
         word: strings.get(id).unwrap_or_default(),
         count: u32::try_from(count(id)).unwrap_or(u32::MAX),

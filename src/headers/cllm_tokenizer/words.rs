@@ -5,7 +5,7 @@ use super::types::CLLMTokenizer;
 use crate::border::ffi::{self, CArray};
 use crate::border::registry::{Registry, lock};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::text::count::{Counter, Keep};
+use cllm_engine::text::count::{Counter, Keep, WordCounts};
 use cllm_engine::text::encode::id_of;
 use cllm_engine::text::index::{Lookup, WordIndex, Words, scan};
 use cllm_engine::text::special::spells_special;
@@ -30,7 +30,7 @@ pub(crate) struct TokenizerState {
 pub(crate) static TOKENIZERS: Registry<TokenizerState> = Registry::new("tokenizer");
 
 /// Whether words of texts keep their case in a tokenizer.
-fn keeps_case(tokenizer: *const CLLMTokenizer) -> Result<bool> {
+pub(crate) fn keeps_case(tokenizer: *const CLLMTokenizer) -> Result<bool> {
     Ok(TOKENIZERS.find(tokenizer)?.is_some_and(|state| lock(&state).keep_case))
 }
 
@@ -267,9 +267,39 @@ pub(crate) unsafe fn learn<'t>(
         counter.finish()
     };
     let (known, new) = with_lookup(tokenizer, count)?;
+    take_counts(tokenizer, &known, new.iter())
+}
+
+/// [`learn`], where `count` counts, with a lookup that threads can share and the room for new words. New ones
+/// that were met less than `least` times are left out.
+///
+/// # Safety
+/// As [`append`].
+pub(crate) unsafe fn learn_by(
+    tokenizer: *mut CLLMTokenizer,
+    least: u64,
+    count: impl FnOnce(&mut Lookup<[&[u8]]>, usize) -> Result<(Vec<u64>, WordCounts)>,
+) -> Result<()> {
+    let room = room(&fields(tokenizer)?);
+    let words: Vec<&[u8]> =
+        words_and_counts(tokenizer)?.into_iter().map(|(word, _)| word).collect();
+    let mut index = WordIndex::default();
+    let (known, new) = count(&mut Lookup::new(&mut index, &words[..])?, room)?;
+    take_counts(tokenizer, &known, new.iter().filter(|&(_, count)| count >= least))
+}
+
+/// Adds new words with their counts, and the counts of those that were known, by id.
+///
+/// # Safety
+/// As [`append`].
+unsafe fn take_counts<'w>(
+    tokenizer: *mut CLLMTokenizer,
+    known: &[u64],
+    new: impl Iterator<Item = (&'w [u8], u64)>,
+) -> Result<()> {
     let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    append(tokenizer, new.iter().map(|(word, n)| (word, narrow(n))))?;
-    for (place, more) in counts(tokenizer)?.iter_mut().zip(known) {
+    append(tokenizer, new.map(|(word, n)| (word, narrow(n))))?;
+    for (place, &more) in counts(tokenizer)?.iter_mut().zip(known) {
         *place = place.saturating_add(narrow(more));
     }
     Ok(())

@@ -138,6 +138,14 @@ impl<T> Params<T> {
         self,
         mut f: impl FnMut(Part, usize, T) -> Result<U, E>,
     ) -> Result<Params<U>, E> {
+        self.try_map_by(&mut f)
+    }
+
+    /// One piece of code for all that is made of the same tensors, for it is long.
+    fn try_map_by<U, E>(
+        self,
+        f: &mut dyn FnMut(Part, usize, T) -> Result<U, E>,
+    ) -> Result<Params<U>, E> {
         let embeddings = f(Part::Embeddings, 0, self.embeddings)?;
         let mut layers = Layers::with_capacity(self.layers.len());
         for (l, layer) in self.layers.into_iter().enumerate() {

@@ -25,12 +25,16 @@ pub const VOCAB_LEAST: usize = 320;
 pub const VOCAB_MOST: usize = 32_768;
 /// V of single bytes: 256, and the special tokens.
 pub const BYTE_VOCAB: usize = 261;
+/// The largest V of words, where no other is given.
+pub const WORD_VOCAB: usize = 10_000;
 /// A text below this many bytes has too few repetitions for merges to be learnt.
 pub const LEAST_BYTES_FOR_SUBWORDS: u64 = 50_000;
 /// Bytes of a token of English with V = 512.
 pub const BYTES_PER_TOKEN_AT_512: f64 = 1.95;
 /// ... and how many more for each doubling of V.
 pub const BYTES_PER_TOKEN_A_DOUBLING: f64 = 0.5;
+/// Bytes of a word of English, with the white space behind it; punctuation belongs to words.
+pub const BYTES_PER_WORD: f64 = 5.5;
 
 /// Windows, with the tokens of text from which on they pay.
 pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_000_000)];
@@ -38,6 +42,9 @@ pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_00
 pub const BATCH_TOKENS_LEAST: usize = 512;
 /// Tokens of the largest batch.
 pub const BATCH_TOKENS_MOST: usize = 32_768;
+/// Bytes that the activations of a batch take at most, or as much as the model itself takes in training, if
+/// that is more: a larger batch would decide how much memory a run needs, and learn no faster in the same time.
+pub const ACTIVATION_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
 /// Batches are doubled as long as a run keeps so many steps.
 pub const STEPS_WANTED: f64 = 12_000.0;
 
@@ -50,7 +57,7 @@ pub const WARMUP_STEPS: u32 = 50;
 /// The warm-up is at most one such part of a run.
 pub const WARMUP_LEAST_PART: u32 = 10;
 /// λ of AdamW.
-pub const WEIGHT_DECAY: f32 = 0.01;
+pub const WEIGHT_DECAY: f32 = 0.1;
 /// Largest norm of a gradient.
 pub const CLIP: f32 = 1.0;
 /// Half-life of the squares of gradients, as a part of the run.
@@ -62,12 +69,14 @@ pub const BETA2_MOST: f64 = 0.999;
 /// Epochs up to which nothing is left out.
 pub const EPOCHS_WITHOUT_DROPOUT: f64 = 2.0;
 /// Dropout for each doubling of the epochs beyond.
-pub const DROPOUT_A_DOUBLING: f64 = 0.05;
+pub const DROPOUT_A_DOUBLING: f64 = 0.065;
 /// The most dropout.
 pub const DROPOUT_MOST: f64 = 0.3;
 
 /// The part of the time for what is not training: evaluations, and what the end of a run takes.
 pub const TIME_KEPT_BACK: f64 = 0.05;
+/// By how much the tokens of the held-out text are overestimated where they are not known.
+pub const HELD_OUT_MARGIN: f64 = 1.5;
 /// The part of a run's work that its evaluations take, at most.
 pub const EVALUATION_PART: f64 = 1.0 / 32.0;
 /// The fewest evaluations of a run that is long enough.

@@ -40,6 +40,8 @@ pub enum Tokens {
     Subwords,
     /// Single bytes.
     Bytes,
+    /// Whole words. Never chosen: only where they are asked for.
+    Words,
 }
 
 /// What is there to choose from: the text, the time, the machine, and what is chosen already.
@@ -49,7 +51,8 @@ pub struct Task {
     pub bytes: u64,
     /// Tokens of the training text, where they are known; otherwise estimated.
     pub tokens: Option<u64>,
-    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's.
+    /// Tokens of the held-out text, likewise; otherwise a ninth of the training text's, and half as much
+    /// again, so that an evaluation leaves no end of it out.
     pub held_out: Option<u64>,
     /// How long training may take; `None`: as long as `epochs` take.
     pub seconds: Option<f64>,
@@ -133,7 +136,7 @@ impl Recipe {
         let model = model(task, vocab, train)?;
         let seen = tokens_seen(task, &model, train);
         let context = model.context;
-        let batch = fixed.batch.unwrap_or_else(|| batch(seen, context));
+        let batch = fixed.batch.unwrap_or_else(|| batch(seen, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
         let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
@@ -154,7 +157,7 @@ impl Recipe {
             dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
             ..TrainerConfig::default()
         };
-        let held_out = task.held_out.unwrap_or((train / 9.0) as u64);
+        let held_out = task.held_out.unwrap_or((c::HELD_OUT_MARGIN * train / 9.0) as u64);
         let (evaluate_every, evaluate_tokens) = evaluations(steps, rows, held_out);
         let task = Task { tokens: Some(train as u64), held_out: Some(held_out), ..*task };
         Ok(Self {
@@ -227,12 +230,13 @@ fn check(task: &Task) -> Result<()> {
 
 /// V = V₁·(bytes / 10⁶)^½, in whole steps of [`c::VOCAB_STEP`], at most [`c::VOCAB_MOST`]: a word that
 /// is merged must be seen often enough to be learnt. Single bytes for a text below
-/// [`c::LEAST_BYTES_FOR_SUBWORDS`].
+/// [`c::LEAST_BYTES_FOR_SUBWORDS`]. Words, where they are asked for, up to [`c::WORD_VOCAB`].
 fn vocabulary(bytes: u64, fixed: &Fixed) -> (Tokens, usize) {
     let few = bytes < c::LEAST_BYTES_FOR_SUBWORDS && fixed.vocab.is_none();
     let tokens = fixed.tokens.unwrap_or(if few { Tokens::Bytes } else { Tokens::Subwords });
     let vocab = match tokens {
         Tokens::Bytes => c::BYTE_VOCAB,
+        Tokens::Words => c::WORD_VOCAB,
         Tokens::Subwords => {
             let wanted = c::VOCAB_AT_1_MB * (bytes as f64 / 1e6).sqrt();
             let steps = (wanted / c::VOCAB_STEP as f64) as usize;
@@ -242,11 +246,12 @@ fn vocabulary(bytes: u64, fixed: &Fixed) -> (Tokens, usize) {
     (tokens, fixed.vocab.unwrap_or(vocab))
 }
 
-/// An estimate for text in a natural language, until the tokens are there: 1 for bytes, otherwise
-/// [`c::BYTES_PER_TOKEN_AT_512`] + [`c::BYTES_PER_TOKEN_A_DOUBLING`]·log₂(V/512).
+/// An estimate for text in a natural language, until the tokens are there: 1 for bytes,
+/// [`c::BYTES_PER_WORD`] for words, otherwise [`c::BYTES_PER_TOKEN_AT_512`] + [`c::BYTES_PER_TOKEN_A_DOUBLING`]·log₂(V/512).
 pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
     match tokens {
         Tokens::Bytes => 1.0,
+        Tokens::Words => c::BYTES_PER_WORD,
         Tokens::Subwords => {
             let doublings = functions::log2(vocab.max(1) as f64 / 512.0);
             (c::BYTES_PER_TOKEN_AT_512 + c::BYTES_PER_TOKEN_A_DOUBLING * doublings).max(1.0)
@@ -320,13 +325,28 @@ fn context(train: f64) -> usize {
 }
 
 /// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of
-/// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least.
-fn batch(seen: f64, context: usize) -> usize {
+/// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least, whose activations
+/// keep to [`c::ACTIVATION_BYTES`].
+fn batch(seen: f64, model: &ModelConfig) -> usize {
+    let (row, own) = bytes_in_training(model);
+    let most = c::ACTIVATION_BYTES.max(own) / row;
     let mut rows = c::BATCH_TOKENS_LEAST;
-    while 2 * rows <= c::BATCH_TOKENS_MOST && seen / (2 * rows) as f64 >= c::STEPS_WANTED {
+    while 2 * rows <= c::BATCH_TOKENS_MOST
+        && (2 * rows) as f64 <= most
+        && seen / (2 * rows) as f64 >= c::STEPS_WANTED
+    {
         rows *= 2;
     }
-    (rows / context).max(1)
+    (rows / model.context).max(1)
+}
+
+/// The bytes of a row's activations (in each layer eight vectors of the width, and two of F; some more
+/// behind the last one and on the way back), and those of the model: weights, gradient, two moments.
+fn bytes_in_training(model: &ModelConfig) -> (f64, f64) {
+    let (d, hidden) = (model.dim as f64, model.hidden as f64);
+    let row = model.layers as f64 * (8.0 * d + 2.0 * hidden) + 12.0 * d + 2.0 * hidden;
+    let own = weights(model) + model.vocab as f64 * d;
+    (4.0 * row, 4.0 * 4.0 * own)
 }
 
 /// The peak rate: η₁·(128/d)^½·(rows/1024)^½: the noise of a gradient falls with the root of the batch,

@@ -27,6 +27,13 @@ impl Display for Recipe {
                     "Tokens: single bytes, for {bytes} bytes are too few for parts of words"
                 )?;
             }
+            Tokens::Words => {
+                writeln!(
+                    f,
+                    "Tokens: a vocabulary of at most {} words, for {bytes} bytes of text, {tokens} words",
+                    self.vocab(),
+                )?;
+            }
             Tokens::Subwords => {
                 let each = match task.tokens {
                     Some(n) if n > 0 => task.bytes as f64 / n as f64,

@@ -76,6 +76,23 @@ fn what_is_fixed_stays() {
     assert_eq!(Recipe::new(&task).unwrap().model.heads, 1);
 }
 
+/// Words are trained by the clock as the rest is; a row of the embedding for each makes a step dearer.
+#[test]
+fn words_where_they_are_asked_for() {
+    let of = |vocab| {
+        let fixed = Fixed { tokens: Some(Tokens::Words), vocab, ..Fixed::default() };
+        let task =
+            Task { bytes: 900_000, seconds: Some(60.0), speed: 3e11, fixed, ..Task::default() };
+        Recipe::new(&task).unwrap()
+    };
+    let (many, few) = (of(None), of(Some(500)));
+    assert_eq!((many.tokens, many.vocab(), few.vocab()), (Tokens::Words, c::WORD_VOCAB, 500));
+    assert_eq!(many.task.tokens, few.task.tokens);
+    assert_eq!(many.task.tokens, Some((900_000.0 / c::BYTES_PER_WORD) as u64));
+    assert!(many.epochs < few.epochs, "{many} {few}");
+    assert!(many.to_string().contains("10000 words") && many.to_string().lines().count() == 3);
+}
+
 #[test]
 fn nonsense_is_refused() {
     let good = Task { bytes: 1 << 20, seconds: Some(60.0), speed: 1e11, ..Task::default() };

@@ -47,6 +47,23 @@ impl WordCounts {
         (0..self.len()).map(|at| (self.word(at), self.counts[at]))
     }
 
+    /// Leaves out the words that were met `most` times or less, in place.
+    fn drop_up_to(&mut self, most: u64) {
+        let (mut kept, mut start, mut end) = (0, 0, 0);
+        for at in 0..self.len() {
+            let from = std::mem::replace(&mut start, self.ends[at]);
+            if self.counts[at] > most {
+                self.bytes.copy_within(from..start, end);
+                end += start - from;
+                (self.ends[kept], self.counts[kept]) = (end, self.counts[at]);
+                kept += 1;
+            }
+        }
+        self.bytes.truncate(end);
+        self.ends.truncate(kept);
+        self.counts.truncate(kept);
+    }
+
     fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
         let no_memory = |bytes| Error::Memory { what: "the words", bytes };
         let len = self.bytes.len() + word.len();
@@ -62,6 +79,98 @@ impl WordCounts {
     }
 }
 
+/// Words that are found again.
+#[derive(Default)]
+struct Table {
+    words: WordCounts,
+    hasher: DefaultHashBuilder,
+    /// Places of the words.
+    places: HashTable<usize>,
+}
+
+impl Table {
+    fn hash(&self, word: &[u8]) -> u64 {
+        self.hasher.hash_one(word)
+    }
+
+    /// Adds to the count of a word, if it is there.
+    fn add(&mut self, hash: u64, word: &[u8], count: u64) -> bool {
+        let place = self.places.find(hash, |&at| self.words.word(at) == word);
+        if let Some(&at) = place {
+            self.words.counts[at] = self.words.counts[at].saturating_add(count);
+        }
+        place.is_some()
+    }
+
+    fn insert(&mut self, hash: u64, word: &[u8], count: u64) -> Result<()> {
+        self.words.push(word, count)?;
+        self.place(hash, self.words.len() - 1)
+    }
+
+    fn place(&mut self, hash: u64, at: usize) -> Result<()> {
+        let (words, hasher) = (&self.words, &self.hasher);
+        let rehash = |&at: &usize| hasher.hash_one(words.word(at));
+        self.places.try_reserve(1, rehash).map_err(|_| Error::Memory {
+            what: "the words",
+            bytes: words.len().saturating_mul(size_of::<usize>()),
+        })?;
+        self.places.insert_unique(hash, at, rehash);
+        Ok(())
+    }
+
+    /// Keeps the more frequent half of the words; of equally frequent ones none or all.
+    fn drop_rarest(&mut self) -> Result<()> {
+        let mut sorted = self.words.counts.clone();
+        let (_, &mut middle, _) = sorted.select_nth_unstable(self.words.len() / 2);
+        self.words.drop_up_to(middle);
+        self.places.clear();
+        (0..self.words.len()).try_for_each(|at| self.place(self.hash(self.words.word(at)), at))
+    }
+}
+
+/// How words of texts are counted: ASCII letters become lower-case, unless `keep_case`; those of a word
+/// that spells a special word do in any case.
+fn each_word(
+    text: &[u8],
+    keep_case: bool,
+    mut each: impl FnMut(&[u8], bool) -> Result<()>,
+) -> Result<()> {
+    let mut buffer = Vec::new();
+    for word in text_words(text) {
+        let special = spells_special(word);
+        let as_it_is = keep_case && !special;
+        each(if as_it_is { word } else { lower(word, &mut buffer) }, special)?;
+    }
+    Ok(())
+}
+
+/// Counts the words of some texts by themselves, for [`Counter::merge`]: several threads can do so at
+/// once.
+#[derive(Default)]
+pub struct SomeWords {
+    table: Table,
+    keep_case: bool,
+}
+
+impl SomeWords {
+    /// Without a word. `keep_case` is that of the counter.
+    pub fn new(keep_case: bool) -> Self {
+        Self { keep_case, ..Self::default() }
+    }
+
+    /// Counts the words of one text.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn add(&mut self, text: &[u8]) -> Result<()> {
+        let table = &mut self.table;
+        each_word(text, self.keep_case, |word, _| {
+            let hash = table.hash(word);
+            if table.add(hash, word, 1) { Ok(()) } else { table.insert(hash, word, 1) }
+        })
+    }
+}
+
 /// Counts words against a vocabulary that exists already and has room for some more.
 pub struct Counter<'e, 'a, W: Words + ?Sized> {
     lookup: &'e mut Lookup<'a, W>,
@@ -69,11 +178,9 @@ pub struct Counter<'e, 'a, W: Words + ?Sized> {
     keep: Keep,
     keep_case: bool,
     known: Vec<u64>,
-    new: WordCounts,
-    hasher: DefaultHashBuilder,
-    /// Places of the words in `new`.
-    table: HashTable<usize>,
-    lowered: Vec<u8>,
+    new: Table,
+    /// Most new words that are kept meanwhile, and most bytes of them.
+    most: (usize, usize),
 }
 
 impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
@@ -91,62 +198,63 @@ impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
             room,
             keep,
             keep_case,
-            new: WordCounts::default(),
-            hasher: DefaultHashBuilder::default(),
-            table: HashTable::new(),
-            lowered: Vec::new(),
+            new: Table::default(),
+            most: (usize::MAX, usize::MAX),
         })
+    }
+
+    /// The same with bounded memory: where there are more than `words` new words, or `bytes` bytes of
+    /// them, the more frequent half is kept, of equally frequent ones none or all. What a dropped word
+    /// had counted is lost, as in lossy counting, and when it comes again it comes later in the order.
+    pub fn bounded(self, words: usize, bytes: usize) -> Self {
+        Self { most: (words, bytes), ..self }
     }
 
     /// Counts the words of one text.
     pub fn add(&mut self, text: &[u8]) -> Result<()> {
-        let mut buffer = std::mem::take(&mut self.lowered);
-        for word in text_words(text) {
-            let special = spells_special(word);
-            let as_it_is = self.keep_case && !special;
-            self.add_word(if as_it_is { word } else { lower(word, &mut buffer) }, special)?;
-        }
-        self.lowered = buffer;
-        Ok(())
+        each_word(text, self.keep_case, |word, special| self.add_word(word, 1, special))
     }
 
-    fn add_word(&mut self, word: &[u8], spells_special: bool) -> Result<()> {
+    /// Adds what was counted by itself, as if its texts were added here.
+    pub fn merge(&mut self, some: &SomeWords) -> Result<()> {
+        let mut words = some.table.words.iter();
+        words.try_for_each(|(word, count)| self.add_word(word, count, spells_special(word)))
+    }
+
+    fn add_word(&mut self, word: &[u8], count: u64, spells_special: bool) -> Result<()> {
         if let Some(id) = self.lookup.find(word) {
             if spells_special && is_special(self.lookup.words(), id) {
                 return Ok(()); // a vocabulary that spells its special words in lower case
             }
-            if let Some(count) = self.known.get_mut(id as usize) {
-                *count += 1;
+            if let Some(known) = self.known.get_mut(id as usize) {
+                *known = known.saturating_add(count);
             }
             return Ok(());
         }
-        let hash = self.hasher.hash_one(word);
-        let new = &self.new;
-        if let Some(&at) = self.table.find(hash, |&at| new.word(at) == word) {
-            self.new.counts[at] += 1;
+        let hash = self.new.hash(word);
+        if self.new.add(hash, word, count) {
             return Ok(());
         }
-        if self.keep == Keep::FirstCome && self.new.len() >= self.room {
+        if self.keep == Keep::FirstCome && self.new.words.len() >= self.room {
             return Ok(());
         }
-        self.new.push(word, 1)?;
-        let (new, hasher) = (&self.new, &self.hasher);
-        let rehash = |&at: &usize| hasher.hash_one(new.word(at));
-        self.table.try_reserve(1, rehash).map_err(|_| Error::Memory {
-            what: "the words",
-            bytes: new.len().saturating_mul(size_of::<usize>()),
-        })?;
-        self.table.insert_unique(hash, new.len() - 1, rehash);
-        Ok(())
+        let full = |words: &WordCounts| {
+            words.len() >= self.most.0 || words.bytes.len().saturating_add(word.len()) > self.most.1
+        };
+        while !self.new.words.is_empty() && full(&self.new.words) {
+            self.new.drop_rarest()?;
+        }
+        self.new.insert(hash, word, count)
     }
 
     /// How often each word of the vocabulary was met, by id; and the new words to add.
     pub fn finish(self) -> Result<(Vec<u64>, WordCounts)> {
-        if self.new.len() <= self.room {
-            return Ok((self.known, self.new));
+        let new = self.new.words;
+        if new.len() <= self.room {
+            return Ok((self.known, new));
         }
-        let counts = &self.new.counts;
-        let mut places: Vec<usize> = (0..self.new.len()).collect();
+        let counts = &new.counts;
+        let mut places: Vec<usize> = (0..new.len()).collect();
         if self.room > 0 {
             places.select_nth_unstable_by(self.room - 1, |&a, &b| {
                 counts[b].cmp(&counts[a]).then(a.cmp(&b))
@@ -156,7 +264,7 @@ impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
         places.sort_unstable();
         let mut kept = WordCounts::default();
         for at in places {
-            kept.push(self.new.word(at), counts[at])?;
+            kept.push(new.word(at), counts[at])?;
         }
         Ok((self.known, kept))
     }
@@ -231,6 +339,52 @@ mod tests {
         assert_eq!(two, pairs(&[("b", 2), ("e", 3)]));
         let (_, none) = count(&[], text, 0, Keep::MostFrequent);
         assert_eq!(none, []);
+    }
+
+    #[test]
+    fn parts_that_were_counted_by_themselves() {
+        let vocab = ["<EOS>", "the"];
+        let texts = ["a B the <eos> c", "c b The a d <EOS>"];
+        for keep_case in [false, true] {
+            let result = |apart: bool| {
+                let mut index = WordIndex::default();
+                let mut lookup = Lookup::new(&mut index, &vocab[..]).unwrap();
+                let mut counter =
+                    Counter::new(&mut lookup, 4, Keep::MostFrequent, keep_case).unwrap();
+                for text in texts {
+                    let mut some = SomeWords::new(keep_case);
+                    some.add(text.as_bytes()).unwrap();
+                    match apart {
+                        true => counter.merge(&some).unwrap(),
+                        false => counter.add(text.as_bytes()).unwrap(),
+                    }
+                }
+                let (known, new) = counter.finish().unwrap();
+                (known, new.iter().map(|(w, n)| (w.to_vec(), n)).collect::<Vec<_>>())
+            };
+            assert_eq!(result(true), result(false));
+        }
+    }
+
+    #[test]
+    fn bounded_counts_keep_the_frequent_words() {
+        let bounded = |words, bytes, text: &str| {
+            let (mut index, vocab) = (WordIndex::default(), ["x"]);
+            let mut lookup = Lookup::new(&mut index, &vocab[..]).unwrap();
+            let counter = Counter::new(&mut lookup, 100, Keep::MostFrequent, false).unwrap();
+            let mut counter = counter.bounded(words, bytes);
+            counter.add(text.as_bytes()).unwrap();
+            let (_, new) = counter.finish().unwrap();
+            new.iter().map(|(w, n)| (String::from_utf8(w.to_vec()).unwrap(), n)).collect::<Vec<_>>()
+        };
+        // Room for all: as without a bound.
+        assert_eq!(bounded(4, 9, "aa b aa c d"), pairs(&[("aa", 2), ("b", 1), ("c", 1), ("d", 1)]));
+        // The fifth word drives out those met once; the counts of the others are whole.
+        assert_eq!(bounded(4, 99, "aa b aa c d e b"), pairs(&[("aa", 2), ("e", 1), ("b", 1)]));
+        assert_eq!(bounded(4, 99, "a b c d a b c d e"), pairs(&[("e", 1)]));
+        assert_eq!(bounded(99, 4, "aa b aa c dd"), pairs(&[("aa", 2), ("dd", 1)]));
+        // A word that is longer than the bound has it for itself.
+        assert_eq!(bounded(99, 4, "a a a longer"), pairs(&[("longer", 1)]));
     }
 
     #[test]

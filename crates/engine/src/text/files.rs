@@ -22,11 +22,16 @@ const BINARY_PROBE: u64 = 8192;
 /// The whole file, if it has at most `limit` bytes. Reads until the end, so that pipes work too;
 /// those, which may never end, up to [`MAX_TEXT_BYTES`].
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    read_up_to(path, limit, "")
+}
+
+/// [`read`]; `way` says behind the error of a file that is too long what can be done.
+fn read_up_to(path: &Path, limit: u64, way: &str) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let metadata = file.metadata().map_err(Error::io(path))?;
     let limit = if metadata.is_file() { limit } else { limit.min(MAX_TEXT_BYTES) };
     let expected = metadata.len();
-    let too_long = || Error::file(path, format!("is longer than {limit} bytes"));
+    let too_long = || Error::file(path, format!("is longer than {limit} bytes{way}"));
     if expected > limit {
         return Err(too_long());
     }
@@ -42,14 +47,16 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// [`read`] for text: UTF-16 and UTF-32 become UTF-8, a byte order mark is dropped.
+/// [`read`] for a text: UTF-16 and UTF-32 become UTF-8, a byte order mark is dropped.
 pub fn read_decoded(path: &Path, limit: u64) -> Result<Vec<u8>> {
     decode::decode(read(path, limit)?).map_err(|problem| Error::file(path, problem))
 }
 
 /// [`read_decoded`], in which NUL bytes, which no C string can hold, become spaces.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = read_decoded(path, limit)?;
+    let way = ": cllm_texts_add() and train_model read texts of any length, in pieces";
+    let bytes = read_up_to(path, limit, way)?;
+    let mut bytes = decode::decode(bytes).map_err(|problem| Error::file(path, problem))?;
     bytes.iter_mut().filter(|b| **b == 0).for_each(|b| *b = b' ');
     Ok(bytes)
 }

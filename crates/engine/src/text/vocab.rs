@@ -1,4 +1,5 @@
-//! `vocab.txt`: one `word<TAB>count<LF>` line per id, in id order. No escaping, no header. What an
+//! `vocab.txt`: one `word<TAB>count<LF>` line per id, in id order. No escaping, no header. Behind a list
+//! of subwords an empty line and a line of JSON may stand, which say what a list does not. What an
 //! editor may have added is taken (a byte order mark, UTF-16, CR LF, empty lines at the end); what
 //! would move an id is an error that names the line.
 
@@ -23,7 +24,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     files::read_decoded(path, MAX_TEXT_BYTES)
 }
 
-/// Takes a file apart: entry i stands on line i + 1. The last TAB of a line separates, so that any
+/// A file in two: the list, and the line of JSON behind it, if there is one.
+pub fn parts(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let whole = text.trim_ascii_end();
+    let start = whole.iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+    let (list, last) = whole.split_at(start);
+    let empty_before = list.ends_with(b"\n\n") || list.ends_with(b"\n\r\n");
+    if empty_before && last.starts_with(b"{") { (list, Some(last)) } else { (text, None) }
+}
+
+/// Takes a list apart: entry i stands on line i + 1. The last TAB of a line separates, so that any
 /// word without a line feed can be read. A NUL byte can't stand in a C string: such a file is
 /// refused.
 pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
@@ -103,13 +113,19 @@ pub fn check_specials(path: &Path, entries: &[Entry]) -> Result<()> {
 /// one id only: such a file is refused.
 pub fn parse_unique<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
     let entries = parse(path, text)?;
-    if let Some((first, second)) = repeated(&entries)? {
+    check_unique(path, &entries)?;
+    Ok(entries)
+}
+
+/// The error of [`parse_unique`], if a word stands twice.
+pub fn check_unique(path: &Path, entries: &[Entry]) -> Result<()> {
+    if let Some((first, second)) = repeated(entries)? {
         let word: String = String::from_utf8_lossy(entries[second].word).chars().take(40).collect();
         let (first, second) = (first + 1, second + 1);
         let problem = format!("line {second} repeats '{word}' of line {first}");
         return Err(Error::file(path, problem));
     }
-    Ok(entries)
+    Ok(())
 }
 
 /// A decimal number between blanks; larger ones than fit are the largest, negative ones 0.
@@ -123,8 +139,8 @@ fn parse_count(text: &[u8]) -> Option<u32> {
     Some(if digits.len() < text.len() { 0 } else { digits.iter().fold(0, add) })
 }
 
-/// Writes a file, whole or not at all.
-pub fn write<'a, I>(path: &Path, entries: I) -> Result<()>
+/// Writes a file, whole or not at all: the list and, where it does not say all, the line of JSON behind it.
+pub fn write<'a, I>(path: &Path, entries: I, more: Option<&str>) -> Result<()>
 where
     I: Iterator<Item = (&'a [u8], u64)> + Clone,
 {
@@ -141,7 +157,10 @@ where
             out.write_all(word)?;
             writeln!(out, "\t{count}")?;
         }
-        Ok(())
+        match more {
+            Some(more) => writeln!(out, "\n{more}"),
+            None => Ok(()),
+        }
     })
 }
 
@@ -211,7 +230,7 @@ mod tests {
     fn whole_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vocab.txt");
-        write(&path, [(&b"a"[..], 3), (b"", u64::from(u32::MAX))].into_iter()).unwrap();
+        write(&path, [(&b"a"[..], 3), (b"", u64::from(u32::MAX))].into_iter(), None).unwrap();
         let text = read(&path).unwrap();
         let words = [Entry { word: b"a", count: 3 }, Entry { word: b"", count: u32::MAX }];
         assert_eq!(parse_unique(&path, &text).unwrap(), words);
@@ -227,13 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn more_than_a_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vocab.txt");
+        write(&path, [(&b"a"[..], 3)].into_iter(), Some(r#"{"b":"c"}"#)).unwrap();
+        let text = String::from_utf8(read(&path).unwrap()).unwrap();
+        assert_eq!(text, "a\t3\n\n{\"b\":\"c\"}\n");
+        for text in [text.clone(), text.replace('\n', "\r\n") + "\r\n"] {
+            let (list, more) = parts(text.as_bytes());
+            assert_eq!(more, Some(&br#"{"b":"c"}"#[..]), "{text:?}");
+            assert_eq!(parsed(list), [(&b"a"[..], 3)]);
+            assert!(refused(&text).starts_with("v: line 2 is empty"));
+        }
+        // Words may begin so, too.
+        for text in ["{\t3\n", "a\t3\n{\t4\n", "", "\n", "{"] {
+            assert_eq!(parts(text.as_bytes()), (text.as_bytes(), None));
+        }
+    }
+
+    #[test]
     fn words_that_the_format_cannot_hold() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("vocab.txt");
         for word in ["a\tb", "a\nb"] {
             let words = [("fine", 1), (word, 2)];
             let entries = words.iter().map(|(w, n)| (w.as_bytes(), *n));
-            let error = write(&path, entries).unwrap_err().to_string();
+            let error = write(&path, entries, None).unwrap_err().to_string();
             assert!(error.contains("the word of id 1 contains a"), "{error}");
             assert!(!path.exists());
         }

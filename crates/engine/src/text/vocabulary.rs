@@ -134,7 +134,7 @@ impl Vocabulary {
     /// # Errors
     /// The file can't be written; a word holds a tab or a line feed.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        vocab::write(path.as_ref(), self.iter())
+        vocab::write(path.as_ref(), self.iter(), None)
     }
 
     /// Number of words, the special ones included.
@@ -195,12 +195,34 @@ impl Vocabulary {
         if self.is_empty() {
             return Err(Error::State("the vocabulary has no words".into()));
         }
+        let unknown = |word: &[u8]| self.unknown.unwrap_or_else(|| hash_id(word, true, self.len()));
+        self.look_up(text, true, unknown, ids)
+    }
+
+    /// The ids of the words of `text` to train on, as the data loader of the C interface makes them:
+    /// looked up in lower case (ASCII) or, where `cased`, first as they stand; 1 (`<UNK>`) for one that
+    /// is not there, whatever stands in that place.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn encode_for_training(&self, text: &[u8], cased: bool) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        self.look_up(text, cased, |_| Self::UNKNOWN, &mut ids)?;
+        Ok(ids)
+    }
+
+    fn look_up(
+        &self,
+        text: &[u8],
+        cased: bool,
+        unknown: impl Fn(&[u8]) -> u32,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut buffer = Vec::new();
         let mut dictionary = self;
         for word in text_words(text) {
-            let id = id_of(&mut dictionary, |words, word| words.id(word), word, true, &mut buffer)
-                .or(self.unknown)
-                .unwrap_or_else(|| hash_id(word, true, self.len()));
+            let id = id_of(&mut dictionary, |words, word| words.id(word), word, cased, &mut buffer)
+                .unwrap_or_else(|| unknown(word));
             ids.try_reserve(1).map_err(|_| Error::Memory {
                 what: "the ids of a text",
                 bytes: ids.len().saturating_mul(size_of::<u32>()),

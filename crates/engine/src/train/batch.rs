@@ -17,7 +17,9 @@ pub fn positions(batch: usize, seq: usize) -> Result<usize> {
     }
     let positions = product("a batch", &[batch, seq])?;
     if positions > MAX_BATCH_POSITIONS {
-        return Err(Error::Memory { what: "a batch", bytes: positions.saturating_mul(12) });
+        let most =
+            "at most 2^28: a larger batch is an update for several (gradient_accumulation_steps)";
+        return Err(Error::argument("batch_size * sequence_length", positions, most));
     }
     Ok(positions)
 }

@@ -2,7 +2,9 @@
 
 use super::{quote, wrong};
 use crate::error::{Error, Result};
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::automaton::Automaton;
+use aho_corasick::nfa::noncontiguous::NFA;
+use aho_corasick::{Input, MatchKind};
 use unicode_normalization::is_nfc;
 
 /// A token that stands beside the merges: found in a text as it is spelled, the longest first.
@@ -53,7 +55,8 @@ pub(super) struct Matcher {
 }
 
 struct Finder {
-    search: AhoCorasick,
+    // The crate's choice of several machines is larger than all else that reads text here.
+    search: NFA,
     added: Vec<Added>,
 }
 
@@ -74,8 +77,9 @@ impl Matcher {
             if added.is_empty() {
                 return Ok::<_, Error>(None);
             }
-            let search = AhoCorasick::builder()
+            let search = NFA::builder()
                 .match_kind(MatchKind::LeftmostLongest)
+                .prefilter(false)
                 .build(added.iter().map(|a| &a.content))
                 .map_err(|error| wrong(format_args!("the added tokens: {error}")))?;
             Ok(Some(Finder { search, added }))
@@ -100,7 +104,8 @@ impl Matcher {
         let mut done = 0;
         let finder = self.finders[usize::from(specials)][usize::from(normalized)].as_ref();
         if let Some(finder) = finder {
-            for found in finder.search.find_iter(text) {
+            let found = finder.search.try_find_iter(Input::new(text));
+            for found in found.map_err(|error| wrong(format_args!("the added tokens: {error}")))? {
                 let token = &finder.added[found.pattern().as_usize()];
                 let (mut start, mut end) = (found.start(), found.end());
                 if start < done

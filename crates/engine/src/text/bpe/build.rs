@@ -1,12 +1,12 @@
 //! A tokenizer from its parts, which are checked here.
 
 use super::added::{Added, Matcher};
-use super::merge::{Pairs, pair};
 use super::whole::WholeChars;
 use super::{Bpe, Inner, Rule, no_memory, quote, wrong};
 use crate::error::{Error, Result};
 use crate::text::index::Words;
 use crate::text::{SPECIALS, WordList};
+use cllm_kernels::merge::{Pairs, pair};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;

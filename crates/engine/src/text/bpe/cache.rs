@@ -1,9 +1,9 @@
 //! The ids of pieces met before. Most pieces of a text are words that come again and again, in the
 //! next text too, so a tokenizer keeps its caches from call to call.
 
-use super::merge::Merger;
 use crate::error::Result;
 use cllm_kernels::memory::{filled, reserve};
+use cllm_kernels::merge::Merger;
 use std::sync::Mutex;
 
 /// Longest piece that is remembered, in bytes.
@@ -12,6 +12,8 @@ pub(super) const LONGEST: usize = 1024;
 const SHORT: usize = 15;
 /// Ids that a slot has room for.
 const IDS: usize = 3;
+/// Ids that wait in an [`Out`], at most.
+const WAITING: usize = 128;
 /// Places for two pieces each, at most.
 const MOST: usize = 1 << 15;
 /// Bytes of long pieces, and ids that slots have no room for, at most.
@@ -54,6 +56,40 @@ impl Slot {
     }
 }
 
+/// Ids on their way into a list that has room for them: those of slots wait in a buffer of a fixed size, as
+/// storing them there takes no call.
+pub(super) struct Out<'a> {
+    list: &'a mut Vec<u32>,
+    buffer: [u32; WAITING],
+    waiting: usize,
+}
+
+impl<'a> Out<'a> {
+    pub(super) fn new(list: &'a mut Vec<u32>) -> Self {
+        Self { list, buffer: [0; WAITING], waiting: 0 }
+    }
+
+    /// Whether the buffer has room for the first `count` of these; then they are put there.
+    #[inline(always)]
+    fn put(&mut self, ids: &[u32; IDS], count: usize) -> bool {
+        let room = self.buffer.get_mut(self.waiting..).and_then(|rest| rest.first_chunk_mut());
+        let fits = room.is_some();
+        if let Some(room) = room {
+            *room = *ids;
+            self.waiting += count;
+        }
+        fits
+    }
+
+    /// The list, with all that waited.
+    pub(super) fn ids(&mut self) -> &mut Vec<u32> {
+        let waiting = self.buffer.get(..self.waiting).unwrap_or_default();
+        self.list.extend_from_slice(waiting);
+        self.waiting = 0;
+        self.list
+    }
+}
+
 /// A table of places for two pieces each: a new one takes the place of the older.
 #[derive(Default)]
 pub(super) struct Cache {
@@ -64,15 +100,6 @@ pub(super) struct Cache {
     seen: usize,
     /// For those that find the ids.
     pub(super) merger: Merger,
-}
-
-/// A piece that was met, and its place.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Met {
-    at: usize,
-    len: u32,
-    place: u32,
-    key: u128,
 }
 
 /// The key of the piece of `len` bytes, at most [`SHORT`], at `at`.
@@ -119,38 +146,29 @@ impl Cache {
         Ok(())
     }
 
-    /// The piece of `len` bytes, at most [`LONGEST`], at `at`, and where it would be.
-    #[inline]
-    pub(super) fn met(&self, text: &[u8], at: usize, len: usize) -> Met {
-        let key =
-            if len <= SHORT { short_key(text, at, len) } else { long_key(&text[at..at + len]) };
-        Met { at, len: len as u32, place: place(key, self.places.len()) as u32, key }
-    }
-
-    /// Appends the ids of a piece, which `find` appends where they are not known. `ids` has room for
-    /// them.
-    #[inline]
+    /// Gives out the ids of the piece of `len` bytes, at most [`LONGEST`], at `at`, which `find` appends
+    /// where they are not known.
+    #[inline(always)]
     pub(super) fn ids(
         &mut self,
         text: &[u8],
-        met: &Met,
-        ids: &mut Vec<u32>,
+        at: usize,
+        len: usize,
+        out: &mut Out,
         find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        let slots = &self.places[met.place as usize];
-        let slot = if slots[0].key == met.key { &slots[0] } else { &slots[1] };
-        if slot.key == met.key && slot.key & LONG == 0 {
-            let count = slot.count as usize;
-            if count <= IDS {
-                let len = ids.len() + count;
-                ids.extend_from_slice(&slot.ids);
-                ids.truncate(len);
-            } else {
-                ids.extend_from_slice(&self.ids[slot.ids[0] as usize..][..count]);
-            }
+        if len > SHORT {
+            let piece = &text[at..at + len];
+            return self.other(piece, long_key(piece), out.ids(), find);
+        }
+        let key = short_key(text, at, len);
+        let slots = &self.places[place(key, self.places.len())];
+        let slot = if slots[0].key == key { &slots[0] } else { &slots[1] };
+        let count = slot.count as usize;
+        if slot.key == key && count <= IDS && out.put(&slot.ids, count) {
             return Ok(());
         }
-        self.other(&text[met.at..][..met.len as usize], met, ids, find)
+        self.other(&text[at..at + len], key, out.ids(), find)
     }
 
     /// [`ids`](Self::ids) of a piece that is long or not known.
@@ -158,28 +176,34 @@ impl Cache {
     fn other(
         &mut self,
         piece: &[u8],
-        met: &Met,
+        key: u128,
         ids: &mut Vec<u32>,
         find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        let long = if met.key & LONG == 0 { &[] } else { piece };
-        if !long.is_empty() {
-            for slot in &self.places[met.place as usize] {
-                let [first, bytes, _] = slot.ids.map(|at| at as usize);
-                if slot.key == met.key && self.bytes[bytes..][..long.len()] == *long {
-                    ids.extend_from_slice(&self.ids[first..][..slot.count as usize]);
-                    return Ok(());
-                }
+        let long = if key & LONG == 0 { &[] } else { piece };
+        for slot in &self.places[place(key, self.places.len())] {
+            let count = slot.count as usize;
+            if slot.key != key {
+                continue;
+            }
+            if !slot.stored() {
+                ids.extend_from_slice(&slot.ids[..count]);
+                return Ok(());
+            }
+            let [first, bytes, _] = slot.ids.map(|at| at as usize);
+            if self.bytes[bytes..][..long.len()] == *long {
+                ids.extend_from_slice(&self.ids[first..][..count]);
+                return Ok(());
             }
         }
         let before = ids.len();
         find(piece, &mut self.merger, ids)?;
-        self.remember(met, long, &ids[before..])
+        self.remember(key, long, &ids[before..])
     }
 
     /// Puts a piece and its ids into its place, the bytes of a long one into the store.
-    fn remember(&mut self, met: &Met, long: &[u8], found: &[u32]) -> Result<()> {
-        let mut slot = Slot { key: met.key, ids: [0; IDS], count: found.len() as u32 };
+    fn remember(&mut self, key: u128, long: &[u8], found: &[u32]) -> Result<()> {
+        let mut slot = Slot { key, ids: [0; IDS], count: found.len() as u32 };
         if !slot.stored() {
             slot.ids[..found.len()].copy_from_slice(found);
         } else {
@@ -199,7 +223,8 @@ impl Cache {
             reserve("the pieces of a text", &mut self.ids, found.len())?;
             self.ids.extend_from_slice(found);
         }
-        let slots = &mut self.places[met.place as usize];
+        let at = place(key, self.places.len());
+        let slots = &mut self.places[at];
         *slots = [slot, slots[0]];
         Ok(())
     }
@@ -257,8 +282,9 @@ mod tests {
                         find(piece, merger, ids)
                     };
                     asked += usize::from(round > 0);
-                    let met = cache.met(&text, at, len);
-                    cache.ids(&text, &met, &mut ids, counting).unwrap();
+                    let mut out = Out::new(&mut ids);
+                    cache.ids(&text, at, len, &mut out, counting).unwrap();
+                    out.ids();
                     find(&text[at..at + len], &mut cache.merger, &mut expected).unwrap();
                     assert_eq!(ids, expected, "{len} bytes at {at}");
                 }
@@ -276,8 +302,9 @@ mod tests {
             let (mut ids, mut expected) = (Vec::new(), Vec::new());
             for _ in 0..2 {
                 ids.clear();
-                let met = cache.met(&text, at, 100);
-                cache.ids(&text, &met, &mut ids, find).unwrap();
+                let mut out = Out::new(&mut ids);
+                cache.ids(&text, at, 100, &mut out, find).unwrap();
+                out.ids();
             }
             find(&text[at..at + 100], &mut cache.merger, &mut expected).unwrap();
             assert_eq!(ids, expected, "at {at}");

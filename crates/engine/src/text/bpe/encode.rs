@@ -1,20 +1,19 @@
 //! Text to ids.
 
 use super::added::Part;
-use super::cache::{Cache, LONGEST, Met};
-use super::merge::Merger;
+use super::blocks::{self, BLOCK};
+use super::cache::{Cache, LONGEST, Out};
 use super::scan::{Rule, piece_end, safe_cut};
 use super::{Bpe, Inner, no_memory};
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
+use cllm_kernels::merge::Merger;
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 
 /// Bytes of a text that one thread takes at a time.
 const CHUNK: usize = 1 << 18;
-/// Pieces that are looked up together.
-const TOGETHER: usize = 32;
 
 impl Bpe {
     /// The ids of a text. Text is text: what spells a special token is not one; added tokens that
@@ -171,39 +170,53 @@ impl Inner {
     }
 
     fn pieces(&self, text: &[u8], ids: &mut Vec<u32>, cache: &mut Cache) -> Result<()> {
-        let rule = self.parts.rule;
         if self.parts.merges.is_empty() && !self.parts.ignore_merges {
             room(ids, text.len())?;
             ids.extend(text.iter().map(|&byte| self.bytes[usize::from(byte)]));
             return Ok(());
         }
-        // Pieces are looked up some at a time: while memory answers for one, the next ones ask.
-        let mut met = [Met::default(); TOGETHER];
+        let mut ends = [0; BLOCK];
+        let mut out = Out::new(ids);
         let mut at = 0;
         while at < text.len() {
-            let (start, mut count, mut long) = (at, 0, None);
-            while at < text.len() && count < TOGETHER && long.is_none() {
-                let end = piece_end(rule, text, at);
-                if end - at <= LONGEST {
-                    met[count] = cache.met(text, at, end - at);
-                    count += 1;
-                } else {
-                    long = Some(&text[at..end]);
-                }
-                at = end;
+            let count = self.cut(text, at, &mut ends);
+            let last = ends[count - 1];
+            let ids = out.ids();
+            room(ids, last - at)?;
+            if last - at > LONGEST {
+                self.piece(&text[at..last], &mut cache.merger, ids)?;
+                at = last;
+                continue;
             }
-            room(ids, at - start)?;
-            for met in &met[..count] {
+            for &end in &ends[..count] {
                 let find = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
                     self.piece(piece, merger, ids)
                 };
-                cache.ids(text, met, ids, find)?;
-            }
-            if let Some(piece) = long {
-                self.piece(piece, &mut cache.merger, ids)?;
+                cache.ids(text, at, end - at, &mut out, find)?;
+                at = end;
             }
         }
+        out.ids();
         Ok(())
+    }
+
+    /// The ends of the next pieces after `at`, of a block or of one piece: how many, 1 or more. A piece longer
+    /// than a block is alone.
+    #[inline(always)]
+    fn cut(&self, text: &[u8], at: usize, ends: &mut [usize; BLOCK]) -> usize {
+        let rule = self.parts.rule;
+        let mut found = blocks::ends(rule, text, at);
+        if found == 0 {
+            ends[0] = piece_end(rule, text, at);
+            return 1;
+        }
+        let mut count = 0;
+        while found != 0 {
+            ends[count % BLOCK] = at + found.trailing_zeros() as usize;
+            found &= found - 1;
+            count += 1;
+        }
+        count
     }
 
     /// The ids of one piece.
@@ -220,6 +233,6 @@ impl Inner {
         }
         reserve("the symbols of a piece", &mut merger.symbols, piece.len())?;
         self.chars.symbols(piece, &self.bytes, &mut merger.symbols);
-        merger.merge(&self.pairs, ids)
+        Ok(merger.merge(&self.pairs, ids)?)
     }
 }

@@ -27,8 +27,13 @@ impl Bpe {
             Value::Object(file) => file,
             _ => return Err(wrong("not a JSON object")),
         };
+        Self::of_file(&file)
+    }
+
+    /// [`from_tokenizer_json`](Self::from_tokenizer_json) of the object that the content is.
+    pub(super) fn of_file(file: &Map<String, Value>) -> Result<Self> {
         only(
-            &file,
+            file,
             "",
             &[
                 "version",

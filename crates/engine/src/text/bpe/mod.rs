@@ -2,6 +2,7 @@
 //! merged into tokens (P. Gage 1994; R. Sennrich et al. 2016; byte-level: A. Radford et al. 2019).
 
 mod added;
+mod blocks;
 mod build;
 mod cache;
 mod chars;
@@ -11,7 +12,6 @@ mod encode;
 mod gpt2;
 mod json;
 mod listed;
-mod merge;
 mod scan;
 mod shown;
 mod train;
@@ -29,8 +29,8 @@ pub use train::{Settings, Training};
 use added::Matcher;
 use build::Parts;
 use cache::Caches;
+use cllm_kernels::merge::Pairs;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use merge::Pairs;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;

@@ -62,11 +62,11 @@ impl Rule {
 }
 
 /// Classes of characters, as bits.
-const LETTER: u8 = 1;
-const DIGIT: u8 = 2;
-const SPACE: u8 = 4;
+pub(super) const LETTER: u8 = 1;
+pub(super) const DIGIT: u8 = 2;
+pub(super) const SPACE: u8 = 4;
 const BREAK: u8 = 8 | SPACE;
-const MARK: u8 = 16;
+pub(super) const MARK: u8 = 16;
 const OTHER: u8 = 32;
 
 const fn ascii_classes() -> [u8; 128] {
@@ -116,7 +116,7 @@ pub(super) fn char_at(text: &[u8]) -> Option<(char, usize)> {
 static KNOWN: [AtomicU8; 0x2_0000] = [const { AtomicU8::new(0) }; 0x2_0000];
 
 #[inline]
-fn other_class(text: &[u8]) -> (u8, usize) {
+pub(super) fn other_class(text: &[u8]) -> (u8, usize) {
     let Some((c, len)) = char_at(text) else {
         return (OTHER, 1);
     };
@@ -192,7 +192,7 @@ fn run(text: &[u8], mut at: usize, classes: u8) -> usize {
 }
 
 /// The length of the contraction at the start of `text`, which begins with an apostrophe.
-fn contraction(text: &[u8], any_case: bool) -> Option<usize> {
+pub(super) fn contraction(text: &[u8], any_case: bool) -> Option<usize> {
     let letter = |at: usize| {
         let byte = *text.get(at)?;
         // U+017F is an s to those that compare without case.

@@ -1,11 +1,11 @@
 //! Learning merges: the most frequent pair of neighbours becomes a token, again and again.
 
 use super::counter::PieceCounter;
-use super::merge::pair;
 use super::scan::Rule;
 use super::{Bpe, no_memory};
 use crate::error::{Error, Result};
 use crate::text::SPECIALS;
+use cllm_kernels::merge::pair;
 use hashbrown::{HashMap, HashSet};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

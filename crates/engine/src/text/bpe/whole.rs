@@ -10,12 +10,12 @@
 //! come before the last step are those that also come where it is whole already, since the pairs
 //! that it makes with its neighbours come later.
 
-use super::merge::{NO_MERGE, Pairs, rank};
 use super::scan::char_at;
 use crate::error::Result;
 use crate::text::WordList;
 use crate::text::index::Words;
 use cllm_kernels::memory::{filled, reserve};
+use cllm_kernels::merge::{NO_MERGE, Pairs, rank};
 
 /// Characters of a page: those that differ in the last byte.
 const PAGE: usize = 64;
@@ -173,9 +173,9 @@ fn how(symbols: impl Iterator<Item = u32>, whole: u32, pairs: &Pairs, lowest: &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::merge::Merger;
     use super::super::{Bpe, PieceCounter, Rule, Settings};
     use super::*;
+    use cllm_kernels::merge::Merger;
     use std::ops::ControlFlow;
 
     const CHARS: [&str; 12] =

@@ -16,6 +16,11 @@ pub(super) fn quoted(text: &str) -> String {
 impl Bpe {
     /// The text of a `tokenizer.json` of Hugging Face, in one line.
     pub fn to_tokenizer_json(&self) -> String {
+        self.json_with(&self.vocab_json())
+    }
+
+    /// The same with another object of tokens and ids.
+    pub(super) fn json_with(&self, vocab: &str) -> String {
         let parts = &self.0.parts;
         let mut text = String::from(r#"{"version":"1.0","truncation":null,"padding":null"#);
         let added: Vec<Value> = parts
@@ -61,9 +66,8 @@ impl Bpe {
         let unknown = parts.unknown.as_deref().map_or("null".into(), quoted);
         let _ = write!(
             text,
-            r#","model":{{"type":"BPE","dropout":null,"unk_token":{unknown},"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":{}"#,
+            r#","model":{{"type":"BPE","dropout":null,"unk_token":{unknown},"continuing_subword_prefix":null,"end_of_word_suffix":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":{},"vocab":{vocab}"#,
             parts.ignore_merges,
-            self.vocab_json(),
         );
         text.push_str(r#","merges":["#);
         for (i, (left, right)) in self.merge_names().enumerate() {

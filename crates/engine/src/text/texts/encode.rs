@@ -1,12 +1,16 @@
 //! Texts to a file of ids.
 
-use super::{Texts, Watch, tell};
+use super::parts::{LastCut, work_on};
+use super::{Texts, Watch};
 use crate::error::{Error, Result};
 use crate::text::split::is_blank;
 use crate::text::{Origin, TokenFile, TokenWriter, Tokenizer};
 use cllm_kernels::Pool;
 use std::ops::Range;
 use std::path::Path;
+
+/// Bytes that one thread encodes at a time.
+const PART: usize = 1 << 18;
 
 impl Tokenizer {
     /// The last place in `text`, the beginning of a longer one, where it can be cut: the ids of the two
@@ -49,8 +53,29 @@ impl Texts {
         path: &Path,
         watch: Watch<'_>,
     ) -> Result<(TokenFile, bool)> {
+        let coder = Coder {
+            checksum: tokenizer.checksum(),
+            end: match tokenizer {
+                Tokenizer::Subwords(bpe) => bpe.end(),
+                Tokenizer::Words(_) => None,
+            },
+            last_cut: &|text| tokenizer.last_cut(text),
+            encode: &|part| tokenizer.encode_in(part, false, &Pool::serial()),
+        };
+        self.encode_by(range, &coder, pool, path, watch)
+    }
+
+    /// [`encode`](Self::encode), with any rule.
+    pub(super) fn encode_by(
+        &self,
+        range: Range<u64>,
+        coder: &Coder<'_>,
+        pool: &Pool,
+        path: &Path,
+        watch: Watch<'_>,
+    ) -> Result<(TokenFile, bool)> {
         let origin = Origin {
-            tokenizer: tokenizer.checksum(),
+            tokenizer: coder.checksum,
             text: self.checksum(),
             documents: self.documents(),
             bytes: self.bytes(),
@@ -60,23 +85,29 @@ impl Texts {
         if let Some(there) = made_of(path, &origin) {
             return Ok((there, true));
         }
-        let end = match tokenizer {
-            Tokenizer::Subwords(bpe) => bpe.end(),
-            Tokenizer::Words(_) => None,
-        };
         let mut writer = TokenWriter::create(path)?;
-        let mut pieces = self.pieces(range)?;
-        let mut done = 0;
-        while let Some(piece) = pieces.next(|text| tokenizer.last_cut(text))? {
-            if piece.first && done > 0 {
-                writer.push(end.as_slice())?;
+        let mut begun = false;
+        let mut take = |first: bool, ids: Vec<u32>| {
+            if first && begun {
+                writer.push(coder.end.as_slice())?;
             }
-            writer.push(&tokenizer.encode_in(piece.text, false, pool)?)?;
-            done += piece.text.len() as u64;
-            tell(watch, done)?;
-        }
+            begun = true;
+            writer.push(&ids)
+        };
+        let pieces = self.pieces(range)?;
+        work_on(pieces, PART, pool, coder.last_cut, coder.encode, &mut take, watch)?;
         writer.finish(Some(origin)).map(|file| (file, false))
     }
+}
+
+/// How texts become ids.
+pub(super) struct Coder<'c> {
+    /// By which another one is told.
+    pub(super) checksum: u32,
+    /// What stands between two texts.
+    pub(super) end: Option<u32>,
+    pub(super) last_cut: LastCut<'c>,
+    pub(super) encode: &'c (dyn Fn(&[u8]) -> Result<Vec<u32>> + Sync),
 }
 
 /// The file at `path`, if it is whole and was made of `origin`.

@@ -2,11 +2,15 @@
 //! tokenizer, to become ids.
 
 mod encode;
+mod learn;
+mod parts;
 mod pieces;
 mod reader;
+mod words;
 
 pub use encode::mix;
 pub use pieces::{Piece, Pieces};
+pub use words::Measure;
 
 use crate::error::{Error, Result};
 use crate::limits::MAX_TEXT_BYTES;
@@ -152,7 +156,8 @@ impl Texts {
             };
             bytes += count as u64;
             if bytes > limit {
-                return Err(Error::file(path, format!("is longer than {limit} bytes")));
+                let way = "a device may never end; what it holds can come through a pipe";
+                return Err(Error::file(path, format!("is longer than {limit} bytes: {way}")));
             }
             copy.write_all(&buffer[..count]).map_err(Error::io(&self.scratch))?;
             tell(watch, 0)?;

@@ -74,6 +74,24 @@ impl<'t> Pieces<'t> {
         Ok(Some(Piece { text, first }).filter(|piece| !piece.text.is_empty()))
     }
 
+    /// [`next`](Self::next) for who works on a piece while the one after it is read: puts its bytes in
+    /// the place of those of `text`, none at the end, and says whether a text begins there.
+    pub(super) fn next_into(
+        &mut self,
+        text: &mut Vec<u8>,
+        last_cut: impl Fn(&[u8]) -> Option<usize>,
+    ) -> Result<bool> {
+        let first = self.next(last_cut)?.is_some_and(|piece| piece.first);
+        text.clear();
+        let rest = &self.buffer[self.used..];
+        reserve("a piece of a text", text, rest.len())?;
+        text.extend_from_slice(rest);
+        std::mem::swap(text, &mut self.buffer);
+        text.truncate(self.used);
+        self.used = 0;
+        Ok(first)
+    }
+
     /// Reads until `size` bytes are there; true where the text ends before that.
     fn fill(&mut self, size: usize) -> Result<bool> {
         while self.buffer.len() < size {

@@ -53,7 +53,7 @@ impl Reader {
     pub(super) fn more(&mut self, text: &mut Vec<u8>, size: usize) -> Result<bool> {
         let before = text.len();
         while !self.ended && text.len() == before && self.done < self.all {
-            self.raw.resize(size.max(4), 0);
+            self.raw.resize(size.max(1), 0);
             let count = match self.file.read_at(&mut self.raw, self.place) {
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -94,9 +94,10 @@ impl Reader {
         let mut text = Vec::new();
         while self.done < bytes {
             text.clear();
-            // So little that it does not go too far: a character is 1 to 4 bytes, and 2 or 4 here.
-            let size = ((bytes - self.done) / 2).clamp(4, 1 << 16) as usize;
-            let size = if bytes - self.done < 8 { 4 } else { size / 4 * 4 };
+            // So little that it does not go too far: 2 bytes of UTF-16 are at most 3 here, 4 of UTF-32 at
+            // most 4; at the end one character after the other.
+            let unit = if matches!(self.encoding, Encoding::Utf16(_)) { 2 } else { 4 };
+            let size = (((bytes - self.done) / 2).min(1 << 16) as usize / unit * unit).max(unit);
             if !self.more(&mut text, size)? {
                 break;
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::text::bpe::{PieceCounter, Rule, Settings, last_cut};
+use crate::text::bpe::{PieceCounter, Rule, Settings};
 use crate::text::{Bpe, TokenFile, Tokenizer, files};
 use cllm_kernels::Pool;
 use std::fs;
@@ -102,17 +102,81 @@ fn what_is_learnt_does_not_depend_on_pieces() {
         for piece in [64, 333, 1 << 20] {
             let texts = added(dir.path(), paths, piece);
             let mut counter = PieceCounter::new(Rule::Words);
-            let (mut pieces, mut bytes) = (texts.joined(0..texts.bytes()).unwrap(), 0);
-            while let Some(piece) = pieces.next(|text| last_cut(Rule::Words, text)).unwrap() {
-                counter.add(piece.text).unwrap();
-                bytes += piece.text.len();
-            }
-            assert_eq!(bytes, text.len());
+            let (mut bytes, all) = (0, 0..texts.bytes());
+            let mut watch = |done| {
+                bytes = done;
+                ControlFlow::Continue(())
+            };
+            texts.count_pieces(all, &mut counter, &Pool::start(2), &mut watch).unwrap();
+            assert_eq!(bytes, text.len() as u64);
             let settings = Settings::new(350);
             let learnt =
                 Bpe::train_from(&counter, settings, |_| ControlFlow::Continue(())).unwrap();
             assert_eq!(learnt, whole);
         }
+    }
+}
+
+/// As the data loader cleans a text.
+fn cleaned(text: &[u8], lowercase: bool) -> Vec<u8> {
+    use crate::text::document::{Cleaning, clean};
+    clean(text, Cleaning { lowercase, ..Cleaning::default() }).unwrap()
+}
+
+#[test]
+fn words_do_not_depend_on_pieces_nor_threads() {
+    use crate::Vocabulary;
+    use crate::text::count::{Counter, Keep};
+    use crate::text::index::{Lookup, WordIndex};
+    use crate::text::split::text_words;
+    let dir = tempfile::tempdir().unwrap();
+    let (paths, contents) = some(dir.path());
+    let documents: Vec<Vec<u8>> = contents.iter().map(|text| cleaned(text, false)).collect();
+    let all: Vec<&[u8]> = documents.iter().flat_map(|text| text_words(text)).collect();
+    let learnt = [&b"<PAD>"[..], b"<UNK>", b"the", b"The"];
+    for (piece, threads) in [(64, 1), (100, 2), (1 << 20, 3)] {
+        let (texts, pool) = (added(dir.path(), &paths, piece), Pool::start(threads));
+        let everything = 0..texts.bytes();
+        let measure = texts.measure_words(everything.clone(), &pool, &mut on).unwrap();
+        assert_eq!(measure.words, all.len() as u64);
+        let characters: usize = documents.iter().map(Vec::len).sum();
+        assert_eq!(measure.characters, characters as u64, "by {piece}");
+        let mut bytes = [0; 256];
+        let spaced = all.iter().flat_map(|word| word.iter().chain(b" "));
+        spaced.for_each(|&byte| bytes[usize::from(byte)] += 1);
+        assert_eq!(measure.bytes, bytes);
+
+        for cut in [1, 40, all.len() - 2, all.len()] {
+            let place = texts.word_at(cut as u64, &mut on).unwrap();
+            let [before, after] = [&all[..cut], &all[cut..]];
+            for keep_case in [false, true] {
+                let mut index = WordIndex::default();
+                let mut lookup = Lookup::new(&mut index, &learnt[..]).unwrap();
+                let mut counter =
+                    Counter::new(&mut lookup, 20, Keep::MostFrequent, keep_case).unwrap();
+                before.iter().for_each(|word| counter.add(word).unwrap());
+                let (known, new) = counter.finish().unwrap();
+                let (mut again, range) = (WordIndex::default(), 0..place);
+                let mut lookup = Lookup::new(&mut again, &learnt[..]).unwrap();
+                let counted =
+                    texts.count_words(range, &mut lookup, 20, keep_case, &pool, &mut on).unwrap();
+                assert_eq!(counted.0, known);
+                assert_eq!(counted.1.iter().collect::<Vec<_>>(), new.iter().collect::<Vec<_>>());
+
+                let words = learnt.iter().map(|word| (*word, 0)).chain(new.iter());
+                let words = Vocabulary::from_words(words).unwrap();
+                for (range, expected) in [(0..place, before), (place..texts.bytes(), after)] {
+                    let path = dir.path().join("words.bin");
+                    let _ = fs::remove_file(&path);
+                    let encoded =
+                        texts.encode_words(range, &words, keep_case, &pool, &path, &mut on);
+                    let ids_of = |word: &&[u8]| words.encode_for_training(word, keep_case).unwrap();
+                    let expected: Vec<u32> = expected.iter().flat_map(ids_of).collect();
+                    assert_eq!(ids(&encoded.unwrap().0), expected);
+                }
+            }
+        }
+        assert_eq!(texts.word_at(all.len() as u64, &mut on).unwrap(), texts.bytes());
     }
 }
 

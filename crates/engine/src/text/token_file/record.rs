@@ -1,6 +1,7 @@
 //! What a file of ids says of itself, behind the ids.
 
 use crate::error::{Error, Result};
+use crate::limits::COUNTED_IDS as COUNTED;
 use crc32fast::Hasher;
 use std::fs::File;
 use std::io;
@@ -10,8 +11,6 @@ const MAGIC: [u8; 8] = *b"CLLMIDS\x01";
 /// Bytes before the counts: magic, number of ids, their checksum, number of counts, ids beyond them,
 /// whether there is an origin and its tokenizer, its text, documents, bytes, from, to.
 const FIXED: usize = 8 + 8 + 4 + 4 + 8 + 4 + 4 + 4 + 4 + 4 * 8;
-/// Ids that are counted one by one: no tokenizer has more.
-const COUNTED: usize = 1 << 24;
 
 /// What a file of ids was made of: enough to notice another text and another tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
