@@ -102,7 +102,6 @@ pub unsafe extern "C" fn cllm_model_set_vocab(
         subwords::set(model, bpe, count)?;
         return Ok(0);
     }
-    vocab::check_unique(path, &entries)?;
     let words = tokenizer_words::words_and_counts(tokenizer)?;
     set_words(model, &words)?;
     Ok(0)
@@ -136,6 +135,7 @@ pub unsafe extern "C" fn cllm_model_load_vocab(
         subwords::set(model, bpe, count)?;
         return Ok(0);
     }
+    vocab::check_unique(path, &entries)?;
     let words: Vec<_> = entries.iter().map(|e| (e.word, u64::from(e.count))).collect();
     set_words(model, &words)?;
     Ok(0)
