@@ -55,7 +55,7 @@ $(COMPAT_A): Makefile
 	@echo 'INPUT(libcllm.a)' > $@
 
 tools/train_model: tools/train_alone.c
-tools/train_model_mpi: tools/train_model.c
+tools/train_model_mpi: tools/train_model.c tools/train_share.c
 tools/train_model_mpi: TOOL_CC = OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) -pthread
 tools/train_model tools/train_model_mpi: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c texts.c prepare.c \
                    mix.c setup.c folder.c metrics.c finish.c) tools/train_model.h

@@ -4,6 +4,7 @@
 # does falls on all of them; the medians are printed. A rank has one thread.
 #   RATE=20 benches/ranks.sh ...   as root: every rank in a network namespace of its own,
 # behind a link of RATE Mbit/s.
+#   EXTRA='--exchange bf16' ...    other options of train_model.
 set -eu
 cd "$(dirname "$0")/.."
 rounds=${1:-3}
@@ -11,6 +12,7 @@ rounds=${1:-3}
 [ $# -gt 0 ] || set -- 1 2 3 4 6 8
 updates=${UPDATES:-4}
 batches=${BATCHES:-8} # of an update
+read -ra extra <<< "${EXTRA:-}"
 read -ra shape <<< "${SHAPE:---embed-dim 128 --num-layers 4 --num-heads 4 --seq-len 128 --batch-size 8}"
 work=$(mktemp -d)
 made=0
@@ -26,6 +28,7 @@ trap clean EXIT
 awk 'BEGIN { for (i = 0; i < 60000; i++) printf "w%d%s", i * i % 61, i % 12 == 11 ? "\n" : " " }' > "$work/text"
 mpirun=(mpirun --allow-run-as-root --oversubscribe --bind-to none)
 if [ -n "${RATE:-}" ]; then
+    burst=$((RATE > 256 ? RATE / 8 : 32)) # a millisecond of it
     most=$(printf '%s\n' "$@" | sort -n | tail -n 1)
     ip link add cllmbridge type bridge
     ip link set cllmbridge up
@@ -38,8 +41,8 @@ if [ -n "${RATE:-}" ]; then
         ip -n "cllm$i" addr add "10.77.0.$i/24" dev eth0
         ip -n "cllm$i" link set eth0 up
         ip -n "cllm$i" link set lo up
-        ip netns exec "cllm$i" tc qdisc add dev eth0 root tbf rate "${RATE}mbit" burst 32kb latency 400ms
-        tc qdisc add dev "cllmv$i" root tbf rate "${RATE}mbit" burst 32kb latency 400ms
+        ip netns exec "cllm$i" tc qdisc add dev eth0 root tbf rate "${RATE}mbit" burst "${burst}kb" latency 400ms
+        tc qdisc add dev "cllmv$i" root tbf rate "${RATE}mbit" burst "${burst}kb" latency 400ms
         echo "10.77.0.$i slots=1" >> "$work/hosts"
     done
     # mpirun's way onto another machine.
@@ -61,7 +64,7 @@ for ((round = 0; round < rounds; round++)); do
         each=$batches
         [ "$batches" = ranks ] && each=$ranks
         "${mpirun[@]}" -n "$ranks" tools/train_model_mpi "$work/text" --tokens bytes "${shape[@]}" \
-            --accumulate "$each" --max-steps $((updates * each)) --threads 1 --precision f32 --val-fraction 0.01 \
+            --accumulate "$each" --max-steps $((updates * each)) --threads 1 --precision f32 --val-fraction 0.01 "${extra[@]}" \
             --keep-weights last --checkpoint-dir "$work/out" --overwrite > "$work/said" 2> "$work/errors" ||
             { cat "$work/errors" >&2; exit 1; }
         seconds=$(sed -nE 's/^Trained [0-9]+ steps in ([0-9.]+) s.*/\1/p' "$work/said")

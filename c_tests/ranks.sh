@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # train_model_mpi: the same model for any number of ranks, and what happens when one dies:
-# c_tests/ranks.sh FOLDER [ROUNDS], with the programs in FOLDER. ROUNDS: ranks that are killed (3).
+# c_tests/ranks.sh FOLDER [KILLS], with the programs in FOLDER. KILLS, or CLLM_KILLS: ranks killed at random moments
+# (3); more of them are told in a table. MPIRUN: another MPI's (mpirun).
 tools=$(cd "$1" && pwd) || exit 1
-rounds=${2:-3}
+rounds=${2:-${CLLM_KILLS:-3}}
 cd "$(dirname "$0")/.." || exit 1
 . c_tests/check.sh
 cd "$work" || exit 1
 set +m
-mpirun=(mpirun)
-if mpirun --version 2>&1 | grep -q 'Open MPI'; then
+mpirun=("${MPIRUN:-mpirun}")
+if "${mpirun[0]}" --version 2>&1 | grep -q 'Open MPI'; then
     mpirun+=(--allow-run-as-root --oversubscribe --bind-to none)
 fi
 
@@ -58,6 +59,27 @@ check "what the ranks do" grep -q '^  3 ranks, which compute 0 or 1 of these bat
 check "ranks without work are named" complains 'of 1 batch: 2 of the 3 ranks have none to compute'
 check "what it cost" says '^3 ranks: [0-9.]+ MiB sent by the first, [0-9.]+ s of its training in exchanges'
 
+# Of the optimizer's moments all on each rank; sums that are rounded, which is another result.
+run=("${shape[@]}" --accumulate 4 --max-steps 45 --save-every 20)
+check "3 ranks of whole moments" try 0 3 text "${run[@]}" --checkpoint-dir whole --whole-moments
+check "the same model (whole moments)" same_model alone4/final_model.cllm whole/final_model.cllm
+check "the same checkpoint (whole moments)" cmp -i 16 alone4/checkpoint_step_20.cllm.state \
+    whole/checkpoint_step_20.cllm.state
+check "one process, sums in bfloat16" try 0 0 text "${run[@]}" --exchange bf16 --checkpoint-dir alone16
+check "another model" eval '! same_model alone4/final_model.cllm alone16/final_model.cllm > /dev/null 2>&1'
+for ranks in 1 2 3 4 7; do
+    whole=()
+    [ $((ranks % 2)) -eq 0 ] && whole=(--whole-moments)
+    check "$ranks ranks, sums in bfloat16" try 0 $ranks text "${run[@]}" --exchange bf16 "${whole[@]}" \
+        --checkpoint-dir "half$ranks"
+    check "the same model ($ranks, bfloat16)" same_model alone16/final_model.cllm "half$ranks/final_model.cllm"
+    check "the same checkpoint ($ranks, bfloat16)" cmp -i 16 alone16/checkpoint_step_20.cllm.state \
+        "half$ranks/checkpoint_step_20.cllm.state"
+done
+check "going on in f32" try 0 0 text "${shape[@]}" --accumulate 4 --max-steps 48 --checkpoint-dir mixed \
+    --resume alone16
+check "that the sums were others is said" complains 'its gradients were added in bf16, these are in f32'
+
 # ---- Going on with another number of ranks ----
 run=("${shape[@]}" --accumulate 7 --max-steps 45 --quiet)
 for pair in "1 4" "4 1" "2 3" "3 7" "7 2" "4 0"; do
@@ -74,8 +96,6 @@ check "--help" try 0 2 --help
 check "--help once" test "$(grep -c '^Usage: ' stdout)" -eq 1
 check "a wrong option" try 2 3 text --bogus
 check "a wrong option is said once" once "unknown option '--bogus'"
-check "standard input" try 2 2 - --quiet
-check "standard input is refused" complains "each rank reads DATA"
 check "no such text" try 1 2 nowhere --checkpoint-dir never
 check "no such text is said once" once "nowhere"
 two() { # TEXT OPTIONS... of the second of two ranks
@@ -84,12 +104,38 @@ two() { # TEXT OPTIONS... of the second of two ranks
     [ $? -eq 1 ]
 }
 check "another text on one rank" two other "${shape[@]}"
-check "another text is found" complains 'the ranks differ in the (number of )?training ids.* on rank 0, .* on rank 1'
+check "another text is found" complains "rank 1: the ranks differ in DATA: 'text' on rank 0, 'other' on rank 1"
 check "another option on one rank" two text "${shape[@]}" --weight-decay 0.5
 check "another option is found" complains 'the ranks differ in the weight decay: 0\.1 on rank 0, 0\.5 on rank 1'
-check "no text on one rank" two nowhere "${shape[@]}"
-check "the rank is named" complains "rank 1: .*nowhere"
 check "nothing was trained" test ! -e never/final_model.cllm
+
+# ---- Where the text is ----
+run=("${shape[@]}" --accumulate 4 --max-steps 45 --quiet)
+# The first rank alone reads it; another one may see none of it, nor of what became of it.
+mkdir away
+check "the text on the first rank alone" timeout 120 "${mpirun[@]}" \
+    -n 1 "$tools/train_model_mpi" text "${run[@]}" --checkpoint-dir near : \
+    -n 1 -wdir "$PWD/away" "$tools/train_model_mpi" text "${run[@]}" --checkpoint-dir near > stdout 2> stderr
+check "the same model (text elsewhere)" same_model alone4/final_model.cllm near/final_model.cllm
+check "nothing is left elsewhere" test -z "$(ls -A away)"
+timeout 120 "${mpirun[@]}" -n 2 "$tools/train_model_mpi" - "${run[@]}" --checkpoint-dir piped < text > stdout 2> stderr
+check "from standard input" test $? -eq 0
+check "the same model (standard input)" same_model alone4/final_model.cllm piped/final_model.cllm
+# hidden SIZE DIR: the second rank has a folder of its own under the same name, with so much room.
+hidden() {
+    mkdir -p "$2"
+    timeout 120 "${mpirun[@]}" -n 1 "$tools/train_model_mpi" text "${run[@]}" --val-fraction 0.1 --checkpoint-dir "$2" : \
+        -n 1 unshare -m sh -c "mount -t tmpfs -o size=$1 none $2 && exec $tools/train_model_mpi text ${run[*]} \
+            --val-fraction 0.1 --checkpoint-dir $2" > stdout 2> stderr < /dev/null
+}
+if unshare -m sh -c "mount -t tmpfs none away" 2> log; then
+    check "a copy for a rank that does not see the first one's files" hidden 1m hidden
+    check "the same model (copied)" same_model alone4/final_model.cllm hidden/final_model.cllm
+    hidden 4k full
+    check "no room for the copy" test $? -eq 1
+    check "that is said, of that rank" complains "rank 1: can't write .*a copy of the first rank's: No space left"
+    check "before anything is trained" test ! -e full/final_model.cllm
+fi
 
 # ---- Ranks that die ----
 # rank_of PID: its number in its job.
@@ -108,39 +154,88 @@ process_of() {
 seconds() { date +%s.%N; }
 # Longer than any machine takes until the kill.
 long=("${shape[@]}" --epochs 20000 --accumulate 4 --save-every 8 --keep 3 --threads 1 --quiet)
-for ((round = 0; round < rounds; round++)); do
-    victim=$((round % 3))
-    rm -rf killed
-    "${mpirun[@]}" -n 3 "$tools/train_model_mpi" text "${long[@]}" --checkpoint-dir killed \
-        > stdout 2> stderr < /dev/null &
-    job=$!
-    for _ in $(seq 600); do
-        [ -e killed/checkpoint_step_8.cllm ] && break
+# wait_for SECONDS COMMAND...
+wait_for() {
+    local left=$((20 * $1))
+    shift
+    until "$@"; do
+        ((left-- > 0)) || return 1
         sleep 0.05
     done
-    sleep "0.$((RANDOM % 10))"
-    process=$(process_of $victim $job)
-    began=$(seconds)
-    kill -9 "$process" 2> log
-    said=
+}
+# ended: waits for the job that was hit at $began, half a minute at most. Sets $took, and $in_time.
+ended() {
+    local said= end
     while kill -0 $job 2> /dev/null; do
-        [ -z "$said" ] && grep -q " died; go on" stderr && said=$(seconds)
+        [ -z "$said" ] && grep -qE " died; |interrupted " stderr && said=$(seconds)
         awk -v a="$began" -v b="$(seconds)" 'BEGIN { exit b - a < 30 }' && kill -9 $job
         sleep 0.05
     done
-    ended=$(seconds)
-    took=$(awk -v a="$began" -v b="${said:-$ended}" -v c="$ended" 'BEGIN { printf "%.1f to the message, %.1f to the end", b - a, c - a }')
-    [ "$rounds" -gt 3 ] && echo "round $round, rank $victim: $took" >&2
-    check "rank $victim died: the others ended ($took)" awk -v a="$began" -v b="$ended" 'BEGIN { exit b - a >= 15 }'
-    check "the rank is named" complains "rank $victim \\(process $process on .*\\) died; go on with the same options and --resume killed/checkpoint_step_[0-9]+\\.cllm"
+    wait $job
+    status=$?
+    end=$(seconds)
+    took=$(awk -v a="$began" -v b="${said:-$end}" -v c="$end" 'BEGIN { printf "%.1f s to the message, %.1f s to the end", b - a, c - a }')
+    in_time=$(awk -v a="$began" -v b="$end" 'BEGIN { print b - a < 15 }')
+}
+hit() { # SIGNAL PROCESS
+    began=$(seconds)
+    kill "-$1" "$2" 2> log
+}
+for ((round = 0; round < rounds; round++)); do
+    victim=$((round % 3))
+    rm -rf killed went_on unharmed
+    "${mpirun[@]}" -n 3 "$tools/train_model_mpi" text "${long[@]}" --checkpoint-dir killed \
+        > stdout 2> stderr < /dev/null &
+    job=$!
+    wait_for 30 test -d killed # all have met
+    [ $round -eq 0 ] && wait_for 30 test -e killed/checkpoint_step_8.cllm
+    sleep "$((RANDOM % 3)).$((RANDOM % 10))"
+    process=$(process_of $victim $job)
+    hit KILL "$process"
+    ended
+    check "rank $victim died: the others ended ($took)" test "$in_time" -eq 1
+    check "the rank is named" complains "rank $victim \\(process $process on .*\\) died; (go on with the same options and --resume killed/checkpoint_step_[0-9]+\\.cllm|no checkpoint was saved yet)"
+    check "it is said once" once " died; "
     newest=$(grep -oE -- '--resume killed/checkpoint_step_[0-9]+\.cllm' stderr | head -n 1 | cut -d ' ' -f 2)
-    check "the checkpoint is whole" test -s "${newest:-none}" -a -s "${newest:-none}.state"
-    check "nothing half is left" test -z "$(find killed -name '.cllm-*' -newer killed/vocab.txt -size 0)"
+    step=0
+    resume=()
+    if [ -n "$newest" ]; then
+        check "the checkpoint is whole" test -s "$newest" -a -s "$newest.state"
+        check "it is the newest" test "$(ls -v killed/checkpoint_step_*.cllm | tail -n 1)" = "$newest"
+        step=$(echo "$newest" | grep -oE '[0-9]+' | tail -n 1)
+        resume=(--resume "$newest")
+    fi
+    # SIGKILL in the middle of saving leaves what has no name yet; nobody takes that for a checkpoint.
+    cp -r killed went_on
+    check "going on after a death" try 0 2 text "${long[@]}" --max-steps $((step + 10)) --checkpoint-dir went_on "${resume[@]}"
+    check "as if nobody had died" try 0 0 text "${long[@]}" --max-steps $((step + 10)) --checkpoint-dir unharmed
+    check "the same model after a death" same_model unharmed/final_model.cllm went_on/final_model.cllm
+    same=$(same_model unharmed/final_model.cllm went_on/final_model.cllm > log 2>&1 && echo "the same bits" || echo "OTHER BITS")
+    [ "$rounds" -gt 3 ] && echo "kill $((round + 1)): rank $victim: $took; from step $step: $same" >&2
 done
-step=$(echo "$newest" | grep -oE '[0-9]+' | tail -n 1)
-check "going on after a death" try 0 2 text "${long[@]}" --max-steps $((step + 10)) --checkpoint-dir killed --resume "$newest"
-check "as if nobody had died" try 0 0 text "${long[@]}" --max-steps $((step + 10)) --checkpoint-dir unharmed
-check "the same model after a death" same_model unharmed/final_model.cllm killed/final_model.cllm
+
+# ---- While the text is read, of which there is no end ----
+mkfifo endless
+for how in "KILL 0" "KILL 2" "USR1 mpirun"; do
+    read -r signal victim <<< "$how"
+    rm -rf never
+    (while echo some text; do sleep 0.05; done) > endless 2> log &
+    "${mpirun[@]}" -n 3 "$tools/train_model_mpi" - "${shape[@]}" --checkpoint-dir never < endless > stdout 2> stderr &
+    job=$!
+    wait_for 30 test -d never
+    sleep 0.5
+    process=$job
+    [ "$victim" = mpirun ] || process=$(process_of "$victim" $job)
+    hit "$signal" "$process"
+    ended
+    if [ "$signal" = KILL ]; then
+        check "rank $victim died in the preparation ($took)" complains "rank $victim \\(process $process on .*\\) died; no checkpoint was saved yet"
+        check "in time" test "$in_time" -eq 1
+    else
+        check "an end in the preparation: its status" test $status -eq 130
+        check "an end in the preparation ($took)" once "interrupted before the first step"
+    fi
+done
 
 # ---- An end that is asked for ----
 "${mpirun[@]}" -n 3 "$tools/train_model_mpi" text "${long[@]}" --checkpoint-dir asked > stdout 2> stderr < /dev/null &

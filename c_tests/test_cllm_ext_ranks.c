@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <unistd.h>
 
 #include "cllm_ext.h"
@@ -22,6 +23,8 @@ typedef struct Rank {
     float clip;
     int stops_at;  /* 0: never */
     bool once;     /* a single call */
+    bool divided, rounded;
+    size_t held;   /* moments of the embeddings that are kept here */
     int fails_at;  /* exchange; 0: never */
     int exchanges;
     const char *load, *save, *inside;
@@ -79,8 +82,9 @@ static void *work(void *argument) {
     Rank *r = argument;
     CLLMTraining *t = r->training = begin(r);
     CLLMCommunicator all = {.struct_size = sizeof all, .rank = r->rank, .ranks = r->ranks,
-                            .exchange = exchange, .user_data = r};
-    if (r->ranks > 1 && cllm_training_set_communicator(t, &all) != 0) return NULL;
+                            .exchange = exchange, .user_data = r, .divide_moments = r->divided,
+                            .bfloat16_sums = r->rounded};
+    if ((r->ranks > 1 || r->rounded) && cllm_training_set_communicator(t, &all) != 0) return NULL;
     if (r->load && cllm_load_checkpoint(t, r->load) != 0) return NULL;
     cllm_set_progress_callback(t, watch, r);
     while (r->trained >= 0 && t->current_step < r->steps) {
@@ -88,7 +92,8 @@ static void *work(void *argument) {
         if (r->trained < 0) snprintf(r->error, sizeof r->error, "%s", cllm_last_error());
         if (r->once) break;
     }
-    if (r->save && r->rank == 0) cllm_save_checkpoint(t, r->save);
+    r->held = t->optimizer_state != NULL;
+    if (r->save && (r->rank == 0 || r->divided)) cllm_save_checkpoint(t, r->save);
     return NULL;
 }
 
@@ -147,6 +152,89 @@ static void any_number_of_ranks(void) {
     end(alone[0].training);
 }
 
+/* The bytes of a file behind its header's times. */
+static char *content(const char *path, const char *suffix, size_t *size) {
+    char name[512];
+    snprintf(name, sizeof name, "%s%s", path, suffix);
+    FILE *file = fopen(name, "rb");
+    if (!file) return *size = 0, NULL;
+    static char bytes[2][1 << 18];
+    static int turn;
+    char *to = bytes[turn ^= 1];
+    *size = fread(to, 1, sizeof bytes[0], file);
+    fclose(file);
+    return to;
+}
+
+static void parts_of_the_moments(void) {
+    const char *whole = in_scratch("whole.cllm"), *parts = in_scratch("parts.cllm");
+    for (int rounded = 0; rounded < 2; rounded++) {
+        Rank like = {.steps = 33, .window = WINDOW, .clip = 1, .save = whole, .rounded = rounded};
+        Rank alone[MOST] = {{0}}, further[MOST] = {{0}};
+        run(alone, 1, like);
+        Rank longer = like;
+        longer.steps = 48, longer.save = NULL;
+        run(further, 1, longer);
+        for (int ranks = 2; ranks <= MOST; ranks++) {
+            Rank r[MOST] = {{0}}, rest[MOST] = {{0}}, first = like, second = longer;
+            first.divided = second.divided = true;
+            first.save = parts, second.load = parts;
+            run(r, ranks, first);
+            size_t a, b, held = 0;
+            char *one = content(whole, ".state", &a), *many = content(parts, ".state", &b);
+            CHECK(a > 0 && a == b && memcmp(one, many, a) == 0); /* the file of one process */
+            for (int i = 0; i < ranks; i++) {
+                CHECK(same(r[i].training, alone[0].training));
+                held += r[i].held;
+                cllm_adam_step(r[i].training, 0.1f); /* nobody's alone */
+                CHECK(strstr(cllm_last_error(), "divided among the ranks") != NULL);
+                CHECK(same(r[i].training, alone[0].training));
+                end(r[i].training);
+            }
+            CHECK(held <= 1);
+            run(rest, MOST + 1 - ranks, second);
+            for (int i = 0; i < MOST + 1 - ranks; i++) {
+                CHECK(same(rest[i].training, further[0].training));
+                end(rest[i].training);
+            }
+        }
+        end(alone[0].training);
+        end(further[0].training);
+    }
+}
+
+static void *apart(void *argument) {
+    work(argument);
+    Rank *r = argument;
+    if (cllm_training_set_communicator(r->training, NULL) != 0) return NULL; /* all moments for all */
+    r->held = r->training->optimizer_state != NULL;
+    r->trained = cllm_train_steps(r->training, 7, 1, NULL);
+    return NULL;
+}
+
+static void together_again(void) {
+    Rank alone[MOST] = {{0}}, r[MOST] = {{0}};
+    pthread_t threads[2];
+    Rank like = {.ranks = 2, .steps = 15, .window = WINDOW, .clip = 1, .divided = true};
+    for (int a = 0; a < 2; a++)
+        for (int b = 0; b < 2; b++) CHECK(pipe(pipes[a][b]) == 0);
+    for (int i = 0; i < 2; i++) {
+        r[i] = like, r[i].rank = i;
+        pthread_create(&threads[i], NULL, apart, &r[i]);
+    }
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    for (int a = 0; a < 2; a++)
+        for (int b = 0; b < 2; b++) close(pipes[a][b][0]), close(pipes[a][b][1]);
+    run(alone, 1, (Rank){.steps = 22, .window = WINDOW, .clip = 1});
+    for (int i = 0; i < 2; i++) {
+        CHECK(r[i].held == 1 && r[i].trained == 7 && same(r[i].training, alone[0].training));
+        CHECK(memcmp(r[i].training->optimizer_state, alone[0].training->optimizer_state,
+                     2 * V * 16 * sizeof(float)) == 0);
+        end(r[i].training);
+    }
+    end(alone[0].training);
+}
+
 static void stopping(void) {
     Rank r[MOST] = {{0}};
     r[1].stops_at = 7; /* in the middle of the second window */
@@ -184,10 +272,12 @@ static void arguments(void) {
     CHECK(cllm_train_steps(t, 3, 1, NULL) == 3 && like.exchanges == 0); /* with nobody */
     CLLMCommunicator wrong[] = {all, all, all, all, all};
     wrong[0].rank = 1, wrong[1].rank = -1, wrong[2].ranks = 0, wrong[3].exchange = NULL;
-    wrong[4].struct_size = sizeof all - 1;
+    wrong[4].struct_size = offsetof(CLLMCommunicator, divide_moments) - 1;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK(cllm_training_set_communicator(t, &wrong[i]) == -1);
     CHECK(cllm_train_steps(t, 3, 1, NULL) == 3);
+    all.struct_size = offsetof(CLLMCommunicator, divide_moments); /* of an older program */
+    CHECK(cllm_training_set_communicator(t, &all) == 0 && cllm_train_steps(t, 3, 1, NULL) == 3);
     CHECK(cllm_training_set_communicator(t, NULL) == 0 && cllm_train_steps(t, 3, 1, NULL) == 3);
     end(t);
 }
@@ -202,6 +292,8 @@ int main(void) {
     for (int i = 0; i < N; i++) ids[i] = (uint32_t)(i * i * 7 % V);
     signal(SIGPIPE, SIG_IGN);
     RUN(any_number_of_ranks);
+    RUN(parts_of_the_moments);
+    RUN(together_again);
     RUN(stopping);
     RUN(differences_and_failures);
     RUN(arguments);

@@ -337,6 +337,16 @@ typedef struct CLLMCommunicator {
      * Handed to `exchange`.
      */
     void *user_data;
+    /**
+     * Not 0: each rank keeps the moments of an equal part of the parameters, and updates that part.
+     */
+    int divide_moments;
+    /**
+     * Not 0: the gradient of each batch and each sum of two are rounded to bfloat16 (to nearest, ties to
+     * even), so that the exchange of the sums takes half of the bytes; with one rank, too, for which
+     * `exchange` is not called. It changes the result, as another precision does.
+     */
+    int bfloat16_sums;
 } CLLMCommunicator;
 
 /**
@@ -1428,10 +1438,20 @@ int cllm_model_is_quantized(const CLLMModel *model);
  * end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
  * can be saved. An error on one rank is an error on all.
  *
+ * With `divide_moments` the ranks share the optimizer's memory: of the 8 bytes that AdamW takes for each
+ * parameter, a rank has 8 / `ranks`. Not a bit changes, nor does what is sent for an update. But then all
+ * ranks make the calls of cllm_save_checkpoint() too, with which the first one writes what one process
+ * would write, and those of this function; functions that update the weights of one rank alone, as
+ * cllm_adam_step() does, fail; gradients are those of a rank's own part after an update; and
+ * `optimizer_state` is NULL on ranks that do not have all moments of the embeddings. To train with less
+ * memory from the start, make this call before cllm_load_checkpoint().
+ *
  * @param training      made by cllm_training_init.
  * @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
  * @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
- *         no exchange, or in the middle of a window: nothing has changed then.
+ *         no exchange, or in the middle of a window: nothing has changed then. -1 also where the moments
+ *         can't be divided, for which it trains alone, or not be brought together again, for which all is
+ *         as it was.
  *
  * ```c
  * static FILE *pipes[2];   // to and from the only other rank

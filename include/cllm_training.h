@@ -378,10 +378,13 @@ extern "C" {
  *
  * Both files are written to temporary names in the same folder and flushed to the disk; only then
  * they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
+ * Ranks that divide the moments (cllm_training_set_communicator()) make this call together: the first one
+ * writes both files, of which the others need no folder.
  *
  * @pre `training` is NULL or live; `filename` is NULL or a C string.
  */
-int cllm_save_checkpoint(struct CLLMTraining *training, const char *filename);
+int cllm_save_checkpoint(struct CLLMTraining *training,
+                         const char *filename);
 
 /**
  * Restores a checkpoint from `filename.state`: weights are copied into the model's arrays, so that

@@ -36,9 +36,38 @@ bool any_rank(bool here) {
     return here;
 }
 
-void connect_ranks(CLLMTraining *training, const Options *options) {
-    (void)training;
+void count_exchanges(bool on) {
+    (void)on;
+}
+
+void wait_for_first(void) {
+}
+
+void compare_with_first(const char *option, const char *value) {
+    (void)option;
+    (void)value;
+}
+
+Data share_data(Options *options, CLLMTokenizer *given, Preparation *preparation, Data data) {
     (void)options;
+    (void)given;
+    (void)preparation;
+    return data;
+}
+
+static int no_exchange(int to, const void *send, size_t send_bytes, int from, void *receive,
+                       size_t receive_bytes, void *user_data) {
+    (void)to, (void)send, (void)send_bytes, (void)from, (void)receive, (void)receive_bytes, (void)user_data;
+    return -1; /* with whom? */
+}
+
+/* Sums that are rounded are so without other ranks, too. */
+void connect_ranks(CLLMTraining *training, const Options *options) {
+    CLLMCommunicator one = {.struct_size = sizeof one, .ranks = 1, .exchange = no_exchange,
+                            .bfloat16_sums = 1};
+    if (options->bfloat16_sums && cllm_training_set_communicator(training, &one) != 0) {
+        fail("can't set the precision of the sums: %s", library_error());
+    }
 }
 
 void tell_ranks_folder(const char *folder, const char *resumed) {

@@ -15,12 +15,17 @@ const char *reason_of(const char *path) {
 }
 
 Data load_data(Options *options, CLLMTokenizer *given, Preparation *preparation) {
-    Data data = (options->words ? load_words : load_subwords)(options, given, preparation);
-    if (options->mix && options->share > 0) {
-        mix_in(options, &data, preparation);
+    Data data = {0};
+    compare_with_first("DATA", options->data);
+    if (first_rank()) {
+        data = (options->words ? load_words : load_subwords)(options, given, preparation);
+        if (options->mix && options->share > 0) {
+            mix_in(options, &data, preparation);
+        }
+        data.num_training = cllm_token_file_count(data.training);
     }
-    data.num_training = cllm_token_file_count(data.training);
-    if (is_interrupted()) {
+    data = share_data(options, given, preparation, data);
+    if (any_rank(is_interrupted())) {
         leave_unprepared(preparation);
     }
     return data;

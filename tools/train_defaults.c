@@ -195,6 +195,10 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
 }
 
 void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
+    wait_for_first(); /* which alone has read the text */
+    take_from_first(&bytes, sizeof bytes);
+    take_from_first(&o->num_words, sizeof o->num_words);
+    take_from_first(&o->num_different, sizeof o->num_different);
     /* Runs of words are those of earlier releases, bit for bit, where no minutes choose. */
     bool words = o->words && o->minutes == 0;
     bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);

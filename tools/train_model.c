@@ -115,12 +115,17 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
 char *save_checkpoint_here(Run *run) {
     int step = run->training->current_step;
     char *path = checkpoint_path(run->folder.path, step);
-    if (!first_rank()) {
+    bool together = rank_count() > 1 && !run->options->whole_moments; /* each has a part of it */
+    if (!first_rank() && !together) {
         return path;
     }
     int saved = cllm_save_checkpoint(run->training, path);
-    if (saved != 0 && make_room(&run->folder, step)) {
+    bool again = first_rank() && saved != 0 && make_room(&run->folder, step);
+    if (together ? any_rank(again) : again) {
         saved = cllm_save_checkpoint(run->training, path);
+    }
+    if (!first_rank()) {
+        return path;
     }
     if (saved != 0) {
         progress_clear(&run->bar);
@@ -299,8 +304,10 @@ static void train(Run *run) {
     while (training->current_epoch < run->epochs && !reached_end(run)) {
         int epoch = training->current_epoch;
         run->step_began = seconds_now();
+        count_exchanges(true);
         int trained =
             cllm_train_steps(training, steps_to_next_stop(run), run->options->threads, NULL);
+        count_exchanges(false);
         if (trained < 0) {
             progress_clear(&run->bar);
             fail("training failed at step %d: %s", training->current_step, library_error());
@@ -361,9 +368,6 @@ int main(int argc, char **argv) {
     }
     options.resume = resumed = text_of_first(resumed);
     tell_ranks_folder(folder.path, resumed);
-    if (!alone && strcmp(options.data, "-") == 0) {
-        fail_usage("each rank reads DATA: it can't be standard input");
-    }
     Origin origin = open_origin(&options);
     catch_interrupts(); /* before there is anything to lose */
     Preparation preparation = {0};
@@ -375,7 +379,6 @@ int main(int argc, char **argv) {
         describe_data(&options, &data, &preparation);
     }
     set_up(&run, &origin);
-    connect_ranks(run.training, &options);
     run.folder = folder;
     any_rank(false); /* nobody reads the files any more that are set aside now */
     if (first_rank()) {
@@ -392,6 +395,8 @@ int main(int argc, char **argv) {
     if (first_rank()) {
         finish(&run, stop_at_once);
         close_metrics(&run.metrics);
+    } else {
+        free(save_checkpoint_here(&run));
     }
     cllm_training_free(run.training);
     cllm_free_model(run.model);

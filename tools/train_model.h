@@ -4,7 +4,7 @@
  * (train_prepare.c), the model and its training made ready (train_setup.c), the folder with its
  * checkpoints (train_folder.c), the record of the run (train_metrics.c), the run (train_model.c), what
  * comes after it (train_finish.c), and the other processes that train with this one (train_alone.c,
- * train_model_mpi.c). */
+ * train_model_mpi.c, which get the text by train_share.c). */
 #ifndef CLLM_TOOLS_TRAIN_MODEL_H
 #define CLLM_TOOLS_TRAIN_MODEL_H
 
@@ -40,7 +40,7 @@ typedef struct Options {
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
     double share; /* of it */
-    bool quiet, overwrite, save_8bit;
+    bool quiet, overwrite, save_8bit, whole_moments, bfloat16_sums;
     /* settled */
     bool words; /* tokens are whole words */
     bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
@@ -102,7 +102,7 @@ typedef struct Preparation {
     size_t count;
     bool kept; /* exit() removes nothing */
     bool taken; /* ids of the same text were there already */
-    const NewFile *training; /* the ids to train on */
+    const NewFile *training, *validation; /* the ids to train on, and those held out */
     uint64_t bytes; /* that became ids */
     double seconds; /* which that took */
 } Preparation;
@@ -227,6 +227,7 @@ void close_metrics(Metrics *metrics);
 /* Call behind start_tool(). */
 void join_ranks(int *argc, char ***argv);
 int rank_count(void);
+int rank_number(void);
 /* Whether this is the one that writes files and speaks. The others are quiet. */
 bool first_rank(void);
 /* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
@@ -239,6 +240,17 @@ void take_from_first(void *value, size_t size);
 char *text_of_first(char *text);
 /* Whether any rank says so; also a place where they wait for each other. */
 bool any_rank(bool here);
+/* Waits for the first one, however long it takes, as all others do; of a dead one all hear. */
+void wait_for_first(void);
+/* fail() where the first rank was given another value of an option. */
+void compare_with_first(const char *option, const char *value);
+/* What the first rank made of the text, for all: the others use its files where they see them, and else
+ * get a copy. `given` is the tokenizer that the rank had. */
+Data share_data(Options *options, CLLMTokenizer *given, Preparation *preparation, Data data);
+/* Sends bytes from one rank to another: those two call it, with the same size. */
+void pass_bytes(int to, int from, void *bytes, size_t size);
+/* Whether this one has something, and each other one: in `has`, by rank. */
+void tell_who_has(bool here, bool *has);
 /* Has the training divide its batches among the ranks. */
 void connect_ranks(CLLMTraining *training, const Options *options);
 /* Where checkpoints of the run appear, and the one that it began with, NULL for none: for those who are
@@ -246,6 +258,8 @@ void connect_ranks(CLLMTraining *training, const Options *options);
 void tell_ranks_folder(const char *folder, const char *resumed);
 /* Prints what they do, and at the end what it cost in `seconds` of training. */
 void describe_ranks(const Options *options);
+/* Whether exchanges are counted for the latter: those of training, not those of its files. */
+void count_exchanges(bool on);
 void report_ranks(double seconds);
 /* Before the end of the program. */
 void leave_ranks(void);

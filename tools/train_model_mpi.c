@@ -26,7 +26,8 @@ static Member *members;
 static char name[64];
 static double patience = 600; /* seconds that a rank waits for another one */
 
-/* What the exchanges cost. */
+/* What the exchanges of training cost. */
+static bool counting;
 static double exchanging;
 static unsigned long long sent;
 
@@ -45,13 +46,18 @@ static void on_ending(int signal_number) {
     ending = 1;
 }
 
-/* Ends the run on all ranks. */
-__attribute__((noreturn)) static void abort_ranks(int status) {
+/* Tells the other ranks of this machine that this one speaks. */
+static void speak_alone(void) {
     for (int i = 0; members && i < ranks; i++) {
         if (i != rank && members[i].pid > 0) {
             kill((pid_t)members[i].pid, SIGUSR2);
         }
     }
+}
+
+/* Ends the run on all ranks. */
+__attribute__((noreturn)) static void abort_ranks(int status) {
+    speak_alone();
     abandon_preparation();
     fflush(NULL);
     MPI_Abort(MPI_COMM_WORLD, status);
@@ -146,6 +152,7 @@ static void *look_after_ranks(void *unused) {
                 sleep(2);
             } else if (speaker == rank) {
                 char what[160];
+                speak_alone(); /* when this one has ended, another would be the first */
                 snprintf(what, sizeof what, "rank %d (process %lld on %s) died", dead,
                          members[dead].pid, members[dead].host);
                 say_how_to_go_on(what);
@@ -247,9 +254,10 @@ static void check(int result, const char *what) {
  * ends the run. */
 static int wait_for(MPI_Request *requests, int count, int to, int from) {
     double began = seconds_now();
+    MPI_Status statuses[2 * PIECES]; /* MPICH's MPI_STATUSES_IGNORE has compilers warn */
     for (unsigned long long tries = 0;; tries++) {
         int done;
-        int result = MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
+        int result = MPI_Testall(count, requests, &done, statuses);
         if (result != MPI_SUCCESS || done) {
             return result;
         }
@@ -308,8 +316,10 @@ static int exchange(int to, const void *send, size_t send_bytes, int from, void 
         say_how_to_go_on(what);
         abort_ranks(EXIT_FAILED);
     }
-    exchanging += seconds_now() - began;
-    sent += send_bytes;
+    if (counting) {
+        exchanging += seconds_now() - began;
+        sent += send_bytes;
+    }
     return 0;
 }
 
@@ -343,9 +353,46 @@ bool any_rank(bool here) {
     return any != 0;
 }
 
+void count_exchanges(bool on) {
+    counting = on;
+}
+
+void wait_for_first(void) {
+    double usual = patience;
+    char nothing = 0;
+    patience = 1e18; /* it may read for hours */
+    take_from_first(&nothing, 1);
+    patience = usual;
+}
+
+void compare_with_first(const char *option, const char *value) {
+    char *first = text_of_first(copy_text(value, strlen(value)));
+    if (strcmp(first, value) != 0) {
+        fail("the ranks differ in %s: '%s' on rank 0, '%s' on rank %d", option, first, value, rank);
+    }
+    free(first);
+}
+
+int rank_number(void) {
+    return rank;
+}
+
+void pass_bytes(int to, int from, void *bytes, size_t size) {
+    bool sends = rank == from;
+    exchange(to, sends ? bytes : NULL, sends ? size : 0, from, sends ? NULL : bytes, sends ? 0 : size, NULL);
+}
+
+void tell_who_has(bool here, bool *has) {
+    MPI_Request request;
+    int result = MPI_Iallgather(&here, sizeof here, MPI_BYTE, has, sizeof here, MPI_BYTE, MPI_COMM_WORLD,
+                                &request);
+    check(result == MPI_SUCCESS ? wait_for(&request, 1, 0, 0) : result, "can't hear of the other ranks");
+}
+
 void connect_ranks(CLLMTraining *training, const Options *options) {
     CLLMCommunicator all = {.struct_size = sizeof all, .rank = rank, .ranks = ranks,
-                            .exchange = exchange};
+                            .exchange = exchange, .divide_moments = !options->whole_moments,
+                            .bfloat16_sums = options->bfloat16_sums};
     if (cllm_training_set_communicator(training, &all) != 0) {
         fail("can't divide the training among the ranks: %s", library_error());
     }

@@ -52,6 +52,10 @@ static const char help[] =
     "  --keep-weights WHICH  best: final_model.cllm has the weights with the lowest\n"
     "                        held-out loss; last: those of the last step (best;\n"
     "                        words: last)\n"
+    "  --exchange NAME       f32; bf16: gradients and their sums are rounded to bfloat16,\n"
+    "                        which halves what ranks send of them (f32)\n"
+    "  --whole-moments       each rank of train_model_mpi keeps all of the optimizer's\n"
+    "                        memory, not a part; the result is the same\n"
     "  --max-steps N         stop after step N; the schedule still spans all epochs\n"
     "  --precision NAME      f32; bf16: matrix products of bfloat16; auto: what this\n"
     "                        processor multiplies faster (f32)\n"
@@ -177,7 +181,7 @@ Options parse_options(int argc, char **argv) {
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
-        ACCUMULATE, PRECISION
+        ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -218,12 +222,15 @@ Options parse_options(int argc, char **argv) {
         {"in-order", no_argument, NULL, IN_ORDER},
         {"keep-weights", required_argument, NULL, WEIGHTS},
         {"precision", required_argument, NULL, PRECISION},
+        {"exchange", required_argument, NULL, EXCHANGE},
+        {"whole-moments", no_argument, NULL, WHOLE_MOMENTS},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
     static const char *const blocks[] = {"modern", "original", NULL};
     static const char *const weights[] = {"best", "last", NULL};
+    static const char *const exchanges[] = {"f32", "bf16", NULL};
     static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
     Options o = {
         .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
@@ -250,6 +257,8 @@ Options parse_options(int argc, char **argv) {
         case PRECISION:
             o.precision = PRECISION_F32 + (Precision)one_of("--precision", optarg, precisions);
             break;
+        case EXCHANGE: o.bfloat16_sums = one_of("--exchange", optarg, exchanges) == 1; break;
+        case WHOLE_MOMENTS: o.whole_moments = true; break;
         case EMBED: o.embed_dim = (int)parse_integer("--embed-dim", optarg, 1, 10000); break;
         case LAYERS: o.num_layers = (int)parse_integer("--num-layers", optarg, 1, 100); break;
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;

@@ -164,6 +164,7 @@ void set_up(Run *run, Origin *origin) {
     run->model = origin->model ? take_model(run->options, run->data, origin->model, &run->added)
                                : create_model(run->options, run->data);
     run->training = create_training(run);
+    connect_ranks(run->training, run->options); /* before there are moments: each takes its part alone */
     if (run->options->resume) {
         resume(run);
     }

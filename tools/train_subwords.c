@@ -74,9 +74,9 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
         count_tokens(given, data.training);
     }
     if (cut < all) {
-        data.validation =
-            encode_texts(options, texts, cut, all, data.tokenizer, preparation,
-                         new_file(preparation, "held_out.bin"));
+        preparation->validation = new_file(preparation, "held_out.bin");
+        data.validation = encode_texts(options, texts, cut, all, data.tokenizer, preparation,
+                                       preparation->validation);
         data.num_validation = cllm_token_file_count(data.validation);
         data.order0 = order0_of(data.tokenizer, data.validation);
     }

@@ -207,17 +207,13 @@ CLLMTokenFile *open_token_file(const char *path) {
 }
 
 static CLLMTokenFile *open_made(const NewFile *target) {
-    CLLMTokenFile *file = open_token_file(target->made);
-    if (!first_rank()) {
-        drop_file(target); /* it stays open as long as it is needed, and nothing is left of it */
-    }
-    return file;
+    return open_token_file(target->made);
 }
 
 CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
                             const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target) {
-    if (first_rank() && link(target->place, target->made) != 0) {
+    if (link(target->place, target->made) != 0) {
         /* there is none, or a new one already: the library looks what it was made of */
     }
     Phase phase = begin_phase(options, "making tokens");

@@ -94,8 +94,9 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
     data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation,
                                  preparation->training);
     if (cut < all) {
+        preparation->validation = new_file(preparation, "held_out.bin");
         data.validation = encode_texts(options, texts, cut, all, data.tokenizer, preparation,
-                                       new_file(preparation, "held_out.bin"));
+                                       preparation->validation);
         data.num_validation = cllm_token_file_count(data.validation);
     }
     cllm_texts_free(texts);

@@ -143,7 +143,7 @@ fn a_restored_run_is_the_same_run() {
     let mut weights = TrainingWeights::new(Model::new(&block, 3).unwrap());
     let mut trainer = Trainer::new(TrainerConfig { window: 2, dropout: 0.1, ..config(BF16) });
     train(&mut trainer, &mut weights, &pool, 9);
-    checkpoint::save(&path, &trainer, &mut weights, None).unwrap();
+    checkpoint::save(&path, &mut trainer, &mut weights, None).unwrap();
     let expected = train(&mut trainer, &mut weights, &pool, 10);
 
     let mut saved = Checkpoint::open(&path).unwrap();

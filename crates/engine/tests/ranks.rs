@@ -46,10 +46,28 @@ impl Run {
         Self { trainer: Trainer::new(config), weights, losses: Vec::new() }
     }
 
-    fn join(mut self, rank: Option<Threads>) -> Self {
-        let rank = rank.map(|rank| Box::new(rank) as Box<dyn ranks::Communicator>);
-        self.trainer.set_communicator(rank).unwrap();
+    fn join(mut self, rank: Threads) -> Self {
+        self.trainer.set_communicator(Some(Box::new(rank))).unwrap();
         self
+    }
+
+    /// With each rank's share of the moments.
+    fn divided(mut self, divided: bool) -> Self {
+        self.trainer.divide_moments(&mut self.weights, divided).unwrap();
+        self
+    }
+
+    /// How many moments are kept here.
+    fn moments(&mut self) -> usize {
+        let mut count = 0;
+        self.weights
+            .visit(&mut |t| {
+                assert_eq!((t.held.len(), t.moment2.len()), (t.moment1.len(), t.moment1.len()));
+                count += t.held.len();
+                Ok(())
+            })
+            .unwrap();
+        count
     }
 
     /// So many steps, through the ends of epochs.
@@ -95,20 +113,28 @@ fn any_number_of_ranks_and_threads_trains_to_the_same_bits() {
     let ids = ids(300);
     let corpus = Corpus::new(&ids, 2, 4).unwrap().shuffled(9);
     for window in [1, 2, 3, 4, 6, 7, 8, 13] {
-        for optimizer in [Optimizer::AdamW, Optimizer::Descent] {
-            let config = TrainerConfig { optimizer, ..config(window) };
+        let plain = (Optimizer::AdamW, false);
+        for (optimizer, bfloat16_sums) in [plain, (Optimizer::Descent, false), (plain.0, true)] {
+            let config = TrainerConfig { optimizer, bfloat16_sums, ..config(window) };
             // Through the end of an epoch, at which a window is open, to no end of a window.
             let steps = 45;
             let mut alone = Run::new(config);
             alone.steps(&corpus, 1, steps).unwrap();
             let alone = alone.bits();
             for (ranks, threads) in [(1, 2), (2, 1), (3, 2), (4, 1), (7, 1)] {
-                for bits in on_ranks(ranks, |rank| {
-                    let mut run = Run::new(config).join(Some(rank));
+                for (bits, divided) in on_ranks(ranks, |rank| {
+                    let mut run = Run::new(config).join(rank);
                     run.steps(&corpus, threads, steps).unwrap();
                     run.bits()
-                }) {
+                })
+                .into_iter()
+                .zip(on_ranks(ranks, |rank| {
+                    let mut run = Run::new(config).join(rank).divided(true);
+                    run.steps(&corpus, threads, steps).unwrap();
+                    run.divided(false).bits()
+                })) {
                     assert!(bits == alone, "{window} batches, {ranks} ranks");
+                    assert!(divided == alone, "{window} batches, {ranks} ranks with parts");
                 }
             }
         }
@@ -122,6 +148,8 @@ fn a_checkpoint_goes_on_with_any_number_of_ranks() {
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     // In the middle of a window, with one, two and three open sums; at its end; in a later epoch.
     for (window, before) in [(8, 3), (8, 7), (4, 8), (7, 6), (5, 31)] {
+        let bfloat16_sums = window == 7;
+        let config = |window| TrainerConfig { bfloat16_sums, ..config(window) };
         let mut alone = Run::new(config(window));
         alone.steps(&corpus, 1, before + 20).unwrap();
         let alone = alone.bits();
@@ -129,21 +157,32 @@ fn a_checkpoint_goes_on_with_any_number_of_ranks() {
             let path = dir.path().join(format!("{window}_{before}_{saving}"));
             let losses = on_ranks(saving, |rank| {
                 let first = ranks::Communicator::rank(&rank) == 0;
-                let mut run = Run::new(config(window)).join(Some(rank));
+                let mut run = Run::new(config(window)).join(rank);
                 run.steps(&corpus, 1, before).unwrap();
                 if first {
-                    checkpoint::save(&path, &run.trainer, &mut run.weights, Some(&corpus)).unwrap();
+                    let Run { trainer, weights, .. } = &mut run;
+                    checkpoint::save(&path, trainer, weights, Some(&corpus)).unwrap();
                 }
                 run.losses
             });
+            // Divided moments make the same file.
+            let second = path.with_extension("divided");
+            on_ranks(saving, |rank| {
+                let mut run = Run::new(config(window)).join(rank).divided(true);
+                run.steps(&corpus, 1, before).unwrap();
+                let Run { trainer, weights, .. } = &mut run;
+                checkpoint::save(&second, trainer, weights, Some(&corpus)).unwrap();
+            });
+            assert!(std::fs::read(&path).unwrap() == std::fs::read(&second).unwrap());
             for bits in on_ranks(resuming, |rank| {
-                let mut run = Run::new(config(window)).join(Some(rank));
+                let mut run = Run::new(config(window));
                 run.weights = TrainingWeights::new(model(4));
+                run = run.join(rank).divided(before % 2 == 0);
                 let mut saved = Checkpoint::open(&path).unwrap();
                 run.trainer.counters = saved.restore(&mut run.weights).unwrap();
                 run.losses.clone_from(&losses[0]);
                 run.steps(&corpus, 1, 20).unwrap();
-                run.bits()
+                run.divided(false).bits()
             }) {
                 assert!(bits == alone, "{window} {before}: {saving} ranks, then {resuming}");
             }
@@ -162,9 +201,10 @@ fn updates_that_are_left_out_are_left_out_everywhere() {
     let (losses, weights, _) = alone.bits();
     for ranks in [2, 3] {
         for mut run in on_ranks(ranks, |rank| {
-            let mut run = Run::new(config).join(Some(rank));
+            let divided = ranks == 3;
+            let mut run = Run::new(config).join(rank).divided(divided);
             run.steps(&corpus, 1, 12).unwrap();
-            run
+            run.divided(false)
         }) {
             assert_eq!(run.trainer.counters.skipped, alone.trainer.counters.skipped);
             assert!((losses.clone(), weights.clone()) == (run.losses.clone(), run.bits().1));
@@ -179,7 +219,7 @@ fn they_stop_together() {
     for (window, wanted, stopped) in [(4, 6, 8), (4, 8, 8), (1, 5, 5)] {
         for (count, steps) in on_ranks(3, |rank| {
             let impatient = ranks::Communicator::rank(&rank) == 2;
-            let mut run = Run::new(config(window)).join(Some(rank));
+            let mut run = Run::new(config(window)).join(rank);
             let Run { trainer, weights, .. } = &mut run;
             let done = trainer.run(&Pool::serial(), weights, &corpus, None, |progress| {
                 match impatient && progress.step.number == wanted {
@@ -201,7 +241,7 @@ fn in_the_middle_of_a_window_nothing_is_whole() {
     let ids = ids(100);
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     on_ranks(2, |rank| {
-        let mut run = Run::new(config(4)).join(Some(rank));
+        let mut run = Run::new(config(4)).join(rank);
         for left in [3, 2, 1, 0] {
             let Run { trainer, weights, .. } = &mut run;
             trainer.next_step(&Pool::serial(), weights, &corpus, 0.01).unwrap().unwrap();
@@ -226,7 +266,7 @@ fn what_differs_is_found_before_the_first_step() {
     let told = |change: &(dyn Fn(&mut Run) -> bool + Sync)| {
         let texts = on_ranks(3, |rank| {
             let odd = ranks::Communicator::rank(&rank) == 1;
-            let mut run = Run::new(config(2)).join(Some(rank));
+            let mut run = Run::new(config(2)).join(rank);
             let before = run.bits();
             let others = odd && change(&mut run);
             let corpus = Corpus::new(if others { &other_ids } else { &ids }, 2, 4).unwrap();
@@ -259,12 +299,125 @@ fn what_differs_is_found_before_the_first_step() {
 }
 
 #[test]
+fn each_rank_keeps_its_part_of_the_moments() {
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    // A tensor of several chunks, through which parts end.
+    let large = |rank: Option<Threads>| {
+        let sizes =
+            ModelConfig { vocab: 11, dim: 64, layers: 1, heads: 2, ..ModelConfig::modern() };
+        let model = Model::new(&ModelConfig { hidden: 640, context: 8, ..sizes }, 1).unwrap();
+        let mut run = Run::new(config(2));
+        run.weights = TrainingWeights::new(model);
+        rank.into_iter().fold(run, Run::join)
+    };
+    let mut alone = large(None);
+    alone.steps(&corpus, 1, 5).unwrap();
+    let all = alone.moments();
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    checkpoint::save(&whole, &mut alone.trainer, &mut alone.weights, None).unwrap();
+    for ranks in [2, 3, 5] {
+        let (bits, kept): (Vec<_>, Vec<_>) = on_ranks(ranks, |rank| {
+            // From whole moments to parts, and back.
+            let mut run = large(Some(rank));
+            run.steps(&corpus, 1, 2).unwrap();
+            run = run.divided(true);
+            run.steps(&corpus, 1, 2).unwrap();
+            let kept = run.moments();
+            run = run.divided(false).divided(true);
+            assert!(run.trainer.divides_moments() && run.trainer.set_communicator(None).is_err());
+            run.steps(&corpus, 1, 1).unwrap();
+            checkpoint::save(&parts, &mut run.trainer, &mut run.weights, None).unwrap();
+            // And back, for each its part.
+            run.weights
+                .visit(&mut |t| {
+                    t.moment1.fill(7.0);
+                    t.moment2.fill(7.0);
+                    Ok(())
+                })
+                .unwrap();
+            Checkpoint::open(&whole).unwrap().restore(&mut run.weights).unwrap();
+            (run.divided(false).bits(), kept)
+        })
+        .into_iter()
+        .unzip();
+        assert!(std::fs::read(&whole).unwrap() == std::fs::read(&parts).unwrap());
+        let (_, all_bits, counters) = alone.bits();
+        assert!(bits.iter().all(|bits| (&bits.1, &bits.2) == (&all_bits, &counters)), "{ranks}");
+        assert_eq!(kept.iter().sum::<usize>(), all);
+        assert!(kept.iter().all(|&kept| kept.abs_diff(all / ranks) <= 1 << 14), "{kept:?}");
+    }
+}
+
+#[test]
+fn rounded_sums_take_half_of_the_bytes() {
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let run = |divided, bfloat16_sums| {
+        let done = on_ranks(2, |rank| {
+            let config = TrainerConfig { bfloat16_sums, ..config(2) };
+            let mut run = Run::new(config).join(rank).divided(divided);
+            run.steps(&corpus, 1, 2).unwrap();
+            let first = run.trainer.traffic().unwrap().bytes;
+            run.steps(&corpus, 1, 2).unwrap();
+            let sent = run.trainer.traffic().unwrap().bytes - first;
+            let weights = run.divided(false).bits().1;
+            (sent, weights)
+        });
+        done.into_iter().next().unwrap()
+    };
+    let mut parameters = 0;
+    model(3).view().params.visit(|_, _, t| parameters += t.len() as u64);
+    let ((whole, exact), (halves, rounded)) = (run(false, false), run(false, true));
+    assert_ne!(exact, rounded);
+    // Half of the parameters in each of two directions, and some bytes of agreement; of divided moments
+    // the weights come back as they are.
+    let near = |sent: u64, expected: u64| assert!(sent.abs_diff(expected) < 1000, "{sent}");
+    near(whole, 4 * parameters);
+    near(halves, 2 * parameters);
+    // Parts end where chunks of the norm do, so that these are not equal; what goes out is padded.
+    let ((parts, same), (half_parts, same_rounded)) = (run(true, false), run(true, true));
+    assert!((same, same_rounded) == (exact, rounded));
+    assert!(half_parts < parts && parts < whole + 4 * parameters / 2, "{half_parts} {parts}");
+}
+
+#[test]
+fn divided_moments_are_nobodys_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let nowhere = dir.path().join("none/state");
+    let texts = on_ranks(3, |rank| {
+        let mut run = Run::new(config(2)).join(rank).divided(true);
+        run.steps(&corpus, 1, 2).unwrap();
+        let Run { trainer, weights, .. } = &mut run;
+        // A file that can't be written is an error of all, and costs nothing else.
+        let failed = checkpoint::save(&nowhere, trainer, weights, None).unwrap_err();
+        let alone = trainer.update(&Pool::serial(), weights, Optimizer::AdamW, 0.1).unwrap_err();
+        assert!(alone.to_string().contains("divided among the ranks"), "{alone}");
+        run.steps(&corpus, 1, 2).unwrap();
+        let Run { mut trainer, mut weights, .. } = run;
+        // Another trainer has parts before it, and this one weights with all moments.
+        let mut other = Trainer::new(config(1));
+        let error = other.update(&Pool::serial(), &mut weights, Optimizer::AdamW, 0.1).unwrap_err();
+        assert_eq!(error.to_string(), "the moments are divided among ranks");
+        let mut whole = TrainingWeights::new(model(3));
+        let error = trainer.next_step(&Pool::serial(), &mut whole, &corpus, 0.1).unwrap_err();
+        assert!(error.to_string().contains("no longer divided"), "{error}");
+        failed.to_string()
+    });
+    assert!(texts[0].contains("none"), "{texts:?}");
+    assert!(texts[1..].iter().all(|text| *text == format!("rank 0: {}", texts[0])), "{texts:?}");
+}
+
+#[test]
 fn a_rank_that_dies_ends_the_others() {
     let ids = ids(300);
     let corpus = Corpus::new(&ids, 2, 4).unwrap();
     for text in on_ranks(3, |rank| {
         let dies = ranks::Communicator::rank(&rank) == 1;
-        let mut run = Run::new(config(3)).join(Some(rank));
+        let mut run = Run::new(config(3)).join(rank).divided(true);
         run.steps(&corpus, 1, 6).unwrap();
         (!dies).then(|| run.steps(&corpus, 1, 6).unwrap_err().to_string())
     })

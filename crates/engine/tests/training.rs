@@ -273,7 +273,7 @@ fn a_restored_modern_run_is_the_same_run() {
     // In the middle of an epoch and of a window.
     train(&mut trainer, &mut weights, &corpus, &pool, 17);
     assert!(trainer.counters.accumulated > 0 && trainer.counters.epoch > 0);
-    checkpoint::save(&path, &trainer, &mut weights, Some(&corpus)).unwrap();
+    checkpoint::save(&path, &mut trainer, &mut weights, Some(&corpus)).unwrap();
     let expected = train(&mut trainer, &mut weights, &corpus, &pool, 20);
 
     let mut other = TrainingWeights::new(random(&spec, 8));
@@ -320,7 +320,7 @@ fn a_restored_run_is_the_same_run() {
         // In the middle of an epoch and of a window.
         train(&mut trainer, &mut weights, &corpus, &pool, 16);
         assert!(trainer.counters.accumulated > 0 && trainer.counters.epoch > 0);
-        checkpoint::save(&path, &trainer, &mut weights, Some(&corpus)).unwrap();
+        checkpoint::save(&path, &mut trainer, &mut weights, Some(&corpus)).unwrap();
         let expected = train(&mut trainer, &mut weights, &corpus, &pool, 10);
 
         let mut other = TrainingWeights::new(random(&Spec::default(), 8));
@@ -342,7 +342,7 @@ fn another_model_is_refused_and_stays() {
     let path = dir.path().join("run.state");
     let spec = Spec::default();
     let mut weights = TrainingWeights::new(random(&spec, 9));
-    checkpoint::save(&path, &Trainer::default(), &mut weights, None).unwrap();
+    checkpoint::save(&path, &mut Trainer::default(), &mut weights, None).unwrap();
     for (other, reason) in [
         (Spec { vocab: 12, ..spec.clone() }, "vocab is 11, the model's is 12"),
         (Spec { heads: 3, ..spec.clone() }, "it was trained with 2 heads, the model has 3"),
@@ -371,7 +371,7 @@ fn what_is_no_checkpoint_is_refused() {
     let mut weights = TrainingWeights::new(random(&Spec::default(), 9));
     let missing = Checkpoint::open(&path).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }));
-    checkpoint::save(&path, &Trainer::default(), &mut weights, None).unwrap();
+    checkpoint::save(&path, &mut Trainer::default(), &mut weights, None).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for bytes in [&whole[..7], &whole[..16], &whole[..whole.len() - 1]] {
         std::fs::write(&path, bytes).unwrap();
@@ -380,7 +380,7 @@ fn what_is_no_checkpoint_is_refused() {
     }
     // A folder that can't be written: an error, and no file.
     let nowhere = dir.path().join("no/folder.state");
-    assert!(checkpoint::save(&nowhere, &Trainer::default(), &mut weights, None).is_err());
+    assert!(checkpoint::save(&nowhere, &mut Trainer::default(), &mut weights, None).is_err());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::train::Communicator;
 use cllm_macros::c_api;
 use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
 
 /// Sends `send_bytes` bytes to rank `to`, and at the same time receives `receive_bytes` bytes from rank
 /// `from`: MPI_Sendrecv. Where one of the numbers is 0, that rank takes no part; neither is above 2^28.
@@ -40,6 +41,12 @@ pub struct CLLMCommunicator {
     pub exchange: CLLMExchangeCallback,
     /// Handed to `exchange`.
     pub user_data: *mut c_void,
+    /// Not 0: each rank keeps the moments of an equal part of the parameters, and updates that part.
+    pub divide_moments: c_int,
+    /// Not 0: the gradient of each batch and each sum of two are rounded to bfloat16 (to nearest, ties to
+    /// even), so that the exchange of the sums takes half of the bytes; with one rank, too, for which
+    /// `exchange` is not called. It changes the result, as another precision does.
+    pub bfloat16_sums: c_int,
 }
 
 /// The communicator of a C program.
@@ -49,6 +56,8 @@ struct Program {
     ranks: usize,
     exchange: CLLMExchangeCallback,
     user_data: UserData,
+    divide_moments: bool,
+    bfloat16_sums: bool,
 }
 
 impl Communicator for Program {
@@ -92,10 +101,20 @@ impl Communicator for Program {
 /// end of a window, when the callback of one returned false, and in the middle of a window no checkpoint
 /// can be saved. An error on one rank is an error on all.
 ///
+/// With `divide_moments` the ranks share the optimizer's memory: of the 8 bytes that AdamW takes for each
+/// parameter, a rank has 8 / `ranks`. Not a bit changes, nor does what is sent for an update. But then all
+/// ranks make the calls of cllm_save_checkpoint() too, with which the first one writes what one process
+/// would write, and those of this function; functions that update the weights of one rank alone, as
+/// cllm_adam_step() does, fail; gradients are those of a rank's own part after an update; and
+/// `optimizer_state` is NULL on ranks that do not have all moments of the embeddings. To train with less
+/// memory from the start, make this call before cllm_load_checkpoint().
+///
 /// @param training      made by cllm_training_init.
 /// @param communicator  copied, its `struct_size` set before; NULL: it trains alone again.
 /// @return 0; -1 for an object not made by cllm_training_init, a rank that is not from 0 to `ranks` - 1,
-///         no exchange, or in the middle of a window: nothing has changed then.
+///         no exchange, or in the middle of a window: nothing has changed then. -1 also where the moments
+///         can't be divided, for which it trains alone, or not be brought together again, for which all is
+///         as it was.
 ///
 /// ```c
 /// static FILE *pipes[2];   // to and from the only other rank
@@ -123,10 +142,26 @@ pub unsafe extern "C" fn cllm_training_set_communicator(
 ) -> c_int {
     let program = match communicator.is_null() {
         true => None,
-        false => Some(Box::new(checked(communicator)?) as Box<dyn Communicator>),
+        false => Some(checked(communicator)?),
     };
-    with_training(training, |_, state| {
-        state.trainer.set_communicator(program)?;
+    with_training(training, |t, state| {
+        let asked = program.as_ref();
+        let divide = asked.is_some_and(|program| program.divide_moments);
+        let rounded = asked.is_some_and(|program| program.bfloat16_sums);
+        let communicator = program.map(|program| Box::new(program) as Box<dyn Communicator>);
+        if !divide && !state.trainer.divides_moments() {
+            state.trainer.set_communicator(communicator)?;
+            state.trainer.config.bfloat16_sums = rounded;
+            return Ok(0);
+        }
+        state.train(t, |trainer, weights| {
+            trainer.divide_moments(weights, false)?;
+            trainer.set_communicator(communicator)?;
+            trainer.config.bfloat16_sums = rounded;
+            trainer.divide_moments(weights, divide).inspect_err(|_| {
+                trainer.set_communicator(None).unwrap_or_else(ffi::report);
+            })
+        })?;
         Ok(0)
     })
 }
@@ -137,16 +172,29 @@ pub unsafe extern "C" fn cllm_training_set_communicator(
 /// `communicator` points to a struct as large as its first field says.
 unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
     let size = *ffi::get(communicator.cast::<usize>(), "communicator")?;
-    if size < size_of::<CLLMCommunicator>() {
+    if size < offset_of!(CLLMCommunicator, divide_moments) {
         let least = "sizeof(CLLMCommunicator)";
         return Err(Error::argument("communicator->struct_size", size, least));
     }
-    let CLLMCommunicator { rank, ranks, exchange, user_data, .. } =
-        *ffi::get(communicator, "communicator")?;
+    // A struct of an older program ends earlier.
+    let mut known = CLLMCommunicator {
+        struct_size: 0,
+        rank: 0,
+        ranks: 0,
+        exchange: None,
+        user_data: std::ptr::null_mut(),
+        divide_moments: 0,
+        bfloat16_sums: 0,
+    };
+    let bytes = size.min(size_of::<CLLMCommunicator>());
+    std::ptr::copy_nonoverlapping(communicator.cast::<u8>(), (&raw mut known).cast(), bytes);
+    let CLLMCommunicator { rank, ranks, exchange, user_data, .. } = known;
     if exchange.is_none() {
         return Err(Error::Null("communicator->exchange"));
     }
     let ranks = ffi::positive(ranks, "communicator->ranks")?;
     let rank = ffi::len(rank, "communicator->rank")?;
-    Ok(Program { rank, ranks, exchange, user_data: UserData(user_data) })
+    let (divide_moments, bfloat16_sums) = (known.divide_moments != 0, known.bfloat16_sums != 0);
+    let user_data = UserData(user_data);
+    Ok(Program { rank, ranks, exchange, user_data, divide_moments, bfloat16_sums })
 }

@@ -25,7 +25,8 @@ pub(crate) fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Prepares a file with everything that resuming needs.
+/// Prepares a file with everything that resuming needs; `None` on a rank that gave its part of the moments
+/// to the first one.
 ///
 /// # Safety
 /// As [`TrainingState::train`].
@@ -34,11 +35,12 @@ pub(crate) unsafe fn prepare_state(
     state: &mut TrainingState,
     prefix: Prefix,
     path: &Path,
-) -> Result<Pending> {
+) -> Result<Option<Pending>> {
     state.trainer.check_whole()?;
     let notes = Notes {
         data: state.data.mark,
         precision: state.options.training_precision(),
+        bfloat16_sums: state.trainer.config.bfloat16_sums,
         total_batches: t.total_batches,
         loss_scale: t.current_loss_scale,
         loss_scale_steps: t.loss_scale_steps,
@@ -48,7 +50,7 @@ pub(crate) unsafe fn prepare_state(
     // Taken out for the time of the call, which has the state for itself.
     let best = std::mem::take(&mut state.best);
     let prepared = state.train(t, |trainer, weights| {
-        checkpoint::prepare(path, prefix, &trainer.counters, &notes, Some(&best), weights)
+        checkpoint::prepare(path, prefix, trainer, &notes, Some(&best), weights)
     });
     state.best = best;
     prepared
@@ -89,7 +91,7 @@ pub(crate) unsafe fn restore_state(
     t.total_batches = notes.total_batches;
     t.current_loss_scale = notes.loss_scale;
     t.loss_scale_steps = notes.loss_scale_steps;
-    state.data = Data::restored(notes.data, notes.precision);
+    state.data = Data::restored(notes.data, notes.precision, notes.bfloat16_sums);
     state.saved_config = config_from(&notes.config);
     // Checkpoints of older versions say neither.
     let options = state.saved_config.and_then(|_| CLLMTrainingOptions::from_bytes(&notes.options));
@@ -184,14 +186,13 @@ pub(crate) unsafe fn original_moments(
     state.train(t, |trainer, weights| {
         weights.visit(&mut |tensor| {
             tensor.accumulated.clear();
-            let (first, second) = (tensor.moment1, tensor.moment2);
-            let values = floats.as_chunks::<4>().0;
-            let there =
-                tensor.part == Part::Embeddings && values.len() >= first.len() + second.len();
+            let (values, len) = (floats.as_chunks::<4>().0, tensor.weights.len());
+            let there = tensor.part == Part::Embeddings && values.len() >= 2 * len;
             let values = if there { values } else { &[] };
-            let mut values = values.iter().map(|bytes| f32::from_le_bytes(*bytes));
-            for moment in first.iter_mut().chain(second) {
-                *moment = values.next().unwrap_or(0.0);
+            for (moment, half) in [(tensor.moment1, 0), (tensor.moment2, len)] {
+                let values = values.get(half + tensor.held.start..).unwrap_or_default();
+                let mut values = values.iter().map(|bytes| f32::from_le_bytes(*bytes));
+                moment.fill_with(|| values.next().unwrap_or(0.0));
             }
             Ok(())
         })?;
@@ -208,6 +209,8 @@ pub(crate) unsafe fn original_moments(
 ///
 /// Both files are written to temporary names in the same folder and flushed to the disk; only then
 /// they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
+/// Ranks that divide the moments (cllm_training_set_communicator()) make this call together: the first one
+/// writes both files, of which the others need no folder.
 ///
 /// # Safety
 /// `training` is NULL or live; `filename` is NULL or a C string.
@@ -219,8 +222,10 @@ pub unsafe extern "C" fn cllm_save_checkpoint(
 ) -> c_int {
     let path = ffi::path(filename, "filename")?;
     with_training(training, |t, state| {
+        let prepared = prepare_state(t, state, Prefix::State, &with_suffix(path, ".state"))?;
+        let Some(whole) = prepared else { return Ok(()) };
         let model = file::prepare_model(t.model, path)?;
-        prepare_state(t, state, Prefix::State, &with_suffix(path, ".state"))?.commit()?;
+        whole.commit()?;
         model.commit()
     })?;
     Ok(0)

@@ -266,7 +266,8 @@ pub(crate) unsafe fn run_at(
         // Where there are none the first step says so.
         let Ok(source) = source(t, Some(state)) else { return Ok(()) };
         let Ok(corpus) = corpus(t, state, &source) else { return Ok(()) };
-        state.data.note(&corpus, t.model, state.options.training_precision());
+        let rounded = state.trainer.config.bfloat16_sums;
+        state.data.note(&corpus, t.model, state.options.training_precision(), rounded);
         let ids = source.ids();
         let seen = (ids.place(), ids.len());
         if t.current_batch_offset == 0 || state.checked_tokens != Some(seen) {

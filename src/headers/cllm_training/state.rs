@@ -58,16 +58,20 @@ pub(crate) struct Data {
     pub mark: Option<DataMark>,
     /// The mark in the checkpoint that was restored.
     restored: Option<DataMark>,
-    /// The precision of its run.
-    precision: Option<TrainingPrecision>,
+    /// The precision of its run, and whether its sums were rounded.
+    precision: Option<(TrainingPrecision, bool)>,
     /// Whether another run was warned of.
     warned: bool,
 }
 
 impl Data {
-    /// After a checkpoint with this mark, of a run in this precision.
-    pub(crate) fn restored(mark: Option<DataMark>, precision: TrainingPrecision) -> Self {
-        let precision = Some(precision);
+    /// After a checkpoint with this mark, of a run in this precision, whose sums were rounded or not.
+    pub(crate) fn restored(
+        mark: Option<DataMark>,
+        precision: TrainingPrecision,
+        rounded: bool,
+    ) -> Self {
+        let precision = Some((precision, rounded));
         Self { seen: (0, 0), mark, restored: mark, precision, warned: false }
     }
 
@@ -93,7 +97,7 @@ impl Data {
         Some(self.restored?.difference(&mark).map_or(Ok(()), Err))
     }
 
-    /// Takes note of the ids and the precision of a run. That they are others than the checkpoint's is
+    /// Takes note of the ids, the precision and the sums of a run. That they are others than the checkpoint's is
     /// said once.
     ///
     /// # Safety
@@ -103,11 +107,18 @@ impl Data {
         corpus: &Corpus,
         model: *const CLLMModel,
         precision: TrainingPrecision,
+        rounded: bool,
     ) {
         let data = self.compare(corpus, model).and_then(Result::err);
         let other = || {
-            let then = self.precision.filter(|&then| then != precision)?;
-            Some(format!("its products were in {}, these are in {}", then.name(), precision.name()))
+            let (then, were_rounded) = self.precision?;
+            if then != precision {
+                let (then, now) = (then.name(), precision.name());
+                return Some(format!("its products were in {then}, these are in {now}"));
+            }
+            let of = |rounded| if rounded { "bf16" } else { "f32" };
+            let (then, now) = (of(were_rounded), of(rounded));
+            (then != now).then(|| format!("its gradients were added in {then}, these are in {now}"))
         };
         if let Some(difference) = data.or_else(other)
             && !std::mem::replace(&mut self.warned, true)
@@ -214,7 +225,8 @@ impl TrainingState {
         work: impl FnOnce(&mut Trainer, &mut TrainingView) -> Result<R>,
     ) -> Result<R> {
         let Self { trainer, buffers, options, .. } = self;
-        trainer.config = settings(&t.config, options);
+        let bfloat16_sums = trainer.config.bfloat16_sums; // which comes with the communicator
+        trainer.config = TrainerConfig { bfloat16_sums, ..settings(&t.config, options) };
         read_counters(t, &mut trainer.counters);
         let done = work(trainer, &mut buffers.view(t)?);
         // Also after an error: the window may have been filled by then.

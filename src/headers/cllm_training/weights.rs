@@ -10,9 +10,11 @@ use crate::model::view::{self, Plan, Raw, model_of};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::model::{ModelRef, Params, Part};
 use cllm_engine::train::Weights;
-use cllm_engine::train::slots::Slots;
+use cllm_engine::train::slots::{Slot, Slots};
 use cllm_engine::train::weights::{Tensor, without_state};
+use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
+use std::ops::Range;
 
 /// Floats that the public gradient buffers of one layer hold, as allocated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,14 +123,20 @@ impl Weights for TrainingView<'_> {
     }
 
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
-        for slot in self.slots.iter_mut().filter(|slot| slot.part != Part::Embeddings) {
-            slot.reserve_moments()?;
+        let mut whole = false;
+        for slot in self.slots.iter_mut() {
+            match slot.part == Part::Embeddings && slot.holds_all() {
+                true => whole = true,
+                false => slot.reserve_moments()?,
+            }
         }
         let embeddings = self.plan.params.embeddings.len;
-        // SAFETY: the view's promise.
-        let moments = unsafe { embeddings_moments(self.optimizer_state, embeddings)? };
         // They are handed out once.
-        let mut moments = Some(moments);
+        let mut moments = match whole {
+            // SAFETY: the view's promise.
+            true => Some(unsafe { embeddings_moments(self.optimizer_state, embeddings)? }),
+            false => None,
+        };
         let mut slots = self.slots.iter_mut();
         self.places.by_ref().try_map(|part, layer, place| {
             let slot = slots.next().ok_or_else(without_state)?;
@@ -148,13 +156,48 @@ impl Weights for TrainingView<'_> {
                     &mut slot.gradient[..len]
                 }
             };
+            let (held, accumulated) = (slot.held.clone(), &mut slot.accumulated);
             let (moment1, moment2) = match part {
-                Part::Embeddings => moments.take().ok_or_else(without_state)?,
-                _ => (&mut slot.moment1[..len], &mut slot.moment2[..len]),
+                Part::Embeddings if whole => moments.take().ok_or_else(without_state)?,
+                _ => (&mut *slot.moment1, &mut *slot.moment2),
             };
-            let accumulated = &mut slot.accumulated;
-            visitor(Tensor { part, layer, weights, gradient, moment1, moment2, accumulated })
+            visitor(Tensor { part, layer, weights, gradient, held, moment1, moment2, accumulated })
         })?;
+        Ok(())
+    }
+
+    fn hold_moments(&mut self, range: Range<usize>) -> Result<()> {
+        let len = self.plan.params.embeddings.len;
+        let whole = |slots: &Slots| {
+            slots.iter().any(|slot| slot.part == Part::Embeddings && slot.holds_all())
+        };
+        let public = whole(self.slots);
+        {
+            let moments = match public {
+                // SAFETY: the view's promise.
+                true => Some(unsafe { embeddings_moments(self.optimizer_state, len)? }),
+                false => None,
+            };
+            self.slots.hold(&range, moments.map(|(first, second)| (&*first, &*second)))?;
+        }
+        match (public, whole(self.slots)) {
+            (true, false) => {
+                let block = std::mem::replace(self.optimizer_state, std::ptr::null_mut());
+                // SAFETY: the object's block, which is from malloc, and nobody's view any more.
+                unsafe { ffi::free(block) };
+            }
+            (false, true) => {
+                // SAFETY: the view's promise.
+                let moments = unsafe { embeddings_moments(self.optimizer_state, len)? };
+                let embeddings = |slot: &&mut Slot| slot.part == Part::Embeddings;
+                if let Some(slot) = self.slots.iter_mut().find(embeddings) {
+                    moments.0.copy_from_slice(&slot.moment1);
+                    moments.1.copy_from_slice(&slot.moment2);
+                    (slot.moment1, slot.moment2) = (Floats::new(), Floats::new());
+                }
+            }
+            _ => {}
+        }
         Ok(())
     }
 

@@ -131,19 +131,48 @@ impl Entries<'_> {
         let Some(values) = values else {
             return self.head(key, ABSENT, 0);
         };
-        let bytes = size_of_val(values);
-        self.head(key, F32S, bytes)?;
-        if self.out.is_none() {
-            self.bytes += bytes as u64;
+        if !self.begin_floats(key, values.len())? {
             return Ok(());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        cllm_kernels::memory::grow("a checkpoint", &mut buffer, 4 * CHUNK.min(values.len()))?;
         for chunk in values.chunks(CHUNK) {
             self.put(floats_to_bytes(chunk, &mut buffer))?;
         }
         self.buffer = buffer;
         Ok(())
+    }
+
+    /// Adds an array of `len` values, which `fill` gives in parts, each from the place that it is told on.
+    pub fn floats_by(
+        &mut self,
+        key: &str,
+        len: usize,
+        fill: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        if !self.begin_floats(key, len)? {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut values = cllm_kernels::memory::filled("a checkpoint", CHUNK.min(len))?;
+        for at in (0..len).step_by(CHUNK) {
+            let part = &mut values[..CHUNK.min(len - at)];
+            fill(at, part)?;
+            self.put(floats_to_bytes(part, &mut buffer))?;
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// The head of an array of so many values, which are only counted where it says false.
+    fn begin_floats(&mut self, key: &str, len: usize) -> Result<bool, Problem> {
+        let bytes = len * size_of::<f32>();
+        self.head(key, F32S, bytes)?;
+        if self.out.is_none() {
+            self.bytes += bytes as u64;
+            return Ok(false);
+        }
+        cllm_kernels::memory::grow("a checkpoint", &mut self.buffer, 4 * CHUNK.min(len))?;
+        Ok(true)
     }
 }
 
@@ -291,10 +320,28 @@ impl<R: Read + Seek> Container<R> {
     /// # Errors
     /// As [`has_floats`](Self::has_floats), and those of the source.
     pub fn read_floats(&mut self, key: &str, out: &mut [f32]) -> Result<bool, Problem> {
-        if !self.has_floats(key, out.len())? {
+        self.read_part(key, out.len(), 0, out)
+    }
+
+    /// Likewise with the values from place `at` on of an array of `len`.
+    ///
+    /// # Errors
+    /// As [`read_floats`](Self::read_floats), and a part that reaches beyond the array.
+    pub fn read_part(
+        &mut self,
+        key: &str,
+        len: usize,
+        at: usize,
+        out: &mut [f32],
+    ) -> Result<bool, Problem> {
+        if !self.has_floats(key, len)? {
             return Ok(false);
         }
-        self.source.seek(SeekFrom::Start(self.find(key, F32S)?.at))?;
+        if at.checked_add(out.len()).is_none_or(|end| end > len) {
+            return Err(Problem::content(format!("entry {key} of the checkpoint ends early")));
+        }
+        let place = self.find(key, F32S)?.at;
+        self.source.seek(SeekFrom::Start(place + 4 * at as u64))?;
         let mut buffer = cllm_kernels::memory::filled("a checkpoint", 4 * CHUNK.min(out.len()))?;
         for chunk in out.chunks_mut(CHUNK) {
             let bytes = &mut buffer[..4 * chunk.len()];

@@ -3,11 +3,14 @@
 
 use super::batch::Corpus;
 use super::best::{Array, Best};
+use super::division::AllMoments;
+pub use super::notes::{DataMark, Notes, checksum, words_checksum};
 pub use super::prefix::Prefix;
 use super::prefix::narrow;
+use super::reduction::Place;
 use super::trainer::{Counters, Trainer};
 use super::tree;
-use super::weights::Weights;
+use super::weights::{Tensor, Weights};
 use crate::error::{Error, Result};
 use crate::file::container::{self, Container, Entries};
 use crate::file::{self, Problem};
@@ -17,164 +20,61 @@ use crate::system::atomic::{self, Pending};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-/// Which training ids a run is over, and how they are cut: enough to notice others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DataMark {
-    /// Number of ids.
-    pub ids: u64,
-    /// Their [`checksum`].
-    pub checksum: u32,
-    /// B.
-    pub sequences: u64,
-    /// S.
-    pub positions: u64,
-    /// What windows at random offsets follow from; `None` where batches come in order.
-    pub seed: Option<u64>,
-    /// [`words_checksum`] of the model's vocabulary, where it is known.
-    pub words: Option<u32>,
-}
-
-impl DataMark {
-    /// That of a corpus.
-    pub fn of(corpus: &Corpus) -> Self {
-        Self::new(corpus, corpus.ids().checksum())
-    }
-
-    /// That of a corpus whose ids have a known [`checksum`].
-    pub fn new(corpus: &Corpus, checksum: u32) -> Self {
-        Self {
-            ids: corpus.ids().len() as u64,
-            checksum,
-            sequences: corpus.sequences() as u64,
-            positions: corpus.positions() as u64,
-            seed: corpus.seed(),
-            words: None,
-        }
-    }
-
-    /// What a run over other data than `self` changes, in words; `None` where it is the same.
-    pub fn difference(&self, here: &Self) -> Option<String> {
-        if (self.ids, self.checksum) != (here.ids, here.checksum) {
-            let same = if self.ids == here.ids { " other ones" } else { "" };
-            let (then, now) = (self.ids, here.ids);
-            return Some(format!("it was trained on {then} ids, these are {now}{same}"));
-        }
-        if self.words.zip(here.words).is_some_and(|(then, now)| then != now) {
-            return Some("its vocabulary has other words".to_string());
-        }
-        let shape = |mark: &Self| (mark.sequences, mark.positions);
-        if shape(self) != shape(here) {
-            let ((b, s), (b2, s2)) = (shape(self), shape(here));
-            return Some(format!(
-                "its batches are {b} sequences of {s} tokens, these are {b2} of {s2}"
-            ));
-        }
-        let order = |mark: &Self| match mark.seed {
-            None => "in order".to_string(),
-            Some(seed) => format!("in the order of seed {seed}"),
-        };
-        (self.seed != here.seed)
-            .then(|| format!("its batches came {}, these come {}", order(self), order(here)))
-    }
-}
-
-/// CRC-32 of ids as little-endian words.
-pub fn checksum(ids: &[u32]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for chunk in ids.chunks(1024) {
-        let mut bytes = [0; 4096];
-        for (slot, id) in bytes.chunks_exact_mut(4).zip(chunk) {
-            slot.copy_from_slice(&id.to_le_bytes());
-        }
-        hasher.update(&bytes[..4 * chunk.len()]);
-    }
-    hasher.finalize()
-}
-
-/// CRC-32 of words in the order of their ids, each with a NUL behind it.
-pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    for word in words {
-        hasher.update(word);
-        hasher.update(&[0]);
-    }
-    hasher.finalize()
-}
-
-/// What a checkpoint holds besides weights, optimizer state and [`Counters`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Notes {
-    /// The training data, where it is known.
-    pub data: Option<DataMark>,
-    /// What the matrix products take: a run that goes on with another goes on differently.
-    pub precision: TrainingPrecision,
-    /// Fields of C's training object that the library itself does not use: they come back as they
-    /// were.
-    pub total_batches: i32,
-    /// Likewise.
-    pub loss_scale: f32,
-    /// Likewise.
-    pub loss_scale_steps: i32,
-    /// How the program configured the run, in a form of its own; empty where it does not say.
-    pub config: Vec<u8>,
-    /// Likewise, what the program set besides its configuration.
-    pub options: Vec<u8>,
-}
-
-impl Default for Notes {
-    fn default() -> Self {
-        Self {
-            data: None,
-            precision: TrainingPrecision::F32,
-            total_batches: 0,
-            loss_scale: 1024.0,
-            loss_scale_steps: 0,
-            config: Vec::new(),
-            options: Vec::new(),
-        }
-    }
-}
 
 /// Writes a checkpoint in the form of `<model>.state`: to a temporary file in the same folder,
 /// flushed to the disk, renamed. `corpus` is what the run is over, so that a run that goes on over
-/// other data can be told.
+/// other data can be told. Ranks that [divide](Trainer::divide_moments) the moments make this call
+/// together: the first one writes the file, and the others return when it has what it needs of them.
 ///
 /// # Errors
 /// The file can't be written: one that stood there is still the old one. Memory, and those of the
-/// weights.
+/// weights. Of divided moments, those of all ranks and of their communicator.
 pub fn save(
     path: &Path,
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     weights: &mut dyn Weights,
     corpus: Option<&Corpus>,
 ) -> Result<()> {
     let (data, precision) = (corpus.map(DataMark::of), trainer.config.precision);
-    let notes = Notes { data, precision, ..Notes::default() };
-    prepare(path, Prefix::State, &trainer.counters, &notes, None, weights)?.commit()
+    let bfloat16_sums = trainer.config.bfloat16_sums;
+    let notes = Notes { data, precision, bfloat16_sums, ..Notes::default() };
+    let prepared = prepare(path, Prefix::State, trainer, &notes, None, weights)?;
+    prepared.map_or(Ok(()), Pending::commit)
 }
 
 /// [`save`], in any form, with any notes and the best weights so far, up to the point where the file
-/// appears.
+/// appears; `None` on ranks that gave the first one their moments.
 ///
 /// # Errors
 /// As [`save`].
 pub fn prepare(
     path: &Path,
     prefix: Prefix,
-    counters: &Counters,
+    trainer: &mut Trainer,
     notes: &Notes,
     best: Option<&Best>,
     weights: &mut dyn Weights,
-) -> Result<Pending> {
-    let mut inner = None;
-    let content = |entries: &mut Entries| {
-        entries_of(entries, counters, notes, weights)?;
+) -> Result<Option<Pending>> {
+    let counters = trainer.counters;
+    let Some(mut moments) = trainer.all_moments(weights)? else { return Ok(None) };
+    let mut content = |entries: &mut Entries| {
+        entries_of(entries, &counters, notes, weights, &mut moments)?;
         best.map_or(Ok(()), |best| best_entries(entries, best))
     };
+    let written = write(path, &prefix.bytes(&counters), &mut content);
+    moments.end(written).map(Some)
+}
+
+fn write(
+    path: &Path,
+    prefix: &[u8],
+    content: &mut dyn FnMut(&mut Entries) -> Result<(), Problem>,
+) -> Result<Pending> {
+    let mut inner = None;
     let written = atomic::prepare(path, |out| {
-        container::write(out, &prefix.bytes(counters), content).map_err(|problem| match problem {
+        container::write(out, prefix, content).map_err(|problem| match problem {
             Problem::Io(error) => error,
             other => {
                 let text = other.to_string();
@@ -203,6 +103,7 @@ fn entries_of(
     c: &Counters,
     notes: &Notes,
     weights: &mut dyn Weights,
+    moments: &mut AllMoments,
 ) -> Result<(), Problem> {
     let (model, _) = weights.pass()?;
     e.u64("vocab", model.vocab as u64)?;
@@ -228,6 +129,9 @@ fn entries_of(
     if notes.precision != TrainingPrecision::F32 {
         e.bytes("precision", notes.precision.name().as_bytes())?;
     }
+    if notes.bfloat16_sums {
+        e.bytes("sums", SUMS)?;
+    }
     e.bytes("heads", &heads(&model))?;
     if i32::try_from(c.offset).is_err() {
         e.u64("far_batch_offset", c.offset as u64)?;
@@ -246,25 +150,52 @@ fn entries_of(
     }
     e.floats("spiral", model.spiral)?;
     drop(model);
-    let mut failed = Ok(());
+    let (mut failed, mut start) = (Ok(()), 0);
     weights.visit(&mut |t| {
         if failed.is_ok() {
             let open = tree::open_sums(c.accumulated).min(t.accumulated.len());
             let sums = t.accumulated[..open].iter().map(|sum| Some(&**sum));
             // Without an open window the first one has an entry all the same, with no value.
             let sums = sums.chain((open == 0).then_some(None)).enumerate();
-            failed = [("w", &*t.weights), ("m1", &*t.moment1), ("m2", &*t.moment2)]
-                .into_iter()
-                .try_for_each(|(what, values)| e.floats(&key(what, t.part, t.layer), Some(values)))
+            failed = e
+                .floats(&key("w", t.part, t.layer), Some(t.weights))
+                .and_then(|()| moment_entries(e, &t, moments, start))
                 .and_then(|()| {
                     let mut sums = sums;
                     sums.try_for_each(|(i, sum)| e.floats(&sum_key(i, t.part, t.layer), sum))
                 });
+            start += t.weights.len();
         }
         Ok(())
     })?;
     failed
 }
+
+/// The moments of a tensor that begins at parameter `start`, whoever has them.
+fn moment_entries(
+    e: &mut Entries,
+    t: &Tensor,
+    moments: &mut AllMoments,
+    start: usize,
+) -> Result<(), Problem> {
+    let arrays = [("m1", Place::Moment1, &*t.moment1), ("m2", Place::Moment2, &*t.moment2)];
+    arrays.into_iter().try_for_each(|(what, place, here)| {
+        let key = key(what, t.part, t.layer);
+        if !moments.divided() {
+            return e.floats(&key, Some(here));
+        }
+        let first = start + t.held.start;
+        e.floats_by(&key, t.weights.len(), &mut |at, out| {
+            let held = |range: Range<usize>, out: &mut [f32]| {
+                out.copy_from_slice(&here[range.start - first..range.end - first]);
+            };
+            Ok(moments.read(place, start + at, out, held)?)
+        })
+    })
+}
+
+/// How sums that are rounded to bfloat16 are noted.
+const SUMS: &[u8] = b"bf16";
 
 fn best_entries(e: &mut Entries, best: &Best) -> Result<(), Problem> {
     let Some((step, loss)) = best.record() else { return Ok(()) };
@@ -388,9 +319,14 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
             Problem::content("its precision is one that this version does not know")
         })?,
     };
+    let bfloat16_sums = saved.contains("sums");
+    if bfloat16_sums && saved.bytes("sums")? != SUMS {
+        return Err(Problem::content("its sums are of a kind that this version does not know"));
+    }
     Ok(Notes {
         data,
         precision,
+        bfloat16_sums,
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,
         loss_scale_steps: saved.i32("loss_scale_steps")?,
@@ -534,20 +470,21 @@ impl Checkpoint {
         let mut filled = Ok(());
         weights.visit(&mut |t| {
             let (part, layer) = (t.part, t.layer);
-            let arrays = [("w", t.weights), ("m1", t.moment1), ("m2", t.moment2)];
-            let arrays = arrays.map(|(what, out)| (key(what, part, layer), out));
+            let len = t.weights.len();
+            let moments = [("m1", t.moment1), ("m2", t.moment2)];
+            let moments = moments.map(|(what, out)| (key(what, part, layer), t.held.start, out));
+            let weights = (key("w", part, layer), 0, t.weights);
             let sums = t.accumulated.iter_mut().enumerate();
-            let sums = sums.map(|(i, out)| (sum_key(i, part, layer), &mut **out));
-            for (name, out) in arrays.into_iter().chain(sums) {
+            let sums = sums.map(|(i, out)| (sum_key(i, part, layer), 0, &mut out[..len]));
+            for (name, at, out) in [weights].into_iter().chain(moments).chain(sums) {
                 if filled.is_ok() {
-                    let known = saved.contains(&name);
-                    filled = (if known { saved.read_floats(&name, out) } else { Ok(false) }).map(
-                        |there| {
-                            if !there {
-                                out.fill(0.0);
-                            }
-                        },
-                    );
+                    let there = saved.contains(&name);
+                    let read = if there { saved.read_part(&name, len, at, out) } else { Ok(false) };
+                    filled = read.map(|there| {
+                        if !there {
+                            out.fill(0.0);
+                        }
+                    });
                 }
             }
             Ok(())

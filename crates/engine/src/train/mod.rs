@@ -5,6 +5,8 @@
 pub mod batch;
 pub mod best;
 pub mod checkpoint;
+mod division;
+mod notes;
 pub mod optimizer;
 mod prefix;
 pub mod ranks;

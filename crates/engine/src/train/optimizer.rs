@@ -3,11 +3,13 @@
 //! single array moves is [`super::rules`]' affair.
 
 use super::rules::{Change, Moments, Rule, WeightDecay};
+use super::slots::within;
 use super::weights::{Tensor, Weights};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use cllm_kernels::memory::grow;
 use cllm_kernels::vector::{scale, square_sum};
 use cllm_kernels::{Pool, Work};
+use std::ops::Range;
 
 /// β₁ of Adam.
 pub const BETA1: f32 = 0.9;
@@ -17,7 +19,7 @@ pub const BETA2: f32 = 0.999;
 pub const EPSILON: f32 = 1e-8;
 
 /// Elements that one task updates, and that one partial sum of the norm covers.
-const CHUNK: usize = 1 << 14;
+pub(super) const CHUNK: usize = 1 << 14;
 
 /// How weights move.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -61,17 +63,41 @@ pub fn gradient_norm(
     weights: &mut dyn Weights,
     partials: &mut Vec<f64>,
 ) -> Result<f64> {
-    let mut sum = 0.0;
+    let chunks = square_sums(pool, weights, &(0..usize::MAX), partials)?;
+    norm(weights, &partials[..chunks])
+}
+
+/// The sums of squares of the chunks of the gradients in `range`, which counts through all tensors and
+/// cuts no chunk, one after the other; how many there are.
+pub(super) fn square_sums(
+    pool: &Pool,
+    weights: &mut dyn Weights,
+    range: &Range<usize>,
+    partials: &mut Vec<f64>,
+) -> Result<usize> {
+    let (mut start, mut count) = (0, 0);
     weights.visit(&mut |t| {
-        let gradient = &*t.gradient;
+        let gradient = &t.gradient[within(range, start, t.gradient.len())];
         let chunks = gradient.len().div_ceil(CHUNK);
-        grow("the norm of a gradient", partials, chunks)?;
-        let partials = &mut partials[..chunks];
-        pool.chunks((&mut *partials, 1), |chunk, partial| {
+        grow("the norm of a gradient", partials, count + chunks)?;
+        pool.chunks((&mut partials[count..count + chunks], 1), |chunk, partial| {
             let end = gradient.len().min((chunk + 1) * CHUNK);
             partial[0] = square_sum(&gradient[chunk * CHUNK..end]);
         });
-        sum += partials.iter().sum::<f64>();
+        start += t.gradient.len();
+        count += chunks;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// The norm, from the sums of squares of all chunks.
+pub(super) fn norm(weights: &mut dyn Weights, partials: &[f64]) -> Result<f64> {
+    let (mut sum, mut at) = (0.0, 0);
+    weights.visit(&mut |t| {
+        let chunks = t.gradient.len().div_ceil(CHUNK);
+        sum += partials[at..at + chunks].iter().sum::<f64>();
+        at += chunks;
         Ok(())
     })?;
     Ok(sum.sqrt())
@@ -108,7 +134,7 @@ pub fn clip(
 }
 
 /// How much an update computes, about: a few operations for each weight.
-fn size(weights: &mut dyn Weights) -> Result<Work> {
+pub(super) fn size(weights: &mut dyn Weights) -> Result<Work> {
     const EACH: usize = 4;
     let mut size = Work { operations: 0, loops: 0 };
     weights.visit(&mut |t| {
@@ -128,27 +154,42 @@ fn scale_by(pool: &Pool, gradient: &mut [f32], factor: f32) {
 /// that is not finite nothing has changed.
 ///
 /// # Errors
-/// Those of [`gradient_norm`]: the weights are as before then.
+/// Those of [`gradient_norm`], and moments that are not all here: the weights are as before then.
 pub fn apply(
     pool: &Pool,
     weights: &mut dyn Weights,
     update: &Update,
     partials: &mut Vec<f64>,
 ) -> Result<f64> {
+    weights.visit(&mut |t| match t.held.len() == t.weights.len() {
+        true => Ok(()),
+        false => Err(Error::State("the moments are divided among ranks".into())),
+    })?;
     pool.step(size(weights)?, |pool| {
         let norm = gradient_norm(pool, weights, partials)?;
-        if norm.is_finite() {
-            let factor = clipping(norm, update.clip);
-            // The first visit has taken all memory: this one can't fail.
-            weights.visit(&mut |mut t| {
-                if let Some(factor) = factor {
-                    scale_by(pool, t.gradient, factor);
-                }
-                step(pool, &mut t, update);
-                Ok(())
-            })?;
-        }
+        apply_here(pool, weights, update, norm)?;
         Ok(norm)
+    })
+}
+
+/// [`apply`] to the parameters whose moments are kept here, with a gradient of a known norm.
+pub(super) fn apply_here(
+    pool: &Pool,
+    weights: &mut dyn Weights,
+    update: &Update,
+    norm: f64,
+) -> Result<()> {
+    if !norm.is_finite() {
+        return Ok(());
+    }
+    let factor = clipping(norm, update.clip);
+    // Visits before it have taken all memory: this one can't fail.
+    weights.visit(&mut |mut t| {
+        if let Some(factor) = factor {
+            scale_by(pool, &mut t.gradient[t.held.clone()], factor);
+        }
+        step(pool, &mut t, update);
+        Ok(())
     })
 }
 
@@ -172,11 +213,12 @@ impl Update {
 
 fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
     let change = update.change(t.part.decays());
-    let gradient = &*t.gradient;
+    let gradient = &t.gradient[t.held.clone()];
+    let weights = &mut t.weights[t.held.clone()];
     let part = |chunk: usize, len: usize| &gradient[chunk * CHUNK..chunk * CHUNK + len];
     match update.optimizer {
         Optimizer::AdamW => pool.chunks3(
-            (&mut *t.weights, CHUNK),
+            (weights, CHUNK),
             (&mut *t.moment1, CHUNK),
             (&mut *t.moment2, CHUNK),
             |chunk, w, first, second| {
@@ -184,11 +226,11 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
                 change.apply(w, part(chunk, w.len()), moments);
             },
         ),
-        Optimizer::Descent => pool.chunks((&mut *t.weights, CHUNK), |chunk, w| {
+        Optimizer::Descent => pool.chunks((weights, CHUNK), |chunk, w| {
             change.apply(w, part(chunk, w.len()), Moments::default());
         }),
         Optimizer::Momentum { .. } => {
-            pool.chunks2((&mut *t.weights, CHUNK), (&mut *t.moment1, CHUNK), |chunk, w, first| {
+            pool.chunks2((weights, CHUNK), (&mut *t.moment1, CHUNK), |chunk, w, first| {
                 let moments = Moments { first, ..Moments::default() };
                 change.apply(w, part(chunk, w.len()), moments);
             })
@@ -199,7 +241,6 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::model::{ModelRef, Params, Part};
     use cllm_kernels::memory::floats::Floats;
 
@@ -233,10 +274,15 @@ mod tests {
                 layer: 0,
                 weights: self.weights,
                 gradient: &mut self.gradient,
+                held: 0..self.moment1.len(),
                 moment1: &mut self.moment1,
                 moment2: &mut self.moment2,
                 accumulated: &mut self.accumulated,
             })
+        }
+
+        fn hold_moments(&mut self, _: Range<usize>) -> Result<()> {
+            Err(Error::shape("all are kept"))
         }
 
         fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {

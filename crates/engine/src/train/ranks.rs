@@ -210,15 +210,19 @@ impl Link {
     /// An error, the same on all ranks, where the others' `fields` (name and value, as many everywhere)
     /// are not those of rank 0.
     pub fn same(&mut self, fields: &[(&'static str, String)]) -> Result<()> {
+        self.same_in(env!("CARGO_PKG_VERSION"), fields)
+    }
+
+    /// [`same`](Self::same) in so named a version of the library.
+    fn same_in(&mut self, version: &str, fields: &[(&'static str, String)]) -> Result<()> {
         let mut hasher = crc32fast::Hasher::new();
         for (name, value) in fields {
             hasher.update(name.as_bytes());
             hasher.update(value.as_bytes());
             hasher.update(&[0]);
         }
-        let version = field::<VERSION>(env!("CARGO_PKG_VERSION"));
         let mut record = [0; VERSION + 4];
-        record[..VERSION].copy_from_slice(&version);
+        record[..VERSION].copy_from_slice(&field::<VERSION>(version));
         record[VERSION..].copy_from_slice(&hasher.finalize().to_le_bytes());
         let differs = |name: &str, first: String, rank: usize, other: String| {
             Err(Error::State(format!(
@@ -337,6 +341,20 @@ mod tests {
             link.same(&fields(if link.rank == 3 { 0.25 } else { 0.5 })).unwrap_err().to_string()
         }) {
             assert_eq!(text, "the ranks differ in the rate: 0.5 on rank 0, 0.25 on rank 3");
+        }
+    }
+
+    #[test]
+    fn another_version_is_named_whatever_it_compares() {
+        for text in on_ranks(3, |link| {
+            let (version, count) = if link.rank == 2 { ("0.9.1", 1) } else { ("1.0.0", 4) };
+            let fields = vec![("the seed", "7".to_string()); count];
+            link.same_in(version, &fields).unwrap_err().to_string()
+        }) {
+            assert_eq!(
+                text,
+                "the ranks differ in the version of the library: 1.0.0 on rank 0, 0.9.1 on rank 2"
+            );
         }
     }
 

@@ -4,8 +4,9 @@
 //! [`super::reduction`] makes it.
 
 use super::batch::Corpus;
+use super::division::{self, Norm};
 use super::ranks::{Communicator, Link, Traffic};
-use super::reduction::{Buffers, Place, Portion, Sum};
+use super::reduction::{Buffers, Parts, Place, Portion, Sum};
 use super::run::Position;
 use super::trainer::{Outcome, Step, Trainer, TrainerConfig};
 use super::tree::{self, Forest, Leaves};
@@ -21,15 +22,18 @@ const WHAT: &str = "the gradients of the ranks";
 /// What a trainer keeps to train with other ranks.
 #[derive(Debug)]
 pub(super) struct Shared {
-    link: Link,
+    pub(super) link: Link,
+    /// Who keeps the moments of which parameters, where they are divided.
+    pub(super) division: Option<Parts>,
     /// Losses of steps whose gradients are computed and which are not taken yet, and whether the last
     /// one closes the window.
     losses: VecDeque<f32>,
     closes: bool,
     /// Where the run stood after the latest steps, and over which ids: what else is there was compared
     /// then.
-    compared: Option<(Counters, (usize, usize))>,
-    buffers: Buffers,
+    pub(super) compared: Option<(Counters, (usize, usize))>,
+    pub(super) buffers: Buffers,
+    pub(super) norm: Norm,
 }
 
 impl Trainer {
@@ -63,18 +67,23 @@ impl Trainer {
     /// ```
     ///
     /// # Errors
-    /// A rank that is not below the number of ranks, or steps of a window that are computed and not
-    /// taken yet.
+    /// A rank that is not below the number of ranks, steps of a window that are computed and not
+    /// taken yet, or moments that are [divided](Self::divide_moments) among the ranks that there are.
     pub fn set_communicator(&mut self, communicator: Option<Box<dyn Communicator>>) -> Result<()> {
         self.check_whole()?;
+        if self.divides_moments() {
+            return Err(Error::State("the moments are divided among the ranks".into()));
+        }
         self.shared = match communicator {
             None => None,
             Some(communicator) => Some(Box::new(Shared {
                 link: Link::new(communicator)?,
+                division: None,
                 losses: VecDeque::new(),
                 closes: false,
                 compared: None,
                 buffers: Buffers::default(),
+                norm: Norm::default(),
             })),
         };
         Ok(())
@@ -133,7 +142,15 @@ impl Trainer {
         let Some(loss) = shared.losses.pop_front() else { return Ok(None) };
         let outcome = if shared.losses.is_empty() && shared.closes {
             self.counters.accumulated = 0;
-            self.update(pool, weights, self.config.optimizer, learning_rate)?
+            match shared.division.clone() {
+                None => self.update(pool, weights, self.config.optimizer, learning_rate)?,
+                Some(parts) => {
+                    let optimizer = self.config.optimizer;
+                    self.update_by(optimizer, learning_rate, |update, partials| {
+                        shared.update(&parts, pool, weights, update, partials)
+                    })?
+                }
+            }
         } else {
             self.counters.accumulated += 1;
             Outcome::Accumulated
@@ -166,6 +183,7 @@ impl Trainer {
         corpus: &Corpus,
         count: u32,
         all: bool,
+        division: Option<&Parts>,
     ) -> Result<Vec<(&'static str, String)>> {
         let TrainerConfig {
             optimizer,
@@ -177,16 +195,17 @@ impl Trainer {
             dropout,
             seed,
             precision,
+            bfloat16_sums,
         } = self.config;
         let c = &self.counters;
         let place = (c.epoch, c.offset, c.accumulated, count);
         let (mut parameters, mut hasher) = (0, crc32fast::Hasher::new());
         weights.visit(&mut |t| {
             parameters += t.weights.len();
-            for values in [t.weights, t.moment1, t.moment2] {
-                if all {
-                    hash(&mut hasher, values);
-                }
+            // Of divided moments each rank has others.
+            let moments = [t.moment1, t.moment2].into_iter().filter(|_| division.is_none());
+            for values in std::iter::once(t.weights).chain(moments).filter(|_| all) {
+                hash(&mut hasher, values);
             }
             Ok(())
         })?;
@@ -209,6 +228,8 @@ impl Trainer {
             ("the dropout", dropout.to_string()),
             ("the seed", seed.to_string()),
             ("the precision", precision.name().to_string()),
+            ("the rounding of the sums", bfloat16_sums.to_string()),
+            ("the division of the moments", division.is_some().to_string()),
             ("the step", c.step.to_string()),
             ("epoch, offset, open batches and steps to take", format!("{place:?}")),
             ("the number of updates", c.updates.to_string()),
@@ -243,14 +264,18 @@ impl Shared {
         count: u32,
     ) -> Result<()> {
         let all = self.compared != Some((trainer.counters, place(corpus)));
-        let fields = trainer.fields(weights, corpus, count, all);
+        let (division, rank) = (self.division.as_ref(), self.link.rank);
+        let rounded = trainer.config.bfloat16_sums;
+        let fits = division.map_or(Ok(()), |parts| division::check(parts, weights, rank));
+        let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, all, division));
         let fields = self.link.all_well(fields)?;
         self.link.same(&fields)?;
 
         let first = trainer.counters.accumulated;
         let (end, window) = (first.saturating_add(count), trainer.config.window.max(1));
         let portion = Portion { first, count, leaves: Leaves { count: end, all: end >= window } };
-        let prepared = Sum::new(portion, weights, self.link.ranks).and_then(|sum| {
+        let prepared = Sum::new(portion, weights, self.link.ranks, self.division.as_ref(), rounded);
+        let prepared = prepared.and_then(|sum| {
             sum.reserve(weights, &mut self.link, &mut self.buffers)?;
             let (losses, places) = self.leaves(trainer, pool, weights, corpus, portion)?;
             Ok((sum, losses, places))
@@ -289,13 +314,16 @@ impl Shared {
         portion: Portion,
     ) -> Result<(Vec<f32>, Vec<Place>)> {
         let share = portion.share(self.link.rank, self.link.ranks);
-        let open = tree::open_sums(portion.first);
+        let (open, rounded) = (tree::open_sums(portion.first), trainer.config.bfloat16_sums);
         let mut forest = Forest::new(portion.leaves);
         let (mut losses, mut places) = (Vec::new(), Vec::new());
         for leaf in share.clone() {
             let loss =
                 trainer.pass_ahead(pool, weights, corpus, (leaf - portion.first) as usize)?;
             losses.push(loss);
+            if rounded {
+                tree::round_gradient(weights)?;
+            }
             let there = open + forest.nodes().len();
             let merged = forest.add_leaf(leaf);
             places.truncate(there - open - merged);
@@ -303,7 +331,7 @@ impl Shared {
             if merged == 0 && leaf + 1 == share.end {
                 places.push(Place::Gradient);
             } else {
-                tree::add_gradient(weights, there, merged)?;
+                tree::add_gradient(weights, there, merged, rounded)?;
                 places.push(Place::Sum(there - merged));
             }
         }

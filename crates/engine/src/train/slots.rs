@@ -3,6 +3,10 @@
 use crate::error::Result;
 use crate::model::{Params, Part};
 use cllm_kernels::memory::floats::Floats;
+use cllm_kernels::memory::reserve;
+use std::ops::Range;
+
+const WHAT: &str = "the optimizer's moments";
 
 /// Private companions of one tensor; arrays that are not in use are empty.
 #[derive(Debug)]
@@ -15,9 +19,11 @@ pub struct Slot {
     pub len: usize,
     /// Gradient, where no public buffer holds it.
     pub gradient: Floats,
-    /// First moments, or velocity.
+    /// The values whose moments are kept here: all, but where ranks divide them.
+    pub held: Range<usize>,
+    /// First moments of these, or velocity.
     pub moment1: Floats,
-    /// Second moments.
+    /// Their second moments.
     pub moment2: Floats,
     /// Sums over the open accumulation window: see [`Tensor`](super::weights::Tensor).
     pub accumulated: Vec<Floats>,
@@ -31,6 +37,7 @@ impl Slot {
             layer,
             len,
             gradient: empty(),
+            held: 0..len,
             moment1: empty(),
             moment2: empty(),
             accumulated: Vec::new(),
@@ -39,9 +46,14 @@ impl Slot {
 
     /// Zeroed moments where there were none.
     pub fn reserve_moments(&mut self) -> Result<()> {
-        self.moment1.grow("the optimizer's moments", self.len)?;
-        self.moment2.grow("the optimizer's moments", self.len)?;
+        self.moment1.grow(WHAT, self.held.len())?;
+        self.moment2.grow(WHAT, self.held.len())?;
         Ok(())
+    }
+
+    /// Whether the moments of all values are kept here.
+    pub fn holds_all(&self) -> bool {
+        self.held == (0..self.len)
     }
 }
 
@@ -71,6 +83,48 @@ impl Slots {
         });
     }
 
+    /// Keeps the moments of `range` alone, which counts through all tensors: those that are there, and
+    /// zero where there were none. `embeddings`: the moments of the embeddings, where they are kept
+    /// elsewhere; these stay there if they are to be kept whole.
+    ///
+    /// # Errors
+    /// Memory: nothing has changed then.
+    pub fn hold(
+        &mut self,
+        range: &Range<usize>,
+        embeddings: Option<(&[f32], &[f32])>,
+    ) -> Result<()> {
+        let mut arrays = Vec::new();
+        reserve(WHAT, &mut arrays, self.0.len())?;
+        let mut start = 0;
+        for slot in &self.0 {
+            let held = within(range, start, slot.len);
+            let (mut first, mut second) = (Floats::new(), Floats::new());
+            if held != slot.held {
+                first.grow(WHAT, held.len())?;
+                second.grow(WHAT, held.len())?;
+            }
+            arrays.push((held, first, second));
+            start += slot.len;
+        }
+        // The system gives pages to the new arrays as the old ones go.
+        for (slot, (held, mut first, mut second)) in self.0.iter_mut().zip(arrays) {
+            if held == slot.held {
+                continue;
+            }
+            let outside = embeddings.filter(|_| slot.part == Part::Embeddings);
+            let (old1, old2) = outside.unwrap_or((&slot.moment1, &slot.moment2));
+            let (from, to) = (held.start.max(slot.held.start), held.end.min(slot.held.end));
+            if from < to && !old1.is_empty() {
+                let (there, here) = (from - slot.held.start, from - held.start);
+                first[here..][..to - from].copy_from_slice(&old1[there..][..to - from]);
+                second[here..][..to - from].copy_from_slice(&old2[there..][..to - from]);
+            }
+            (slot.held, slot.moment1, slot.moment2) = (held, first, second);
+        }
+        Ok(())
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter()
@@ -80,4 +134,11 @@ impl Slots {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
         self.0.iter_mut()
     }
+}
+
+/// What of `range`, which counts through all tensors, lies in the one of `len` values from `start` on,
+/// counted within it.
+pub(super) fn within(range: &Range<usize>, start: usize, len: usize) -> Range<usize> {
+    let place = |at: usize| at.saturating_sub(start).min(len);
+    place(range.start)..place(range.end)
 }

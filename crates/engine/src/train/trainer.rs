@@ -52,6 +52,10 @@ pub struct TrainerConfig {
     pub seed: u64,
     /// What the matrix products of a step take. A step refuses one that the processor lacks.
     pub precision: TrainingPrecision,
+    /// Whether the gradient of each batch, and each sum of two along the tree, is rounded to bfloat16 (to
+    /// nearest, ties to even; the mean is f32): what ranks exchange of them takes half of the bytes. It
+    /// is so with one rank, too, so that the result is a function of this and not of the ranks.
+    pub bfloat16_sums: bool,
 }
 
 impl Default for TrainerConfig {
@@ -68,6 +72,7 @@ impl Default for TrainerConfig {
             dropout: 0.0,
             seed: 0,
             precision: TrainingPrecision::F32,
+            bfloat16_sums: false,
         }
     }
 }
@@ -284,7 +289,12 @@ impl Trainer {
         weights: &mut dyn Weights,
         learning_rate: f32,
     ) -> Result<Outcome> {
+        self.check_undivided()?;
         let (window, leaf) = (self.config.window.max(1), self.counters.accumulated);
+        let rounded = self.config.bfloat16_sums;
+        if rounded {
+            tree::round_gradient(weights)?;
+        }
         if window > 1 || leaf > 0 {
             let batches = leaf.saturating_add(1);
             let (full, open) = (batches >= window, tree::open_sums(leaf));
@@ -294,7 +304,7 @@ impl Trainer {
             let merged = if full { open } else { leaf.trailing_ones() as usize };
             // A checkpoint of an open window brought no more sums than there were.
             tree::reserve(weights, open + usize::from(merged == 0))?;
-            tree::add_gradient(weights, open, merged)?;
+            tree::add_gradient(weights, open, merged, rounded)?;
             self.counters.accumulated = if full { 0 } else { batches };
             if !full {
                 return Ok(Outcome::Accumulated);
@@ -321,10 +331,34 @@ impl Trainer {
         optimizer: Optimizer,
         learning_rate: f32,
     ) -> Result<Outcome> {
+        self.check_undivided()?;
+        self.update_by(optimizer, learning_rate, |update, partials| {
+            optimizer::apply(pool, weights, update, partials)
+        })
+    }
+
+    /// That one rank's weights are updated is an error where the moments are divided among several.
+    fn check_undivided(&self) -> Result<()> {
+        match self.divides_moments() {
+            false => Ok(()),
+            true => Err(Error::State(
+                "the moments are divided among the ranks, which update their weights together"
+                    .into(),
+            )),
+        }
+    }
+
+    /// An update that `apply` applies, which returns the gradient's norm.
+    pub(super) fn update_by(
+        &mut self,
+        optimizer: Optimizer,
+        learning_rate: f32,
+        apply: impl FnOnce(&Update, &mut Vec<f64>) -> Result<f64>,
+    ) -> Result<Outcome> {
         let TrainerConfig { weight_decay, clip, beta2, .. } = self.config;
         let number = self.counters.updates + 1;
         let update = Update { optimizer, number, beta2, learning_rate, weight_decay, clip };
-        let norm = optimizer::apply(pool, weights, &update, &mut self.partials)?;
+        let norm = apply(&update, &mut self.partials)?;
         self.counters.gradient_norm = norm;
         if !norm.is_finite() {
             self.counters.skipped += 1;

@@ -4,6 +4,7 @@ use super::slots::Slots;
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelRef, Params, Part, TensorName};
 use cllm_kernels::memory::floats::Floats;
+use std::ops::Range;
 
 /// One tensor of a model with everything that an update of it needs.
 #[derive(Debug)]
@@ -16,9 +17,12 @@ pub struct Tensor<'a> {
     pub weights: &'a mut [f32],
     /// Their gradient, as long; scaled in place where it is clipped.
     pub gradient: &'a mut [f32],
-    /// First moments, or the velocity of momentum descent; as long.
+    /// The parameters whose moments are kept here: all of them, but where ranks
+    /// [divide](super::Trainer::divide_moments) them.
+    pub held: Range<usize>,
+    /// First moments of these, or the velocity of momentum descent.
     pub moment1: &'a mut [f32],
-    /// Second moments; as long.
+    /// Their second moments.
     pub moment2: &'a mut [f32],
     /// Sums of gradients over the open accumulation window: one for each digit 1 of the number of its
     /// batches, which is a whole subtree of the sum, the largest first. Empty as long as none was opened;
@@ -37,11 +41,19 @@ pub trait Weights {
     fn pass(&mut self) -> Result<(ModelRef<'_>, Params<&mut [f32]>)>;
 
     /// Has `visitor` called with every tensor, in the canonical order of [`Params::visit`]. All
-    /// moments are there: zero where no update was made yet.
+    /// moments that are kept here are there: zero where no update was made yet.
     ///
     /// # Errors
     /// Memory for moments, before any call, or the first error of `visitor`.
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()>;
+
+    /// Keeps from now on the moments of the parameters in `range` alone, which counts through all
+    /// tensors in the order of [`visit`](Self::visit): those that are there, and zero where there were
+    /// none.
+    ///
+    /// # Errors
+    /// Memory, or a model that does not fit what was kept for it: nothing has changed then.
+    fn hold_moments(&mut self, range: Range<usize>) -> Result<()>;
 
     /// S, where the model has such a table: not trained, but part of a checkpoint.
     ///
@@ -149,12 +161,18 @@ impl<M: Parameters> Weights for TrainingWeights<M> {
                 layer,
                 weights,
                 gradient: &mut slot.gradient[..len],
-                moment1: &mut slot.moment1[..len],
-                moment2: &mut slot.moment2[..len],
+                held: slot.held.clone(),
+                moment1: &mut slot.moment1,
+                moment2: &mut slot.moment2,
                 accumulated: &mut slot.accumulated,
             })
         })?;
         Ok(())
+    }
+
+    fn hold_moments(&mut self, range: Range<usize>) -> Result<()> {
+        self.slots.sync(&self.model.params_mut(), |t| t.len());
+        self.slots.hold(&range, None)
     }
 
     fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {

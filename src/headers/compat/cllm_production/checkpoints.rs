@@ -23,8 +23,8 @@ pub(crate) unsafe fn save(
     state: &mut TrainingState,
     path: &Path,
 ) -> Result<()> {
+    let Some(whole) = prepare_state(t, state, Prefix::Ckpt, path)? else { return Ok(()) };
     let model = file::prepare_model(t.model, &with_suffix(path, ".model"))?;
-    let whole = prepare_state(t, state, Prefix::Ckpt, path)?;
     model.commit()?;
     whole.commit()
 }
