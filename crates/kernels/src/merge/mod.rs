@@ -108,8 +108,6 @@ impl Pairs {
 const SHORT: usize = 64;
 /// Places whose lowest rank is remembered.
 const BLOCK: usize = 8;
-/// More than a block.
-const MORE: usize = BLOCK + 1;
 /// Up to this many symbols a queue of all pairs is faster than a list for each rank.
 const LONG: usize = 1 << 14;
 const WHAT: &str = "the merges of a long piece";
@@ -148,9 +146,9 @@ impl Merger {
     /// No memory; 2³² symbols or more.
     pub fn merge(&mut self, pairs: &Pairs, out: &mut Vec<u32>) -> Result<()> {
         match self.symbols.len() {
-            ..=BLOCK => merge_short::<BLOCK>(pairs, &self.symbols, out),
-            MORE..=SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
-            ..=LONG => self.merge_long(pairs, out)?,
+            n if n <= BLOCK => merge_short::<BLOCK>(pairs, &self.symbols, out),
+            n if n <= SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
+            n if n <= LONG => self.merge_long(pairs, out)?,
             _ => self.merge_huge(pairs, out)?,
         }
         if self.symbols.capacity() > KEPT {
