@@ -67,7 +67,8 @@ fn product_int8(bencher: Bencher, (m, n, k): (usize, usize, usize)) {
 const ATTENTION: [(usize, usize, usize); 3] = [(128, 4, 32), (256, 6, 64), (512, 12, 64)];
 
 fn attention_call((rows, heads, head_dim): (usize, usize, usize)) -> Call {
-    Call { batch: 1, rows, base: 0, heads, head_dim, causal: true }
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    Call { batch: 1, rows, base: 0, heads, head_dim, scale, causal: true }
 }
 
 fn heads<'a>(data: &'a [f32], call: &Call) -> [Heads<'a>; 3] {

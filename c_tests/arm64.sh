@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the library for 64-bit ARM and tests it under emulation: c_tests/arm64.sh [short|all]
-# short: the bits of training and logits, the ABI. all: also the kernels' tests, golden vectors,
-# harnesses, hostile arguments, tools. docs/PORTING.md says what has to be installed; where it is not,
+# short: the bits of training and logits with NEON, the ABI. all: also the portable code's bits, the kernels'
+# tests, golden vectors, harnesses, hostile arguments, tools. docs/PORTING.md says what has to be installed; where it is not,
 # nothing is tested and the exit status is 0. The last line is the total.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -63,7 +63,9 @@ kernels=(-p cllm-kernels --lib -- --skip large_blocks_ask_for_huge_pages)
 [ "$what" = all ] && rust "kernels" "${kernels[@]}"
 bits=(-p cllm-engine --test bits the_bits_are_those_written_down)
 # One process for each set of instructions: an emulated program can't start another one.
-for level in neon portable; do
+levels=(neon)
+[ "$what" = all ] && levels+=(portable)
+for level in "${levels[@]}"; do
     CLLM_SIMD=$level rust "bits ($level)" "${bits[@]}"
 done
 # A processor without the dot-product extension.

@@ -26,7 +26,7 @@ for name in crystalline algorithms primemath; do
 done
 check "static library" cmp libcllm.a "$lib/libcllm.a"
 check "the library without debug data is below 4 MB" test "$(stat -c %s "$lib/libcllm.so.$version")" -lt 4000000
-check "the static library is below 12 MB" test "$(stat -c %s "$lib/libcllm.a")" -lt 12000000
+check "the static library is below 10 MB" test "$(stat -c %s "$lib/libcllm.a")" -lt 10000000
 check "it names its debug data" bash -c "readelf -p .gnu_debuglink '$lib/libcllm.so' | grep -qF cllm.debug"
 check "headers" same "$(files include)" "$(files "$prefix/include" | grep -v '^\./cllm/')"
 check "headers below cllm/" same "$(files include)" "$(files "$prefix/include/cllm")"

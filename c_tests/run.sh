@@ -422,6 +422,7 @@ part_stream() {
 
 # Models larger than 4 GiB, which take 6 GiB of memory and of disk: where CLLM_LARGE asks for them.
 part_large() {
+    local limit=3600
     [ -n "${CLLM_LARGE-}" ] || return 0
     if build_c "$out/large_model" c_tests/large_model.c -lcllm; then
         part_script large c_tests/large.sh "$out/large_model"

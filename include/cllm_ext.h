@@ -1993,9 +1993,9 @@ CLLMTokenizer *cllm_texts_train_tokenizer(const struct CLLMTexts *texts,
  * @param callback    is told after every 8 MiB or so how many bytes of how many are done, and can stop;
  *                    NULL: none. Called on this thread.
  * @param user_data   handed to the callback.
- * @param characters  gets the bytes, where every run of white space is one. May be NULL.
+ * @param characters  gets the bytes, where every run of white space is one; may be NULL.
  * @param bytes       256 counts: how often each byte is met in the words, and in the place of the space how
- *                    many words there are. May be NULL.
+ *                    many words there are; may be NULL.
  * @return the number of words; -1 on failure.
  *
  * ```c

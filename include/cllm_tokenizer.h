@@ -152,8 +152,8 @@ void cllm_build_vocab(struct CLLMTokenizer *tokenizer,
 /**
  * Writes the vocabulary to a text file: for each id in order the word, a TAB, its count, a line
  * feed. An empty slot is written as an empty word, so that ids stay line numbers. Subwords are
- * written as cllm_get_token_string() shows them. Those that this library trained can be read back from
- * it; all that others' files say is kept by cllm_write_tokenizer() alone.
+ * written as cllm_get_token_string() shows them. What their list does not say (the merges and rules of a
+ * tokenizer.json of others) stands in a last line, behind an empty one, so that they can be read back.
  *
  * @param tokenizer  the vocabulary.
  * @param filename   the file; it is replaced when all is written, so it is whole or as before.
@@ -180,8 +180,8 @@ int cllm_save_vocab(struct CLLMTokenizer *tokenizer,
  *         byte or a special word at another place than its own. The error names the line.
  *
  * A file of subwords (the special tokens, the 256 bytes, then tokens that are each made of two above
- * them) makes a new tokenizer one of subwords, with the merges that follow from it. It fails, with the
- * line, where a token is not made so, and where the tokenizer has other words already or not enough
+ * them; or any, with a last line that says the rest) makes a new tokenizer one of subwords. It fails, with
+ * the line, where a token is not made so, and where the tokenizer has other words already or not enough
  * room.
  *
  * A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a

@@ -5,6 +5,8 @@ Rust and make are taken from the system.
 
 import os
 import re
+import shutil
+import subprocess
 
 from conan import ConanFile
 from conan.errors import ConanInvalidConfiguration
@@ -30,9 +32,12 @@ class Cllm(ConanFile):
         self.version = re.search(r'^version = "(.*)"$', manifest, re.M).group(1)
 
     def export_sources(self):
-        files = os.popen(f"git -C '{self._tree}' ls-files").read().split("\n")
-        for file in filter(None, files):
-            copy(self, file, self._tree, self.export_sources_folder)
+        listed = subprocess.run(
+            ["git", "-C", self._tree, "ls-files", "-z"], check=True, capture_output=True, text=True)
+        for file in filter(None, listed.stdout.split("\0")):
+            target = os.path.join(self.export_sources_folder, file)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(os.path.join(self._tree, file), target)
 
     def configure(self):
         # A C interface: neither the compiler's standard library nor a debug build of it matters.

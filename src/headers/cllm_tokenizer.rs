@@ -354,8 +354,8 @@ pub unsafe extern "C" fn cllm_save_vocab(
 ///         byte or a special word at another place than its own. The error names the line.
 ///
 /// A file of subwords (the special tokens, the 256 bytes, then tokens that are each made of two above
-/// them; or any, with a last line that says the rest) makes a new tokenizer one of subwords, with the merges that it says. It fails, with the
-/// line, where a token is not made so, and where the tokenizer has other words already or not enough
+/// them; or any, with a last line that says the rest) makes a new tokenizer one of subwords. It fails, with
+/// the line, where a token is not made so, and where the tokenizer has other words already or not enough
 /// room.
 ///
 /// A word that occurs twice gets two ids, of which texts have the first (a warning). The words of a

@@ -204,6 +204,8 @@ fn every_part_of_the_modern_block() {
         Architecture { untied: true, ..modern },
         Architecture { rotary: true, ..original },
         Architecture { qk_norm: true, ..original },
+        Architecture { sharp: true, ..original },
+        Architecture { sharp: false, ..modern },
         Architecture { output: true, ..original },
         Architecture { activation: Activation::SquaredRelu, ..original },
         Architecture { untied: true, ..original },

@@ -42,6 +42,8 @@ pub struct Call {
     pub heads: usize,
     /// h.
     pub head_dim: usize,
+    /// What products of a query and a key are multiplied by.
+    pub scale: f32,
     /// Position i sees positions up to i only; otherwise all of them.
     pub causal: bool,
 }
@@ -49,10 +51,6 @@ pub struct Call {
 impl Call {
     fn keys(&self) -> usize {
         self.base + self.rows
-    }
-
-    fn scale(&self) -> f32 {
-        1.0 / (self.head_dim as f32).sqrt()
     }
 
     /// Keys that the queries first..first+count may see.

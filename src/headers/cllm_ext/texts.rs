@@ -210,8 +210,8 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
     let range = range(&texts, from, to)?;
     let mut training = Training::new(vocab_size, callback, user_data)?;
     let range_bytes = range.end - range.start;
-    let mut counter = PieceCounter::new(Rule::Words);
-    texts.count_pieces(range, &mut counter, &*pool_of(0)?, &mut |bytes| training.read(bytes))?;
+    let (mut counter, pool) = (PieceCounter::new(Rule::Words), pool_of(0)?);
+    texts.count_pieces(range, &mut counter, &pool, &mut |bytes| training.read(bytes))?;
     if range_bytes > LEARNT_WHOLE_BYTES {
         counter.keep(LEARNT_PIECES)?;
     }
@@ -228,9 +228,9 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
 /// @param callback    is told after every 8 MiB or so how many bytes of how many are done, and can stop;
 ///                    NULL: none. Called on this thread.
 /// @param user_data   handed to the callback.
-/// @param characters  gets the bytes, where every run of white space is one. May be NULL.
+/// @param characters  gets the bytes, where every run of white space is one; may be NULL.
 /// @param bytes       256 counts: how often each byte is met in the words, and in the place of the space how
-///                    many words there are. May be NULL.
+///                    many words there are; may be NULL.
 /// @return the number of words; -1 on failure.
 ///
 /// ```c

@@ -147,7 +147,7 @@ impl Entries<'_> {
         &mut self,
         key: &str,
         len: usize,
-        fill: &mut dyn FnMut(usize, &mut [f32]) -> Result<(), Problem>,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), Problem>,
     ) -> Result<(), Problem> {
         if !self.begin_floats(key, len)? {
             return Ok(());

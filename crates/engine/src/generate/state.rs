@@ -175,6 +175,7 @@ mod tests {
             output: None,
             rotary: false,
             qk_norm: false,
+            sharp: false,
         };
         let layer = Layer {
             norm1: Norm::default(),

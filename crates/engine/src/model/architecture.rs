@@ -12,6 +12,10 @@ pub enum Activation {
     SquaredRelu,
 }
 
+/// What sharp scores of attention are multiplied by: with heads of 32 components the largest score is
+/// then 14.1, where Henry et al. (2020) begin for windows of 128 tokens (log₂(128² − 128) = 14.0).
+pub const SHARPNESS: f32 = 2.5;
+
 /// What the blocks of a model do beyond the sizes and parts that its
 /// [`ModelShape`](super::ModelShape) lists. It is a property of the model and travels in its file:
 /// a model generates with the mathematics that it was trained with.
@@ -33,6 +37,9 @@ pub struct Architecture {
     /// Queries and keys are divided by their root mean square, each head's by itself (Henry et al.,
     /// "Query-Key Normalization for Transformers", 2020; without a parameter).
     pub qk_norm: bool,
+    /// Scores of attention are multiplied by [`SHARPNESS`]. Those of normalised queries and keys are at
+    /// most √h in magnitude, too little to tell one of many keys from the rest.
+    pub sharp: bool,
     /// A matrix Wo after attention.
     pub output: bool,
     /// What the hidden units compute.
@@ -47,16 +54,18 @@ impl Architecture {
     pub const ORIGINAL: Self = Self {
         rotary: false,
         qk_norm: false,
+        sharp: false,
         output: false,
         activation: Activation::Gelu,
         untied: false,
     };
 
-    /// The block that learns most from a token: rotary positions, normalised queries and keys, a
-    /// matrix after attention, squared ReLU.
+    /// The block that learns most from a token: rotary positions, normalised queries and keys whose
+    /// scores are sharp, a matrix after attention, squared ReLU.
     pub const MODERN: Self = Self {
         rotary: true,
         qk_norm: true,
+        sharp: true,
         output: true,
         activation: Activation::SquaredRelu,
         untied: false,
@@ -68,13 +77,14 @@ impl Architecture {
     }
 }
 
-/// Its parts in words: `rotary positions, norms of queries and keys, matrix after attention, squared
-/// ReLU`.
+/// Its parts in words: `rotary positions, norms of queries and keys, sharp scores, matrix after
+/// attention, squared ReLU`.
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             (self.rotary, "rotary positions"),
             (self.qk_norm, "norms of queries and keys"),
+            (self.sharp, "sharp scores"),
             (self.output, "matrix after attention"),
             (self.untied, "output matrix of its own"),
         ];

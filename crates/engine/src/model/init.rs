@@ -97,6 +97,7 @@ mod tests {
                     output: None,
                     rotary: false,
                     qk_norm: false,
+                    sharp: false,
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,

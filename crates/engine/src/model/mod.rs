@@ -15,7 +15,7 @@ mod shape;
 mod tensor;
 mod version;
 
-pub use architecture::{Activation, Architecture};
+pub use architecture::{Activation, Architecture, SHARPNESS};
 pub use config::ModelConfig;
 pub use grow::{check_growth, mean_row};
 pub use mapped::MappedModel;

@@ -1,7 +1,7 @@
 //! The parameters of a model as shaped views: the same structure over weights, gradients and
 //! optimizer moments.
 
-use super::architecture::Activation;
+use super::architecture::{Activation, SHARPNESS};
 use super::part::{Extent, Part, TensorName};
 use super::tensor::Weight;
 use crate::error::{Error, Result};
@@ -49,6 +49,16 @@ pub struct Attention<T> {
     pub rotary: bool,
     /// Whether each head of queries and keys is divided by its root mean square.
     pub qk_norm: bool,
+    /// Whether scores are multiplied by [`SHARPNESS`].
+    pub sharp: bool,
+}
+
+impl<T> Attention<T> {
+    /// What products of a query and a key are multiplied by.
+    pub fn scale(&self) -> f32 {
+        let scale = 1.0 / (self.head_dim as f32).sqrt();
+        if self.sharp { SHARPNESS * scale } else { scale }
+    }
 }
 
 /// The two products of a feed-forward sublayer.
@@ -152,7 +162,7 @@ impl<T> Params<T> {
             let attention = match layer.attention {
                 None => None,
                 Some(a) => {
-                    let Attention { heads, head_dim, layout, rotary, qk_norm, .. } = a;
+                    let Attention { heads, head_dim, layout, rotary, qk_norm, sharp, .. } = a;
                     let [q, k, v] = a.qkv;
                     let qkv = [f(Part::Query, l, q)?, f(Part::Key, l, k)?, f(Part::Value, l, v)?];
                     let output = a.output.map(|t| f(Part::Output, l, t)).transpose()?;
@@ -166,6 +176,7 @@ impl<T> Params<T> {
                         output,
                         rotary,
                         qk_norm,
+                        sharp,
                     })
                 }
             };
@@ -241,6 +252,7 @@ macro_rules! borrowing {
                         output: a.output.$as_ref(),
                         rotary: a.rotary,
                         qk_norm: a.qk_norm,
+                        sharp: a.sharp,
                     }),
                     norm2: layer.norm2.$by(),
                     feed_forward: layer.feed_forward.$as_ref().map(|ff| FeedForward {

@@ -278,6 +278,7 @@ impl ModelShape {
                 output: present(Part::Output, l),
                 rotary: self.architecture.rotary,
                 qk_norm: self.architecture.qk_norm,
+                sharp: self.architecture.sharp,
             });
             let feed_forward = (shape.feed_forward && shape.hidden > 0).then(|| FeedForward {
                 hidden: shape.hidden,

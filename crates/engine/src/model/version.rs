@@ -32,8 +32,10 @@ impl<W: Weight> Network<W> {
                 continue;
             };
             hash.add(attention.heads as u64);
-            if attention.rotary || attention.qk_norm {
-                hash.add(1 + u64::from(attention.rotary) + 2 * u64::from(attention.qk_norm));
+            let parts = [attention.rotary, attention.qk_norm, attention.sharp];
+            if parts.contains(&true) {
+                let bits = parts.iter().rev().fold(0, |bits, &part| 2 * bits + u64::from(part));
+                hash.add(1 + bits);
             }
         }
         WeightsVersion { counted: self.version, sampled: hash.0 }

@@ -54,7 +54,8 @@ impl<'a> Pass<'a> {
     /// The sizes of causal attention in this pass.
     pub fn attention<T>(&self, w: &Attention<T>) -> attention::Call {
         let Self { batch, rows, base, .. } = *self;
-        attention::Call { batch, rows, base, heads: w.heads, head_dim: w.head_dim, causal: true }
+        let (heads, head_dim, scale) = (w.heads, w.head_dim, w.scale());
+        attention::Call { batch, rows, base, heads, head_dim, scale, causal: true }
     }
 }
 

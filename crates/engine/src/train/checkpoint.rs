@@ -185,7 +185,7 @@ fn moment_entries(
             return e.floats(&key, Some(here));
         }
         let first = start + t.held.start;
-        e.floats_by(&key, t.weights.len(), &mut |at, out| {
+        e.floats_by(&key, t.weights.len(), |at, out| {
             let held = |range: Range<usize>, out: &mut [f32]| {
                 out.copy_from_slice(&here[range.start - first..range.end - first]);
             };

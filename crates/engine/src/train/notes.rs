@@ -87,7 +87,7 @@ pub fn words_checksum<'a>(words: impl Iterator<Item = &'a [u8]>) -> u32 {
     hasher.finalize()
 }
 
-/// What a checkpoint holds besides weights, optimizer state and [`Counters`].
+/// What a checkpoint holds besides weights, optimizer state and counters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notes {
     /// The training data, where it is known.

@@ -72,7 +72,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
         let attention = spec.attention.then(|| {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
-            let Architecture { output, rotary, qk_norm, .. } = spec.architecture;
+            let Architecture { output, rotary, qk_norm, sharp, .. } = spec.architecture;
             Attention {
                 heads: spec.heads,
                 head_dim: h,
@@ -82,6 +82,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
                 output: output.then(|| values(d * d, 0.0, 1.2)),
                 rotary,
                 qk_norm,
+                sharp,
             }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
@@ -230,6 +231,7 @@ fn masked_logits(
                 let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
+                let sharpness = if a.sharp { 2.5 } else { 1.0 };
                 for rows in [&mut q, &mut k] {
                     for (position, row) in rows.iter_mut().enumerate() {
                         row.chunks_mut(h).for_each(|head| prepare(head, position, a));
@@ -242,7 +244,7 @@ fn masked_logits(
                         let scores: Vec<f64> = (0..=i)
                             .map(|j| {
                                 let product: f64 = at.clone().map(|c| q[i][c] * k[j][c]).sum();
-                                product / (h as f64).sqrt()
+                                product * sharpness / (h as f64).sqrt()
                             })
                             .collect();
                         let max = scores.iter().cloned().fold(f64::NEG_INFINITY, f64::max);

@@ -30,7 +30,7 @@ pub fn backward(
     };
     let [dq, dk, dv] = columns.map(|column| part(grad, column));
     let dout = Heads { data: dout, row: d, sequence: s.rows * d };
-    let (tiles, scale) = (Tiles::in_use(), s.scale());
+    let (tiles, scale) = (Tiles::in_use(), s.scale);
     pool.for_each(s.batch * s.heads, |task| {
         let (b, head) = (task / s.heads, task % s.heads);
         let (h, all) = (s.head_dim, s.rows);

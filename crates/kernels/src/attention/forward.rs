@@ -56,7 +56,7 @@ pub fn forward(
                     unsafe { products(tiles, q, panels, seen, scores, row) };
                     let mut sums = [0f32; BLOCK];
                     for (i, scores) in scores.chunks_exact_mut(row).enumerate() {
-                        let (max, sum) = exponentials(scores, seen(i), s.scale());
+                        let (max, sum) = exponentials(scores, seen(i), s.scale);
                         sums[i] = 1.0 / sum;
                         if let Some(lse) = lse {
                             let one = Call { head_dim: 1, ..*s };

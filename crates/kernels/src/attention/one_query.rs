@@ -38,7 +38,7 @@ pub(super) fn forward(pool: &Pool, s: &Call, q: Heads, k: Heads, v: Heads, out: 
                 query_scores(&q.data[..d], keys_of_part, k.row, h, &mut *scores, row, keys);
                 let rows = scores.chunks_exact_mut(row).zip(shares.chunks_exact_mut(2));
                 for (scores, share) in rows {
-                    let (max, sum) = exponentials(scores, keys, s.scale());
+                    let (max, sum) = exponentials(scores, keys, s.scale);
                     share.copy_from_slice(&[max, sum]);
                 }
                 query_values(scores, row, keys, &v.data[first * v.row..], v.row, h, values);

@@ -48,6 +48,7 @@ pub(crate) unsafe fn attention_view<'a>(
         output: None,
         rotary: false,
         qk_norm: false,
+        sharp: false,
     })
 }
 

@@ -138,6 +138,7 @@ pub unsafe extern "C" fn cllm_attention_backward(
         output: None,
         rotary: false,
         qk_norm: false,
+        sharp: false,
     };
     let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
     for (pointer, own) in given.into_iter().zip(&own) {

@@ -15,8 +15,11 @@
 //! # Ok::<(), cllm_kernels::Error>(())
 //! ```
 
+mod places;
+
 use crate::memory::reserve;
 use crate::{Error, Result};
+use places::Places;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -105,8 +108,6 @@ impl Pairs {
 const SHORT: usize = 64;
 /// Places whose lowest rank is remembered.
 const BLOCK: usize = 8;
-/// More than a block.
-const MORE: usize = BLOCK + 1;
 /// Up to this many symbols a queue of all pairs is faster than a list for each rank.
 const LONG: usize = 1 << 14;
 const WHAT: &str = "the merges of a long piece";
@@ -145,9 +146,9 @@ impl Merger {
     /// No memory; 2³² symbols or more.
     pub fn merge(&mut self, pairs: &Pairs, out: &mut Vec<u32>) -> Result<()> {
         match self.symbols.len() {
-            ..=BLOCK => merge_short::<BLOCK>(pairs, &self.symbols, out),
-            MORE..=SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
-            ..=LONG => self.merge_long(pairs, out)?,
+            n if n <= BLOCK => merge_short::<BLOCK>(pairs, &self.symbols, out),
+            n if n <= SHORT => merge_short::<SHORT>(pairs, &self.symbols, out),
+            n if n <= LONG => self.merge_long(pairs, out)?,
             _ => self.merge_huge(pairs, out)?,
         }
         if self.symbols.capacity() > KEPT {
@@ -269,91 +270,6 @@ fn merge_at(nodes: &mut [Node], pairs: &Pairs, lowest: u64) -> [Option<u64>; 2] 
         pairs.get(id, after.id)
     });
     [before, after.and_then(|made| candidate(made, at as u32))]
-}
-
-/// A list of places for each rank.
-#[derive(Default)]
-struct Places {
-    /// The entry of the last one of each rank; [`NONE`] without.
-    last: Vec<u32>,
-    /// Places, and the entries before them.
-    entries: Vec<(u32, u32)>,
-    /// The last entry that is free again.
-    free: u32,
-    spare: Vec<u32>,
-}
-
-impl Places {
-    fn clear(&mut self, ranks: usize) -> Result<()> {
-        *self = Self { free: NONE, ..Self::default() };
-        reserve(WHAT, &mut self.last, ranks)?;
-        self.last.resize(ranks, NONE);
-        Ok(())
-    }
-
-    /// Puts a [`candidate`] into the list of its rank.
-    #[inline]
-    fn put(&mut self, made: u64) -> Result<()> {
-        let last = &mut self.last[(made >> 32) as usize];
-        let entry = (made as u32, *last);
-        if let Some(place) = self.entries.get_mut(self.free as usize) {
-            *last = std::mem::replace(&mut self.free, place.1);
-            *place = entry;
-        } else {
-            let bytes = self.entries.len().saturating_mul(size_of::<(u32, u32)>());
-            let more = self.entries.try_reserve(1);
-            more.map_err(|_| Error::Memory { what: WHAT, bytes })?;
-            *last = self.entries.len() as u32;
-            self.entries.push(entry);
-        }
-        Ok(())
-    }
-
-    /// The places of a rank, in order; its list is empty then.
-    fn take(&mut self, rank: u32, places: &mut Vec<u32>) -> Result<()> {
-        places.clear();
-        let mut next = std::mem::replace(&mut self.last[rank as usize], NONE);
-        while let Some(entry) = self.entries.get_mut(next as usize) {
-            let bytes = places.len().saturating_mul(size_of::<u32>());
-            places.try_reserve(1).map_err(|_| Error::Memory { what: WHAT, bytes })?;
-            places.push(entry.0);
-            let free = std::mem::replace(&mut self.free, next);
-            next = std::mem::replace(&mut entry.1, free);
-        }
-        // Those of each merge came in order: the list is that backwards, or a few such parts.
-        places.reverse();
-        if !places.is_sorted() {
-            self.sort(places)?;
-        }
-        Ok(())
-    }
-
-    /// By their digits, the last one first: linear.
-    fn sort(&mut self, places: &mut Vec<u32>) -> Result<()> {
-        const FEW: usize = 1 << 12;
-        const BITS: u32 = 11;
-        if places.len() <= FEW {
-            places.sort_unstable();
-            return Ok(());
-        }
-        self.spare.clear();
-        reserve(WHAT, &mut self.spare, places.len())?;
-        self.spare.resize(places.len(), 0);
-        for shift in [0, BITS, 2 * BITS] {
-            let digit = |at: u32| (at >> shift) as usize & ((1 << BITS) - 1);
-            let mut starts = [0usize; 1 << BITS];
-            places.iter().for_each(|&at| starts[digit(at)] += 1);
-            let mut sum = 0;
-            starts.iter_mut().for_each(|start| sum += std::mem::replace(start, sum));
-            for &at in places.iter() {
-                let start = &mut starts[digit(at)];
-                self.spare[*start] = at;
-                *start += 1;
-            }
-            std::mem::swap(places, &mut self.spare);
-        }
-        Ok(())
-    }
 }
 
 /// [`Merger::merge`] of at most `N` symbols, a multiple of [`BLOCK`] up to [`SHORT`]. Nothing moves:
