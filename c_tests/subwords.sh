@@ -202,12 +202,12 @@ check "what is piped in is the same prompt" cmp stdout piped
 "$tools/cllm_inference" run/final_model.cllm --map -p ROMEO: -n 60 -s 1 > mapped
 check "a mapped model says the same" cmp stdout mapped
 check "--verify of a whole file" try 0 cllm_inference run/final_model.cllm --verify -v -p ROMEO: -n 1
-check "says that it is mapped" says '^  [0-9]+ parameters, mapped$'
+check "says that it is mapped" complains ' parameters, mapped'
 cp run/final_model.cllm damaged.cllm
 printf '\377\377' | dd of=damaged.cllm bs=1 seek=$(($(stat -c %s damaged.cllm) / 2)) conv=notrunc status=none
 check "--map does not look at checksums" try 0 cllm_inference damaged.cllm --map -p ROMEO: -n 1
 check "--verify does" try 1 cllm_inference damaged.cllm --verify -p ROMEO: -n 1
-check "and says what is damaged" says "^cllm_inference: can't read the model 'damaged.cllm': .*checksum"
+check "and says what is damaged" complains 'the checksum does not match'
 check "--next" try 0 cllm_inference run/final_model.cllm -p 'ROMEO:' --next 3
 check "three tokens" test "$(wc -l < stdout)" -eq 3
 check "a line end is the likeliest" bash -c "head -n 1 stdout | grep -qE '^0\.[5-9][0-9]*"$'\t'"[0-9]+"$'\t'".n'"
