@@ -6,6 +6,10 @@ use super::GROUP;
 /// Some rows of a left matrix, or columns of a right one: element p of lane i is at
 /// `start + i*lane + p*step`.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "read by instructions of x86-64")
+)]
 pub(super) struct Lanes {
     pub start: *const f32,
     pub lane: usize,

@@ -5,6 +5,10 @@ use super::Pair;
 
 /// out (+)= a·b for some rows of one group and some groups of columns.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "read by instructions of x86-64")
+)]
 pub(super) struct Tile {
     /// Pairs that each element sums up.
     pub pairs: usize,
