@@ -69,6 +69,11 @@ int last_step(const Run *run) {
     return most > 0 && most < all ? most : all;
 }
 
+/* With --minutes the steps decide how many they are. */
+static int last_epoch(const Run *run, int last) {
+    return run->options->steps > 0 ? (last - 1) / run->batches_per_epoch + 1 : run->epochs;
+}
+
 /* With --minutes: moves the end of the run to where the time will be over, but for a last evaluation and
  * the files. */
 static void keep_time(Run *run, int step) {
@@ -106,7 +111,7 @@ static bool on_progress(const CLLMProgress *progress, void *user_data) {
     clock_text(run->seconds / done * (last - progress->step), left, sizeof left);
     progress_draw(&run->bar, (double)progress->step / last,
                   "epoch %d/%d  step %d/%d  loss %.4f  %.0f tokens/s  %s left", progress->epoch + 1,
-                  run->epochs, progress->step, last, progress->loss,
+                  last_epoch(run, last), progress->step, last, progress->loss,
                   run->seconds > 0 ? words * done / run->seconds : 0, left);
     bool over = run->options->steps > 0 && progress->step >= last;
     return !interrupted && !run->diverged && !over;
