@@ -108,6 +108,13 @@ check "has the ids of the other" same_ids alone killed_often
 # What a kill in the middle of saving leaves is nobody's to remove: docs/RELIABILITY.md.
 check "and leaves nothing else" diff alone.list <(ls -A killed_often | grep -vE '^(earlier-|\.cllm-.*\.tmp$)')
 
+# The files of an earlier run go, those of this one come, also under the same names.
+for again in --overwrite ''; do
+    # shellcheck disable=SC2086 # no option or one
+    "$tools/train_model" "${few[@]}" --checkpoint-dir killed_often $again > again.log 2>&1
+    check "once more in that folder $again" same_ids alone killed_often
+done
+
 # A text that was changed is not taken for the old one.
 printf x | dd of=text.txt bs=1 seek=1000 conv=notrunc 2> /dev/null
 check "another text" run other text.txt --batch-size 4 --checkpoint-dir killed --tokens first/tokenizer.json

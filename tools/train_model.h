@@ -90,6 +90,7 @@ typedef struct Folder {
 
 /* A file under the name that it has until the run begins, and the one that it gets then. */
 typedef struct NewFile {
+    const char *name; /* in the folder; not its own */
     char *made, *place;
 } NewFile;
 

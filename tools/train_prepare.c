@@ -17,11 +17,13 @@ static char *real_place(const char *path);
 static void remove_leftovers(const Preparation *preparation) {
     static const char *const names[] = {"dataset.bin", "held_out.bin", "old.bin", "tokenizer.json"};
     for (size_t n = 0; first_rank() && n < sizeof names / sizeof *names; n++) {
-        char *path = join_path(preparation->folder->path, names[n]), *place = real_place(path);
-        bool mine = false;
-        for (size_t i = 0; i < preparation->count; i++) {
-            mine |= strcmp(preparation->files[i].place, place) == 0;
+        char *path = join_path(preparation->folder->path, names[n]), *place = NULL;
+        for (size_t i = 0; i < preparation->count && !place; i++) {
+            const NewFile *file = &preparation->files[i];
+            place = strcmp(file->name, names[n]) == 0 ? copy_text(file->place, strlen(file->place)) : NULL;
         }
+        bool mine = place != NULL;
+        place = mine ? place : real_place(path);
         Text left = {0};
         text_append_string(&left, place);
         text_append_string(&left, ".new");
@@ -139,7 +141,7 @@ const NewFile *new_file(Preparation *preparation, const char *name) {
         fail("can't prepare the run: too many files");
     }
     NewFile *file = &preparation->files[preparation->count++];
-    *file = (NewFile){.made = made.bytes, .place = place};
+    *file = (NewFile){.name = name, .made = made.bytes, .place = place};
     free(path);
     return file;
 }
