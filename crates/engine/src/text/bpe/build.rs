@@ -1,6 +1,7 @@
 //! A tokenizer from its parts, which are checked here.
 
 use super::added::{Added, Matcher};
+use super::decode::Spellings;
 use super::whole::WholeChars;
 use super::{Bpe, Inner, Rule, no_memory, quote, wrong};
 use crate::error::{Error, Result};
@@ -144,9 +145,11 @@ impl Bpe {
         };
         let matcher = Matcher::new(&parts.added, parts.nfc)?;
         let chars = WholeChars::new(&tokens, &bytes, &parts.merges, &pairs)?;
+        let spellings = Spellings::new(&tokens, &parts.added)?;
         let caches = Default::default();
         let inner = Inner {
             tokens,
+            spellings,
             index,
             hasher,
             bytes,

@@ -8,6 +8,7 @@ mod cache;
 mod chars;
 mod counter;
 mod cut;
+mod decode;
 mod encode;
 mod gpt2;
 mod json;
@@ -30,6 +31,7 @@ use added::Matcher;
 use build::Parts;
 use cache::Caches;
 use cllm_kernels::merge::Pairs;
+use decode::Spellings;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::fmt;
 use std::hash::BuildHasher;
@@ -65,6 +67,7 @@ pub struct Bpe(Arc<Inner>);
 
 struct Inner {
     tokens: WordList,
+    spellings: Spellings,
     /// Ids of the tokens of the model by their bytes; added tokens are in `added`.
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -162,16 +165,8 @@ impl Bpe {
     /// # Errors
     /// No memory.
     pub fn decode_with(&self, ids: &[u32], specials: bool) -> Result<Vec<u8>> {
-        let tokens = || {
-            let shown = ids.iter().filter(|&&id| specials || !self.is_special(id));
-            shown.filter_map(|&id| self.token(id))
-        };
-        let len = tokens().try_fold(0usize, |sum, token| sum.checked_add(token.len()));
-        let mut text = Vec::new();
-        let len = len.unwrap_or(usize::MAX);
-        cllm_kernels::memory::reserve("a text", &mut text, len)?;
-        tokens().for_each(|token| text.extend_from_slice(token));
-        Ok(text)
+        let shown = |id: u32| specials || !self.is_special(id);
+        self.0.spellings.join(ids, |id| self.token(id).filter(|_| shown(id)))
     }
 
     /// The whole tokenizer as bytes, for a section of a model file: its `tokenizer.json`, without
