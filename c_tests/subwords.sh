@@ -205,6 +205,8 @@ check "--verify of a whole file" try 0 cllm_inference run/final_model.cllm --ver
 check "says that it is mapped" complains ' parameters, mapped'
 cp run/final_model.cllm damaged.cllm
 printf '\377\377' | dd of=damaged.cllm bs=1 seek=$(($(stat -c %s damaged.cllm) / 2)) conv=notrunc status=none
+check "a damaged file is not read" try 1 cllm_inference damaged.cllm -p ROMEO: -n 1
+check "for the same reason" complains 'the checksum does not match'
 check "--map does not look at checksums" try 0 cllm_inference damaged.cllm --map -p ROMEO: -n 1
 check "--verify does" try 1 cllm_inference damaged.cllm --verify -p ROMEO: -n 1
 check "and says what is damaged" complains 'the checksum does not match'

@@ -159,7 +159,7 @@ static CLLMModel *load_model(const Options *options) {
     }
     CLLMModel *model = options->map ? cllm_map_model(options->model) : cllm_read_model(options->model);
     /* A file that can't be mapped was read, and checked, instead. */
-    bool mapped = cllm_model_is_mapped(model) == 1;
+    bool mapped = model && cllm_model_is_mapped(model) == 1; /* a call would hide the reason */
     if (!model || (options->verify && mapped && cllm_verify_model(model) != 0)) {
         fail("can't read the model '%s': %s", options->model, library_error());
     }
