@@ -12,7 +12,7 @@ use super::trainer::Trainer;
 use super::weights::Weights;
 use crate::error::{Error, Result};
 use cllm_kernels::Pool;
-use cllm_kernels::memory::grow;
+use cllm_kernels::memory::{grow, reserve_more};
 use std::ops::Range;
 
 const WHAT: &str = "the divided moments";
@@ -26,7 +26,7 @@ fn parts(weights: &mut dyn Weights, ranks: usize) -> Result<Parts> {
     let (mut ends, mut all) = (Vec::new(), 0usize);
     weights.visit(&mut |t| {
         all += t.weights.len();
-        cllm_kernels::memory::reserve(WHAT, &mut ends, 1)?;
+        reserve_more(WHAT, &mut ends, 1)?;
         ends.push(all);
         Ok(())
     })?;

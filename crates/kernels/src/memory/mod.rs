@@ -37,6 +37,16 @@ pub fn reserve<T>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()
     Ok(())
 }
 
+/// Makes room in `vec` for `more` values behind those that it has, and ahead for some that may follow.
+pub fn reserve_more<T>(what: &'static str, vec: &mut Vec<T>, more: usize) -> Result<()> {
+    if vec.capacity() - vec.len() < more {
+        fault::point(what)?;
+        vec.try_reserve(more)
+            .map_err(|_| Error::Memory { what, bytes: more.saturating_mul(size_of::<T>()) })?;
+    }
+    Ok(())
+}
+
 /// Makes `vec` hold at least `len` values; what it held may be overwritten by later use.
 pub fn grow<T: Clone + Default>(what: &'static str, vec: &mut Vec<T>, len: usize) -> Result<()> {
     if vec.len() < len {

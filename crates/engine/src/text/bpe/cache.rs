@@ -2,7 +2,7 @@
 //! next text too, so a tokenizer keeps its caches from call to call.
 
 use crate::error::Result;
-use cllm_kernels::memory::{filled, reserve};
+use cllm_kernels::memory::{filled, reserve_more};
 use cllm_kernels::merge::Merger;
 use std::sync::Mutex;
 
@@ -218,9 +218,9 @@ impl Cache {
                 self.ids.clear();
             }
             slot.ids = [self.ids.len() as u32, self.bytes.len() as u32, 0];
-            reserve("the pieces of a text", &mut self.bytes, long.len())?;
+            reserve_more("the pieces of a text", &mut self.bytes, long.len())?;
             self.bytes.extend_from_slice(long);
-            reserve("the pieces of a text", &mut self.ids, found.len())?;
+            reserve_more("the pieces of a text", &mut self.ids, found.len())?;
             self.ids.extend_from_slice(found);
         }
         let at = place(key, self.places.len());
