@@ -360,6 +360,7 @@ int main(int argc, char **argv) {
     join_ranks(&argc, &argv);
     alone = rank_count() == 1;
     Options options = parse_options(argc, argv);
+    compare_options(&options);
     options.quiet |= !first_rank();
     options.threads = rank_threads(options.threads);
     if (options.quiet) {
