@@ -371,10 +371,11 @@ static void print_score(const Options *options, CLLMInference *inference) {
     Text text = exact ? read_bytes(options->score) : read_input(options->score);
     CLLMScore score = {.struct_size = sizeof score};
     if (cllm_score_text(inference, text.bytes, text.length, 0, &score) != 0) {
-        fail("can't score '%s': %s", options->score, library_error());
+        fail("can't score '%s': %s", shown_name(options->score), library_error());
     }
     if (score.tokens == 0) {
-        fail("can't score '%s': it is a single token, and nothing stands before it", options->score);
+        fail("can't score '%s': it is a single token, and nothing stands before it",
+             shown_name(options->score));
     }
     printf("%s: %llu bytes, %llu tokens, %.4f nats per token, perplexity %.2f, %.4f bits per byte\n",
            visible(stdout, options->score), (unsigned long long)score.bytes,

@@ -233,6 +233,8 @@ int rank_count(void);
 int rank_number(void);
 /* Whether this is the one that writes files and speaks. The others are quiet. */
 bool first_rank(void);
+/* How a shell calls this program. */
+extern const char command[];
 /* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
 int rank_threads(int asked);
 /* A signal asks it to end: safe in a handler. */

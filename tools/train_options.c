@@ -1,12 +1,13 @@
 #include "train_model.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
-    "Usage: train_model DATA [options]\n"
     "Trains a language model on a text file, - for standard input, or on a folder of\n"
     "texts with its subfolders, without hidden ones and what training runs wrote.\n"
     "\n"
@@ -114,6 +115,9 @@ static void parse_tokens(Options *o, const char *text) {
     } else if (strcmp(text, "words") == 0) {
         o->tokens = TOKENS_WORDS;
     } else {
+        if (access(input_name(text), F_OK) != 0) {
+            fail("--tokens: '%s' is neither bpe, bytes or words nor a file: %s", text, strerror(errno));
+        }
         o->tokens = TOKENS_FILE;
         o->vocabulary = text;
     }
@@ -291,7 +295,7 @@ Options parse_options(int argc, char **argv) {
         case EIGHT_BIT: o.save_8bit = true; break;
         case QUIET: o.quiet = true; break;
         case 'h':
-            fputs(help, stdout);
+            printf("Usage: %s DATA [options]\n%s", command, help);
             check_stdout();
             exit(EXIT_SUCCESS);
         default: fail_option(c, argv);

@@ -54,7 +54,7 @@ static void fail_too_short(const Options *options, size_t tokens, size_t needed)
         snprintf(smaller, sizeof smaller, ", or --batch-size 1 --seq-len %zu", tokens - 1);
     }
     fail("'%s' is too short: %zu %s%s to train on, one batch of %d x %d takes %zu: more text is needed%s",
-         options->data, tokens, options->words ? "word" : "token", tokens == 1 ? "" : "s",
+         shown_name(options->data), tokens, options->words ? "word" : "token", tokens == 1 ? "" : "s",
          options->batch_size, options->seq_len, needed, smaller);
 }
 
