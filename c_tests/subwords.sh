@@ -281,6 +281,14 @@ check "few of them" try 0 train_model play --tokens words --vocab-size 12 --embe
 check "as asked" says '^  12 entries'
 check "of that width" says 'width 32'
 check "not of the other block" try 2 train_model play --tokens words --block original --minutes 0.05
+check "--size" try 0 train_model play --size small --max-steps 3 --checkpoint-dir size --threads 1
+check "has its width" says '^Model: width 128, 4 layers'
+check "and says how long" says '^Training: .* epochs in about [0-9]+ s at .* tokens a second'
+check "as many epochs" says 'about 1 epoch|, [0-9]+ epochs?,'
+check "with a time" try 0 train_model play --size small --minutes 0.05 --checkpoint-dir size --overwrite --threads 1
+check "of that width, too" says '^Model: width 128, 4 layers'
+check "no such size" try 2 train_model play --size huge
+check "a size and a width" try 2 train_model play --size large --embed-dim 64
 check "--minutes and --epochs" try 2 train_model play --minutes 1 --epochs 2
 
 # ---- What the same minutes buy ----

@@ -36,6 +36,7 @@ typedef struct Options {
     int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
     double minutes; /* 0: as many epochs as are asked for */
+    int size; /* the width that --size names; 0: not asked for */
     uint32_t seed;
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
@@ -47,10 +48,15 @@ typedef struct Options {
     int steps; /* of a run of --minutes, at first; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
-    size_t num_words, num_different; /* of a text of words, where --minutes asks; otherwise 0 */
+    size_t num_words, num_different; /* of a text of words, where --minutes or --size asks; otherwise 0 */
     double began; /* as seconds_now() says it: when the minutes do */
-    char chosen[640]; /* by --minutes, and why: three lines; or "" */
+    char chosen[640]; /* by --minutes or --size, and why: three lines; or "" */
 } Options;
+
+/* Whether all that is not given is chosen by the recipe. */
+static inline bool has_dial(const Options *options) {
+    return options->minutes > 0 || options->size > 0;
+}
 
 /* Leaves with a message where the command line is wrong, and after --help. */
 Options parse_options(int argc, char **argv);

@@ -32,6 +32,8 @@ static const char help[] =
     "Training:\n"
     "  --minutes M           choose all that is not given so that training takes M\n"
     "                        minutes and the model gets as good as it can\n"
+    "  --size NAME           small, medium or large: width 128, 256 or 384; all that is\n"
+    "                        not given is chosen for it, without --minutes how long too\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
     "  --accumulate N        an update for every N steps, by their mean gradient (1);\n"
@@ -166,6 +168,9 @@ static void check_options(Options *o, const char *vocab) {
         fail_usage("--from has the tokens and the shape of its model: without --tokens, --vocab, "
                    "--block, --embed-dim, --num-layers and --num-heads");
     }
+    if (o->size > 0 && (o->embed_dim > 0 || o->from)) {
+        fail_usage("--size excludes --embed-dim and --from: it is a width");
+    }
     if (o->mix && !o->from) {
         fail_usage("--mix is for --from");
     }
@@ -190,7 +195,7 @@ Options parse_options(int argc, char **argv) {
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
-        ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
+        SIZE, ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -225,6 +230,7 @@ Options parse_options(int argc, char **argv) {
         {"from", required_argument, NULL, FROM},
         {"mix", required_argument, NULL, MIX},
         {"minutes", required_argument, NULL, MINUTES},
+        {"size", required_argument, NULL, SIZE},
         {"beta2", required_argument, NULL, BETA2},
         {"dropout", required_argument, NULL, DROPOUT},
         {"shuffle", no_argument, NULL, SHUFFLE},
@@ -237,6 +243,8 @@ Options parse_options(int argc, char **argv) {
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
+    static const char *const sizes[] = {"small", "medium", "large", NULL};
+    static const int widths[] = {128, 256, 384};
     static const char *const exchanges[] = {"f32", "bf16", NULL};
     Options o = {
         .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
@@ -254,6 +262,7 @@ Options parse_options(int argc, char **argv) {
         case BLOCK: o.block = BLOCK_MODERN + (Block)one_of("--block", optarg, blocks); break;
         case FROM: o.from = optarg; break;
         case MIX: parse_mix(&o, optarg); break;
+        case SIZE: o.size = widths[one_of("--size", optarg, sizes)]; break;
         case MINUTES: o.minutes = parse_number("--minutes", optarg, 0.05, 1e6); break;
         case BETA2: o.beta2 = parse_number("--beta2", optarg, 0, 0.999999); break;
         case DROPOUT: o.dropout = parse_number("--dropout", optarg, 0, 0.9); break;
@@ -339,6 +348,7 @@ void compare_options(const Options *o) {
     compare_number("--num-layers", o->num_layers, 0);
     compare_number("--num-heads", o->num_heads, 0);
     compare_number("--seq-len", o->seq_len, 0);
+    compare_number("--size (its width)", o->size, 0);
     compare_number("--minutes", o->minutes, 0);
     compare_number("--epochs", o->epochs, 0);
     compare_number("--max-steps", o->max_steps, 0);

@@ -56,10 +56,12 @@ pub struct Task {
     pub held_out: Option<u64>,
     /// How long training may take; `None`: as long as `epochs` take.
     pub seconds: Option<f64>,
-    /// How often the run goes through the text, where no seconds are given.
+    /// How often the run goes through the text, where no seconds are given. With none of seconds, epochs and
+    /// steps, but a width, the model says how long: whole epochs that have [`c::TOKENS_PER_WEIGHT`] tokens
+    /// for each weight of its blocks.
     pub epochs: Option<f64>,
     /// Floating-point operations of training in a second, as [`measure`] counts them; needed with
-    /// `seconds`.
+    /// `seconds`, otherwise only for saying how long it will take.
     pub speed: f64,
     /// What the program chose itself.
     pub fixed: Fixed,
@@ -125,7 +127,7 @@ impl Recipe {
     /// The recipe for a task.
     ///
     /// # Errors
-    /// No text; neither seconds nor epochs nor steps; seconds, epochs or a speed that are not positive;
+    /// No text; neither seconds nor epochs nor steps nor a width; seconds, epochs or a speed that are not positive;
     /// fixed sizes that make no model ([`ModelConfig::check`]).
     pub fn new(task: &Task) -> Result<Self> {
         check(task)?;
@@ -199,13 +201,15 @@ fn check(task: &Task) -> Result<()> {
     };
     match (task.fixed.steps, task.seconds, task.epochs) {
         (Some(0), ..) => return Err(Error::argument("steps", 0, "1 or more")),
-        (None, None, None) => return Err(Error::argument("seconds", 0, "more than 0")),
+        (None, None, None) if task.fixed.dim.is_none() => {
+            return Err(Error::argument("seconds", 0, "more than 0"));
+        }
         (_, Some(seconds), _) => {
             positive("seconds", seconds)?;
             positive("speed", task.speed)?;
         }
         (_, None, Some(epochs)) => positive("epochs", epochs)?,
-        (Some(_), None, None) => {}
+        (_, None, None) => {}
     }
     let f = &task.fixed;
     for (name, size) in [
@@ -259,12 +263,14 @@ pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
     }
 }
 
-/// The tokens that a run with this model sees: as many as the time allows, or the epochs hold.
+/// The tokens that a run with this model sees: as many as the time allows, or the epochs hold, or the weights
+/// want.
 fn tokens_seen(task: &Task, model: &ModelConfig, train: f64) -> f64 {
     match (task.seconds, task.epochs) {
         (Some(seconds), _) => seconds * (1.0 - c::TIME_KEPT_BACK) * task.speed / work(model),
         (None, Some(epochs)) => epochs * train,
-        (None, None) => train,
+        (None, None) if task.fixed.steps.is_some() => train,
+        (None, None) => train * (c::TOKENS_PER_WEIGHT * weights(model) / train).ceil(),
     }
 }
 
