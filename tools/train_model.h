@@ -60,7 +60,7 @@ static inline bool has_dial(const Options *options) {
 
 /* Leaves with a message where the command line is wrong, and after --help. */
 Options parse_options(int argc, char **argv);
-/* Leaves with a message where a rank has other options than the first one, which would wait for each other. */
+/* Leaves with a message where a rank has other options than the first one: they would wait for each other. */
 void compare_options(const Options *options);
 
 /* What a run goes on from: the model file of --from or --resume, as far as it decides what the run is. */
