@@ -46,6 +46,10 @@ static Origin open_from(Options *o) {
     if (!origin.model) {
         fail("can't read the model '%s': %s", o->from, library_error());
     }
+    if (cllm_model_is_quantized(origin.model) == 1) {
+        fail("--from: '%s' has 8-bit weights, which can't be trained: take the model that it was made of, "
+             "final_model.cllm beside it", o->from);
+    }
     enum { MORE_WORDS = 10000 };
     uint32_t entries = (uint32_t)origin.model->vocab_size;
     uint32_t room = o->vocab_size > 0 ? (uint32_t)o->vocab_size : entries + MORE_WORDS;
@@ -54,6 +58,9 @@ static Origin open_from(Options *o) {
     }
     if (!origin.tokenizer) {
         fail("'%s' carries no tokenizer: it can't be told what a new text says", o->from);
+    }
+    if (o->vocab_size > 0 && has_subwords(origin.tokenizer)) {
+        fail_usage("--from excludes --vocab-size: the subwords of '%s' spell every text", o->from);
     }
     o->block = block_of(o->from);
     take_shape(o, origin.model);
@@ -132,6 +139,11 @@ static int or_none(double value) { /* how a recipe is told "none" from "not said
     return value == 0 ? -1 : 0;
 }
 
+/* The highest rate of a model that goes on: what has learnt already forgets less at a lower one. */
+static double of_what_goes_on(double rate) {
+    return rate / 3;
+}
+
 /* What the library's recipe advises for what was not given, by the length of the text, and the minutes or the
    size. */
 static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) {
@@ -168,7 +180,15 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     take_from_first(&left, sizeof left); /* so that all ranks choose the same */
     take_from_first(&speed, sizeof speed);
     size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;
-    if ((dial && speed <= 0) || cllm_recipe(training, timed ? left : 0, speed, &r) != 0) {
+    const CLLMRecipe asked = r;
+    bool chosen = (!dial || speed > 0) && cllm_recipe(training, timed ? left : 0, speed, &r) == 0;
+    if (chosen && o->from && !o->rate_asked) { /* asked again, for what the recipe says of itself */
+        double rate = of_what_goes_on((double)r.learning_rate);
+        r = asked;
+        r.learning_rate = (float)rate;
+        chosen = cllm_recipe(training, timed ? left : 0, speed, &r) == 0;
+    }
+    if (!chosen) {
         fail("can't choose the sizes of the run: %s", library_error());
     }
     if (r.tokenizer == CLLM_TOKENS_BYTES && !given) {
@@ -233,7 +253,8 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     o->schedule = o->schedule ? o->schedule : modern || o->from ? "linear" : "none";
     default_integer(&o->shuffle, -1, !words);
     o->rate_asked = o->learning_rate > 0;
-    if (modern && !words) {
+    bool by_recipe = modern && !words;
+    if (by_recipe) {
         follow_recipe(o, given, bytes);
     }
     if (o->vocab_size == 0) {
@@ -249,7 +270,7 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     default_number(&o->dropout, -1, 0);
     default_number(&o->beta2, -1, 0.999);
     default_number(&o->learning_rate, 0, modern ? 0.003 : 0.001);
-    if (o->from && !o->rate_asked) {
-        o->learning_rate /= 3; /* what has learnt already forgets less at a lower rate */
+    if (o->from && !o->rate_asked && !by_recipe) {
+        o->learning_rate = of_what_goes_on(o->learning_rate);
     }
 }

@@ -60,6 +60,8 @@ static inline bool has_dial(const Options *options) {
 
 /* Leaves with a message where the command line is wrong, and after --help. */
 Options parse_options(int argc, char **argv);
+/* Leaves with a message where a rank has other options than the first one: they would wait for each other. */
+void compare_options(const Options *options);
 
 /* What a run goes on from: the model file of --from or --resume, as far as it decides what the run is. */
 typedef struct Origin {
@@ -237,6 +239,8 @@ int rank_count(void);
 int rank_number(void);
 /* Whether this is the one that writes files and speaks. The others are quiet. */
 bool first_rank(void);
+/* How a shell calls this program. */
+extern const char command[];
 /* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
 int rank_threads(int asked);
 /* A signal asks it to end: safe in a handler. */

@@ -1,12 +1,13 @@
 #include "train_model.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
-    "Usage: train_model DATA [options]\n"
     "Trains a language model on a text file, - for standard input, or on a folder of\n"
     "texts with its subfolders, without hidden ones and what training runs wrote.\n"
     "\n"
@@ -88,6 +89,11 @@ static const char help[] =
     "  train_model texts/ --epochs 3 --save-every 500 --resume checkpoints\n"
     "  train_model today.log --from model.cllm --mix old_logs/:0.3\n";
 
+/* What some options may be, in the order of their types. */
+static const char *const blocks[] = {"modern", "original", NULL};
+static const char *const weights[] = {"best", "last", NULL};
+static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
+
 /* The place of a name in a list; fail_usage() where it is none of them. */
 static int one_of(const char *option, const char *text, const char *const *choices) {
     Text names = {0};
@@ -111,6 +117,9 @@ static void parse_tokens(Options *o, const char *text) {
     } else if (strcmp(text, "words") == 0) {
         o->tokens = TOKENS_WORDS;
     } else {
+        if (access(input_name(text), F_OK) != 0) {
+            fail("--tokens: '%s' is neither bpe, bytes or words nor a file: %s", text, strerror(errno));
+        }
         o->tokens = TOKENS_FILE;
         o->vocabulary = text;
     }
@@ -234,12 +243,9 @@ Options parse_options(int argc, char **argv) {
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
-    static const char *const blocks[] = {"modern", "original", NULL};
     static const char *const sizes[] = {"small", "medium", "large", NULL};
     static const int widths[] = {128, 256, 384};
-    static const char *const weights[] = {"best", "last", NULL};
     static const char *const exchanges[] = {"f32", "bf16", NULL};
-    static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
     Options o = {
         .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
         .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
@@ -298,7 +304,7 @@ Options parse_options(int argc, char **argv) {
         case EIGHT_BIT: o.save_8bit = true; break;
         case QUIET: o.quiet = true; break;
         case 'h':
-            fputs(help, stdout);
+            printf("Usage: %s DATA [options]\n%s", command, help);
             check_stdout();
             exit(EXIT_SUCCESS);
         default: fail_option(c, argv);
@@ -313,4 +319,56 @@ Options parse_options(int argc, char **argv) {
     o.data = argv[optind];
     check_options(&o, vocab);
     return o;
+}
+
+static void compare_number(const char *option, double value, double unset) {
+    char text[40] = "not given";
+    if (value < unset || value > unset) {
+        snprintf(text, sizeof text, "%.15g", value);
+    }
+    compare_with_first(option, text);
+}
+
+static void compare_given(const char *option, bool given) {
+    compare_with_first(option, given ? "given" : "not given");
+}
+
+/* What only one rank needs (--checkpoint-dir, --keep, --sample...) or may have for itself (--threads) may
+ * differ, and so may the paths of files that are compared as they are read. */
+void compare_options(const Options *o) {
+    static const char *const tokens[] = {"not given", "bpe", "bytes", "words", "a file"};
+    compare_with_first("--tokens", tokens[o->tokens]);
+    compare_with_first("--block", o->block > 0 ? blocks[o->block - BLOCK_MODERN] : "not given");
+    compare_with_first("--keep-weights", o->weights > 0 ? weights[o->weights - WEIGHTS_BEST] : "not given");
+    compare_with_first("--precision",
+                       o->precision > 0 ? precisions[o->precision - PRECISION_F32] : "not given");
+    compare_number("--vocab-size", o->vocab_size, 0);
+    compare_number("--min-freq", o->min_freq, 0);
+    compare_number("--embed-dim", o->embed_dim, 0);
+    compare_number("--num-layers", o->num_layers, 0);
+    compare_number("--num-heads", o->num_heads, 0);
+    compare_number("--seq-len", o->seq_len, 0);
+    compare_number("--size (its width)", o->size, 0);
+    compare_number("--minutes", o->minutes, 0);
+    compare_number("--epochs", o->epochs, 0);
+    compare_number("--max-steps", o->max_steps, 0);
+    compare_number("--batch-size", o->batch_size, 0);
+    compare_number("--accumulate", o->accumulate, 0);
+    compare_number("--learning-rate", o->learning_rate, 0);
+    compare_number("--warmup", o->warmup, -1);
+    compare_with_first("--schedule", o->schedule ? o->schedule : "not given");
+    compare_number("--weight-decay", o->weight_decay, -1);
+    compare_number("--clip", o->clip, -1);
+    compare_number("--dropout", o->dropout, -1);
+    compare_number("--beta2", o->beta2, -1);
+    compare_number("--shuffle or --in-order", o->shuffle, -1);
+    compare_number("--val-fraction", o->val_fraction, -1);
+    compare_number("--save-every", o->save_every, 0);
+    compare_number("--seed", o->seed, 42);
+    compare_given("--from", o->from != NULL);
+    compare_given("--resume", o->resume != NULL);
+    compare_given("--mix", o->mix != NULL);
+    compare_number("the share of --mix", o->share, 0);
+    compare_given("--exchange bf16", o->bfloat16_sums);
+    compare_given("--whole-moments", o->whole_moments);
 }

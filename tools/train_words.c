@@ -74,7 +74,7 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
              data.words);
     }
     if (data.words == 0) {
-        fail("'%s' is too short: it has no words", options->data);
+        fail("'%s' is too short: it has no words", shown_name(options->data));
     }
     for (int byte = 0; byte < 256; byte++) {
         data.training_bytes += bytes[byte];

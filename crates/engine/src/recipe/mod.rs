@@ -138,7 +138,7 @@ impl Recipe {
         let model = model(task, vocab, train)?;
         let seen = tokens_seen(task, &model, train);
         let context = model.context;
-        let batch = fixed.batch.unwrap_or_else(|| batch(seen, &model));
+        let batch = fixed.batch.unwrap_or_else(|| batch(seen, train, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
         let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
@@ -332,18 +332,18 @@ fn context(train: f64) -> usize {
 
 /// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of
 /// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least, whose activations
-/// keep to [`c::ACTIVATION_BYTES`].
-fn batch(seen: f64, model: &ModelConfig) -> usize {
+/// keep to [`c::ACTIVATION_BYTES`], and of which the text holds [`c::EPOCH_BATCHES_LEAST`]. A batch is at
+/// most half of the text, where that is a window.
+fn batch(seen: f64, train: f64, model: &ModelConfig) -> usize {
     let (row, own) = bytes_in_training(model);
-    let most = c::ACTIVATION_BYTES.max(own) / row;
+    let memory = c::ACTIVATION_BYTES.max(own) / row;
+    let most = memory.min(train / c::EPOCH_BATCHES_LEAST).min(c::BATCH_TOKENS_MOST as f64);
     let mut rows = c::BATCH_TOKENS_LEAST;
-    while 2 * rows <= c::BATCH_TOKENS_MOST
-        && (2 * rows) as f64 <= most
-        && seen / (2 * rows) as f64 >= c::STEPS_WANTED
-    {
+    while (2 * rows) as f64 <= most && seen / (2 * rows) as f64 >= c::STEPS_WANTED {
         rows *= 2;
     }
-    (rows / model.context).max(1)
+    let half = (train / 2.0) as usize;
+    (rows.min(half) / model.context).max(1)
 }
 
 /// The bytes of a row's activations (in each layer eight vectors of the width, and two of F; some more

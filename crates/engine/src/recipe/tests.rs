@@ -47,6 +47,26 @@ fn what_was_measured_is_what_is_chosen() {
     }
 }
 
+/// However long the run: a batch takes a token more than it has windows' worth of.
+#[test]
+fn a_text_holds_its_batches() {
+    for tokens in (9..3000).chain([10_000, 100_000, 10_000_000]) {
+        for time in [0.05, 5.0, 600.0, 1e6] {
+            let fixed = Fixed { tokens: Some(Tokens::Bytes), ..Fixed::default() };
+            let task = Task {
+                bytes: tokens,
+                seconds: Some(60.0 * time),
+                speed: 3e11,
+                fixed,
+                ..Task::default()
+            };
+            let r = Recipe::new(&task).unwrap();
+            assert!(r.rows() < tokens as usize, "{tokens} tokens, {time} minutes: {r}");
+            assert!(r.rows() <= 512 || 8 * r.rows() <= tokens as usize, "{tokens}, {time}: {r}");
+        }
+    }
+}
+
 /// A width alone says how long a run is: each weight of the blocks sees its tokens, in whole epochs.
 #[test]
 fn a_size_says_how_long() {
