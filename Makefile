@@ -59,7 +59,7 @@ tools/train_model_mpi: tools/train_model.c tools/train_share.c
 tools/train_model_mpi: TOOL_CC = OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPICC) -pthread
 tools/train_model tools/train_model_mpi: $(addprefix tools/train_,options.c defaults.c data.c words.c subwords.c texts.c prepare.c \
                    mix.c setup.c folder.c metrics.c finish.c) tools/train_model.h
-tools/train_model tools/train_model_mpi tools/cllm_vocab_build: tools/text_files.c tools/text_files.h
+tools/train_model tools/train_model_mpi tools/cllm_vocab_build: tools/text_files.c tools/text_files.h tools/read_texts.c tools/read_texts.h
 tools/train_model tools/train_model_mpi tools/cllm_tokenize tools/cllm_vocab_build: tools/vocabulary.c tools/vocabulary.h
 $(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h

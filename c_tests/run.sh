@@ -383,7 +383,7 @@ find_tools() {
         sources=("tools/$tool.c" tools/{common,files,terminal,tokens}.c)
         [ "$tool" = train_model ] && sources=(tools/train_{model,alone,options,defaults,data,words,subwords,texts,prepare,mix,setup,folder,metrics,finish}.c tools/{common,files,terminal,tokens}.c)
         case $tool in
-        train_model | cllm_vocab_build) sources+=(tools/{text_files,vocabulary}.c) ;;
+        train_model | cllm_vocab_build) sources+=(tools/{read_texts,text_files,vocabulary}.c) ;;
         cllm_tokenize) sources+=(tools/vocabulary.c) ;;
         cllm_inference) sources+=(tools/inference_session.c) ;;
         esac

@@ -46,6 +46,17 @@ check "the same words" cmp words/vocab.txt words_alone/vocab.txt
 check "with the same ids" same_ids words words_alone
 rm -r words words_alone
 
+# A tokenizer and a vocabulary of more text than the limit.
+texts=()
+for ((bytes = 0; bytes < limit; bytes += megabytes)); do texts+=(text.txt); done
+build() { (ulimit -v $((1000 * limit)) && exec "$tools/cllm_vocab_build" "$@") > build.log 2>&1; }
+check "learns from it within the limit" build --tokens bpe --size 2048 "${texts[@]}" -o build.json
+check "counts its words within the limit" build "${texts[@]}" -o build.txt
+check "its bytes, too" build --tokens bytes "${texts[@]}" -o bytes.txt -s
+check "each one" grep -qxF "Bytes per token: 1.00" build.log
+check "and finds many" test "$(wc -l < build.txt)" -gt 10000
+rm build.json build.txt bytes.txt
+
 # A run that goes on takes the ids as they are.
 before=$(stat -c %i first/dataset.bin)
 check "a run that goes on" run again text.txt --checkpoint-dir first --resume first --epochs 6

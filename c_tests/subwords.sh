@@ -46,6 +46,7 @@ check "says what its tokens are" says 'byte-level BPE: [0-9]+ tokens, [0-9.]+ by
 check "says its block" says 'modern block$'
 check "bits per byte" says '^  bits per byte: [0-9.]+ training, [0-9.]+ held out$'
 check "the best weights" says '^run/final_model.cllm has the weights of step [0-9]+: held-out loss [0-9.]+, [0-9.]+ bits per byte$'
+parameters=$(sed -n 's/.* context 32, \([0-9]*\) parameters; modern block$/\1/p' stdout)
 samples() { sed -n '/^Samples:/,$p' stdout; }
 check "samples have names in capitals" bash -c "$(declare -f samples); samples | grep -qE '^(ROMEO|JULIET|MERCUTIO|NURSE):$'"
 check "and lines as the play's" bash -c "$(declare -f samples); samples | grep -qxE '(Good morrow, cousin|Is the day so young|But new struck nine|Ay me! sad hours seem long|Was that my father)[.?]'"
@@ -170,6 +171,17 @@ check "still nothing is written" absent never
 check "a tokenizer" try 0 cllm_vocab_build --tokens bpe --size 1000 "$headers" -o t.json -s
 check "its size" says '^Wrote t.json: 1000 tokens$'
 check "statistics" says '^Bytes per token: [2-9]'
+cut=(-c 100000) # two texts, and a pipe: the same as one after the other with a line end between them
+head "${cut[@]}" "$headers/cllm_ext.h" > one && head "${cut[@]}" "$headers/cllm.h" > two
+{ cat one && echo && cat two; } > joined
+check "of two texts" try 0 cllm_vocab_build --tokens bpe --size 600 one two -o two.txt
+check "of both in one" try 0 cllm_vocab_build --tokens bpe --size 600 joined -o joined.txt
+check "is the same" cmp two.txt joined.txt
+"$tools/cllm_vocab_build" --tokens bpe --size 600 - -o piped.txt < <(cat joined) > stdout 2> stderr
+check "through a pipe" cmp piped.txt joined.txt
+check "bytes of two texts" try 0 cllm_vocab_build --tokens bytes one two -o bytes.txt -s
+check "are counted" says "^Tokens: +$(cat one two | wc -c)$"
+check "line ends" grep -qF "$(printf '\\n\t%d' "$(cat one two | wc -l)")" bytes.txt
 check "as vocab.txt" try 0 cllm_vocab_build --tokens bpe --size 1000 "$headers" -o t.txt
 check "bytes" try 0 cllm_vocab_build --tokens bytes "$headers" -o b.json
 check "sizes of bytes" try 2 cllm_vocab_build --tokens bytes --size 300 "$headers"
@@ -230,8 +242,26 @@ check "--score of nothing" try 1 cllm_inference run/final_model.cllm --score mis
 check "cllm_info" try 0 cllm_info run/final_model.cllm
 check "says the tokens" says '^tokens +subwords \(BPE\)$'
 check "says the block" says '^block +modern$'
+check "as many parameters as train_model says" says "^parameters +${parameters:-missing}$"
+# as_recorded LOSS BITS: those of the last step, of which metrics.csv has the bits.
+as_recorded() {
+    awk -F , -v loss="$1" -v bits="$2" '{ last = $3; recorded = $8 }
+        function near(a, b) { return a > 0 && a - b < 1e-4 * b + 1e-4 && b - a < 1e-4 * b + 1e-4 }
+        END { exit !(near(loss, last) && near(bits, recorded)) }' run/metrics.csv
+}
+# shellcheck disable=SC2046 # two numbers
+check "the last loss in bits" as_recorded $(sed -n 's/^training .* loss \([0-9.]*\), \([0-9.]*\) bits per byte,.*/\1 \2/p' stdout)
 check "cllm_info --json" try 0 cllm_info run/final_model.cllm --json
 check "too" says '"block": "modern"'
+# shellcheck disable=SC2046 # two numbers
+check "and the bits" as_recorded $(sed -n 's/.*"loss": \([0-9.]*\), "bits_per_byte": \([0-9.]*\),.*/\1 \2/p' stdout)
+for way in '' --map; do
+    # shellcheck disable=SC2086 # no option or one
+    check "cllm_inference -v $way" try 0 cllm_inference run/final_model.cllm -v $way -p ROMEO: -n 1
+    check "counts the same" grep -qE "^  ${parameters:-missing} parameters(, mapped)?$" stderr
+    # shellcheck disable=SC2046 # two numbers
+    check "and says the bits" as_recorded $(sed -n 's/.*last loss \([0-9.]*\), \([0-9.]*\) bits per byte$/\1 \2/p' stderr)
+done
 
 # ---- Models that go on learning ----
 { play 7 20 | sed 's/Good morrow/Good night/; s/father/mother/'; head -c 20000 "$headers/cllm.h"; } > new
@@ -281,6 +311,18 @@ check "few of them" try 0 train_model play --tokens words --vocab-size 12 --embe
 check "as asked" says '^  12 entries'
 check "of that width" says 'width 32'
 check "not of the other block" try 2 train_model play --tokens words --block original --minutes 0.05
+check "not with --resume" try 2 train_model play --minutes 1 --resume minutes
+for words in '' '--tokens words'; do # a run that goes on is measured on the way, as it was
+    # shellcheck disable=SC2086 # no option or two
+    check "by minutes, with checkpoints $words" try 0 train_model play $words --embed-dim 32 --minutes 0.1 --save-every 25 --keep 1000 \
+        --checkpoint-dir minutes --overwrite --threads 1
+    checkpoint=$(printf '%s\n' minutes/checkpoint_step_*.cllm | sort -V | tail -n 8 | head -n 1)
+    # shellcheck disable=SC2086 # no option or two
+    check "goes on $words" try 0 train_model play $words --resume "$checkpoint" --checkpoint-dir onward --overwrite --threads 1
+    check "measured on the way" test "$(grep -cE '^At step [0-9]+, .* held out [0-9.]+$' stdout)" -ge 2
+    check "not by epochs" test "$(grep -c '^Epoch ' stdout)" -eq 0
+    check "to the step that was its end" test "$(tail -n 1 minutes/metrics.csv | cut -d , -f 1)" = "$(tail -n 1 onward/metrics.csv | cut -d , -f 1)"
+done
 check "--size" try 0 train_model play --size small --max-steps 3 --checkpoint-dir size --threads 1
 check "has its width" says '^Model: width 128, 4 layers'
 check "and says how long" says '^Training: .* epochs in about [0-9]+ s at .* tokens a second'

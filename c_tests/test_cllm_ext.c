@@ -449,6 +449,9 @@ static void descriptions(void) {
     strcpy(model->tokens[1].token_str, "second");
     model->training_meta.training_steps = 7;
     CHECK(cllm_write_model(model, path) == 0);
+    uint64_t parameters = cllm_model_parameters(model);
+    CHECK(parameters == model->num_weights + (model->pos_encoding.learned_positions ? 4 * 8 : 0));
+    CHECK(cllm_model_parameters(NULL) == 0);
     cllm_free_model(model);
 
     Seen seen = {0};
@@ -458,6 +461,7 @@ static void descriptions(void) {
     CHECK(strcmp(seen.words, "token_0 second ") == 0 && seen.info.num_words == 12);
     CHECK(seen.header.vocab_size == 12 && strcmp(seen.header.model_name, "a name") == 0);
     CHECK(seen.training.training_steps == 7 && seen.info.num_problems == 0);
+    CHECK(seen.info.parameters == parameters && seen.info.bytes_per_token == 0);
 
     /* One byte of the weights. */
     FILE *file = fopen(path, "r+b");
@@ -466,6 +470,7 @@ static void descriptions(void) {
     memset(&seen, 0, sizeof seen);
     CHECK(cllm_describe_file(path, 0, see, &seen) == 1);
     CHECK(seen.damaged == 1 && seen.info.num_problems == 1 && seen.info.words_read == 0);
+    CHECK(seen.info.parameters == parameters);
     CHECK(strstr(seen.problem, "body: damaged somewhere in bytes 1576 to"));
 
     /* No description. */

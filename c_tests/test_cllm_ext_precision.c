@@ -49,6 +49,8 @@ static void a_quarter_of_the_size_and_nearly_the_same(void) {
     CHECK(small != NULL);
     CHECK(cllm_model_is_quantized(model) == 0 && cllm_model_is_quantized(small) == 1);
     CHECK(cllm_model_is_quantized(NULL) == -1);
+    CHECK(cllm_model_parameters(small) == cllm_model_parameters(model));
+    CHECK(cllm_model_parameters(small) == model->num_weights + 32 * DIM);
     CHECK(!small->weights && small->num_weights == 0 && !small->embeddings.embeddings);
     CHECK(!small->attention_layers[1].query_lattice && small->attention_layers[1].num_heads == 4);
     CHECK(small->vocab_size == VOCAB && small->ff_layers[0].hidden_dim == 200);

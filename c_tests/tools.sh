@@ -600,6 +600,9 @@ run "bad output" 1 cllm_vocab_build tree -o nowhere/v
 check complains "nowhere/v"
 run "limits that exclude each other" 2 cllm_vocab_build tree --min-freq 3 --max-freq 2
 check complains "--min-freq"
+run "words in a tokenizer.json" 2 cllm_vocab_build tree -o never.json
+check complains "never.json"
+check absent never.json
 run "unknown option" 2 cllm_vocab_build tree --frequency 2
 check complains "--frequency"
 

@@ -226,6 +226,17 @@ typedef struct CLLMFileInfo {
      * CLLM_TOKENS_…: what the tokens are. Of subwords `words` are the first tokens, readably.
      */
     int tokens;
+    /**
+     * The trained values of the model, in floats or in 8 bits; `header->total_params` is the original's
+     * count, which leaves out what its blocks had not. 0 where the file does not say its sizes any more.
+     */
+    uint64_t parameters;
+    /**
+     * Bytes of text that a token stands for, by how often each was met in the text it was made for: a
+     * loss in nats per token, divided by this and ln 2, is in bits per byte. 0 where the file does not say:
+     * of words, which leave out the words that they don't know; of a damaged file.
+     */
+    double bytes_per_token;
 } CLLMFileInfo;
 
 /**
@@ -785,6 +796,22 @@ int cllm_describe_file(const char *path,
                        size_t max_words,
                        CLLMFileCallback callback,
                        void *user_data);
+
+/**
+ * How many trained values a model has, in floats or in 8 bits, in memory or in a mapped file: its weights
+ * and a learnt position table. `model->num_weights` counts floats that the program can reach, and
+ * `model->header.total_params` what the original had.
+ *
+ * @param model  a model.
+ * @return the number; 0 for NULL, or what is no model.
+ *
+ * ```c
+ * printf("%llu parameters\n", (unsigned long long)cllm_model_parameters(model));
+ * ```
+ *
+ * @pre `model` is NULL or live.
+ */
+uint64_t cllm_model_parameters(const CLLMModel *model);
 
 /**
  * Mean cross-entropy and perplexity of a sequence of token ids, such as held-out text, cut into

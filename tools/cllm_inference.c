@@ -182,12 +182,16 @@ static CLLMModel *load_model(const Options *options) {
                 model->num_layers,
                 model->header.num_heads, (unsigned long long)model->embedding_dim,
                 model->pos_encoding.max_length);
-        fprintf(stderr, "  %llu parameters%s\n", (unsigned long long)model->header.total_params,
+        fprintf(stderr, "  %llu parameters%s\n", (unsigned long long)cllm_model_parameters(model),
                 mapped ? ", mapped" : "");
         if (model->training_meta.training_steps > 0) {
-            fprintf(stderr, "  trained %llu steps, last loss %.4f\n",
-                    (unsigned long long)model->training_meta.training_steps,
-                    model->training_meta.loss);
+            double loss = model->training_meta.loss, bytes = bytes_per_token(model);
+            fprintf(stderr, "  trained %llu steps, last loss %.4f",
+                    (unsigned long long)model->training_meta.training_steps, loss);
+            if (bytes > 0) {
+                fprintf(stderr, ", %.4f bits per byte", loss / M_LN2 / bytes);
+            }
+            fputc('\n', stderr);
         }
     }
     return model;

@@ -65,6 +65,11 @@ static const char *precision(const CLLMFileInfo *file) {
     return has_part(file, "INT8") ? "8 bits" : "floats";
 }
 
+/* Of the last loss, where the file says what its tokens stand for. */
+static double bits_per_byte(const CLLMFileInfo *file) {
+    return file->bytes_per_token > 0 ? (double)file->training->loss / M_LN2 / file->bytes_per_token : NAN;
+}
+
 /* ---- Output ---- */
 
 /* A text of the file, without what a terminal would obey: a list is read by people, also from a
@@ -101,10 +106,11 @@ static void print_plain(const Info *info) {
         print_field("name", header->model_name, sizeof header->model_name);
         print_field("description", header->description, sizeof header->description);
         printf("shape        %" PRIu64 " %s, width %" PRIu64 ", %" PRIu64 " layers, %" PRIu32
-               " heads, context %" PRIu32 "\nparameters   %" PRIu64 "\n",
+               " heads, context %" PRIu32 "\n",
                header->vocab_size, file->tokens > CLLM_TOKENS_WORDS ? "tokens" : "words",
                header->embedding_dim, header->num_layers, header->num_heads,
-               header->context_length, header->total_params);
+               header->context_length);
+        if (file->parameters > 0) printf("parameters   %" PRIu64 "\n", file->parameters);
         printf("block        %s\n", is_modern(file) ? "modern" : "original");
         printf("weights      %s\n", precision(file));
         printf("tokens       %s\n", kind_name(file->tokens));
@@ -116,8 +122,9 @@ static void print_plain(const Info *info) {
         printf("training     %" PRIu64 " steps%s", training->training_steps,
                *training->optimizer ? " of " : "");
         print_text(training->optimizer, sizeof training->optimizer);
-        printf("; the last: loss %.4f, learning rate %g\n", (double)training->loss,
-               (double)training->learning_rate);
+        printf("; the last: loss %.4f, ", (double)training->loss);
+        if (file->bytes_per_token > 0) printf("%.4f bits per byte, ", bits_per_byte(file));
+        printf("learning rate %g\n", (double)training->learning_rate);
     }
     printf("\n%-8s %14s %14s  %-10s content\n", "part", "offset", "bytes", "checksum");
     for (size_t i = 0; i < file->num_parts; i++) {
@@ -176,7 +183,7 @@ static void print_json(const Info *info) {
             uint64_t value;
         } fields[] = {{"vocab_size", header->vocab_size}, {"embedding_dim", header->embedding_dim},
                       {"num_layers", header->num_layers}, {"num_heads", header->num_heads},
-                      {"context_length", header->context_length}, {"parameters", header->total_params},
+                      {"context_length", header->context_length}, {"parameters", file->parameters},
                       {"created", header->created_timestamp}, {"modified", header->modified_timestamp}};
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
             printf("  \"%s\": %" PRIu64 ",\n", fields[i].name, fields[i].value);
@@ -190,6 +197,8 @@ static void print_json(const Info *info) {
         json_real("learning_rate", training->learning_rate);
         printf(", ");
         json_real("loss", training->loss);
+        printf(", ");
+        json_real("bits_per_byte", bits_per_byte(file));
         Text out = {0};
         text_append_json(&out, training->optimizer,
                          strnlen(training->optimizer, sizeof training->optimizer));

@@ -338,7 +338,7 @@ int main(int argc, char **argv) {
     Text out = {0};
     text_append_string(&out, "");
     if (!tokenizer) {
-        tokenizer = all_words(&text.bytes, 1);
+        tokenizer = all_words(text.bytes);
     }
     if (options.decode) {
         Ids ids = parse_ids(&text, tokenizer);

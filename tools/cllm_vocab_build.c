@@ -1,13 +1,14 @@
 /* cllm_vocab_build: a vocabulary file, or a tokenizer, from text files and folders. See --help. */
+#include "read_texts.h"
 #include "terminal.h"
 #include "text_files.h"
 #include "vocabulary.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cllm_data_loader.h"
 #include "cllm_ext.h"
 
 enum { TOP_WORDS = 10 };
@@ -18,7 +19,7 @@ static const char help[] =
     "of subwords learnt from them. A folder is read with its subfolders, without\n"
     "hidden folders and files, binary files, and what training runs have written;\n"
     "what is left out is said. - is standard input. Ids of words follow the order in\n"
-    "which they appear.\n"
+    "which they appear. Texts may be of any size: they are read in pieces.\n"
     "\n"
     "Tokens:\n"
     "  -t, --tokens KIND   bpe: subwords (byte-level BPE), bytes, or words (words)\n"
@@ -27,8 +28,8 @@ static const char help[] =
     "\n"
     "Files:\n"
     "  -o, --output FILE   file to write: a name that ends in .json becomes a\n"
-    "                      tokenizer.json, another a vocab.txt (vocab.txt; of\n"
-    "                      subwords tokenizer.json)\n"
+    "                      tokenizer.json, which words have not, another a\n"
+    "                      vocab.txt (vocab.txt; of subwords tokenizer.json)\n"
     "  -e, --ext LIST      from folders, only files that end in these: txt,md,c (all)\n"
     "  -r, --recursive     read subfolders (the default)\n"
     "      --no-recursive  leave them out\n"
@@ -56,6 +57,7 @@ typedef struct Options {
 
 static Options options;
 static Paths found;
+static uint64_t *ends; /* of what was found, in the bytes of all texts */
 static LeftOut left_out;
 
 static int parse_kind(const char *name) {
@@ -69,6 +71,11 @@ static int parse_kind(const char *name) {
         fail_usage("--tokens: '%s' is not bpe, bytes or words", name);
     }
     return CLLM_TOKENS_WORDS;
+}
+
+static bool has_suffix(const char *name, const char *suffix) {
+    size_t length = strlen(name), end = strlen(suffix);
+    return length > end && strcmp(name + length - end, suffix) == 0;
 }
 
 static void parse_options(int argc, char **argv) {
@@ -134,6 +141,10 @@ static void parse_options(int argc, char **argv) {
     if (!options.output) {
         options.output = options.kind == CLLM_TOKENS_WORDS ? "vocab.txt" : "tokenizer.json";
     }
+    if (options.kind == CLLM_TOKENS_WORDS && has_suffix(options.output, ".json")) {
+        fail_usage("--output %s: words become a vocab.txt, of another name; a tokenizer.json is made by "
+                   "--tokens bpe or --tokens bytes", options.output);
+    }
     if (options.min_frequency > options.max_frequency) {
         fail_usage("--min-freq %u is above --max-freq %u", options.min_frequency,
                    options.max_frequency);
@@ -185,27 +196,64 @@ static void find_files(const char *path) {
     }
 }
 
-static CLLMDataLoader *load_files(CLLMTokenizer *tokenizer) {
-    CLLMDataLoader *loader = cllm_data_loader_create(tokenizer);
-    if (!loader) {
-        fail("can't create a data loader: %s", library_error());
+/* Where a pipe is kept while it is read again: beside the file that is written, where there is room for what
+ * this program makes. The caller frees it. */
+static char *scratch_folder(void) {
+    const char *slash = strrchr(options.output, '/');
+    char *folder = slash ? copy_text(options.output, (size_t)(slash - options.output) + 1) : copy_text(".", 1);
+    if (strcmp(folder, "/dev/") == 0) {
+        const char *temporary = getenv("TMPDIR");
+        temporary = temporary && *temporary ? temporary : "/tmp";
+        free(folder);
+        folder = copy_text(temporary, strlen(temporary));
     }
+    return folder;
+}
+
+static Phase begin(const char *name) {
+    return begin_phase(name, progress_bar(true), NULL);
+}
+
+static CLLMTexts *open_files(void) {
+    char *scratch = scratch_folder();
+    CLLMTexts *texts = create_texts(scratch);
+    Phase phase = begin("reading");
     for (size_t i = 0; i < found.count; i++) {
-        const char *path = found.values[i];
-        if (strcmp(path, "-") == 0) {
-            Text text = read_input(path);
-            if (!cllm_data_loader_add_document(loader, text.bytes)) {
-                fail("can't take standard input: %s", library_error());
-            }
-            text_free(&text);
-        } else if (!cllm_data_loader_load_file(loader, path)) {
-            fail("can't read '%s': %s", path, library_error());
-        }
+        phase.all += bytes_of(found.values[i]);
     }
-    return loader;
+    ends = checked_alloc(found.count, sizeof *ends);
+    for (size_t i = 0; i < found.count; i++) {
+        if (!add_text(texts, found.values[i], &phase)) {
+            end_phase(&phase);
+            fail("can't read '%s': %s", shown_name(found.values[i]), library_error());
+        }
+        ends[i] = cllm_texts_bytes(texts);
+    }
+    end_phase(&phase);
+    free(scratch);
+    return texts;
 }
 
 /* ---- Vocabularies ---- */
+
+/* All words, or of texts with more than MOST different ones the more frequent of them. */
+static CLLMTokenizer *count_words(const CLLMTexts *texts) {
+    enum { MOST = 1 << 22 }; /* as cllm_texts_count_words() holds */
+    uint64_t bytes = cllm_texts_bytes(texts), most = bytes / 2 + cllm_texts_count(texts); /* a letter, a space */
+    uint32_t room = FIRST_WORD + (uint32_t)(most < MOST ? most : MOST);
+    CLLMTokenizer *all = cllm_create_tokenizer(room);
+    if (!all) {
+        fail("can't create a vocabulary of %u entries: %s", room, library_error());
+    }
+    Phase phase = begin("counting words");
+    bool counted = bytes == 0 ||
+                   cllm_texts_count_words(texts, 0, bytes, all, 0, false, 0, on_bytes, &phase) == 0;
+    end_phase(&phase);
+    if (!counted) {
+        fail("can't count the words: %s", library_error());
+    }
+    return all;
+}
 
 static CLLMTokenizer *choose_from(const CLLMTokenizer *all) {
     CLLMTokenizer *vocabulary =
@@ -216,60 +264,107 @@ static CLLMTokenizer *choose_from(const CLLMTokenizer *all) {
     return vocabulary;
 }
 
-/* Line ends between the documents keep what is learnt from crossing them. */
-static CLLMTokenizer *learn(const CLLMDataLoader *loader) {
-    Text all = {0};
-    text_append_string(&all, "");
-    for (size_t i = 0; i < loader->num_documents; i++) {
-        text_append_string(&all, loader->documents[i]);
-        text_append_string(&all, i + 1 < loader->num_documents ? "\n" : "");
-    }
-    if (all.length == 0) {
+static CLLMTokenizer *learn(const CLLMTexts *texts) {
+    uint64_t bytes = cllm_texts_bytes(texts);
+    if (bytes == 0) {
         fail("no text to learn from");
     }
+    Phase phase = begin("counting words");
     CLLMTokenizer *tokenizer =
-        train_bpe(all.bytes, all.length, options.size > 0 ? options.size : bpe_size(all.length), true);
-    text_free(&all);
+        learn_from_texts(texts, 0, bytes, options.size > 0 ? options.size : bpe_size(bytes), &phase);
+    end_phase(&phase);
+    if (!tokenizer) {
+        fail("can't learn the tokens: %s", library_error());
+    }
     return tokenizer;
 }
 
+/* How many texts begin within a range, behind others of it: a line end is learnt between them. */
+static uint64_t borders(uint64_t from, uint64_t to) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < found.count; i++) {
+        count += ends[i] > from && ends[i] < to && (i == 0 || ends[i] > ends[i - 1]);
+    }
+    return count;
+}
+
+/* The 256 bytes, with how often each is met: subwords without any merge. Learnt from ranges of which nothing
+ * is left out. */
+static CLLMTokenizer *count_bytes(const CLLMTexts *texts) {
+    enum { RANGE = 1 << 27 };
+    CLLMTokenizer *bytes = cllm_byte_tokenizer();
+    uint64_t all = cllm_texts_bytes(texts);
+    if (!bytes) {
+        fail("can't create a tokenizer: %s", library_error());
+    }
+    Phase phase = begin("counting bytes");
+    phase.all = all;
+    for (uint64_t from = 0, to; from < all; from = to) {
+        int64_t place = cllm_texts_character(texts, from + RANGE);
+        CLLMTokenizer *some = NULL;
+        to = (uint64_t)place;
+        phase.before = from;
+        if (place < 0 || !(some = learn_from_texts(texts, from, to, bytes->vocab_size, &phase))) {
+            end_phase(&phase);
+            fail("can't count the bytes: %s", library_error());
+        }
+        for (uint32_t id = 0; id < bytes->vocab_size; id++) {
+            bool line_end = strcmp(bytes->vocab[id], "\\n") == 0; /* as it is shown */
+            uint64_t count = bytes->token_counts[id] + (some->token_counts[id] - (line_end ? borders(from, to) : 0));
+            bytes->token_counts[id] = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+        }
+        cllm_free_tokenizer(some);
+    }
+    end_phase(&phase);
+    return bytes;
+}
+
 static void save(CLLMTokenizer *tokenizer) {
-    size_t length = strlen(options.output), suffix = sizeof ".json" - 1;
-    bool json = has_subwords(tokenizer) && length > suffix &&
-                strcmp(options.output + length - suffix, ".json") == 0;
-    if (json ? cllm_write_tokenizer(tokenizer, options.output) != 0
+    if (has_suffix(options.output, ".json") ? cllm_write_tokenizer(tokenizer, options.output) != 0
              : !cllm_save_vocab(tokenizer, options.output)) {
         fail("can't write '%s': %s", options.output, library_error());
     }
 }
 
-static void print_statistics(const CLLMDataLoader *loader, const CLLMTokenizer *all,
-                             const CLLMTokenizer *vocabulary) {
-    unsigned long long total = 0, covered = 0;
-    uint32_t top[TOP_WORDS];
-    bool exact = has_subwords(vocabulary);
-    for (uint32_t id = FIRST_WORD; all && id < all->vocab_size; id++) {
-        total += all->token_counts[id];
+static void print_word_statistics(const CLLMTexts *texts, const CLLMTokenizer *all,
+                                  const CLLMTokenizer *vocabulary, unsigned long long covered) {
+    uint64_t characters = 0, counted = 0;
+    Phase phase = begin("measuring words");
+    int64_t words = cllm_texts_words(texts, 0, UINT64_MAX, 0, on_bytes, &phase, &characters, NULL);
+    end_phase(&phase);
+    if (words < 0) {
+        fail("can't read the texts: %s", library_error());
     }
+    for (uint32_t id = FIRST_WORD; id < all->vocab_size; id++) {
+        counted += all->token_counts[id];
+    }
+    bool whole = counted == (uint64_t)words; /* or there were too many to hold */
+    printf("Characters:      %" PRIu64 "\n", characters);
+    printf("Words:           %" PRId64 "\n", words);
+    printf("Distinct words:  %s%u\n", whole ? "" : "more than ", all->vocab_size - FIRST_WORD);
+    printf("Vocabulary size: %u\n", vocabulary->vocab_size);
+    printf("Coverage:        %.2f%% of the words\n", 100.0 * (double)covered / (double)words);
+}
+
+/* `all`: of words, those that there are. */
+static void print_statistics(const CLLMTexts *texts, const CLLMTokenizer *all,
+                             const CLLMTokenizer *vocabulary) {
+    unsigned long long covered = 0;
+    uint32_t top[TOP_WORDS];
     for (uint32_t id = 0; id < vocabulary->vocab_size; id++) {
         covered += cllm_token_is_special(vocabulary, id) ? 0 : vocabulary->token_counts[id];
     }
-    printf("Files:           %zu\n", loader->num_documents);
-    printf("%s %zu\n", exact ? "Bytes:          " : "Characters:     ", loader->total_chars);
-    if (exact) {
-        printf("Tokens:          %llu\n", covered);
-        printf("Bytes per token: %.2f\n",
-               covered > 0 ? (double)loader->total_chars / (double)covered : 0.0);
+    printf("Files:           %" PRIu64 "\n", cllm_texts_count(texts));
+    if (all) {
+        print_word_statistics(texts, all, vocabulary, covered);
     } else {
-        printf("Words:           %llu\n", total);
-        printf("Distinct words:  %u\n", all->vocab_size - FIRST_WORD);
+        uint64_t bytes = cllm_texts_bytes(texts);
+        printf("Bytes:           %" PRIu64 "\n", bytes);
+        printf("Tokens:          %llu\n", covered);
+        printf("Bytes per token: %.2f\n", covered > 0 ? (double)bytes / (double)covered : 0.0);
+        printf("Vocabulary size: %u\n", vocabulary->vocab_size);
     }
-    printf("Vocabulary size: %u\n", vocabulary->vocab_size);
-    if (!exact) {
-        printf("Coverage:        %.2f%% of the words\n",
-               total > 0 ? 100.0 * (double)covered / (double)total : 0.0);
-    }
-    printf("Most frequent %s:\n", exact ? "tokens" : "words");
+    printf("Most frequent %s:\n", all ? "words" : "tokens");
     int count = top_tokens(vocabulary, vocabulary->token_counts, top, TOP_WORDS);
     for (int i = 0; i < count; i++) {
         printf("%10u  %s\n", vocabulary->token_counts[top[i]],
@@ -284,28 +379,23 @@ int main(int argc, char **argv) {
         find_files(argv[i]);
     }
     bool words = options.kind == CLLM_TOKENS_WORDS;
-    /* a loader wants one to exist; for bytes it keeps the texts as they are */
-    CLLMTokenizer *unused = words ? cllm_create_tokenizer(FIRST_WORD) : cllm_byte_tokenizer();
-    CLLMDataLoader *loader = load_files(unused);
-    CLLMTokenizer *all = words ? all_words(loader->documents, loader->num_documents) : NULL;
+    CLLMTexts *texts = open_files();
+    CLLMTokenizer *all = words ? count_words(texts) : NULL;
     CLLMTokenizer *made = words                                    ? choose_from(all)
-                          : options.kind == CLLM_TOKENS_SUBWORDS ? learn(loader)
-                                                                 : unused;
-    if (made == unused) {
-        cllm_data_loader_build_vocab(loader); /* counts the bytes */
-    }
+                          : options.kind == CLLM_TOKENS_SUBWORDS ? learn(texts)
+                                                                 : count_bytes(texts);
     save(made);
     if (options.statistics) {
-        print_statistics(loader, all, made);
+        print_statistics(texts, all, made);
     }
     printf("Wrote %s: %u %s\n", visible(stdout, options.output), cllm_get_vocab_size(made),
            words ? "entries" : "tokens");
     check_stdout();
 
-    cllm_free_tokenizer(made == unused ? NULL : made);
+    cllm_free_tokenizer(made);
     cllm_free_tokenizer(all);
-    cllm_data_loader_free(loader);
-    cllm_free_tokenizer(unused);
+    cllm_texts_free(texts);
     free_paths(&found);
+    free(ends);
     return EXIT_SUCCESS;
 }

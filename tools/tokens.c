@@ -96,6 +96,20 @@ int kind_of_model(const CLLMModel *model) {
     return kind;
 }
 
+double bytes_per_token(const CLLMModel *model) {
+    CLLMTokenizer *tokenizer = has_token_strings(model) ? cllm_model_tokenizer(model, 0) : NULL;
+    double tokens = 0, bytes = 0;
+    for (uint32_t id = 0; tokenizer && has_subwords(tokenizer) && id < tokenizer->vocab_size; id++) {
+        size_t length = 0;
+        if (!cllm_token_is_special(tokenizer, id) && cllm_token_text(tokenizer, id, &length)) {
+            tokens += (double)model->tokens[id].frequency;
+            bytes += (double)model->tokens[id].frequency * (double)length;
+        }
+    }
+    cllm_free_tokenizer(tokenizer);
+    return tokens > 0 ? bytes / tokens : 0;
+}
+
 const char *kind_name(int kind) {
     switch (kind) {
     case CLLM_TOKENS_WORDS: return "words";
@@ -132,25 +146,6 @@ uint32_t bpe_size(size_t bytes) {
         size *= 2;
     }
     return size;
-}
-
-static bool show_training(uint64_t bytes, uint32_t tokens, uint32_t vocab_size, void *user_data) {
-    if (tokens > 0) {
-        progress_draw(user_data, (double)tokens / vocab_size, "%u of %u tokens", tokens, vocab_size);
-    } else {
-        progress_draw(user_data, 0, "%llu bytes read", (unsigned long long)bytes);
-    }
-    return true;
-}
-
-CLLMTokenizer *train_bpe(const char *text, size_t length, uint32_t size, bool show) {
-    ProgressBar bar = progress_bar(show);
-    CLLMTokenizer *tokenizer = cllm_train_tokenizer(text, length, size, show_training, &bar);
-    progress_clear(&bar);
-    if (!tokenizer) {
-        fail("can't learn the tokens: %s", library_error());
-    }
-    return tokenizer;
 }
 
 int top_tokens(const CLLMTokenizer *tokenizer, const uint32_t *counts, uint32_t *ids, int most) {

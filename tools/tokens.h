@@ -15,6 +15,9 @@ bool has_subwords(const CLLMTokenizer *tokenizer);
 int kind_of_model(const CLLMModel *model);
 /* "words", "subwords (BPE)" or "bytes". */
 const char *kind_name(int kind);
+/* Bytes of text that a token of a model stands for, by how often each was met in the text it was made for; 0
+ * where the model does not say, as of words: CLLMFileInfo has the same. */
+double bytes_per_token(const CLLMModel *model);
 /* True when the model carries token strings of its own, not only "token_<id>". */
 bool has_token_strings(const CLLMModel *model);
 
@@ -26,8 +29,6 @@ uint32_t *encode_bytes(const CLLMTokenizer *tokenizer, const char *text, size_t 
  * a two-thousandth of its bytes, within 512 and 32,768. Each token is then seen often enough to be learnt, and
  * its row in the embedding costs no more than it brings. */
 uint32_t bpe_size(size_t bytes);
-/* Learns a BPE; shows how far it is. fail() if that is not possible. */
-CLLMTokenizer *train_bpe(const char *text, size_t length, uint32_t size, bool show);
 
 /* The ids with the largest counts, largest first: at most `most` of them, their number returned.
  * `counts` is by id, special tokens are left out, and those without a count; of equal ones the first

@@ -151,6 +151,7 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     CLLMRecipe r = {
         .struct_size = sizeof r,
         .epochs = timed ? 0 : o->epochs,
+        .steps = timed ? 0 : o->steps, /* of a run of minutes that goes on: it is measured as often */
         .training_tokens = (uint64_t)((double)o->num_words * (1 - o->val_fraction)),
         .tokenizer = o->words ? CLLM_TOKENS_WORDS
                      : o->tokens_asked || given || !dial
@@ -210,7 +211,7 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     if (dial) {
         snprintf(o->chosen, sizeof o->chosen, "%s", r.text);
     }
-    if (timed) {
+    if (timed || o->steps > 0) {
         o->steps = r.steps;
         o->evaluate_every = r.evaluate_every;
         o->evaluate_tokens = r.evaluate_tokens;
@@ -225,7 +226,7 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     take_from_first(&o->num_words, sizeof o->num_words);
     take_from_first(&o->num_different, sizeof o->num_different);
     /* Runs of words are those of earlier releases, bit for bit, where no recipe chooses. */
-    bool words = o->words && !has_dial(o);
+    bool words = o->words && !by_the_recipe(o);
     bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);
     o->held_out_asked = o->val_fraction >= 0;
     o->block = modern ? BLOCK_MODERN : BLOCK_ORIGINAL;

@@ -45,10 +45,10 @@ typedef struct Options {
     /* settled */
     bool words; /* tokens are whole words */
     bool tokens_asked, sized_by_text, held_out_asked, rate_asked;
-    int steps; /* of a run of --minutes, at first; 0: by epochs */
+    int steps; /* of a run of --minutes, at first, also of one that goes on; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
-    size_t num_words, num_different; /* of a text of words, where --minutes or --size asks; otherwise 0 */
+    size_t num_words, num_different; /* of a text of words, where by_the_recipe(); otherwise 0 */
     double began; /* as seconds_now() says it: when the minutes do */
     char chosen[640]; /* by --minutes or --size, and why: three lines; or "" */
 } Options;
@@ -56,6 +56,11 @@ typedef struct Options {
 /* Whether all that is not given is chosen by the recipe. */
 static inline bool has_dial(const Options *options) {
     return options->minutes > 0 || options->size > 0;
+}
+
+/* The same, or so it was when the run that goes on began. */
+static inline bool by_the_recipe(const Options *options) {
+    return has_dial(options) || options->steps > 0;
 }
 
 /* Leaves with a message where the command line is wrong, and after --help. */

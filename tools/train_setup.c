@@ -209,7 +209,7 @@ void describe_training(const Run *run) {
     printf("Step 4: Creating model\n");
     printf("  %d layers, %d heads, width %d, context %d, %llu parameters%s\n", options->num_layers,
            options->num_heads, options->embed_dim, options->seq_len,
-           (unsigned long long)run->model->num_weights,
+           (unsigned long long)cllm_model_parameters(run->model),
            options->block == BLOCK_MODERN ? "; modern block" : "");
     if (options->from) {
         printf("  from %s", visible(stdout, options->from));

@@ -61,7 +61,7 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
         data.words = measure_words(options, texts, 0, data.lowercase, &characters, bytes);
     }
     data.characters = characters;
-    if (has_dial(options) && data.words > 0) {
+    if (by_the_recipe(options) && data.words > 0) {
         count_for_recipe(options, texts, data.words, !data.lowercase);
     }
     settle_options(options, given, data.characters);

@@ -23,19 +23,14 @@ static CLLMTokenizer *create_tokenizer(size_t entries) {
 /* A tokenizer has its size from the beginning, and the number of different words is not known before
  * they are counted: counting begins with room for a million and, where that was not enough, again
  * with more. */
-CLLMTokenizer *all_words(char *const *texts, size_t count) {
-    size_t most = FIRST_WORD, room = 1 << 20;
-    for (size_t i = 0; i < count; i++) {
-        most += strlen(texts[i]) / 2 + 1; /* one letter, one space each */
-    }
+CLLMTokenizer *all_words(const char *text) {
+    size_t most = FIRST_WORD + strlen(text) / 2 + 1, room = 1 << 20; /* one letter, one space each */
     for (;; room *= 4) {
         room = room < most ? room : most;
         room = room < MOST_WORDS ? room : MOST_WORDS;
         CLLMTokenizer *all = create_tokenizer(room);
         cllm_clear_error();
-        for (size_t i = 0; i < count && !*cllm_last_error(); i++) {
-            cllm_build_vocab(all, texts[i]);
-        }
+        cllm_build_vocab(all, text);
         if (*cllm_last_error()) {
             fail("can't count the words: %s", library_error());
         }

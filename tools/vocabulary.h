@@ -4,9 +4,9 @@
 
 #include "tokens.h"
 
-/* All words of the texts with their counts, in order of appearance; fail() if there are more than
+/* All words of a text with their counts, in order of appearance; fail() if there are more than
  * the library can count. */
-CLLMTokenizer *all_words(char *const *texts, size_t count);
+CLLMTokenizer *all_words(const char *text);
 
 /* Those words of `all` that appear `least` to `most` times, in the same order. Where there are more
  * than `max_size` allows (the five special ones included), the most frequent ones; of equally frequent

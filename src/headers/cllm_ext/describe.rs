@@ -1,8 +1,9 @@
-//! What is in a model file.
+//! What is in a model file, and how large a model is.
 
 use crate::border::ffi::{self, CArray};
-use crate::headers::cllm::{CLLMHeader, TrainingMetadata};
+use crate::headers::cllm::{CLLMHeader, CLLMModel, TrainingMetadata};
 use crate::model::file::records::{set_header, set_training};
+use crate::model::{kept, view};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::file::{self, Description, Integrity};
 use cllm_macros::c_api;
@@ -65,6 +66,13 @@ pub struct CLLMFileInfo {
     pub num_problems: usize,
     /// CLLM_TOKENS_…: what the tokens are. Of subwords `words` are the first tokens, readably.
     pub tokens: c_int,
+    /// The trained values of the model, in floats or in 8 bits; `header->total_params` is the original's
+    /// count, which leaves out what its blocks had not. 0 where the file does not say its sizes any more.
+    pub parameters: u64,
+    /// Bytes of text that a token stands for, by how often each was met in the text it was made for: a
+    /// loss in nats per token, divided by this and ln 2, is in bits per byte. 0 where the file does not say:
+    /// of words, which leave out the words that they don't know; of a damaged file.
+    pub bytes_per_token: f64,
 }
 
 /// Receives what is in a model file.
@@ -132,9 +140,36 @@ pub unsafe extern "C" fn cllm_describe_file(
         problems: problems.as_ptr(),
         num_problems: problems.len(),
         tokens: super::tokens::kind_of(found.kind),
+        parameters: found.parameters.unwrap_or(0),
+        bytes_per_token: found.bytes_per_token.unwrap_or(0.0),
     };
     callback(&info, user_data);
     Ok(c_int::from(!found.problems.is_empty()))
+}
+
+/// How many trained values a model has, in floats or in 8 bits, in memory or in a mapped file: its weights
+/// and a learnt position table. `model->num_weights` counts floats that the program can reach, and
+/// `model->header.total_params` what the original had.
+///
+/// @param model  a model.
+/// @return the number; 0 for NULL, or what is no model.
+///
+/// ```c
+/// printf("%llu parameters\n", (unsigned long long)cllm_model_parameters(model));
+/// ```
+///
+/// # Safety
+/// `model` is NULL or live.
+#[unsafe(no_mangle)]
+#[c_api(0)]
+pub unsafe extern "C" fn cllm_model_parameters(model: *const CLLMModel) -> u64 {
+    view::live(model)?;
+    if let Some(kept) = kept::kept(model)? {
+        return Ok(kept.shape().trained());
+    }
+    let mut count = 0u64;
+    view::plan(model)?.params.visit(|_, _, tensor| count += tensor.len as u64);
+    Ok(count)
 }
 
 /// The texts of a description as C strings.

@@ -2,7 +2,7 @@
 
 use super::header::{Extension, HEADER_BYTES, Header, MAGIC};
 use super::section::{self, FRAME_BYTES, Frame};
-use super::{Problem, Reader, Values};
+use super::{Extras, Problem, Reader, Values};
 use crate::error::{Error, Result};
 use crate::model::{Architecture, TrainingRecord};
 use crate::text::{Bpe, Kind, Tokenizer, WordList};
@@ -69,6 +69,13 @@ pub struct Description {
     pub words: WordList,
     /// How many words or subwords there are, by what the file says.
     pub num_words: u64,
+    /// The trained values of the model, whatever they are held in: [`ModelShape::trained`](crate::model::ModelShape::trained). `None` where the
+    /// file does not say its sizes any more.
+    pub parameters: Option<u64>,
+    /// Bytes of text that a token stands for, by how often each was met in the text it was made for. `None`
+    /// where the file does not say: of words, which leave out the words that they don't know; of a tokenizer
+    /// that has met nothing; of a damaged file.
+    pub bytes_per_token: Option<f64>,
     /// What is wrong with the file: one sentence each. None: [`Model::read`](crate::Model::read)
     /// reads it.
     pub problems: Vec<String>,
@@ -89,22 +96,38 @@ pub fn describe(path: &Path, words: usize) -> Result<Description> {
     };
     inspector.run(path).map_err(Problem::at(path))?;
     let mut found = inspector.found;
+    if let Ok(reader) = Reader::open(&mut inspector.file, len) {
+        found.parameters = Some(reader.model_shape().trained());
+    }
     if let Some((count, first)) = inspector.not_finite {
         found
             .problems
             .push(format!("body: {count} weights are NaN or infinite, the first at byte {first}"));
-    } else if found.problems.is_empty()
-        && let Err(problem) = check(&mut inspector.file, len)
-    {
-        // What can't be seen part by part.
-        found.problems.push(format!("not a model: {problem}"));
+    } else if found.problems.is_empty() {
+        match read(&mut inspector.file, len) {
+            Ok(extras) => found.bytes_per_token = bytes_per_token(&extras),
+            // What can't be seen part by part.
+            Err(problem) => found.problems.push(format!("not a model: {problem}")),
+        }
     }
     Ok(found)
 }
 
-/// Whether a reader takes the file.
-fn check(file: &mut File, len: u64) -> Result<(), Problem> {
-    Reader::open(file, len)?.read(&mut (), Values::Finite).map(drop)
+/// What a reader takes from the file, without the weights.
+fn read(file: &mut File, len: u64) -> Result<Extras, Problem> {
+    Reader::open(file, len)?.read(&mut (), Values::Finite)
+}
+
+fn bytes_per_token(extras: &Extras) -> Option<f64> {
+    let subwords = extras.subwords.as_ref()?;
+    let (mut tokens, mut bytes) = (0.0, 0.0);
+    for (id, record) in (0..).zip(&extras.tokens) {
+        if !subwords.is_special(id) {
+            tokens += f64::from(record.frequency);
+            bytes += f64::from(record.frequency) * subwords.token(id).map_or(0, <[u8]>::len) as f64;
+        }
+    }
+    Some(bytes / tokens).filter(|mean| mean.is_finite() && *mean > 0.0)
 }
 
 struct Inspector {

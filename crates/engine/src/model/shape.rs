@@ -237,6 +237,15 @@ impl ModelShape {
         Ok(product("a position table", &[self.max_length, self.dim])?)
     }
 
+    /// The trained values of the model, whatever they are held in: its block of weights, as far as it has
+    /// them, and a learnt position table.
+    pub fn trained(&self) -> u64 {
+        let learned = TensorName { part: Part::Learned, layer: 0 };
+        let names = self.block().chain(std::iter::once(learned));
+        let values = names.filter(|&name| self.has(name)).map(|name| self.values(name) as u64);
+        values.fold(0, u64::saturating_add)
+    }
+
     /// The value of `total_params` in the header of a file: the floats of the block of weights that
     /// the original library would make for these sizes, with its 2L norms.
     pub fn total_params(&self) -> u64 {

@@ -33,10 +33,13 @@ const COLD: usize = 2;
 const SECONDS: f64 = 0.5;
 /// Steps of it, at least.
 const STEPS: usize = 5;
+/// Seconds of all steps, at most, but for the last one.
+const LONGEST: f64 = 2.0;
 
 /// Floating-point operations of training in a second, as [`work`] counts them: trains a small model
 /// for about half a second with the threads of `pool`. What it finds depends on the moment; it is the
 /// only thing here that does. Half of the steps were slower: one that was disturbed does not count.
+/// Where steps are slow, the one that ends behind two seconds is the last, be it the first.
 ///
 /// # Errors
 /// Memory: about 30 MB.
@@ -48,21 +51,62 @@ pub fn measure(pool: &Pool) -> Result<f64> {
     let corpus = Corpus::new(&ids, BATCH, config.context)?;
     let mut weights = TrainingWeights::new(Model::new(&config, 1)?);
     let mut trainer = Trainer::new(TrainerConfig::default());
-    let mut times = Vec::new();
-    let mut began = Instant::now();
-    for step in 0.. {
+    let median = seconds_of_a_step(|| {
         let start = Instant::now();
         trainer.epoch(pool, &mut weights, &corpus, |_| std::ops::ControlFlow::Continue(()))?;
-        if step < COLD {
-            began = Instant::now();
-            continue;
+        Ok(start.elapsed().as_secs_f64())
+    })?;
+    Ok(work(&config) * rows as f64 / median.max(1e-9))
+}
+
+/// The median of the warm steps; `step` makes one and says how long it took.
+fn seconds_of_a_step(mut step: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let (mut times, mut warm, mut all) = (Vec::new(), 0.0, 0.0);
+    for number in 0.. {
+        let took = step()?;
+        all += took;
+        // Beside a step of seconds it costs nothing that it was cold.
+        if number >= COLD || all >= LONGEST {
+            times.push(took);
+            warm += took;
         }
-        times.push(start.elapsed().as_secs_f64());
-        if times.len() >= STEPS && began.elapsed().as_secs_f64() >= SECONDS {
+        let enough = times.len() >= STEPS && warm >= SECONDS;
+        if enough || all >= LONGEST {
             break;
         }
     }
     times.sort_unstable_by(f64::total_cmp);
-    let median = times[times.len() / 2];
-    Ok(work(&config) * rows as f64 / median.max(1e-9))
+    Ok(times[times.len() / 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of steps that take so long, the last of them again and again, and how many are made.
+    fn measured(seconds: &[f64]) -> (f64, usize) {
+        let mut made = 0;
+        let median = seconds_of_a_step(|| {
+            made += 1;
+            assert!(made < 1_000_000, "it does not end");
+            Ok(seconds[(made - 1).min(seconds.len() - 1)])
+        });
+        (median.unwrap(), made)
+    }
+
+    #[test]
+    fn quick_steps_are_measured_for_half_a_second() {
+        assert_eq!(measured(&[0.5, 0.25, 0.0625]), (0.0625, 2 + 8));
+        assert_eq!(measured(&[0.125]), (0.125, 2 + 5));
+        // One that was disturbed does not count.
+        assert_eq!(measured(&[0.0625, 0.0625, 0.0625, 0.375, 0.03125]).0, 0.03125);
+    }
+
+    #[test]
+    fn slow_steps_end_the_measurement() {
+        assert_eq!(measured(&[3600.0]), (3600.0, 1));
+        assert_eq!(measured(&[1.5]), (1.5, 2));
+        assert_eq!(measured(&[0.5]), (0.5, 4));
+        assert_eq!(measured(&[0.01, 0.01, 30.0]), (30.0, 3));
+    }
 }

@@ -225,15 +225,13 @@ impl Texts {
         Ok(Pieces::new(self, self.parts(&range)?, None))
     }
 
-    /// The pieces of a range of all bytes as of one text, with a line end behind each, if there are
-    /// several: what a tokenizer is learnt from.
+    /// The pieces of a range of all bytes as of one text, with a line end between two texts: what a
+    /// tokenizer is learnt from.
     ///
     /// # Errors
     /// A text can't be read.
     pub fn joined(&self, range: Range<u64>) -> Result<Pieces<'_>> {
-        let parts = self.parts(&range)?;
-        let between = (parts.len() > 1).then_some(b'\n');
-        Ok(Pieces::new(self, parts, between))
+        Ok(Pieces::new(self, self.parts(&range)?, Some(b'\n')))
     }
 }
 

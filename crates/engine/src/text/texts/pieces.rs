@@ -19,9 +19,11 @@ pub struct Piece<'p> {
 pub struct Pieces<'t> {
     texts: &'t Texts,
     parts: std::vec::IntoIter<Part>,
-    /// What follows each part, where they are one text.
+    /// What stands between two parts, where they are one text.
     between: Option<u8>,
     reader: Option<Reader>,
+    /// Whether a part was.
+    begun: bool,
     /// Bytes of the part that were not read.
     left: u64,
     buffer: Vec<u8>,
@@ -32,7 +34,8 @@ pub struct Pieces<'t> {
 impl<'t> Pieces<'t> {
     pub(super) fn new(texts: &'t Texts, parts: Vec<Part>, between: Option<u8>) -> Self {
         let (parts, buffer) = (parts.into_iter(), Vec::new());
-        Self { texts, parts, between, reader: None, left: 0, buffer, used: 0, first: true }
+        let (reader, begun) = (None, false);
+        Self { texts, parts, between, reader, begun, left: 0, buffer, used: 0, first: true }
     }
 
     /// The next piece; `None` at the end. `last_cut` says where the beginning of a longer text can be
@@ -101,6 +104,9 @@ impl<'t> Pieces<'t> {
                     return Ok(true);
                 }
                 let Some(part) = self.parts.next() else { return Ok(true) };
+                if std::mem::replace(&mut self.begun, true) {
+                    self.buffer.extend(self.between);
+                }
                 let mut reader = Reader::open(&self.texts.documents[part.document])?;
                 reader.skip(part.from)?;
                 (self.reader, self.left) = (Some(reader), part.to - part.from);
@@ -116,7 +122,6 @@ impl<'t> Pieces<'t> {
             self.left -= taken;
             if self.left == 0 || !more {
                 self.reader = None;
-                self.buffer.extend(self.between);
                 if self.between.is_none() {
                     return Ok(true);
                 }

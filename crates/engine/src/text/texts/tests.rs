@@ -95,8 +95,8 @@ fn ids_do_not_depend_on_pieces_nor_threads() {
 fn what_is_learnt_does_not_depend_on_pieces() {
     let dir = tempfile::tempdir().unwrap();
     let (paths, contents) = some(dir.path());
-    let joined: Vec<u8> =
-        contents.iter().filter(|c| !c.is_empty()).flat_map(|c| [&c[..], b"\n"].concat()).collect();
+    let filled: Vec<&[u8]> = contents.iter().map(|c| &c[..]).filter(|c| !c.is_empty()).collect();
+    let joined = filled.join(&b'\n');
     for (paths, text) in [(&paths[..], &joined), (&paths[1..2], &contents[1])] {
         let whole = Bpe::train([&text[..]], 350).unwrap();
         for piece in [64, 333, 1 << 20] {
