@@ -242,12 +242,15 @@ static void report_step(Run *run) {
     redraw_metrics(&run->metrics);
     if (!run->options->quiet) {
         char passed[24];
-        printf("At step %d, %s: loss %.4f, held out %.4f; bits per byte %.4f, held out %.4f\n",
-               run->training->current_step,
-               clock_text(seconds_now() - run->options->began, passed, sizeof passed), loss,
-               run->validation_loss,
-               bits_per_byte(loss, data->num_training, data->training_bytes),
-               bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes));
+        double held_out = bits_per_byte(run->validation_loss, data->num_validation, data->validation_bytes);
+        printf("At step %d, %s: ", run->training->current_step,
+               clock_text(seconds_now() - run->options->began, passed, sizeof passed));
+        if (isnan(loss)) { /* a run that goes on from its end */
+            printf("held out %.4f; bits per byte held out %.4f\n", run->validation_loss, held_out);
+        } else {
+            printf("loss %.4f, held out %.4f; bits per byte %.4f, held out %.4f\n", loss, run->validation_loss,
+                   bits_per_byte(loss, data->num_training, data->training_bytes), held_out);
+        }
         fflush(stdout);
     }
 }
