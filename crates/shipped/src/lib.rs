@@ -1,6 +1,6 @@
 //! The C library as it is shipped.
 //!
-//! Its functions are those of the package `cllm`, which are exported from here, too. Only a crate
-//! without an rlib is optimised as a whole, at the level of this last crate: a sixth of the code goes.
+//! Its functions are those of the package `cllm`, which are exported from here, too. Cargo optimises a
+//! library together with all that it uses only where no rlib is made beside it: that makes it an eighth smaller.
 
 extern crate cllm;
