@@ -144,6 +144,9 @@ def man_pages():
     every = {p.name for p in Path("man").iterdir()}
     wanted = {f"{t}.1" for t in tools + ["cllm_inference_fixed", "train_model_mpi"]}
     extra = {f"{p.stem}.1" for p in Path("tools").glob("cllm_*.c")} | wanted
+    for name in sorted(every):  # troff leaves out what stands behind them
+        lost = re.findall(r"^\.(?:PP|nf|fi) .*$", Path("man", name).read_text(), re.M)
+        check(f"man/{name}", f"loses a text: {lost}" if lost else "")
     check("man/", "" if every == extra else f"{every ^ extra}")
 
 

@@ -106,7 +106,11 @@ two() { # TEXT OPTIONS... of the second of two ranks
 check "another text on one rank" two other "${shape[@]}"
 check "another text is found" complains "rank 1: the ranks differ in DATA: 'text' on rank 0, 'other' on rank 1"
 check "another option on one rank" two text "${shape[@]}" --weight-decay 0.5
-check "another option is found" complains 'the ranks differ in the weight decay: 0\.1 on rank 0, 0\.5 on rank 1'
+check "another option is found" complains "rank 1: the ranks differ in --weight-decay: 'not given' on rank 0, '0.5' on rank 1"
+for option in '--max-steps 3' '--save-every 2' '--keep-weights last' '--val-fraction 0.3'; do
+    check "$option on one rank" two text "${shape[@]}" $option # or they would wait for each other
+    check "is found" complains "the ranks differ in ${option% *}: 'not given' on rank 0, '${option#* }' on rank 1"
+done
 check "nothing was trained" test ! -e never/final_model.cllm
 
 # ---- Where the text is ----

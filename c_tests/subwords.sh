@@ -221,6 +221,11 @@ known=$(last_bits stdout)
 check "--score of another text" try 0 cllm_inference run/final_model.cllm --score "$headers/cllm.h"
 check "which is stranger" less "$known" "$(last_bits stdout)"
 check "--score and --next" try 2 cllm_inference run/final_model.cllm --score play --next 2
+printf x > one_token
+check "--score of one token" try 1 cllm_inference run/final_model.cllm --score one_token
+check "measures nothing" complains "single token"
+check "an empty prompt" try 1 cllm_inference run/final_model.cllm -p ''
+check "is said to be empty" complains "the prompt is empty"
 check "--score of nothing" try 1 cllm_inference run/final_model.cllm --score missing
 check "cllm_info" try 0 cllm_info run/final_model.cllm
 check "says the tokens" says '^tokens +subwords \(BPE\)$'
@@ -244,6 +249,8 @@ forgot=$(last_bits stdout)
 check "old text after --mix" try 0 cllm_inference mixed/final_model.cllm --score play
 check "is remembered better" less "$(last_bits stdout)" "$forgot"
 check "--from and a shape" try 2 train_model new --from run/final_model.cllm --embed-dim 64
+check "--from and other tokens" try 2 train_model new --from run/final_model.cllm --vocab-size 500
+check "are none" complains "excludes --vocab-size"
 check "--mix alone" try 2 train_model new --mix play:0.5
 check "--mix without a share" try 2 train_model new --from run/final_model.cllm --mix play
 check "--from a file that is no model" try 1 train_model new --from play
@@ -256,6 +263,14 @@ check "in the vocabulary" grep -q '^night,' more_words/vocab.txt
 check "--minutes" try 0 train_model play --minutes 0.1 --checkpoint-dir minutes --threads 1
 check "ends" says '^Trained [0-9]+ steps'
 check "has said what it chose" test "$(sed -n '/^Step 3/,/^Step 4/p' stdout | wc -l)" -ge 6
+head -c 60 play > short
+check "a short text" try 0 train_model short --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
+check "has batches" says '^Trained [0-9]+ steps'
+check "a shorter one than a batch" try 1 train_model short --checkpoint-dir few
+check "what would do" complains ' or --batch-size 1 --seq-len '
+check "a rate by minutes" try 0 train_model play --from run/final_model.cllm --minutes 0.05 --checkpoint-dir minutes --overwrite
+rate=$(sed -n 's/.*AdamW, learning rate \([0-9.]*\) .*/\1/p' stdout)
+check "is the one that is said" says "^Training: .* rate $(printf %.4f "$rate") falling to 0"
 check "an option wins" try 0 train_model play --minutes 0.05 --embed-dim 64 --checkpoint-dir minutes --overwrite --threads 1
 check "width 64" says 'width 64'
 check "words by minutes" try 0 train_model play --tokens words --minutes 0.05 --checkpoint-dir minutes --overwrite --threads 1
@@ -266,6 +281,14 @@ check "few of them" try 0 train_model play --tokens words --vocab-size 12 --embe
 check "as asked" says '^  12 entries'
 check "of that width" says 'width 32'
 check "not of the other block" try 2 train_model play --tokens words --block original --minutes 0.05
+check "--size" try 0 train_model play --size small --max-steps 3 --checkpoint-dir size --threads 1
+check "has its width" says '^Model: width 128, 4 layers'
+check "and says how long" says '^Training: .* epochs in about [0-9]+ s at .* tokens a second'
+check "as many epochs" says 'about 1 epoch|, [0-9]+ epochs?,'
+check "with a time" try 0 train_model play --size small --minutes 0.05 --checkpoint-dir size --overwrite --threads 1
+check "of that width, too" says '^Model: width 128, 4 layers'
+check "no such size" try 2 train_model play --size huge
+check "a size and a width" try 2 train_model play --size large --embed-dim 64
 check "--minutes and --epochs" try 2 train_model play --minutes 1 --epochs 2
 
 # ---- What the same minutes buy ----

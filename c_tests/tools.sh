@@ -174,7 +174,7 @@ check says "^weights +8 bits$"
 run "they are shown in JSON" 0 cllm_info --json eight/final_model_8bit.cllm
 check says '"weights": "8 bits"'
 run "they can't be trained" 1 train_model text --from eight/final_model_8bit.cllm --checkpoint-dir no
-check complains "cllm_expand_model"
+check complains "final_model.cllm"
 run "an earlier run's are set aside" 0 train_model folder "${small[@]}" --epochs 1 --checkpoint-dir eight --quiet
 check test -s eight/earlier-1/final_model_8bit.cllm
 check absent eight/final_model_8bit.cllm

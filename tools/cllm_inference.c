@@ -293,7 +293,7 @@ static char *usable_prompt(const Options *options, CLLMInference *inference) {
     const char *cursor = prompt, *word;
     size_t length;
     if (subwords ? *prompt == '\0' : !next_word(&cursor, &word, &length)) {
-        fail("the prompt has no words");
+        fail(subwords ? "the prompt is empty" : "the prompt has no words");
     }
     if (!subwords) {
         warn_of_unknown_words(inference, prompt);
@@ -371,7 +371,11 @@ static void print_score(const Options *options, CLLMInference *inference) {
     Text text = exact ? read_bytes(options->score) : read_input(options->score);
     CLLMScore score = {.struct_size = sizeof score};
     if (cllm_score_text(inference, text.bytes, text.length, 0, &score) != 0) {
-        fail("can't score '%s': %s", options->score, library_error());
+        fail("can't score '%s': %s", shown_name(options->score), library_error());
+    }
+    if (score.tokens == 0) {
+        fail("can't score '%s': it is a single token, and nothing stands before it",
+             shown_name(options->score));
     }
     printf("%s: %llu bytes, %llu tokens, %.4f nats per token, perplexity %.2f, %.4f bits per byte\n",
            visible(stdout, options->score), (unsigned long long)score.bytes,

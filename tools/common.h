@@ -94,6 +94,8 @@ Text read_bytes(const char *path);
 Text read_input(const char *path);
 /* What the library's functions, which take names of files, are to open for `path`: stdin for "-". */
 const char *input_name(const char *path);
+/* What messages call `path`: standard input for "-". */
+const char *shown_name(const char *path);
 
 /* The next whitespace-separated word from *cursor on: true and [*word, *word + *length), or false. */
 bool next_word(const char **cursor, const char **word, size_t *length);

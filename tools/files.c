@@ -113,7 +113,7 @@ static Text read_all(FILE *stream, const char *name) {
 
 Text read_bytes(const char *path) {
     if (strcmp(path, "-") == 0) {
-        return read_all(stdin, "standard input");
+        return read_all(stdin, shown_name(path));
     }
     require_readable(path);
     FILE *file = fopen(path, "rb");
@@ -129,7 +129,7 @@ Text read_input(const char *path) {
     Text bytes = read_bytes(path);
     Text text = {.bytes = cllm_decode_text(bytes.bytes, bytes.length)};
     if (!text.bytes) {
-        fail("can't read '%s': %s", strcmp(path, "-") == 0 ? "standard input" : path, library_error());
+        fail("can't read '%s': %s", shown_name(path), library_error());
     }
     text_free(&bytes);
     text.length = strlen(text.bytes);
@@ -139,4 +139,8 @@ Text read_input(const char *path) {
 
 const char *input_name(const char *path) {
     return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
+const char *shown_name(const char *path) {
+    return strcmp(path, "-") == 0 ? "standard input" : path;
 }

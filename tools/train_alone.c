@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+const char command[] = "train_model";
+
 void join_ranks(int *argc, char ***argv) {
     (void)argc;
     (void)argv;

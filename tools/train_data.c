@@ -93,7 +93,7 @@ void describe_data(const Options *options, const Data *data, const Preparation *
     const char *unit = options->words ? "words" : "tokens";
     printf("Step 1: Loading training data\n");
     printf("  %s: %zu document%s, %zu %s",
-           strcmp(options->data, "-") == 0 ? "standard input" : visible(stdout, options->data),
+           visible(stdout, shown_name(options->data)),
            data->documents, data->documents == 1 ? "" : "s", data->characters,
            options->words ? "characters" : "bytes\n");
     if (options->words) {

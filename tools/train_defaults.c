@@ -46,6 +46,10 @@ static Origin open_from(Options *o) {
     if (!origin.model) {
         fail("can't read the model '%s': %s", o->from, library_error());
     }
+    if (cllm_model_is_quantized(origin.model) == 1) {
+        fail("--from: '%s' has 8-bit weights, which can't be trained: take the model that it was made of, "
+             "final_model.cllm beside it", o->from);
+    }
     enum { MORE_WORDS = 10000 };
     uint32_t entries = (uint32_t)origin.model->vocab_size;
     uint32_t room = o->vocab_size > 0 ? (uint32_t)o->vocab_size : entries + MORE_WORDS;
@@ -54,6 +58,9 @@ static Origin open_from(Options *o) {
     }
     if (!origin.tokenizer) {
         fail("'%s' carries no tokenizer: it can't be told what a new text says", o->from);
+    }
+    if (o->vocab_size > 0 && has_subwords(origin.tokenizer)) {
+        fail_usage("--from excludes --vocab-size: the subwords of '%s' spell every text", o->from);
     }
     o->block = block_of(o->from);
     take_shape(o, origin.model);
@@ -132,19 +139,25 @@ static int or_none(double value) { /* how a recipe is told "none" from "not said
     return value == 0 ? -1 : 0;
 }
 
-/* What the library's recipe advises for what was not given, by the length of the text and the minutes. */
+/* The highest rate of a model that goes on: what has learnt already forgets less at a lower one. */
+static double of_what_goes_on(double rate) {
+    return rate / 3;
+}
+
+/* What the library's recipe advises for what was not given, by the length of the text, and the minutes or the
+   size. */
 static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) {
-    bool dial = o->minutes > 0;
+    bool dial = has_dial(o), timed = o->minutes > 0;
     CLLMRecipe r = {
         .struct_size = sizeof r,
-        .epochs = dial ? 0 : o->epochs,
+        .epochs = timed ? 0 : o->epochs,
         .training_tokens = (uint64_t)((double)o->num_words * (1 - o->val_fraction)),
         .tokenizer = o->words ? CLLM_TOKENS_WORDS
                      : o->tokens_asked || given || !dial
                          ? (o->tokens == TOKENS_BYTES ? CLLM_TOKENS_BYTES : CLLM_TOKENS_SUBWORDS)
                          : 0,
         .vocab_size = given ? (int)given->vocab_size : o->vocab_size,
-        .embedding_dim = o->embed_dim, .num_layers = o->num_layers, .num_heads = o->num_heads,
+        .embedding_dim = o->embed_dim > 0 ? o->embed_dim : o->size, .num_layers = o->num_layers, .num_heads = o->num_heads,
         .sequence_length = o->seq_len, .batch_size = o->batch_size,
         .warmup_steps = o->warmup == 0 ? -1 : o->warmup > 0 ? o->warmup : 0,
         .learning_rate = (float)o->learning_rate,
@@ -167,7 +180,15 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     take_from_first(&left, sizeof left); /* so that all ranks choose the same */
     take_from_first(&speed, sizeof speed);
     size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;
-    if ((dial && speed <= 0) || cllm_recipe(training, dial ? left : 0, speed, &r) != 0) {
+    const CLLMRecipe asked = r;
+    bool chosen = (!dial || speed > 0) && cllm_recipe(training, timed ? left : 0, speed, &r) == 0;
+    if (chosen && o->from && !o->rate_asked) { /* asked again, for what the recipe says of itself */
+        double rate = of_what_goes_on((double)r.learning_rate);
+        r = asked;
+        r.learning_rate = (float)rate;
+        chosen = cllm_recipe(training, timed ? left : 0, speed, &r) == 0;
+    }
+    if (!chosen) {
         fail("can't choose the sizes of the run: %s", library_error());
     }
     if (r.tokenizer == CLLM_TOKENS_BYTES && !given) {
@@ -187,10 +208,14 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     o->beta2 = (double)r.beta2;
     o->dropout = r.dropout < 0 ? 0 : (double)r.dropout;
     if (dial) {
+        snprintf(o->chosen, sizeof o->chosen, "%s", r.text);
+    }
+    if (timed) {
         o->steps = r.steps;
         o->evaluate_every = r.evaluate_every;
         o->evaluate_tokens = r.evaluate_tokens;
-        snprintf(o->chosen, sizeof o->chosen, "%s", r.text);
+    } else if (o->epochs == 0) {
+        o->epochs = r.epochs < 1e6 ? (int)(r.epochs + 0.5) : 1000000;
     }
 }
 
@@ -199,8 +224,8 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     take_from_first(&bytes, sizeof bytes);
     take_from_first(&o->num_words, sizeof o->num_words);
     take_from_first(&o->num_different, sizeof o->num_different);
-    /* Runs of words are those of earlier releases, bit for bit, where no minutes choose. */
-    bool words = o->words && o->minutes == 0;
+    /* Runs of words are those of earlier releases, bit for bit, where no recipe chooses. */
+    bool words = o->words && !has_dial(o);
     bool modern = o->block == BLOCK_MODERN || (o->block == BLOCK_UNSET && !words);
     o->held_out_asked = o->val_fraction >= 0;
     o->block = modern ? BLOCK_MODERN : BLOCK_ORIGINAL;
@@ -209,14 +234,14 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     if (o->vocab_size == 0 && o->words) {
         o->vocab_size = 10000;
     }
-    if (o->minutes == 0) {
+    if (!has_dial(o)) {
         default_integer(&o->embed_dim, 0, 128);
         default_integer(&o->num_layers, 0, 4);
         default_integer(&o->num_heads, 0, 4);
         default_integer(&o->epochs, 0, 5);
         default_integer(&o->seq_len, 0, words ? 64 : 128);
     } else if (!modern || o->schedule) {
-        fail_usage("--minutes is for the modern block and its own schedule");
+        fail_usage("%s is for the modern block and its own schedule", o->size > 0 ? "--size" : "--minutes");
     }
     if (o->num_heads > 0 && o->embed_dim % o->num_heads != 0) {
         fail_usage("--num-heads: %d does not divide --embed-dim %d", o->num_heads, o->embed_dim);
@@ -228,7 +253,8 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     o->schedule = o->schedule ? o->schedule : modern || o->from ? "linear" : "none";
     default_integer(&o->shuffle, -1, !words);
     o->rate_asked = o->learning_rate > 0;
-    if (modern && !words) {
+    bool by_recipe = modern && !words;
+    if (by_recipe) {
         follow_recipe(o, given, bytes);
     }
     if (o->vocab_size == 0) {
@@ -244,7 +270,7 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     default_number(&o->dropout, -1, 0);
     default_number(&o->beta2, -1, 0.999);
     default_number(&o->learning_rate, 0, modern ? 0.003 : 0.001);
-    if (o->from && !o->rate_asked) {
-        o->learning_rate /= 3; /* what has learnt already forgets less at a lower rate */
+    if (o->from && !o->rate_asked && !by_recipe) {
+        o->learning_rate = of_what_goes_on(o->learning_rate);
     }
 }

@@ -12,7 +12,7 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
     CLLMTexts *texts = open_texts(options, preparation, options->mix);
     *bytes = cllm_texts_bytes(texts);
     if (*bytes == 0) {
-        fail("--mix: '%s' is empty", options->mix);
+        fail("--mix: '%s' is empty", shown_name(options->mix));
     }
     CLLMTokenFile *file =
         encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, target);
@@ -32,7 +32,7 @@ void mix_in(const Options *options, Data *data, Preparation *preparation) {
     CLLMTokenFile *old = load_old(options, data, preparation, old_file, &bytes);
     size_t tokens = cllm_token_file_count(old);
     if (tokens == 0) {
-        fail("--mix: '%s' is empty", options->mix);
+        fail("--mix: '%s' is empty", shown_name(options->mix));
     }
     int64_t count = cllm_token_file_mix(data->training, old, options->share,
                                         STRETCH * options->seq_len, preparation->training->made);

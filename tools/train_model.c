@@ -295,7 +295,7 @@ __attribute__((noreturn)) static void leave_interrupted(Run *run) {
         fail("interrupted after step %d, and no checkpoint of it", run->training->current_step);
     }
     complain("interrupted after step %d; go on with the same options%s and --resume %s",
-             run->training->current_step, run->options->minutes > 0 ? " but --minutes" : "", path);
+             run->training->current_step, run->options->minutes > 0 ? ", without --minutes," : "", path);
     free(path);
     exit(EXIT_INTERRUPTED);
 }
@@ -360,6 +360,7 @@ int main(int argc, char **argv) {
     join_ranks(&argc, &argv);
     alone = rank_count() == 1;
     Options options = parse_options(argc, argv);
+    compare_options(&options);
     options.quiet |= !first_rank();
     options.threads = rank_threads(options.threads);
     if (options.quiet) {

@@ -36,6 +36,7 @@ typedef struct Options {
     int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
     double minutes; /* 0: as many epochs as are asked for */
+    int size; /* the width that --size names; 0: not asked for */
     uint32_t seed;
     const char *vocabulary, *schedule, *checkpoint_dir, *resume, *from, *sample;
     const char *mix; /* DATA of --mix; NULL: none */
@@ -47,13 +48,20 @@ typedef struct Options {
     int steps; /* of a run of --minutes, at first; 0: by epochs */
     int evaluate_every; /* steps; 0: at the end of each epoch */
     uint64_t evaluate_tokens; /* at most; 0: all */
-    size_t num_words, num_different; /* of a text of words, where --minutes asks; otherwise 0 */
+    size_t num_words, num_different; /* of a text of words, where --minutes or --size asks; otherwise 0 */
     double began; /* as seconds_now() says it: when the minutes do */
-    char chosen[640]; /* by --minutes, and why: three lines; or "" */
+    char chosen[640]; /* by --minutes or --size, and why: three lines; or "" */
 } Options;
+
+/* Whether all that is not given is chosen by the recipe. */
+static inline bool has_dial(const Options *options) {
+    return options->minutes > 0 || options->size > 0;
+}
 
 /* Leaves with a message where the command line is wrong, and after --help. */
 Options parse_options(int argc, char **argv);
+/* Leaves with a message where a rank has other options than the first one: they would wait for each other. */
+void compare_options(const Options *options);
 
 /* What a run goes on from: the model file of --from or --resume, as far as it decides what the run is. */
 typedef struct Origin {
@@ -231,6 +239,8 @@ int rank_count(void);
 int rank_number(void);
 /* Whether this is the one that writes files and speaks. The others are quiet. */
 bool first_rank(void);
+/* How a shell calls this program. */
+extern const char command[];
 /* Threads for this one, where so many were asked for; 0: a fair share of the machine. */
 int rank_threads(int asked);
 /* A signal asks it to end: safe in a handler. */

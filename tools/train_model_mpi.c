@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+const char command[] = "mpirun -n N train_model_mpi";
+
 enum { TAG = 1, NAME = 64, PIECE = 60 * 1024, PIECES = 64 };
 
 /* Who a rank is, for those that look after it. */

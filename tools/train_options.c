@@ -1,12 +1,13 @@
 #include "train_model.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help[] =
-    "Usage: train_model DATA [options]\n"
     "Trains a language model on a text file, - for standard input, or on a folder of\n"
     "texts with its subfolders, without hidden ones and what training runs wrote.\n"
     "\n"
@@ -31,6 +32,8 @@ static const char help[] =
     "Training:\n"
     "  --minutes M           choose all that is not given so that training takes M\n"
     "                        minutes and the model gets as good as it can\n"
+    "  --size NAME           small, medium or large: width 128, 256 or 384; the rest\n"
+    "                        is chosen for it, without --minutes how long too\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
     "  --accumulate N        an update for every N steps, by their mean gradient (1);\n"
@@ -82,9 +85,13 @@ static const char help[] =
     "Exit status: 0 done, 1 something failed, 2 wrong options, 130 a signal.\n"
     "Examples:\n"
     "  train_model texts/ --minutes 5\n"
-    "  train_model texts/ --epochs 3 --save-every 500\n"
     "  train_model texts/ --epochs 3 --save-every 500 --resume checkpoints\n"
     "  train_model today.log --from model.cllm --mix old_logs/:0.3\n";
+
+/* What some options may be, in the order of their types. */
+static const char *const blocks[] = {"modern", "original", NULL};
+static const char *const weights[] = {"best", "last", NULL};
+static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
 
 /* The place of a name in a list; fail_usage() where it is none of them. */
 static int one_of(const char *option, const char *text, const char *const *choices) {
@@ -109,6 +116,9 @@ static void parse_tokens(Options *o, const char *text) {
     } else if (strcmp(text, "words") == 0) {
         o->tokens = TOKENS_WORDS;
     } else {
+        if (access(input_name(text), F_OK) != 0) {
+            fail("--tokens: '%s' is neither bpe, bytes or words nor a file: %s", text, strerror(errno));
+        }
         o->tokens = TOKENS_FILE;
         o->vocabulary = text;
     }
@@ -157,6 +167,9 @@ static void check_options(Options *o, const char *vocab) {
         fail_usage("--from has the tokens and the shape of its model: without --tokens, --vocab, "
                    "--block, --embed-dim, --num-layers and --num-heads");
     }
+    if (o->size > 0 && (o->embed_dim > 0 || o->from)) {
+        fail_usage("--size excludes --embed-dim and --from: it is a width");
+    }
     if (o->mix && !o->from) {
         fail_usage("--mix is for --from");
     }
@@ -181,7 +194,7 @@ Options parse_options(int argc, char **argv) {
         VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
-        ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
+        SIZE, ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
     };
     static const struct option known[] = {
         {"vocab-size", required_argument, NULL, VOCAB},
@@ -216,6 +229,7 @@ Options parse_options(int argc, char **argv) {
         {"from", required_argument, NULL, FROM},
         {"mix", required_argument, NULL, MIX},
         {"minutes", required_argument, NULL, MINUTES},
+        {"size", required_argument, NULL, SIZE},
         {"beta2", required_argument, NULL, BETA2},
         {"dropout", required_argument, NULL, DROPOUT},
         {"shuffle", no_argument, NULL, SHUFFLE},
@@ -228,10 +242,9 @@ Options parse_options(int argc, char **argv) {
         {NULL, 0, NULL, 0},
     };
     static const char *const schedules[] = {"none", "cosine", "linear", "step", NULL};
-    static const char *const blocks[] = {"modern", "original", NULL};
-    static const char *const weights[] = {"best", "last", NULL};
+    static const char *const sizes[] = {"small", "medium", "large", NULL};
+    static const int widths[] = {128, 256, 384};
     static const char *const exchanges[] = {"f32", "bf16", NULL};
-    static const char *const precisions[] = {"f32", "bf16", "auto", NULL};
     Options o = {
         .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
         .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
@@ -248,6 +261,7 @@ Options parse_options(int argc, char **argv) {
         case BLOCK: o.block = BLOCK_MODERN + (Block)one_of("--block", optarg, blocks); break;
         case FROM: o.from = optarg; break;
         case MIX: parse_mix(&o, optarg); break;
+        case SIZE: o.size = widths[one_of("--size", optarg, sizes)]; break;
         case MINUTES: o.minutes = parse_number("--minutes", optarg, 0.05, 1e6); break;
         case BETA2: o.beta2 = parse_number("--beta2", optarg, 0, 0.999999); break;
         case DROPOUT: o.dropout = parse_number("--dropout", optarg, 0, 0.9); break;
@@ -289,7 +303,7 @@ Options parse_options(int argc, char **argv) {
         case EIGHT_BIT: o.save_8bit = true; break;
         case QUIET: o.quiet = true; break;
         case 'h':
-            fputs(help, stdout);
+            printf("Usage: %s DATA [options]\n%s", command, help);
             check_stdout();
             exit(EXIT_SUCCESS);
         default: fail_option(c, argv);
@@ -304,4 +318,56 @@ Options parse_options(int argc, char **argv) {
     o.data = argv[optind];
     check_options(&o, vocab);
     return o;
+}
+
+static void compare_number(const char *option, double value, double unset) {
+    char text[40] = "not given";
+    if (value < unset || value > unset) {
+        snprintf(text, sizeof text, "%.15g", value);
+    }
+    compare_with_first(option, text);
+}
+
+static void compare_given(const char *option, bool given) {
+    compare_with_first(option, given ? "given" : "not given");
+}
+
+/* What only one rank needs (--checkpoint-dir, --keep, --sample...) or may have for itself (--threads) may
+ * differ, and so may the paths of files that are compared as they are read. */
+void compare_options(const Options *o) {
+    static const char *const tokens[] = {"not given", "bpe", "bytes", "words", "a file"};
+    compare_with_first("--tokens", tokens[o->tokens]);
+    compare_with_first("--block", o->block > 0 ? blocks[o->block - BLOCK_MODERN] : "not given");
+    compare_with_first("--keep-weights", o->weights > 0 ? weights[o->weights - WEIGHTS_BEST] : "not given");
+    compare_with_first("--precision",
+                       o->precision > 0 ? precisions[o->precision - PRECISION_F32] : "not given");
+    compare_number("--vocab-size", o->vocab_size, 0);
+    compare_number("--min-freq", o->min_freq, 0);
+    compare_number("--embed-dim", o->embed_dim, 0);
+    compare_number("--num-layers", o->num_layers, 0);
+    compare_number("--num-heads", o->num_heads, 0);
+    compare_number("--seq-len", o->seq_len, 0);
+    compare_number("--size (its width)", o->size, 0);
+    compare_number("--minutes", o->minutes, 0);
+    compare_number("--epochs", o->epochs, 0);
+    compare_number("--max-steps", o->max_steps, 0);
+    compare_number("--batch-size", o->batch_size, 0);
+    compare_number("--accumulate", o->accumulate, 0);
+    compare_number("--learning-rate", o->learning_rate, 0);
+    compare_number("--warmup", o->warmup, -1);
+    compare_with_first("--schedule", o->schedule ? o->schedule : "not given");
+    compare_number("--weight-decay", o->weight_decay, -1);
+    compare_number("--clip", o->clip, -1);
+    compare_number("--dropout", o->dropout, -1);
+    compare_number("--beta2", o->beta2, -1);
+    compare_number("--shuffle or --in-order", o->shuffle, -1);
+    compare_number("--val-fraction", o->val_fraction, -1);
+    compare_number("--save-every", o->save_every, 0);
+    compare_number("--seed", o->seed, 42);
+    compare_given("--from", o->from != NULL);
+    compare_given("--resume", o->resume != NULL);
+    compare_given("--mix", o->mix != NULL);
+    compare_number("the share of --mix", o->share, 0);
+    compare_given("--exchange bf16", o->bfloat16_sums);
+    compare_given("--whole-moments", o->whole_moments);
 }

@@ -44,14 +44,26 @@ static CLLMModel *take_model(const Options *options, const Data *data, CLLMModel
     return model;
 }
 
+/* With the largest batch that there would be. */
+static void fail_too_short(const Options *options, size_t tokens, size_t needed) {
+    char smaller[80] = "";
+    if (tokens > (size_t)options->seq_len) {
+        snprintf(smaller, sizeof smaller, ", or --batch-size %zu",
+                 (tokens - 1) / (size_t)options->seq_len);
+    } else if (tokens > 1) {
+        snprintf(smaller, sizeof smaller, ", or --batch-size 1 --seq-len %zu", tokens - 1);
+    }
+    fail("'%s' is too short: %zu %s%s to train on, one batch of %d x %d takes %zu: more text is needed%s",
+         shown_name(options->data), tokens, options->words ? "word" : "token", tokens == 1 ? "" : "s",
+         options->batch_size, options->seq_len, needed, smaller);
+}
+
 static int count_batches(const Options *options, const Data *data) {
     size_t per_batch = (size_t)options->batch_size * (size_t)options->seq_len;
     size_t tokens = data->num_training;
     size_t batches = tokens > 0 ? (tokens - 1) / per_batch : 0;
     if (batches == 0) {
-        fail("'%s' is too short: %zu %s to train on, one batch of %d x %d takes %zu", options->data,
-             tokens, options->words ? "words" : "tokens", options->batch_size, options->seq_len,
-             per_batch + 1);
+        fail_too_short(options, tokens, per_batch + 1);
     }
     if (batches > (size_t)(INT_MAX / (options->epochs > 0 ? options->epochs : 1))) {
         fail("%zu batches in %d epochs are more steps than are counted, %d: a larger --batch-size or fewer "

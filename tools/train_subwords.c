@@ -59,7 +59,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     }
     uint64_t cut = (uint64_t)place;
     if (cut == 0) {
-        fail("'%s' is empty", options->data);
+        fail("'%s' is empty", shown_name(options->data));
     }
     data.training_bytes = cut;
     data.validation_bytes = all - cut;

@@ -113,8 +113,7 @@ CLLMTexts *open_texts(const Options *options, const Preparation *preparation, co
         }
         free_paths(&paths);
     } else {
-        add_text(options, texts, input_name(path), standard_input ? "standard input" : path, &phase,
-                 NULL);
+        add_text(options, texts, input_name(path), shown_name(path), &phase, NULL);
         end_phase(&phase, NULL);
     }
     return texts;

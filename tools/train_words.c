@@ -37,7 +37,7 @@ static void measure_held_out(const Options *options, const CLLMTexts *texts, uin
     data->order0 = entropy(counts);
 }
 
-/* What the recipe of --minutes asks of a text: how many words there are, and entries in a vocabulary of
+/* What the recipe of --minutes and --size asks of a text: how many words there are, and entries in a vocabulary of
  * those that --min-freq lets in, as far as --vocab-size does. */
 static void count_for_recipe(Options *options, const CLLMTexts *texts, size_t words, bool keep_case) {
     enum { MOST = 10000 }; /* entries, as settle_options() has it */
@@ -61,7 +61,7 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
         data.words = measure_words(options, texts, 0, data.lowercase, &characters, bytes);
     }
     data.characters = characters;
-    if (options->minutes > 0 && data.words > 0) {
+    if (has_dial(options) && data.words > 0) {
         count_for_recipe(options, texts, data.words, !data.lowercase);
     }
     settle_options(options, given, data.characters);
@@ -74,7 +74,7 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
              data.words);
     }
     if (data.words == 0) {
-        fail("'%s' is too short: it has no words", options->data);
+        fail("'%s' is too short: it has no words", shown_name(options->data));
     }
     for (int byte = 0; byte < 256; byte++) {
         data.training_bytes += bytes[byte];

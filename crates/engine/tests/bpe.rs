@@ -42,8 +42,9 @@ fn damaged_files_are_refused_by_name() {
     let whole = file();
     assert!(Bpe::from_bytes(whole.as_bytes()).is_ok());
     let huge = format!(r#""{}""#, "x".repeat(1000));
-    let cases: [(&str, &str, &str); 24] = [
+    let cases: [(&str, &str, &str); 25] = [
         (r#"{"version""#, r#"["version""#, "not JSON"),
+        (r#""version":"1.0""#, r#""version":"2.0""#, "version is \"2.0\""),
         (r#""type":"BPE""#, r#""type":"WordPiece""#, "model.type is \"WordPiece\""),
         (r#""type":"BPE""#, r#""type":"Unigram""#, "model.type is \"Unigram\""),
         (r#""type":"BPE""#, r#""type":7"#, "model.type is 7"),

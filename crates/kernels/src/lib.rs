@@ -12,6 +12,7 @@
 
 pub mod adam;
 pub mod arch;
+pub mod ascii;
 pub mod attention;
 pub mod bf16;
 pub mod cross_entropy;

@@ -80,10 +80,11 @@ unsafe fn check_size(recipe: *const CLLMRecipe) -> Result<()> {
 /// the same ones give the same choice anywhere. docs/GUIDE.md says by which rules.
 ///
 /// @param bytes    length of the training text, without what is held out; 1 or more.
-/// @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take.
-/// @param speed    what cllm_measure_speed() found; read where seconds are given.
+/// @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take. With none of them,
+///                 but `embedding_dim`, a run is as many whole epochs as give each weight three tokens.
+/// @param speed    what cllm_measure_speed() found; without seconds only `text` has it, and it may be 0.
 /// @param recipe   its `struct_size` set before; other fields that are not 0 stay.
-/// @return 0; -1 for NULL, no text, neither seconds nor epochs nor steps, a number out of its range, or
+/// @return 0; -1 for NULL, no text, nothing that says how long, a number out of its range, or
 ///         sizes that make no model: `recipe` is left alone then.
 ///
 /// ```c

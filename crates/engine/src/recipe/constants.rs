@@ -45,6 +45,9 @@ pub const BATCH_TOKENS_MOST: usize = 32_768;
 /// Bytes that the activations of a batch take at most, or as much as the model itself takes in training, if
 /// that is more: a larger batch would decide how much memory a run needs, and learn no faster in the same time.
 pub const ACTIVATION_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
+/// A batch beyond the smallest is no larger than such a part of the text: each epoch leaves out what is no
+/// whole batch, and a text must hold one.
+pub const EPOCH_BATCHES_LEAST: f64 = 8.0;
 /// Batches are doubled as long as a run keeps so many steps.
 pub const STEPS_WANTED: f64 = 12_000.0;
 

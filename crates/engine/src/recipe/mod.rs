@@ -56,10 +56,12 @@ pub struct Task {
     pub held_out: Option<u64>,
     /// How long training may take; `None`: as long as `epochs` take.
     pub seconds: Option<f64>,
-    /// How often the run goes through the text, where no seconds are given.
+    /// How often the run goes through the text, where no seconds are given. With none of seconds, epochs and
+    /// steps, but a width, the model says how long: whole epochs that have [`c::TOKENS_PER_WEIGHT`] tokens
+    /// for each weight of its blocks.
     pub epochs: Option<f64>,
     /// Floating-point operations of training in a second, as [`measure`] counts them; needed with
-    /// `seconds`.
+    /// `seconds`, otherwise only for saying how long it will take.
     pub speed: f64,
     /// What the program chose itself.
     pub fixed: Fixed,
@@ -125,7 +127,7 @@ impl Recipe {
     /// The recipe for a task.
     ///
     /// # Errors
-    /// No text; neither seconds nor epochs nor steps; seconds, epochs or a speed that are not positive;
+    /// No text; neither seconds nor epochs nor steps nor a width; seconds, epochs or a speed that are not positive;
     /// fixed sizes that make no model ([`ModelConfig::check`]).
     pub fn new(task: &Task) -> Result<Self> {
         check(task)?;
@@ -136,7 +138,7 @@ impl Recipe {
         let model = model(task, vocab, train)?;
         let seen = tokens_seen(task, &model, train);
         let context = model.context;
-        let batch = fixed.batch.unwrap_or_else(|| batch(seen, &model));
+        let batch = fixed.batch.unwrap_or_else(|| batch(seen, train, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
         let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
@@ -199,13 +201,15 @@ fn check(task: &Task) -> Result<()> {
     };
     match (task.fixed.steps, task.seconds, task.epochs) {
         (Some(0), ..) => return Err(Error::argument("steps", 0, "1 or more")),
-        (None, None, None) => return Err(Error::argument("seconds", 0, "more than 0")),
+        (None, None, None) if task.fixed.dim.is_none() => {
+            return Err(Error::argument("seconds", 0, "more than 0"));
+        }
         (_, Some(seconds), _) => {
             positive("seconds", seconds)?;
             positive("speed", task.speed)?;
         }
         (_, None, Some(epochs)) => positive("epochs", epochs)?,
-        (Some(_), None, None) => {}
+        (_, None, None) => {}
     }
     let f = &task.fixed;
     for (name, size) in [
@@ -259,12 +263,14 @@ pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
     }
 }
 
-/// The tokens that a run with this model sees: as many as the time allows, or the epochs hold.
+/// The tokens that a run with this model sees: as many as the time allows, or the epochs hold, or the weights
+/// want.
 fn tokens_seen(task: &Task, model: &ModelConfig, train: f64) -> f64 {
     match (task.seconds, task.epochs) {
         (Some(seconds), _) => seconds * (1.0 - c::TIME_KEPT_BACK) * task.speed / work(model),
         (None, Some(epochs)) => epochs * train,
-        (None, None) => train,
+        (None, None) if task.fixed.steps.is_some() => train,
+        (None, None) => train * (c::TOKENS_PER_WEIGHT * weights(model) / train).ceil(),
     }
 }
 
@@ -326,18 +332,18 @@ fn context(train: f64) -> usize {
 
 /// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of
 /// [`c::BATCH_TOKENS_LEAST`] to [`c::BATCH_TOKENS_MOST`] tokens, doubled from the least, whose activations
-/// keep to [`c::ACTIVATION_BYTES`].
-fn batch(seen: f64, model: &ModelConfig) -> usize {
+/// keep to [`c::ACTIVATION_BYTES`], and of which the text holds [`c::EPOCH_BATCHES_LEAST`]. A batch is at
+/// most half of the text, where that is a window.
+fn batch(seen: f64, train: f64, model: &ModelConfig) -> usize {
     let (row, own) = bytes_in_training(model);
-    let most = c::ACTIVATION_BYTES.max(own) / row;
+    let memory = c::ACTIVATION_BYTES.max(own) / row;
+    let most = memory.min(train / c::EPOCH_BATCHES_LEAST).min(c::BATCH_TOKENS_MOST as f64);
     let mut rows = c::BATCH_TOKENS_LEAST;
-    while 2 * rows <= c::BATCH_TOKENS_MOST
-        && (2 * rows) as f64 <= most
-        && seen / (2 * rows) as f64 >= c::STEPS_WANTED
-    {
+    while (2 * rows) as f64 <= most && seen / (2 * rows) as f64 >= c::STEPS_WANTED {
         rows *= 2;
     }
-    (rows / model.context).max(1)
+    let half = (train / 2.0) as usize;
+    (rows.min(half) / model.context).max(1)
 }
 
 /// The bytes of a row's activations (in each layer eight vectors of the width, and two of F; some more

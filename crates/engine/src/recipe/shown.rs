@@ -69,16 +69,23 @@ impl Display for Recipe {
             self.batch,
             m.context,
             self.epochs,
-            match task.seconds {
-                Some(seconds) => format!(
-                    " in {seconds:.0} s at {} tokens a second",
-                    about(self.tokens_per_second())
-                ),
-                None => String::new(),
-            },
+            self.time(),
             t.schedule.base,
             t.dropout,
             t.beta2,
         )
+    }
+}
+
+impl Recipe {
+    /// How long it takes, as far as that is known.
+    fn time(&self) -> String {
+        let pace = self.tokens_per_second();
+        let (seconds, about_them) = match self.task.seconds {
+            Some(seconds) => (seconds, ""),
+            None if pace > 0.0 => (f64::from(self.steps) * self.rows() as f64 / pace, "about "),
+            None => return String::new(),
+        };
+        format!(" in {about_them}{seconds:.0} s at {} tokens a second", about(pace))
     }
 }

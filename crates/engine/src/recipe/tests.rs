@@ -47,6 +47,49 @@ fn what_was_measured_is_what_is_chosen() {
     }
 }
 
+/// However long the run: a batch takes a token more than it has windows' worth of.
+#[test]
+fn a_text_holds_its_batches() {
+    for tokens in (9..3000).chain([10_000, 100_000, 10_000_000]) {
+        for time in [0.05, 5.0, 600.0, 1e6] {
+            let fixed = Fixed { tokens: Some(Tokens::Bytes), ..Fixed::default() };
+            let task = Task {
+                bytes: tokens,
+                seconds: Some(60.0 * time),
+                speed: 3e11,
+                fixed,
+                ..Task::default()
+            };
+            let r = Recipe::new(&task).unwrap();
+            assert!(r.rows() < tokens as usize, "{tokens} tokens, {time} minutes: {r}");
+            assert!(r.rows() <= 512 || 8 * r.rows() <= tokens as usize, "{tokens}, {time}: {r}");
+        }
+    }
+}
+
+/// A width alone says how long a run is: each weight of the blocks sees its tokens, in whole epochs.
+#[test]
+fn a_size_says_how_long() {
+    let of = |dim, speed| {
+        let fixed = Fixed { dim: Some(dim), ..Fixed::default() };
+        Recipe::new(&Task { bytes: 1_000_000, speed, fixed, ..Task::default() }).unwrap()
+    };
+    for dim in [64, 128, 256, 384] {
+        let r = of(dim, 0.0);
+        let (train, wanted) = (r.task.tokens.unwrap() as f64, weights(&r.model));
+        let seen = f64::from(r.steps) * r.rows() as f64;
+        assert!((r.epochs - r.epochs.round()).abs() < 0.01 && r.epochs > 0.9, "{r}");
+        let least = c::TOKENS_PER_WEIGHT * wanted;
+        assert!(seen > least * 0.99 && seen < least + train + r.rows() as f64, "{r}");
+        assert!(!r.to_string().contains(" s at"), "{r}");
+    }
+    // The speed changes nothing but what is said.
+    let (silent, spoken) = (of(128, 0.0), of(128, 3e11));
+    assert_eq!((silent.steps, silent.trainer), (spoken.steps, spoken.trainer));
+    assert!(spoken.to_string().contains(" in about "), "{spoken}");
+    assert!(Recipe::new(&Task { bytes: 1_000_000, ..Task::default() }).is_err());
+}
+
 #[test]
 fn what_is_fixed_stays() {
     let fixed = Fixed {

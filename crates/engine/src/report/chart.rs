@@ -4,6 +4,7 @@ use super::history::{History, Point};
 use crate::error::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 
 const SIZE: (u32, u32) = (900, 620);
@@ -24,6 +25,8 @@ const BLUE: RGBColor = RGBColor(23, 93, 160);
 const ORANGE: RGBColor = RGBColor(214, 97, 16);
 /// Bits of a byte of which nothing is known.
 const UNIFORM: f64 = 8.0;
+/// Where along their lines the marks are named: right of where a loss falls, left of the legend.
+const MARKS_NAMED: f64 = 0.4;
 const GREY: RGBColor = RGBColor(90, 90, 90);
 const LINES: RGBColor = RGBColor(225, 225, 225);
 
@@ -108,11 +111,19 @@ fn losses(
             .draw()?;
     }
 
+    // Each is named where it is: both look alike, and the legend would cover the upper one's name.
+    let named =
+        ("sans-serif", 14).into_font().color(&GREY).pos(Pos::new(HPos::Center, VPos::Bottom));
     for (name, height, line) in &marks {
-        chart
-            .draw_series(DashedLineSeries::new(line.iter().copied(), 6, 6, GREY.stroke_width(1)))?
-            .label(format!("{name}: {}", decimal(&((height * 100.0).round() / 100.0))))
-            .legend(|at| sample(at, GREY));
+        chart.draw_series(DashedLineSeries::new(
+            line.iter().copied(),
+            6,
+            6,
+            GREY.stroke_width(1),
+        ))?;
+        let place = (line[0].0 + MARKS_NAMED * (line[1].0 - line[0].0), *height);
+        let name = format!("{name}: {}", decimal(&((height * 100.0).round() / 100.0)));
+        chart.draw_series([EmptyElement::at(place) + Text::new(name, (0, -2), named.clone())])?;
     }
     let colour = if smooth.is_empty() { BLUE } else { PALE };
     let drawn =

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::noncontiguous::NFA;
 use aho_corasick::{Input, MatchKind};
+use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::is_nfc;
 
 /// A token that stands beside the merges: found in a text as it is spelled, the longest first.
@@ -130,8 +131,20 @@ impl Matcher {
     }
 }
 
+/// `\w` of a regular expression (annex C of UTS #18), by which the `tokenizers` package tells words.
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    use GeneralCategory as G;
+    const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
+    c.is_alphabetic()
+        || JOINERS.contains(&c)
+        || matches!(
+            get_general_category(c),
+            G::NonspacingMark
+                | G::SpacingMark
+                | G::EnclosingMark
+                | G::DecimalNumber
+                | G::ConnectorPunctuation
+        )
 }
 
 fn last_char(text: &[u8]) -> Option<char> {
@@ -176,5 +189,39 @@ impl Trim for [u8] {
             at += c.len_utf8();
         }
         self.len() - at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `tokenizers` 0.23.3 finds of "<x>" in such texts.
+    #[test]
+    fn words_are_told_by_letters_marks_digits_and_joiners() {
+        let token = Added { single_word: true, ..Added::special(7, "<x>".to_owned()) };
+        let matcher = Matcher::new(&[token], false).unwrap();
+        for (text, found) in [
+            ("<x>", true),
+            ("- <x>\n", true),
+            ("\u{BD}<x>\u{B2}", true),
+            ("\u{200B}<x>", true),
+            ("a<x>", false),
+            ("<x>_", false),
+            ("\u{663}<x>", false),
+            ("\u{2167}<x>", false),
+            ("e\u{301}<x>", false),
+            ("<x>\u{20DD}", false),
+            ("\u{200D}<x>", false),
+            ("<x>\u{203F}", false),
+        ] {
+            let mut tokens = 0;
+            let count = |part: Part| {
+                tokens += usize::from(matches!(part, Part::Token(7)));
+                Ok(())
+            };
+            matcher.split(text.as_bytes(), true, false, count).unwrap();
+            assert_eq!(tokens, usize::from(found), "{text:?}");
+        }
     }
 }

@@ -5,9 +5,10 @@
 
 use super::Rule;
 use super::scan::{DIGIT, LETTER, MARK, SPACE, contraction, other_class};
+use cllm_kernels::ascii::Classes;
 
-/// Bytes of a block.
-pub(super) const BLOCK: usize = 64;
+pub(super) use cllm_kernels::ascii::BLOCK;
+
 /// Bytes behind the beginning of a piece that decide whether it is one, at most: a character of white space
 /// and the first byte of the next.
 const AHEAD: u32 = 5;
@@ -15,11 +16,7 @@ const AHEAD: u32 = 5;
 /// of which a block is a part.
 const OTHERS: u32 = 8;
 
-const EACH: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = EACH << 7;
-
 /// The classes of 64 bytes: those of a character have its class.
-#[derive(Default)]
 struct Masks {
     letter: u64,
     digit: u64,
@@ -37,40 +34,23 @@ struct Masks {
     len: u32,
 }
 
-/// The highest bits of eight bytes, side by side.
-#[inline(always)]
-fn gather(flags: u64) -> u64 {
-    (flags & HIGH).wrapping_mul(0x0002_0408_1020_4081) >> 56
-}
-
-/// The highest bit of each byte below 128 that is `from` to `to`.
-#[inline(always)]
-fn between(low: u64, from: u8, to: u8) -> u64 {
-    // No sum carries into the next byte.
-    let (from, beyond) = (u64::from(0x80 - from), u64::from(0x7F - to));
-    (low + EACH * from) & !(low + EACH * beyond)
-}
-
 impl Masks {
     #[inline(always)]
     fn new(text: &[u8], block: &[u8; BLOCK], at: usize) -> Self {
-        let mut masks = Self { len: BLOCK as u32, ..Self::default() };
-        let (mut high, mut breaks) = (0, 0);
-        for (part, bytes) in block.as_chunks::<8>().0.iter().enumerate() {
-            let bytes = u64::from_le_bytes(*bytes);
-            let (low, ascii) = (bytes & !HIGH, !bytes);
-            let put = |mask: &mut u64, flags: u64| *mask |= gather(flags & ascii) << (part * 8);
-            put(&mut masks.letter, between(low | EACH << 5, b'a', b'z'));
-            put(&mut masks.digit, between(low, b'0', b'9'));
-            put(&mut masks.space, between(low, b' ', b' '));
-            put(&mut breaks, between(low, b'\t', b'\r'));
-            put(&mut masks.apostrophe, between(low, b'\'', b'\''));
-            put(&mut masks.line, between(low, b'\n', b'\n') | between(low, b'\r', b'\r'));
-            high |= gather(bytes) << (part * 8);
-        }
-        masks.blank = masks.space | breaks;
-        if high != 0 {
-            masks.others(text, at, high);
+        let ascii = Classes::of(block);
+        let mut masks = Self {
+            letter: ascii.letter,
+            digit: ascii.digit,
+            mark: 0,
+            blank: ascii.space | ascii.control,
+            line: ascii.line,
+            space: ascii.space,
+            apostrophe: ascii.apostrophe,
+            inside: 0,
+            len: BLOCK as u32,
+        };
+        if ascii.beyond != 0 {
+            masks.others(text, at, ascii.beyond);
         }
         masks
     }
@@ -221,31 +201,6 @@ mod tests {
             }
         }
         blocks
-    }
-
-    #[test]
-    fn classes_of_all_bytes() {
-        for byte in 0..128u8 {
-            let block = [byte; BLOCK];
-            let masks = Masks::new(&block, &block, 0);
-            let all = |is: bool| if is { u64::MAX } else { 0 };
-            assert_eq!(masks.letter, all(byte.is_ascii_alphabetic()), "{byte}");
-            assert_eq!(masks.digit, all(byte.is_ascii_digit()), "{byte}");
-            assert_eq!(masks.blank, all(matches!(byte, b'\t'..=b'\r' | b' ')), "{byte}");
-            assert_eq!(masks.line, all(matches!(byte, b'\n' | b'\r')), "{byte}");
-            assert_eq!(masks.space, all(byte == b' '), "{byte}");
-            assert_eq!(masks.apostrophe, all(byte == b'\''), "{byte}");
-            assert_eq!((masks.mark, masks.inside, masks.len), (0, 0, 64));
-        }
-        // A byte and its neighbours do not disturb each other.
-        for (at, byte) in (0..BLOCK).flat_map(|at| (0..=255u8).map(move |byte| (at, byte))) {
-            let mut block = [b'z'; BLOCK];
-            block[at] = byte;
-            assert_eq!(
-                Masks::new(&block, &block, 0).letter,
-                u64::MAX ^ u64::from(!byte.is_ascii_alphabetic()) << at
-            );
-        }
     }
 
     #[test]

@@ -14,8 +14,8 @@ const SHORT: usize = 15;
 const IDS: usize = 3;
 /// Ids that wait in an [`Out`], at most.
 const WAITING: usize = 128;
-/// Places for two pieces each, at most.
-const MOST: usize = 1 << 15;
+/// Lines of two pieces each, at most.
+const MOST: usize = 1 << 16;
 /// Bytes of long pieces, and ids that slots have no room for, at most.
 const STORE: usize = 1 << 20;
 /// Caches that a tokenizer keeps.
@@ -90,10 +90,12 @@ impl<'a> Out<'a> {
     }
 }
 
-/// A table of places for two pieces each: a new one takes the place of the older.
+/// A table of lines of two pieces each. The first of a line stays, for what a text has first it has often; a new
+/// one drives the second out to the line beside it, where it is still found. With two places alone, a third of
+/// all pieces would drive each other out in a table that is half full.
 #[derive(Default)]
 pub(super) struct Cache {
-    places: Vec<[Slot; 2]>,
+    lines: Vec<[Slot; 2]>,
     bytes: Vec<u8>,
     ids: Vec<u32>,
     /// Bytes of the texts it was used for.
@@ -126,9 +128,9 @@ fn long_key(piece: &[u8]) -> u128 {
     LONG | (piece.len() as u128) << 64 | u128::from(hash)
 }
 
-/// The place that `key` has among `size`, a power of two up to [`MOST`].
+/// The line that `key` has among `size`, a power of two from 2 to [`MOST`].
 #[inline]
-fn place(key: u128, size: usize) -> usize {
+fn line(key: u128, size: usize) -> usize {
     let folded = key as u64 ^ ((key >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     (folded.wrapping_mul(MIX) >> (64 - MOST.trailing_zeros())) as usize & (size - 1)
 }
@@ -138,8 +140,8 @@ impl Cache {
     fn grow(&mut self, bytes: usize) -> Result<()> {
         self.seen = self.seen.saturating_add(bytes);
         let size = (self.seen / 16).clamp(16, MOST).next_power_of_two();
-        if size > self.places.len() {
-            self.places = filled("the pieces of a text", size)?;
+        if size > self.lines.len() {
+            self.lines = filled("the pieces of a text", size)?;
             self.bytes.clear();
             self.ids.clear();
         }
@@ -162,7 +164,7 @@ impl Cache {
             return self.other(piece, long_key(piece), out.ids(), find);
         }
         let key = short_key(text, at, len);
-        let slots = &self.places[place(key, self.places.len())];
+        let slots = &self.lines[line(key, self.lines.len())];
         let slot = if slots[0].key == key { &slots[0] } else { &slots[1] };
         let count = slot.count as usize;
         if slot.key == key && count <= IDS && out.put(&slot.ids, count) {
@@ -181,27 +183,40 @@ impl Cache {
         find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
         let long = if key & LONG == 0 { &[] } else { piece };
-        for slot in &self.places[place(key, self.places.len())] {
-            let count = slot.count as usize;
-            if slot.key != key {
+        let at = line(key, self.lines.len());
+        for (line, which) in [(at, 0), (at, 1), (at ^ 1, 0), (at ^ 1, 1)] {
+            let slot = self.lines[line][which];
+            if slot.key != key || !self.known(&slot, long, ids) {
                 continue;
             }
-            if !slot.stored() {
-                ids.extend_from_slice(&slot.ids[..count]);
-                return Ok(());
+            if line != at {
+                self.lines[line][which] = self.lines[at][1];
+                self.lines[at][1] = slot;
             }
-            let [first, bytes, _] = slot.ids.map(|at| at as usize);
-            if self.bytes[bytes..][..long.len()] == *long {
-                ids.extend_from_slice(&self.ids[first..][..count]);
-                return Ok(());
-            }
+            return Ok(());
         }
         let before = ids.len();
         find(piece, &mut self.merger, ids)?;
         self.remember(key, long, &ids[before..])
     }
 
-    /// Puts a piece and its ids into its place, the bytes of a long one into the store.
+    /// Appends the ids of a slot whose key is right, if its piece is, of which `long` is the text of a long one.
+    #[inline]
+    fn known(&self, slot: &Slot, long: &[u8], ids: &mut Vec<u32>) -> bool {
+        let count = slot.count as usize;
+        if !slot.stored() {
+            ids.extend_from_slice(&slot.ids[..count]);
+            return true;
+        }
+        let [first, bytes, _] = slot.ids.map(|at| at as usize);
+        let same = self.bytes[bytes..][..long.len()] == *long;
+        if same {
+            ids.extend_from_slice(&self.ids[first..][..count]);
+        }
+        same
+    }
+
+    /// Puts a piece and its ids into its line, the bytes of a long one into the store.
     fn remember(&mut self, key: u128, long: &[u8], found: &[u32]) -> Result<()> {
         let mut slot = Slot { key, ids: [0; IDS], count: found.len() as u32 };
         if !slot.stored() {
@@ -209,7 +224,7 @@ impl Cache {
         } else {
             // Full stores are begun anew.
             if self.bytes.len() + long.len() > STORE || self.ids.len() + found.len() > STORE / 4 {
-                for slot in self.places.as_flattened_mut() {
+                for slot in self.lines.as_flattened_mut() {
                     if slot.stored() {
                         *slot = Slot::default();
                     }
@@ -223,9 +238,17 @@ impl Cache {
             reserve_more("the pieces of a text", &mut self.ids, found.len())?;
             self.ids.extend_from_slice(found);
         }
-        let at = place(key, self.places.len());
-        let slots = &mut self.places[at];
-        *slots = [slot, slots[0]];
+        let at = line(key, self.lines.len());
+        let before = self.lines[at];
+        if before[0].key == 0 {
+            self.lines[at][0] = slot;
+            return Ok(());
+        }
+        self.lines[at][1] = slot;
+        if before[1].key != 0 {
+            let beside = &mut self.lines[at ^ 1];
+            beside[usize::from(beside[0].key != 0)] = before[1];
+        }
         Ok(())
     }
 }
@@ -295,6 +318,35 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_one_line_stay_side_by_side() {
+        let mut cache = Caches::default().take(1 << 20).unwrap();
+        let size = cache.lines.len();
+        let words: Vec<[u8; 4]> = (0..1u32 << 20).map(u32::to_le_bytes).collect();
+        let of_line = |wanted: usize| {
+            words.iter().filter(move |word| line(short_key(&word[..], 0, 4), size) == wanted)
+        };
+        let pieces: Vec<_> = of_line(6).take(4).collect();
+        let mut ask = |piece: &[u8]| {
+            let (mut ids, mut expected, mut found) = (Vec::new(), Vec::new(), false);
+            let mut out = Out::new(&mut ids);
+            let find_it = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
+                found = true;
+                find(piece, merger, ids)
+            };
+            cache.ids(piece, 0, 4, &mut out, find_it).unwrap();
+            out.ids();
+            find(piece, &mut cache.merger, &mut expected).unwrap();
+            assert_eq!(ids, expected);
+            found
+        };
+        assert!(pieces.iter().all(|piece| ask(&piece[..])), "new ones");
+        assert!(!pieces.iter().chain(pieces.iter().rev()).any(|piece| ask(&piece[..])));
+        // One of the line beside them finds a place too, and of five one is driven out.
+        let other = of_line(7).next().unwrap();
+        assert!(ask(&other[..]) && !ask(&other[..]) && !ask(&pieces[0][..]));
+    }
+
+    #[test]
     fn full_stores_are_begun_anew() {
         let mut cache = Caches::default().take(1 << 20).unwrap();
         let text: Vec<u8> = (0..2 * STORE as u32).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
@@ -316,10 +368,10 @@ mod tests {
     fn a_few_caches_are_kept_and_grow() {
         let caches = Caches::default();
         let taken: Vec<Cache> = (0..KEPT + 2).map(|_| caches.take(1).unwrap()).collect();
-        assert!(taken.iter().all(|cache| cache.places.len() == 16));
+        assert!(taken.iter().all(|cache| cache.lines.len() == 16));
         taken.into_iter().for_each(|cache| caches.give(cache));
         assert_eq!(caches.0.lock().unwrap().len(), KEPT);
         let cache = caches.take(usize::MAX).unwrap();
-        assert_eq!(cache.places.len(), MOST);
+        assert_eq!(cache.lines.len(), MOST);
     }
 }

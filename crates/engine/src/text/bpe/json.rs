@@ -47,6 +47,10 @@ impl Bpe {
                 "model",
             ],
         )?;
+        let other = |version: &&Value| !version.is_null() && version.as_str() != Some("1.0");
+        if let Some(version) = file.get("version").filter(other) {
+            return Err(unsupported("version", version));
+        }
         for key in ["truncation", "padding"] {
             if !is_null(file.get(key)) {
                 return Err(unsupported(key, &file[key]));

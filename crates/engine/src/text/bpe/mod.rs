@@ -43,7 +43,7 @@ use super::index::Words;
 use crate::error::{Error, Result};
 
 /// A byte-level BPE tokenizer. Cheap to clone: clones share one vocabulary, which is not changed
-/// once it is made, and what they remember of the pieces of texts: up to 4 MiB for each thread that
+/// once it is made, and what they remember of the pieces of texts: up to 6 MiB for each thread that
 /// encodes at the same time, of at most eight.
 ///
 /// A vocabulary that this library makes has the special tokens `<PAD> <UNK> <BOS> <EOS> <MASK>`

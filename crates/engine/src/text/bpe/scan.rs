@@ -170,6 +170,24 @@ fn letters_of(chunk: [u8; 8]) -> usize {
     others.trailing_zeros() as usize / 8
 }
 
+/// The end of the run of characters of three bytes, as most of those of Asia have, that starts at `at`, as far as
+/// their classes are known to be of `classes`.
+#[inline(always)]
+fn run_of_three(text: &[u8], mut at: usize, classes: u8) -> usize {
+    while let Some(&[first, second, third]) = text.get(at..).and_then(|tail| tail.first_chunk()) {
+        let bits = |byte: u8| usize::from(byte & 0x3F);
+        let code = usize::from(first & 0x0F) << 12 | bits(second) << 6 | bits(third);
+        let whole = first & 0xF0 == 0xE0 && second & 0xC0 == 0x80 && third & 0xC0 == 0x80;
+        // Nothing is known of a surrogate.
+        let known = whole && code >= 0x800 && KNOWN[code].load(Relaxed) & classes != 0;
+        if !known {
+            break;
+        }
+        at += 3;
+    }
+    at
+}
+
 /// The end of the run of characters of `classes` that starts at `at`.
 #[inline]
 fn run(text: &[u8], mut at: usize, classes: u8) -> usize {
@@ -183,6 +201,7 @@ fn run(text: &[u8], mut at: usize, classes: u8) -> usize {
                 }
             }
         }
+        at = run_of_three(text, at, classes);
         let (class, len) = class(text, at);
         if class & classes == 0 {
             return at;
