@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::{Model, ModelConfig};
+use crate::order;
 use crate::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
 use cllm_kernels::Pool;
 use std::time::Instant;
@@ -62,7 +63,7 @@ pub fn measure(pool: &Pool) -> Result<f64> {
             break;
         }
     }
-    times.sort_unstable_by(f64::total_cmp);
+    order::sort_by(&mut times, f64::total_cmp);
     let median = times[times.len() / 2];
     Ok(work(&config) * rows as f64 / median.max(1e-9))
 }
