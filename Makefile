@@ -33,14 +33,15 @@ all: lib $(TOOLS)
 lib: libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A)
 
 # cargo knows what is stale; what depends on these is made only when they changed.
-$(BUILT)/libcllm.so $(BUILT)/libcllm.a &: FORCE
-	$(CARGO) build --release
+SHIPPED := $(BUILT)/libcllm_shipped
+$(SHIPPED).so $(SHIPPED).a &: FORCE
+	$(CARGO) build --release -p cllm-shipped
 
 # By a rename: programs that run keep the file that they have open.
-libcllm.so: $(BUILT)/libcllm.so
+libcllm.so: $(SHIPPED).so
 	@cp $< $@.new && mv $@.new $@
 
-libcllm.a: $(BUILT)/libcllm.a libcllm.so packaging/archive.sh
+libcllm.a: $(SHIPPED).a libcllm.so packaging/archive.sh
 	@LD='$(LD)' AR='$(AR)' OBJCOPY='$(OBJCOPY)' packaging/archive.sh $< libcllm.so $@.new && mv $@.new $@
 
 libcllm.so.1: libcllm.so

@@ -73,13 +73,13 @@ QEMU_CPU=cortex-a72 rust "bits (cortex-a72)" "${bits[@]}"
 [ "$what" = all ] && QEMU_CPU=cortex-a72 rust "8-bit products (cortex-a72)" -p cllm-kernels --lib int8
 [ "$what" = all ] && rust "golden vectors" -p cllm --test golden
 
-if "${cargo[@]}" build --quiet --release --lib --target $target; then
+if "${cargo[@]}" build --quiet --release -p cllm-shipped --target $target; then
     # The tests in C, in a copy of what they need, with this library in it.
     tree=$work/tree
     rm -rf "$tree"
     mkdir -p "$tree"
     cp -R c_tests include tools docs examples tests README.md Makefile packaging "$tree"
-    cp "$CARGO_TARGET_DIR/$target/release/libcllm.so" "$tree"
+    cp "$CARGO_TARGET_DIR/$target/release/libcllm_shipped.so" "$tree/libcllm.so"
     ln -sf libcllm.so "$tree/libcllm.so.1"
     for name in crystalline algorithms primemath; do echo 'INPUT(-lcllm)' > "$tree/lib$name.so"; done
     parts=(abi)

@@ -32,9 +32,9 @@ def built_library(tree: Path) -> Path:
     if shutil.which(cargo) is None:
         raise RuntimeError("cargo is missing: install Rust 1.89 or later, from https://rustup.rs")
     # What cargo reports goes to pip, which shows it where the build fails or with -v.
-    subprocess.run([cargo, "build", "--release", "--lib", "--package", "cllm"], cwd=tree, check=True)
+    subprocess.run([cargo, "build", "--release", "--package", "cllm-shipped"], cwd=tree, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return (tree / target / "release" / "libcllm.so").resolve()
+    return (tree / target / "release" / "libcllm_shipped.so").resolve()
 
 
 def platform_tag(library: Path) -> str:

@@ -108,7 +108,7 @@ fn write_seeds() {
     use cllm::headers::cllm_ext::precision::cllm_quantize_model;
     use cllm::headers::cllm_ext::state::cllm_inference_save_state;
     use cllm::headers::cllm_ext::tokenizer::cllm_read_tokenizer;
-    use cllm::headers::cllm_ext::training::cllm_train_steps;
+    use cllm::headers::cllm_ext::training::{cllm_create_modern_model, cllm_train_steps};
     use cllm::headers::cllm_inference::generation::cllm_generate;
     use cllm::headers::cllm_production::checkpoints::save_checkpoint;
     use cllm::headers::cllm_tokenizer::cllm_free_tokenizer;
@@ -179,7 +179,11 @@ fn write_seeds() {
         assert_eq!(cllm_write_model(model, name("s").as_ptr()), 0);
         cllm_free_tokenizer(tokenizer);
         cllm_free_model(model);
+        let modern = cllm_create_modern_model(&CLLMConfig { vocab_size: 5, ..config }, 1);
+        assert_eq!(cllm_write_model(modern, name("n").as_ptr()), 0);
+        cllm_free_model(modern);
     }
     put("model/subwords", &read("s"));
+    put("model/modern_sharp", &read("n"));
     put("text/bytes", b"\xff\xfe a\xc3 \0 \xed\xa0\x80\t\r\n<EOS> 12345");
 }

@@ -32,8 +32,8 @@ static const char help[] =
     "Training:\n"
     "  --minutes M           choose all that is not given so that training takes M\n"
     "                        minutes and the model gets as good as it can\n"
-    "  --size NAME           small, medium or large: width 128, 256 or 384; all that is\n"
-    "                        not given is chosen for it, without --minutes how long too\n"
+    "  --size NAME           small, medium or large: width 128, 256 or 384; the rest\n"
+    "                        is chosen for it, without --minutes how long too\n"
     "  --epochs N            passes over the text (5)\n"
     "  --batch-size N        sequences per step (by the recipe; words: 16)\n"
     "  --accumulate N        an update for every N steps, by their mean gradient (1);\n"
@@ -85,7 +85,6 @@ static const char help[] =
     "Exit status: 0 done, 1 something failed, 2 wrong options, 130 a signal.\n"
     "Examples:\n"
     "  train_model texts/ --minutes 5\n"
-    "  train_model texts/ --epochs 3 --save-every 500\n"
     "  train_model texts/ --epochs 3 --save-every 500 --resume checkpoints\n"
     "  train_model today.log --from model.cllm --mix old_logs/:0.3\n";
 

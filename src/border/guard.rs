@@ -21,24 +21,39 @@ thread_local! {
 /// Runs the body of an exported function. An error or a panic is recorded for
 /// `cllm_last_error()`, goes to the log sink, and becomes `fallback`.
 pub(crate) fn guard<T>(function: &'static str, fallback: T, body: impl FnOnce() -> Result<T>) -> T {
-    let mut body = Some(body);
-    let mut value = fallback;
-    call(function, &mut || {
-        if let Some(body) = body.take() {
-            value = body()?;
+    let mut running = Running { body: Some(body), value: fallback };
+    call(function, &mut running);
+    running.value
+}
+
+/// What [`call`] runs. `dyn FnMut` would say the same, but the table of each closure would hold a second
+/// function, for calling it as `FnOnce`: of several hundred exported functions that is 50 KB.
+trait Body {
+    fn run(&mut self) -> Result<()>;
+}
+
+/// A body that has not run yet, and what it gives.
+struct Running<T, F> {
+    body: Option<F>,
+    value: T,
+}
+
+impl<T, F: FnOnce() -> Result<T>> Body for Running<T, F> {
+    fn run(&mut self) -> Result<()> {
+        if let Some(body) = self.body.take() {
+            self.value = body()?;
         }
         Ok(())
-    });
-    value
+    }
 }
 
 /// The guard of every function: one piece of code for all of them.
-fn call(function: &'static str, body: &mut dyn FnMut() -> Result<()>) {
+fn call(function: &'static str, body: &mut dyn Body) {
     quiet_panics();
     let caller = RUNNING.replace(function);
     let body = AssertUnwindSafe(|| {
         fault::point("the call")?;
-        body()
+        body.run()
     });
     let outcome = host::enter(|| panic::catch_unwind(body)).unwrap_or_else(|error| Ok(Err(error)));
     if notice::waiting() {

@@ -10,6 +10,7 @@ use crate::border::ffi::{self, CArray, Draft};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::{MAX_DECODED_IDS, MAX_TOKENIZER_WORDS};
 use cllm_engine::log;
+use cllm_engine::order::first_by;
 use cllm_engine::text::count::Keep;
 use cllm_engine::text::index::Words;
 use cllm_engine::text::vocab::{self, Entry};
@@ -467,7 +468,7 @@ pub unsafe extern "C" fn cllm_print_vocab_stats(tokenizer: *mut CLLMTokenizer) {
     .into_bytes();
     let ordinary = counts.iter().copied().enumerate().skip(SPECIALS.len());
     let mut ranked: Vec<(usize, u32)> = ordinary.filter(|&(_, count)| count > 0).collect();
-    ranked.sort_by_key(|&(id, count)| (std::cmp::Reverse(count), id));
+    first_by(&mut ranked, 10, |a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
     for (rank, (id, count)) in (1..).zip(ranked.iter().take(10)) {
         let word = strings.get(*id as u32).unwrap_or(b"");
         // Padded as C does it: by bytes, whatever the word is.

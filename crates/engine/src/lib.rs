@@ -65,6 +65,7 @@
 //! | [`mod@file`] | model files: the layout, reading and writing without a second copy, what is damaged |
 //! | [`recipe`] | from the size of a text and the time to everything that a run is told |
 //! | [`report`] | the record of a run, and its picture |
+//! | [`order`] | values in order, by little code |
 //! | [`limits`], [`error`] | every limit with its reason; what can go wrong |
 //!
 //! # What holds everywhere
@@ -93,6 +94,7 @@ pub mod limits;
 pub mod log;
 pub mod model;
 pub mod nn;
+pub mod order;
 pub mod recipe;
 pub mod report;
 pub mod rng;

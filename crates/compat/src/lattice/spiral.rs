@@ -2,6 +2,7 @@
 
 use super::{GOLDEN_RATIO, f32_of, primes, squared_distance};
 use cllm_engine::error::{Error, Result};
+use cllm_engine::order::first_by;
 use cllm_kernels::memory::{filled, reserve};
 use std::f64::consts::TAU;
 
@@ -109,11 +110,7 @@ pub fn nearest_tokens(
         a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1))
     };
     let wanted = k.min(ids.len());
-    if wanted < found.len() {
-        found.select_nth_unstable_by(wanted, nearer);
-        found.truncate(wanted);
-    }
-    found.sort_unstable_by(nearer);
+    first_by(&mut found, wanted, nearer);
     let mut nearest = filled("the neighbours", wanted)?;
     nearest.fill(id);
     for (slot, (_, _, other)) in nearest.iter_mut().zip(found) {

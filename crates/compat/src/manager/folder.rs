@@ -1,6 +1,7 @@
 //! Names of models and their files.
 
 use cllm_engine::error::{Error, Result};
+use cllm_engine::order::sort_by;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::OsStrExt;
@@ -80,7 +81,7 @@ pub fn files(folder: &Path) -> Result<Vec<(Vec<u8>, PathBuf)>> {
             found.push((name.to_vec(), folder.join(&file)));
         }
     }
-    found.sort();
+    sort_by(&mut found, Ord::cmp);
     Ok(found)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::model::{Model, ModelConfig};
+use crate::order;
 use crate::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
 use cllm_kernels::Pool;
 use std::time::Instant;
@@ -75,7 +76,7 @@ fn seconds_of_a_step(mut step: impl FnMut() -> Result<f64>) -> Result<f64> {
             break;
         }
     }
-    times.sort_unstable_by(f64::total_cmp);
+    order::sort_by(&mut times, f64::total_cmp);
     Ok(times[times.len() / 2])
 }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::generate::GeneratorConfig;
 use crate::generate::session::Session;
 use crate::model::{Network, Weight};
+use crate::order;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 use std::collections::BTreeMap;
@@ -199,7 +200,9 @@ impl Scorer {
             .into_iter()
             .map(|(text, p)| NextWord { text, probability: p.min(1.0) as f32 })
             .collect();
-        words.sort_by(|a, b| b.probability.total_cmp(&a.probability)); // stable
+        order::first_by(&mut words, search.words, |a, b| {
+            b.probability.total_cmp(&a.probability).then_with(|| a.text.cmp(&b.text))
+        });
         words.truncate(search.words);
         Ok(words)
     }
@@ -245,7 +248,7 @@ impl Scorer {
 
 /// Keeps the `n` likeliest beams, likeliest first.
 fn likeliest(beams: &mut Vec<Beam>, n: usize) {
-    beams.sort_by(|a, b| {
+    order::first_by(beams, n, |a, b| {
         b.probability.total_cmp(&a.probability).then_with(|| a.tokens.cmp(&b.tokens))
     });
     beams.truncate(n);
@@ -254,6 +257,6 @@ fn likeliest(beams: &mut Vec<Beam>, n: usize) {
 /// The n-th largest of some values; 0 where they are fewer.
 fn nth_largest(values: impl Iterator<Item = f64>, n: usize) -> f64 {
     let mut all: Vec<f64> = values.collect();
-    all.sort_by(|a, b| b.total_cmp(a));
+    order::first_by(&mut all, n, |a, b| b.total_cmp(a));
     all.get(n - 1).copied().unwrap_or(0.0)
 }

@@ -4,6 +4,7 @@ use super::index::{Lookup, Words};
 use super::special::{is_special, spells_special};
 use super::split::{lower, text_words};
 use crate::error::{Error, Result};
+use crate::order;
 use cllm_kernels::memory::filled;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
@@ -256,12 +257,12 @@ impl<'e, 'a, W: Words + ?Sized> Counter<'e, 'a, W> {
         let counts = &new.counts;
         let mut places: Vec<usize> = (0..new.len()).collect();
         if self.room > 0 {
-            places.select_nth_unstable_by(self.room - 1, |&a, &b| {
+            order::first_by(&mut places, self.room, |&a, &b| {
                 counts[b].cmp(&counts[a]).then(a.cmp(&b))
             });
         }
         places.truncate(self.room);
-        places.sort_unstable();
+        order::sort_by(&mut places, |a, b| a.cmp(b));
         let mut kept = WordCounts::default();
         for at in places {
             kept.push(new.word(at), counts[at])?;

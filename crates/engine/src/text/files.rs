@@ -4,6 +4,7 @@ use super::decode::{self, Encoding};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_TEXT_BYTES, max_document_bytes};
 use crate::log::{self, Level};
+use crate::order::sort_by;
 use crate::text::outputs;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -133,7 +134,7 @@ pub fn text_files(directory: &Path) -> Result<Found> {
         }
     }
     let order = |a: &Path, b: &Path| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes());
-    found.sort_by(|(a, ..), (b, ..)| order(a, b));
+    sort_by(&mut found, |(a, ..), (b, ..)| order(a, b));
     let mut taken = HashSet::new();
     let mut files = Vec::new();
     for (path, inode, hidden) in found {
@@ -143,7 +144,7 @@ pub fn text_files(directory: &Path) -> Result<Found> {
             None => {}
         }
     }
-    left_out.sort_by(|a, b| order(&a.path, &b.path));
+    sort_by(&mut left_out, |a, b| order(&a.path, &b.path));
     Ok(Found { files, left_out })
 }
 

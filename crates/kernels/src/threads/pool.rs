@@ -190,13 +190,31 @@ impl Pool {
     /// `work(i)` once for each i below `tasks`, each on one of the threads. A panic of `work` reaches
     /// the caller when all threads have left the loop.
     pub fn for_each(&self, tasks: usize, work: impl Fn(usize) + Sync) {
+        self.run(tasks, &work);
+    }
+
+    /// [`Pool::for_each`], one piece of code for all loops.
+    fn run(&self, tasks: usize, work: &dyn Task) {
         match self.threads_here() {
-            _ if tasks < 2 => (0..tasks).for_each(work),
-            Some(team) => team.for_each(tasks, &work),
+            Some(team) if tasks > 1 => team.for_each(tasks, &|i| work.run(i)),
             // A loop outside of any step: such are long.
-            None if self.threads == 0 => Self::shared(default_threads()).for_each(tasks, work),
-            None => (0..tasks).for_each(work),
+            None if tasks > 1 && self.threads == 0 => {
+                Self::shared(default_threads()).run(tasks, work);
+            }
+            _ => (0..tasks).for_each(|i| work.run(i)),
         }
+    }
+}
+
+/// What a loop does. `dyn Fn` would say the same, with two more functions for each loop, for calling it as
+/// `FnMut` and as `FnOnce`.
+trait Task: Sync {
+    fn run(&self, i: usize);
+}
+
+impl<F: Fn(usize) + Sync> Task for F {
+    fn run(&self, i: usize) {
+        self(i);
     }
 }
 

@@ -98,7 +98,8 @@ impl PieceCounter {
             return Ok(());
         }
         let mut sorted = self.counts.clone();
-        let (_, &mut first_dropped, _) = sorted.select_nth_unstable_by(most, |a, b| b.cmp(a));
+        let from_below = self.len() - 1 - most;
+        let (_, &mut first_dropped, _) = sorted.select_nth_unstable(from_below);
         self.drop_up_to(first_dropped)
     }
 
