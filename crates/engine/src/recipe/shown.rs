@@ -21,6 +21,9 @@ impl Display for Recipe {
         let bytes = about(task.bytes as f64);
         let tokens = about(task.tokens.unwrap_or(0) as f64);
         match self.tokens {
+            Tokens::Bytes if task.fixed.tokens.is_some() => {
+                writeln!(f, "Tokens: single bytes, {bytes} of them, as asked for")?;
+            }
             Tokens::Bytes => {
                 writeln!(
                     f,

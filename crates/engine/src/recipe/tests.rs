@@ -229,3 +229,18 @@ fn the_measurement_is_a_speed() {
     let speed = measure(&cllm_kernels::Pool::serial()).unwrap();
     assert!(speed.is_finite() && speed > 1e6, "{speed}");
 }
+
+#[test]
+fn bytes_are_explained_as_they_came_about() {
+    let of = |bytes, tokens| {
+        let fixed = Fixed { tokens, ..Fixed::default() };
+        let task = Task { bytes, seconds: Some(60.0), speed: 3e11, fixed, ..Task::default() };
+        Recipe::new(&task).unwrap().to_string()
+    };
+    assert!(of(1_000, None).contains("too few for parts of words"));
+    let asked = of(1_000_000, Some(Tokens::Bytes));
+    assert!(
+        asked.starts_with("Tokens: single bytes, 1.0 million of them, as asked for\n"),
+        "{asked}"
+    );
+}
