@@ -320,14 +320,6 @@ Options parse_options(int argc, char **argv) {
     return o;
 }
 
-static void compare_number(const char *option, double value, double unset) {
-    char text[40] = "not given";
-    if (value < unset || value > unset) {
-        snprintf(text, sizeof text, "%.15g", value);
-    }
-    compare_with_first(option, text);
-}
-
 static void compare_given(const char *option, bool given) {
     compare_with_first(option, given ? "given" : "not given");
 }
@@ -341,33 +333,31 @@ void compare_options(const Options *o) {
     compare_with_first("--keep-weights", o->weights > 0 ? weights[o->weights - WEIGHTS_BEST] : "not given");
     compare_with_first("--precision",
                        o->precision > 0 ? precisions[o->precision - PRECISION_F32] : "not given");
-    compare_number("--vocab-size", o->vocab_size, 0);
-    compare_number("--min-freq", o->min_freq, 0);
-    compare_number("--embed-dim", o->embed_dim, 0);
-    compare_number("--num-layers", o->num_layers, 0);
-    compare_number("--num-heads", o->num_heads, 0);
-    compare_number("--seq-len", o->seq_len, 0);
-    compare_number("--size (its width)", o->size, 0);
-    compare_number("--minutes", o->minutes, 0);
-    compare_number("--epochs", o->epochs, 0);
-    compare_number("--max-steps", o->max_steps, 0);
-    compare_number("--batch-size", o->batch_size, 0);
-    compare_number("--accumulate", o->accumulate, 0);
-    compare_number("--learning-rate", o->learning_rate, 0);
-    compare_number("--warmup", o->warmup, -1);
     compare_with_first("--schedule", o->schedule ? o->schedule : "not given");
-    compare_number("--weight-decay", o->weight_decay, -1);
-    compare_number("--clip", o->clip, -1);
-    compare_number("--dropout", o->dropout, -1);
-    compare_number("--beta2", o->beta2, -1);
-    compare_number("--shuffle or --in-order", o->shuffle, -1);
-    compare_number("--val-fraction", o->val_fraction, -1);
-    compare_number("--save-every", o->save_every, 0);
-    compare_number("--seed", o->seed, 42);
+    const struct {
+        const char *option;
+        double value, unset;
+    } numbers[] = {
+        {"--vocab-size", o->vocab_size, 0}, {"--min-freq", o->min_freq, 0}, {"--embed-dim", o->embed_dim, 0},
+        {"--num-layers", o->num_layers, 0}, {"--num-heads", o->num_heads, 0}, {"--seq-len", o->seq_len, 0},
+        {"--size (its width)", o->size, 0}, {"--minutes", o->minutes, 0}, {"--epochs", o->epochs, 0},
+        {"--max-steps", o->max_steps, 0}, {"--batch-size", o->batch_size, 0}, {"--accumulate", o->accumulate, 0},
+        {"--learning-rate", o->learning_rate, 0}, {"--warmup", o->warmup, -1},
+        {"--weight-decay", o->weight_decay, -1}, {"--clip", o->clip, -1}, {"--dropout", o->dropout, -1},
+        {"--beta2", o->beta2, -1}, {"--shuffle or --in-order", o->shuffle, -1},
+        {"--val-fraction", o->val_fraction, -1}, {"--save-every", o->save_every, 0}, {"--seed", o->seed, 42},
+        {"the share of --mix", o->share, 0},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char text[40] = "not given";
+        if (numbers[i].value < numbers[i].unset || numbers[i].value > numbers[i].unset) {
+            snprintf(text, sizeof text, "%.15g", numbers[i].value);
+        }
+        compare_with_first(numbers[i].option, text);
+    }
     compare_given("--from", o->from != NULL);
     compare_given("--resume", o->resume != NULL);
     compare_given("--mix", o->mix != NULL);
-    compare_number("the share of --mix", o->share, 0);
     compare_given("--exchange bf16", o->bfloat16_sums);
     compare_given("--whole-moments", o->whole_moments);
 }

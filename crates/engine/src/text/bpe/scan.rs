@@ -429,6 +429,40 @@ mod tests {
         assert_eq!(pieces(Rule::Whole, text), [text]);
     }
 
+    /// Characters that are gone over in the quick way, their classes being known, and what breaks them.
+    #[test]
+    fn a_run_is_its_characters_one_by_one() {
+        let mut state = 3u64;
+        let mut below = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % end
+        };
+        let chars =
+            ["日", "本", "한", "あ", "\u{fffd}", "\u{3000}", "\u{6857}", "é", "a", "7", "😀"];
+        // An overlong é, a surrogate, half a character, an "a" where 桗 has its second byte.
+        let broken: [&[u8]; 4] = [b"\xE0\x83\xA9", b"\xED\xA0\x80", b"\xE6\x97", b"\xE6a\x97"];
+        let mut long = 0;
+        for _ in 0..20_000 {
+            let mut text = Vec::new();
+            for _ in 0..below(8) {
+                match below(12) {
+                    0 => text.extend_from_slice(broken[below(broken.len())]),
+                    1..4 => text.extend_from_slice(chars[below(chars.len())].as_bytes()),
+                    _ => text.extend_from_slice(chars[below(4)].as_bytes()),
+                }
+            }
+            for classes in [LETTER, LETTER | MARK, SPACE, OTHER] {
+                let mut end = 0;
+                while end < text.len() && class(&text, end).0 & classes != 0 {
+                    end += class(&text, end).1;
+                }
+                assert_eq!(run(&text, 0, classes), end, "{text:X?} {classes}");
+                long += usize::from(end > 6);
+            }
+        }
+        assert!(long > 10_000, "{long}");
+    }
+
     #[test]
     fn a_pattern_of_each_rule() {
         for (rule, pattern) in PATTERNS {
