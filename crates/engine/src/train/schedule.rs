@@ -81,7 +81,12 @@ impl Schedule {
         // The line through (step, rate) and (end, floor), as it would have begun at the warm-up.
         let (rate, floor) = (f64::from(self.rate(step)), f64::from(self.floor));
         let stretch = f64::from(end - self.warmup) / f64::from(end - step);
-        Self { base: (floor + (rate - floor) * stretch) as f32, ..moved }
+        let mut line = Self { base: (floor + (rate - floor) * stretch) as f32, ..moved };
+        // Rounding must not make the rate rise here; it is off by less than one place of the base.
+        if line.rate(step) > self.rate(step) {
+            line.base = line.base.next_down();
+        }
+        line
     }
 
     /// The rate at `step`, the first one being 0.
@@ -196,6 +201,22 @@ mod tests {
             let schedule = Schedule { base, warmup: 7, end: 1000, ..COSINE };
             for step in 0..40 {
                 assert!(schedule.rate(step) <= base);
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_that_moves_never_raises_the_rate() {
+        for seed in 1..400u32 {
+            let mut line = Schedule::linear(1e-3 + seed as f32 * 1.37e-7, seed % 9, 10_000_000);
+            let mut last = f32::MAX;
+            for step in seed % 9..60 {
+                // Now further off, now nearer, by much or by little.
+                let end = 70 + (step * 7919 + seed * 104_729) % (1 << (3 + step % 20));
+                line = if step % 3 == 0 { line.ending(step, end) } else { line };
+                let rate = line.rate(step);
+                assert!(rate <= last, "{seed} {step}: {rate} after {last}");
+                last = rate;
             }
         }
     }
