@@ -89,7 +89,6 @@ static char *existing_folder(const char *path) {
 
 void begin_preparation(Preparation *preparation, Folder *folder) {
     preparation->folder = folder;
-    pending = preparation;
     if (atexit(abandon_preparation) != 0) {
         fail("can't prepare the run: no memory");
     }
@@ -98,6 +97,7 @@ void begin_preparation(Preparation *preparation, Folder *folder) {
         make_directories(folder->path);
         lock_folder(folder);
     }
+    pending = preparation; /* not before: the files that are there may be those of a run that has the lock */
     preparation->scratch = existing_folder(folder->path);
 }
 
