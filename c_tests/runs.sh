@@ -161,7 +161,7 @@ for _ in $(seq 100); do
     grep -q '^lock:' "/proc/$pid/fdinfo/"* 2> /dev/null && break
     sleep 0.05
 done
-made=(both/{dataset.bin,held_out.bin,tokenizer.json}.new both/dataset.bin.new.partial)
+made=(both/{dataset.bin,held_out.bin,tokenizer.json,tokenizer.shared}.new both/dataset.bin.new.partial)
 touch "${made[@]}"
 touch go_on
 wait $second

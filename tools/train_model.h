@@ -121,11 +121,10 @@ typedef struct Preparation {
     double seconds; /* which that took */
 } Preparation;
 
-/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files beside it,
- * without names that stay. Until end_preparation() whatever ends the program in order removes what was
- * made. */
+/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files in `scratch`,
+ * without names. Until end_preparation() whatever ends the program in order removes what was made. */
 void begin_preparation(Preparation *preparation, Folder *folder);
-/* A file of the folder that is to be made. */
+/* A file of the folder that is to be made, by the first rank. */
 const NewFile *new_file(Preparation *preparation, const char *name);
 /* Removes one that is not needed any more. */
 void drop_file(const NewFile *file);

@@ -176,8 +176,8 @@ fn range(texts: &Texts, from: u64, to: u64) -> Result<Range<u64>> {
 /// one behind the other, with a line end between two of them. Held in memory are the different pieces of
 /// words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
 /// than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
-/// a few times only. A `vocab_size` of 261, the 256 bytes and five special tokens, needs no pieces: the count
-/// of each byte is exact, for any texts. The same texts give the same tokens, by as many threads as
+/// a few times only. A `vocab_size` of 261, the 256 bytes and five special tokens, needs no pieces: nothing
+/// is left out of the count of each byte. The same texts give the same tokens, by as many threads as
 /// cllm_set_threads() says.
 ///
 /// @param texts       made by cllm_texts_create().
