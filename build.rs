@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[path = "packaging/link.rs"]
 mod link;
 
 /// One public header: `include/<folder><name>.h`, generated from `src/headers/<name>.rs` (or, for a header
@@ -368,7 +369,7 @@ const HEADERS: &[Header] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=link.rs");
+    println!("cargo::rerun-if-changed=packaging/link.rs");
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=crates");

@@ -1,10 +1,10 @@
 //! Links the shared library as the package `cllm` does.
 
-#[path = "../../link.rs"]
+#[path = "../../packaging/link.rs"]
 mod link;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=../../link.rs");
+    println!("cargo::rerun-if-changed=../../packaging/link.rs");
     link::shared_library();
 }
