@@ -12,6 +12,7 @@ use super::trainer::{Outcome, Step, Trainer, TrainerConfig};
 use super::tree::{self, Forest, Leaves};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::file::crc::add_words;
 use crate::train::Counters;
 use cllm_kernels::memory::reserve;
 use cllm_kernels::{Pool, arch::InstructionSet};
@@ -205,7 +206,7 @@ impl Trainer {
             // Of divided moments each rank has others.
             let moments = [t.moment1, t.moment2].into_iter().filter(|_| division.is_none());
             for values in std::iter::once(t.weights).chain(moments).filter(|_| all) {
-                hash(&mut hasher, values);
+                add_words(&mut hasher, values, f32::to_le_bytes);
             }
             Ok(())
         })?;
@@ -235,16 +236,6 @@ impl Trainer {
             ("the number of updates", c.updates.to_string()),
             ("weights and moments (CRC-32)", of_all(hasher.finalize())),
         ])
-    }
-}
-
-fn hash(hasher: &mut crc32fast::Hasher, values: &[f32]) {
-    let mut bytes = [0; 4096];
-    for values in values.chunks(bytes.len() / 4) {
-        for (slot, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-            *slot = value.to_le_bytes();
-        }
-        hasher.update(&bytes[..4 * values.len()]);
     }
 }
 

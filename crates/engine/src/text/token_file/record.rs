@@ -1,6 +1,7 @@
 //! What a file of ids says of itself, behind the ids.
 
 use crate::error::{Error, Result};
+use crate::file::crc::add_words;
 use crate::limits::COUNTED_IDS as COUNTED;
 use crc32fast::Hasher;
 use std::fs::File;
@@ -57,12 +58,7 @@ impl Tally {
         for &id in ids {
             *self.counts.get_mut(id as usize).unwrap_or(&mut self.beyond) += 1;
         }
-        for chunk in ids.chunks(1024) {
-            let mut bytes = [0; 4096];
-            let (words, _) = bytes.as_chunks_mut::<4>();
-            words.iter_mut().zip(chunk).for_each(|(word, id)| *word = id.to_le_bytes());
-            self.hasher.update(&bytes[..4 * chunk.len()]);
-        }
+        add_words(&mut self.hasher, ids, u32::to_le_bytes);
         Ok(())
     }
 }
