@@ -7,6 +7,7 @@
 
 use super::weights::Weights;
 use crate::error::Result;
+use cllm_kernels::bf16::round;
 use cllm_kernels::memory;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::vector::add_assign;
@@ -130,16 +131,6 @@ pub(super) fn add(sum: &mut [f32], right: &[f32], rounded: bool) {
     }
 }
 
-/// Rounds values to bfloat16, to nearest, ties to even. What is not a number stays none.
-fn round(values: &mut [f32]) {
-    for value in values {
-        let bits = value.to_bits();
-        let up = 0x7fff + (bits >> 16 & 1);
-        let rounded = if value.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(up) };
-        *value = f32::from_bits(rounded & 0xffff_0000);
-    }
-}
-
 /// Rounds the gradient of a batch.
 pub(super) fn round_gradient(weights: &mut dyn Weights) -> Result<()> {
     weights.visit(&mut |t| {
@@ -218,36 +209,6 @@ mod tests {
             }
             assert_eq!(sums.1, [by_levels(count)]);
         }
-    }
-
-    #[test]
-    fn rounding_is_to_nearest_and_ties_to_even() {
-        let (one, step) = (1.0f32, 2.0f32.powi(-7));
-        let mut values = [
-            one + 0.49 * step,
-            one + 0.5 * step,
-            one + 1.5 * step,
-            -(one + 0.51 * step),
-            f32::MAX,
-            f32::NEG_INFINITY,
-            -0.0,
-            f32::from_bits(0x0001_8000),
-        ];
-        round(&mut values);
-        let expected = [
-            one,
-            one,
-            one + 2.0 * step,
-            -(one + step),
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            -0.0,
-            f32::from_bits(0x0002_0000),
-        ];
-        assert_eq!(values.map(f32::to_bits), expected.map(f32::to_bits));
-        let mut nan = [f32::NAN, f32::from_bits(0x7f80_0001), f32::from_bits(0xffff_ffff)];
-        round(&mut nan);
-        assert!(nan.iter().all(|x| x.is_nan()));
     }
 
     #[test]
