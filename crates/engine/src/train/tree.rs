@@ -109,18 +109,21 @@ pub(super) fn most_open_sums(leaves: u32) -> usize {
     leaves.max(1).ilog2() as usize
 }
 
-/// Memory for `count` sums beside each gradient; what is there stays.
+/// Memory for `count` sums beside each gradient; what is there stays, also where there is no memory.
 pub(super) fn reserve(weights: &mut dyn Weights, count: usize) -> Result<()> {
     weights.visit(&mut |t| reserve_sums(t.accumulated, count, t.gradient.len()))
 }
 
 /// Likewise, for a single tensor.
 pub(super) fn reserve_sums(sums: &mut Vec<Floats>, count: usize, len: usize) -> Result<()> {
-    memory::reserve(WHAT, sums, count.saturating_sub(sums.len()))?;
+    memory::reserve(WHAT, sums, count)?;
+    sums.iter_mut().take(count).try_for_each(|sum| sum.grow(WHAT, len))?;
     while sums.len() < count {
-        sums.push(Floats::new());
+        let mut sum = Floats::new();
+        sum.grow(WHAT, len)?;
+        sums.push(sum);
     }
-    sums[..count].iter_mut().try_for_each(|sum| Ok(sum.grow(WHAT, len)?))
+    Ok(())
 }
 
 /// Adds `right` to a sum, which is `rounded` to bfloat16 then or not.
@@ -164,6 +167,21 @@ pub(super) fn add_gradient(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_memory_there_are_the_sums_of_before() {
+        let mut sums = Vec::new();
+        reserve_sums(&mut sums, 2, 3).unwrap();
+        sums[1][2] = 5.0;
+        assert!(reserve_sums(&mut sums, 4, usize::MAX).is_err());
+        assert!(reserve_sums(&mut sums, usize::MAX, 3).is_err());
+        assert_eq!(
+            sums.iter().map(|sum| sum.to_vec()).collect::<Vec<_>>(),
+            [[0.0; 3], [0.0, 0.0, 5.0]]
+        );
+        let mut none = Vec::new();
+        assert!(reserve_sums(&mut none, 4, usize::MAX).is_err() && none.is_empty());
+    }
 
     /// The tree as it is defined, level by level, in words.
     fn by_levels(leaves: u32) -> String {
