@@ -1,0 +1,123 @@
+//! What fails on one rank: an error of all of them, after which all is as it was.
+
+use super::{Run, config, ids, on_ranks};
+use cllm_engine::Model;
+use cllm_engine::error::{Error, Result};
+use cllm_engine::model::{ModelRef, Params};
+use cllm_engine::train::ranks::{Communicator, Threads};
+use cllm_engine::train::slots::Room;
+use cllm_engine::train::weights::Tensor;
+use cllm_engine::train::{Corpus, TrainingWeights, Weights};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Weights of a rank that has no memory for other moments, if it is poor.
+struct Rank<'a> {
+    weights: &'a mut TrainingWeights<Model>,
+    poor: bool,
+}
+
+impl Weights for Rank<'_> {
+    fn pass(&mut self) -> Result<(ModelRef<'_>, Params<&mut [f32]>)> {
+        self.weights.pass()
+    }
+
+    fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
+        self.weights.visit(visitor)
+    }
+
+    fn moments_room(&mut self, range: Range<usize>) -> Result<Room> {
+        if self.poor {
+            return Err(Error::shape("no memory here"));
+        }
+        self.weights.moments_room(range)
+    }
+
+    fn hold_moments(&mut self, room: Room) -> Result<()> {
+        self.weights.hold_moments(room)
+    }
+
+    fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {
+        self.weights.spiral_mut()
+    }
+}
+
+#[test]
+fn moments_stay_where_they_are_as_long_as_a_rank_has_no_memory() {
+    let ids = ids(200);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let mut alone = Run::new(config(2));
+    alone.steps(&corpus, 1, 14).unwrap();
+    for poor in 0..3 {
+        for bits in on_ranks(3, |rank| {
+            let poor = rank.rank() == poor;
+            let mut run = Run::new(config(2)).join(rank);
+            run.steps(&corpus, 1, 2).unwrap();
+            for divided in [true, false, true] {
+                let before = run.bits();
+                let mut weights = Rank { weights: &mut run.weights, poor };
+                let error = run.trainer.divide_moments(&mut weights, divided).unwrap_err();
+                assert!(error.to_string().ends_with(": no memory here"), "{error}");
+                assert_eq!(run.trainer.divides_moments(), !divided);
+                assert!(run.bits() == before);
+                run.steps(&corpus, 1, 2).unwrap();
+                run = run.divided(divided);
+                run.steps(&corpus, 1, 2).unwrap();
+            }
+            run.divided(false).bits()
+        }) {
+            assert!(bits == alone.bits(), "without memory on rank {poor}");
+        }
+    }
+}
+
+/// A rank that can't be reached after so many exchanges.
+#[derive(Debug)]
+struct Leaves {
+    rank: Threads,
+    left: Arc<AtomicUsize>,
+}
+
+impl Communicator for Leaves {
+    fn rank(&self) -> usize {
+        self.rank.rank()
+    }
+
+    fn ranks(&self) -> usize {
+        self.rank.ranks()
+    }
+
+    fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
+        if self.left.fetch_sub(1, SeqCst) == 0 {
+            return Err(Error::State("out of reach".into()));
+        }
+        self.rank.exchange(to, send, from, receive)
+    }
+}
+
+#[test]
+fn parts_stay_parts_where_the_ranks_lose_each_other() {
+    let ids = ids(200);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    // What one says to the other: whether there is memory, first moments, second moments.
+    for exchanges in 0..3 {
+        on_ranks(2, |rank| {
+            let first = rank.rank() == 0;
+            let left = Arc::new(AtomicUsize::new(usize::MAX));
+            let mut run = Run::new(config(2));
+            let leaves = Leaves { rank, left: left.clone() };
+            run.trainer.set_communicator(Some(Box::new(leaves))).unwrap();
+            let mut run = run.divided(true);
+            run.steps(&corpus, 1, 4).unwrap();
+            let before = run.bits();
+            if first {
+                left.store(exchanges, SeqCst);
+            }
+            let error = run.trainer.divide_moments(&mut run.weights, false).unwrap_err();
+            let expected = if first { "out of reach" } else { "rank 0 is gone" };
+            assert_eq!(error.to_string(), expected, "{exchanges}");
+            assert!(run.trainer.divides_moments() && run.bits() == before, "{exchanges}");
+        });
+    }
+}
