@@ -255,6 +255,8 @@ impl Shared {
         count: u32,
     ) -> Result<()> {
         let all = self.compared != Some((trainer.counters, place(corpus)));
+        // Where the ids lie is each rank's own matter; what is compared is not.
+        let all = self.link.any(all)?;
         let (division, rank) = (self.division.as_ref(), self.link.rank);
         let rounded = trainer.config.bfloat16_sums;
         let fits = division.map_or(Ok(()), |parts| division::check(parts, weights, rank));

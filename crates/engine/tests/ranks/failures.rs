@@ -121,3 +121,29 @@ fn parts_stay_parts_where_the_ranks_lose_each_other() {
         });
     }
 }
+
+#[test]
+fn where_the_ids_lie_is_no_difference() {
+    let ids = ids(200);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let mut alone = Run::new(config(2));
+    alone.steps(&corpus, 1, 8).unwrap();
+    for run in on_ranks(3, |rank| {
+        let moves = rank.rank() == 1;
+        let mut run = Run::new(config(2)).join(rank);
+        run.steps(&corpus, 1, 4).unwrap();
+        let copy = ids.clone();
+        let moved = Corpus::new(&copy, 2, 4).unwrap();
+        run.steps(if moves { &moved } else { &corpus }, 1, 4).unwrap();
+        let bits = run.bits();
+        // Others at another place are found, if one rank alone looks somewhere else.
+        let mut differs = ids.clone();
+        differs[150] = (ids[150] + 1) % 11;
+        let other = Corpus::new(&differs, 2, 4).unwrap();
+        let error = run.steps(if moves { &other } else { &corpus }, 1, 4).unwrap_err();
+        assert!(error.to_string().contains("the training ids (CRC-32)"), "{error}");
+        bits
+    }) {
+        assert!(run == alone.bits());
+    }
+}
