@@ -130,6 +130,19 @@ impl Trainer {
         link.all_well(Ok(()))?;
         Ok(None)
     }
+
+    /// What came of the files of a [checkpoint](super::checkpoint::prepare). Where the moments are divided
+    /// all ranks make this call, and what failed on the first one, which writes the files, failed on all of
+    /// them.
+    ///
+    /// # Errors
+    /// That of `here` or of another rank, and those of the communicator.
+    pub fn all_saved(&mut self, here: Result<()>) -> Result<()> {
+        match &mut self.shared {
+            Some(shared) if shared.division.is_some() => shared.link.all_well(here),
+            _ => here,
+        }
+    }
 }
 
 /// An error where the moments that are here are not those of this rank's part.

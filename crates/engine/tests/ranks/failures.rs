@@ -7,8 +7,9 @@ use cllm_engine::model::{ModelRef, Params};
 use cllm_engine::train::ranks::{Communicator, Threads};
 use cllm_engine::train::slots::Room;
 use cllm_engine::train::weights::Tensor;
-use cllm_engine::train::{Corpus, TrainingWeights, Weights};
+use cllm_engine::train::{Corpus, TrainingWeights, Weights, checkpoint};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -120,6 +121,56 @@ fn parts_stay_parts_where_the_ranks_lose_each_other() {
             assert!(run.trainer.divides_moments() && run.bits() == before, "{exchanges}");
         });
     }
+}
+
+/// A rank beside which somebody makes a folder of a file's name while the file is being written.
+#[derive(Debug)]
+struct Taken {
+    rank: Threads,
+    name: PathBuf,
+}
+
+impl Communicator for Taken {
+    fn rank(&self) -> usize {
+        self.rank.rank()
+    }
+
+    fn ranks(&self) -> usize {
+        self.rank.ranks()
+    }
+
+    fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
+        let mut there = std::fs::read_dir(self.name.parent().unwrap()).unwrap();
+        if there.next().is_some() && !self.name.exists() {
+            std::fs::create_dir(&self.name).unwrap();
+        }
+        self.rank.exchange(to, send, from, receive)
+    }
+}
+
+#[test]
+fn a_checkpoint_that_does_not_appear_is_an_error_of_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = ids(100);
+    let corpus = Corpus::new(&ids, 2, 4).unwrap();
+    let name = dir.path().join("taken");
+    let texts = on_ranks(3, |rank| {
+        let mut run = Run::new(config(2));
+        let communicator: Box<dyn Communicator> = match rank.rank() {
+            0 => Box::new(Taken { rank, name: name.clone() }),
+            _ => Box::new(rank),
+        };
+        run.trainer.set_communicator(Some(communicator)).unwrap();
+        let mut run = run.divided(true);
+        run.steps(&corpus, 1, 2).unwrap();
+        let Run { trainer, weights, .. } = &mut run;
+        let error = checkpoint::save(&name, trainer, weights, None).unwrap_err().to_string();
+        checkpoint::save(&dir.path().join("free"), trainer, weights, None).unwrap();
+        run.steps(&corpus, 1, 2).unwrap();
+        error
+    });
+    assert!(texts[0].contains("taken") && texts[0].starts_with("rank 0: "), "{texts:?}");
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
 }
 
 #[test]
