@@ -254,14 +254,17 @@ impl Shared {
         corpus: &Corpus,
         count: u32,
     ) -> Result<()> {
-        let all = self.compared != Some((trainer.counters, place(corpus)));
-        // Where the ids lie is each rank's own matter; what is compared is not.
-        let all = self.link.any(all)?;
+        let new = self.compared != Some((trainer.counters, place(corpus)));
         let (division, rank) = (self.division.as_ref(), self.link.rank);
         let rounded = trainer.config.bfloat16_sums;
         let fits = division.map_or(Ok(()), |parts| division::check(parts, weights, rank));
-        let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, all, division));
-        let fields = self.link.all_well(fields)?;
+        let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, false, division));
+        // What is new on one rank, for its ids lie somewhere else, has all of them look at everything.
+        let (mut fields, all) = self.link.all_well_and_any(fields, new)?;
+        if all {
+            let fields_of_all = trainer.fields(weights, corpus, count, true, division);
+            fields = self.link.all_well(fields_of_all)?;
+        }
         self.link.same(&fields)?;
 
         let first = trainer.counters.accumulated;

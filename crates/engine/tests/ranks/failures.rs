@@ -1,13 +1,13 @@
 //! What fails on one rank: an error of all of them, after which all is as it was.
 
 use super::{Run, config, ids, on_ranks};
-use cllm_engine::Model;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::model::{ModelRef, Params};
 use cllm_engine::train::ranks::{Communicator, Threads};
 use cllm_engine::train::slots::Room;
 use cllm_engine::train::weights::Tensor;
 use cllm_engine::train::{Corpus, TrainingWeights, Weights, checkpoint};
+use cllm_engine::{Model, ModelConfig};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -197,4 +197,15 @@ fn where_the_ids_lie_is_no_difference() {
     }) {
         assert!(run == alone.bits());
     }
+}
+
+#[test]
+fn memory_for_the_moments_of_another_model_is_refused() {
+    let small = ModelConfig { vocab: 5, dim: 8, layers: 1, heads: 2, ..ModelConfig::modern() };
+    let mut small = TrainingWeights::new(Model::new(&small, 1).unwrap());
+    let mut run = Run::new(config(1));
+    let before = run.bits();
+    let room = small.moments_room(0..10).unwrap();
+    let error = run.weights.hold_moments(room).unwrap_err().to_string();
+    assert!(error.contains("of another model") && run.bits() == before, "{error}");
 }
