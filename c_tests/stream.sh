@@ -16,7 +16,7 @@ cd "$work" || exit 1
 run() {
     local name=$1
     shift
-    "$tools/train_model" "$@" --max-steps 2 --val-fraction 0.002 > "$name.log" 2>&1
+    "$tools/train_model" "$@" --max-steps 2 --val-fraction 0.002 > "$name.log" 2>&1 || { tail -n 5 "$name.log"; return 1; }
 }
 peak() { sed -n 's/.*peak memory \([0-9.]*\) MiB.*/\1/p' "$1.log"; }
 within() { awk -v peak="$(peak "$1")" -v limit="$limit" 'BEGIN { exit !(peak > 0 && peak < limit) }'; }

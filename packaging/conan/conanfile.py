@@ -45,8 +45,8 @@ class Cllm(ConanFile):
         self.settings.rm_safe("compiler.libcxx")
 
     def validate(self):
-        if self.settings.os != "Linux" or self.settings.arch != "x86_64":
-            raise ConanInvalidConfiguration("cllm is for Linux on x86_64")
+        if self.settings.os != "Linux" or self.settings.arch not in ("x86_64", "armv8"):
+            raise ConanInvalidConfiguration("cllm is for Linux on x86-64 and ARM64")
 
     def build(self):
         self.run("make all MPICC=")
