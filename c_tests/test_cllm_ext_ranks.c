@@ -246,7 +246,7 @@ static void a_checkpoint_that_fails(void) {
     run(r, 3, (Rank){.steps = WINDOW, .window = WINDOW, .clip = 1, .divided = true, .save = taken});
     for (int i = 0; i < 3; i++) {
         CHECK(r[i].trained == WINDOW && r[i].saved == -1);
-        CHECK(strncmp(r[i].error, "rank 0: ", 8) == 0 && strstr(r[i].error, "taken.cllm") != NULL);
+        CHECK(strstr(r[i].error, "rank 0: ") != NULL && strstr(r[i].error, "taken.cllm") != NULL);
         end(r[i].training);
     }
 }
