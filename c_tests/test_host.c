@@ -158,6 +158,12 @@ static bool look_at_rounding(const CLLMProgress *progress, void *unused) {
     return true;
 }
 
+static void look_at_a_file(const CLLMFileInfo *info, void *unused) {
+    (void)info, (void)unused;
+    rounding_seen = fegetround();
+    fesetround(FE_TOWARDZERO);
+}
+
 static void rounding_of_the_caller(void) {
     static const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO, FE_TONEAREST};
     for (int i = 0; i < 4; i++) {
@@ -213,6 +219,13 @@ static void callbacks_have_the_environment_of_the_program(void) {
     int changed = fegetround(); /* by the callback, which is the program's code */
     fesetround(FE_TONEAREST);
     CHECK(seen == FE_UPWARD && mode == FE_UPWARD && changed == FE_TOWARDZERO);
+    const char *path = in_scratch("described.cllm");
+    CHECK(cllm_write_model(model, path) == 0);
+    fesetround(FE_DOWNWARD);
+    int whole = cllm_describe_file(path, 0, look_at_a_file, NULL);
+    changed = fegetround();
+    fesetround(FE_TONEAREST);
+    CHECK(whole == 0 && rounding_seen == FE_DOWNWARD && changed == FE_TOWARDZERO);
     finish(training, model);
 }
 
