@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+mod link;
+
 /// One public header: `include/<folder><name>.h`, generated from `src/headers/<name>.rs` (or, for a header
 /// of the original library alone, `src/headers/compat/<name>.rs`) and, where that file is split,
 /// from the files in the folder of the same name.
@@ -366,11 +368,11 @@ const HEADERS: &[Header] = &[
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=link.rs");
     println!("cargo::rerun-if-changed=cbindgen.toml");
     println!("cargo::rerun-if-changed=src");
     println!("cargo::rerun-if-changed=crates");
     println!("cargo::rerun-if-env-changed=CLLM_WRITE_HEADERS");
-    println!("cargo::rerun-if-env-changed=CARGO_C_CARGO");
     println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
 
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -390,18 +392,7 @@ fn main() {
 
     println!("cargo::rustc-env=CLLM_BUILT={}", built());
 
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        // cargo-c gives the same name by itself.
-        if env::var_os("CARGO_C_CARGO").is_none() {
-            println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libcllm.so.1");
-        }
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic-functions");
-        // An id would be a hash over the debug data too, which hold the names of folders: the same source
-        // is to give the same installed library wherever it is built. Its debug data are found by name.
-        println!("cargo::rustc-cdylib-link-arg=-Wl,--build-id=none");
-        // dlclose() leaves the library where it is: its threads and exit handlers run its code.
-        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
-    }
+    link::shared_library();
 }
 
 fn generate(root: &Path, header: &Header) -> String {

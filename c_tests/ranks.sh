@@ -218,6 +218,23 @@ for ((round = 0; round < rounds; round++)); do
     [ "$rounds" -gt 3 ] && echo "kill $((round + 1)): rank $victim: $took; from step $step: $same" >&2
 done
 
+# ---- With a copy of the first rank's files, in a folder where it sees none of them ----
+if unshare -m sh -c "mount -t tmpfs none away" 2> log; then
+    for _ in $(seq 3000); do cat text; done > longer
+    mkdir lent
+    "${mpirun[@]}" -n 1 "$tools/train_model_mpi" longer "${long[@]}" --checkpoint-dir lent : \
+        -n 1 -wdir "$PWD/away" unshare -m sh -c "mount -t tmpfs none '$PWD/lent' && exec '$tools/train_model_mpi' \
+            longer ${long[*]} --checkpoint-dir lent" > stdout 2> stderr < /dev/null &
+    job=$!
+    has_copy() { process=$(process_of 1 $job) && find "/proc/$process/fd" -lname "$PWD/away/.cllm-*" | grep -q .; }
+    check "a rank gets a copy" wait_for 60 has_copy
+    hit KILL "$process"
+    ended
+    check "it died ($took)" complains "rank 1 \\(process $process on .*\\) died"
+    check "nothing is left of its copy" test -z "$(ls -A away)"
+    rm -r longer lent
+fi
+
 # ---- While the text is read, of which there is no end ----
 mkfifo endless
 for how in "KILL 0" "KILL 2" "USR1 mpirun"; do

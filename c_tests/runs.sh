@@ -147,6 +147,33 @@ wait $pid 2> /dev/null
 check "a killed run holds no lock" try 0 train_model other "${small[@]}" --epochs 1 --checkpoint-dir busy
 check "what it left is set aside" test -s busy/earlier-1/vocab.txt
 
+# Two runs into a folder that neither has found: the second waits for its tokens until the first has the lock.
+mkfifo tokens
+{ touch opened; wait_for go_on; cat first; } > tokens &
+writer=$!
+"$tools/train_model" text "${small[@]}" --tokens tokens --epochs 1 --checkpoint-dir both > stdout 2> stderr &
+second=$!
+check "the second has looked for the folder" wait_for opened
+{ wait_for more; cat text; } | "$tools/train_model" - "${small[@]}" --epochs 1 --checkpoint-dir both > log.both 2>&1 &
+pid=$!
+wait_for both
+for _ in $(seq 100); do
+    grep -q '^lock:' "/proc/$pid/fdinfo/"* 2> /dev/null && break
+    sleep 0.05
+done
+made=(both/{dataset.bin,held_out.bin,tokenizer.json,tokenizer.shared}.new both/dataset.bin.new.partial)
+touch "${made[@]}"
+touch go_on
+wait $second
+check "the second of two runs" test $? -eq 1
+check "is refused by name, too" complains "another run is writing into 'both'"
+check "what the first is making stays" ls "${made[@]}"
+touch more
+wait $pid
+check "the first goes on to its end" test $? -eq 0
+check "and leaves nothing half made" test -z "$(find both -name '*.new' -o -name '*.partial')"
+kill $writer 2> /dev/null
+
 # ---- A checkpoint is one thing ----
 saved=("${small[@]}" --epochs 2 --save-every 20)
 check "checkpoints" try 0 train_model text "${saved[@]}" --checkpoint-dir pairs

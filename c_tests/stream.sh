@@ -58,6 +58,13 @@ check "each one" grep -qxF "Bytes per token: 1.00" build.log
 check "and finds many" test "$(wc -l < build.txt)" -gt 10000
 rm build.json build.txt bytes.txt
 
+# More different words than are held while words are counted.
+seq 4400000 | tr 0-9 a-j > different.txt
+check "bytes of words that are all different" build --tokens bytes different.txt -o different.vocab -s
+check "each one of them" grep -qE "^Tokens: +$(wc -c < different.txt)$" build.log
+check "a letter" grep -qxF "$(printf 'b\t%d' "$(tr -cd b < different.txt | wc -c)")" different.vocab
+rm different.txt different.vocab
+
 # A run that goes on takes the ids as they are.
 before=$(stat -c %i first/dataset.bin)
 check "a run that goes on" run again text.txt --checkpoint-dir first --resume first --epochs 6

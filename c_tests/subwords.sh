@@ -283,6 +283,12 @@ check "is remembered better" less "$(last_bits stdout)" "$forgot"
 check "--from and a shape" try 2 train_model new --from run/final_model.cllm --embed-dim 64
 check "--from and other tokens" try 2 train_model new --from run/final_model.cllm --vocab-size 500
 check "are none" complains "excludes --vocab-size"
+# Texts of which no ids can be made are named: those of --mix, from standard input.
+head -c 600000 /dev/urandom | base64 > noise
+(ulimit -f 1000; exec "$tools/train_model" new --from run/final_model.cllm --mix -:0.5 --checkpoint-dir no_room \
+    --threads 1) < noise > stdout 2> stderr
+check "no room for the ids of --mix" test $? -eq 1
+check "names what they were to be made of" complains "can't make tokens of 'standard input': "
 check "--mix alone" try 2 train_model new --mix play:0.5
 check "--mix without a share" try 2 train_model new --from run/final_model.cllm --mix play
 check "--from a file that is no model" try 1 train_model new --from play

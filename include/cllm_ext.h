@@ -1985,7 +1985,9 @@ int64_t cllm_texts_character(const struct CLLMTexts *texts,
  * one behind the other, with a line end between two of them. Held in memory are the different pieces of
  * words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
  * than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
- * a few times only. The same texts give the same tokens, by as many threads as cllm_set_threads() says.
+ * a few times only. A `vocab_size` of 261, the 256 bytes and five special tokens, needs no pieces: nothing
+ * is left out of the count of each byte. The same texts give the same tokens, by as many threads as
+ * cllm_set_threads() says.
  *
  * @param texts       made by cllm_texts_create().
  * @param from        the first byte; one inside of a character moves to its beginning.

@@ -279,43 +279,29 @@ static CLLMTokenizer *learn(const CLLMTexts *texts) {
     return tokenizer;
 }
 
-/* How many texts begin within a range, behind others of it: a line end is learnt between them. */
-static uint64_t borders(uint64_t from, uint64_t to) {
-    uint64_t count = 0;
+/* How many texts begin behind others: a line end is learnt between them. */
+static uint32_t borders(void) {
+    uint32_t filled = 0;
     for (size_t i = 0; i < found.count; i++) {
-        count += ends[i] > from && ends[i] < to && (i == 0 || ends[i] > ends[i - 1]);
+        filled += ends[i] > (i > 0 ? ends[i - 1] : 0);
     }
-    return count;
+    return filled > 0 ? filled - 1 : 0;
 }
 
-/* The 256 bytes, with how often each is met: subwords without any merge. Learnt from ranges of which nothing
- * is left out. */
+/* The 256 bytes in their order, with how often each is met: subwords without any merge. */
 static CLLMTokenizer *count_bytes(const CLLMTexts *texts) {
-    enum { RANGE = 1 << 27 };
-    CLLMTokenizer *bytes = cllm_byte_tokenizer();
+    enum { BYTES = FIRST_WORD + 256 };
     uint64_t all = cllm_texts_bytes(texts);
-    if (!bytes) {
-        fail("can't create a tokenizer: %s", library_error());
-    }
     Phase phase = begin("counting bytes");
-    phase.all = all;
-    for (uint64_t from = 0, to; from < all; from = to) {
-        int64_t place = cllm_texts_character(texts, from + RANGE);
-        CLLMTokenizer *some = NULL;
-        to = (uint64_t)place;
-        phase.before = from;
-        if (place < 0 || !(some = learn_from_texts(texts, from, to, bytes->vocab_size, &phase))) {
-            end_phase(&phase);
-            fail("can't count the bytes: %s", library_error());
-        }
-        for (uint32_t id = 0; id < bytes->vocab_size; id++) {
-            bool line_end = strcmp(bytes->vocab[id], "\\n") == 0; /* as it is shown */
-            uint64_t count = bytes->token_counts[id] + (some->token_counts[id] - (line_end ? borders(from, to) : 0));
-            bytes->token_counts[id] = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
-        }
-        cllm_free_tokenizer(some);
-    }
+    CLLMTokenizer *bytes = all > 0 ? learn_from_texts(texts, 0, all, BYTES, &phase) : cllm_byte_tokenizer();
     end_phase(&phase);
+    if (!bytes) {
+        fail("can't count the bytes: %s", library_error());
+    }
+    uint32_t *line_ends = &bytes->token_counts[FIRST_WORD + '\n'], more = borders();
+    if (*line_ends < UINT32_MAX) { /* or there are too many to say how many */
+        *line_ends -= more < *line_ends ? more : *line_ends;
+    }
     return bytes;
 }
 

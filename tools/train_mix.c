@@ -15,10 +15,10 @@ static CLLMTokenFile *load_old(const Options *options, const Data *data, Prepara
         fail("--mix: '%s' is empty", shown_name(options->mix));
     }
     CLLMTokenFile *file =
-        encode_texts(options, texts, 0, *bytes, data->tokenizer, preparation, target);
+        encode_texts(options, texts, options->mix, 0, *bytes, data->tokenizer, preparation, target);
     if (options->words) {
         uint64_t characters, counts[256];
-        measure_words(options, texts, 0, data->lowercase, &characters, counts);
+        measure_words(options, texts, options->mix, 0, data->lowercase, &characters, counts);
         *bytes = characters;
     }
     cllm_texts_free(texts);
@@ -37,14 +37,14 @@ void mix_in(const Options *options, Data *data, Preparation *preparation) {
     int64_t count = cllm_token_file_mix(data->training, old, options->share,
                                         STRETCH * options->seq_len, preparation->training->made);
     if (count < 0) {
-        fail("can't mix '%s' in: %s", options->mix, library_error());
+        fail("can't mix '%s' in: %s", shown_name(options->mix), library_error());
     }
     size_t wanted = (size_t)((double)new * options->share / (1 - options->share));
     size_t stretch = (size_t)(STRETCH * options->seq_len);
     stretch = stretch < tokens ? stretch : tokens;
     if ((size_t)count < wanted / stretch * stretch) {
         warn("warning: --mix: '%s' has only %zu tokens of the %zu that its share would be",
-             options->mix, tokens, wanted);
+             shown_name(options->mix), tokens, wanted);
     }
     data->mixed = (size_t)count;
     data->training_bytes += (size_t)((double)bytes * (double)data->mixed / (double)tokens);

@@ -121,11 +121,10 @@ typedef struct Preparation {
     double seconds; /* which that took */
 } Preparation;
 
-/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files beside it,
- * without names that stay. Until end_preparation() whatever ends the program in order removes what was
- * made. */
+/* Makes the folder, if it is not there, and locks it; the other ranks of a run make their files in `scratch`,
+ * without names. Until end_preparation() whatever ends the program in order removes what was made. */
 void begin_preparation(Preparation *preparation, Folder *folder);
-/* A file of the folder that is to be made. */
+/* A file of the folder that is to be made, by the first rank. */
 const NewFile *new_file(Preparation *preparation, const char *name);
 /* Removes one that is not needed any more. */
 void drop_file(const NewFile *file);
@@ -154,17 +153,17 @@ CLLMTexts *open_texts(const Options *options, const Preparation *preparation, co
 /* Subwords of the bytes before `to`. */
 CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint64_t to);
 /* The words of the bytes from `from` on, and of them what cllm_texts_words() has; with `lowercase` no
- * capitals are counted. */
-uint64_t measure_words(const Options *options, const CLLMTexts *texts, uint64_t from, bool lowercase,
-                       uint64_t *characters, uint64_t bytes[256]);
+ * capitals are counted. `path`: where the texts were opened, for messages. */
+uint64_t measure_words(const Options *options, const CLLMTexts *texts, const char *path, uint64_t from,
+                       bool lowercase, uint64_t *characters, uint64_t bytes[256]);
 /* Where a word begins. */
 uint64_t place_of_word(const Options *options, const CLLMTexts *texts, uint64_t number);
 /* Adds the words of the bytes before `to` that --vocab-size and --min-freq let in. */
 void learn_words(const Options *options, const CLLMTexts *texts, uint64_t to, CLLMTokenizer *tokenizer,
                  bool keep_case);
-/* Makes a file of the ids of a range of the texts. */
-CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
-                            const CLLMTokenizer *tokenizer, Preparation *preparation,
+/* Makes a file of the ids of a range of the texts, which were opened at `path`. */
+CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, const char *path, uint64_t from,
+                            uint64_t to, const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target);
 CLLMTokenFile *open_token_file(const char *path);
 /* The entropy of bytes that were counted, in bits. */

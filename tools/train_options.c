@@ -44,7 +44,7 @@ static const char help[] =
     "  --schedule NAME       after it: none, cosine, linear or step (linear to zero;\n"
     "                        words: none)\n"
     "  --weight-decay X      AdamW's decay of the weight matrices (by the\n"
-    "                        recipe: 0.1; words: 0.01)\n"
+    "                        recipe: 0.1 to 1; words: 0.01)\n"
     "  --beta2 X             AdamW's memory of squared gradients (by the recipe)\n"
     "  --clip X              largest norm of the gradient, 0 = no limit (1.0)\n"
     "  --dropout X           share of values left out of each step (by the recipe)\n"

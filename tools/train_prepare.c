@@ -15,7 +15,8 @@ static char *real_place(const char *path);
 /* Removes what killed runs left in the folder of files that this run does not make: under the names that
  * they have until a run begins. */
 static void remove_leftovers(const Preparation *preparation) {
-    static const char *const names[] = {"dataset.bin", "held_out.bin", "old.bin", "tokenizer.json"};
+    static const char *const names[] = {"dataset.bin", "held_out.bin", "old.bin", "tokenizer.json",
+                                        "tokenizer.shared"};
     for (size_t n = 0; first_rank() && n < sizeof names / sizeof *names; n++) {
         char *path = join_path(preparation->folder->path, names[n]), *place = NULL;
         for (size_t i = 0; i < preparation->count && !place; i++) {
@@ -89,7 +90,6 @@ static char *existing_folder(const char *path) {
 
 void begin_preparation(Preparation *preparation, Folder *folder) {
     preparation->folder = folder;
-    pending = preparation;
     if (atexit(abandon_preparation) != 0) {
         fail("can't prepare the run: no memory");
     }
@@ -98,6 +98,7 @@ void begin_preparation(Preparation *preparation, Folder *folder) {
         make_directories(folder->path);
         lock_folder(folder);
     }
+    pending = preparation; /* not before: the files that are there may be those of a run that has the lock */
     preparation->scratch = existing_folder(folder->path);
 }
 
@@ -124,19 +125,10 @@ static char *real_place(const char *path) {
 }
 
 const NewFile *new_file(Preparation *preparation, const char *name) {
-    char own[64], *path, *place;
+    char *path = join_path(preparation->folder->path, name), *place = real_place(path);
     Text made = {0};
-    if (first_rank()) {
-        path = join_path(preparation->folder->path, name);
-        place = real_place(path);
-        text_append_string(&made, place);
-        text_append_string(&made, ".new");
-    } else {
-        snprintf(own, sizeof own, ".cllm-%ld-%s", (long)getpid(), name);
-        path = join_path(preparation->scratch, own);
-        place = copy_text(path, strlen(path));
-        text_append_string(&made, path);
-    }
+    text_append_string(&made, place);
+    text_append_string(&made, ".new");
     if (preparation->count == sizeof preparation->files / sizeof *preparation->files) {
         fail("can't prepare the run: too many files");
     }
@@ -190,13 +182,10 @@ void end_preparation(Preparation *preparation, const Folder *folder) {
     remove_leftovers(preparation);
     for (size_t i = 0; i < preparation->count; i++) {
         NewFile *file = &preparation->files[i];
-        if (!first_rank()) {
-            unlink(file->made); /* it is open as long as it is needed */
-        } else if (!put_in_place(file, mask)) {
+        if (!put_in_place(file, mask)) {
             fail("can't write '%s': %s", file->place, strerror(errno));
-        } else {
-            keep_owner(folder, file->place);
         }
+        keep_owner(folder, file->place);
         free(file->made);
         free(file->place);
     }

@@ -55,7 +55,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     uint64_t held_out = (uint64_t)((double)all * options->val_fraction);
     int64_t place = cllm_texts_character(texts, all - held_out);
     if (place < 0) {
-        fail("can't read '%s': %s", options->data, library_error());
+        fail("can't read '%s': %s", shown_name(options->data), library_error());
     }
     uint64_t cut = (uint64_t)place;
     if (cut == 0) {
@@ -65,7 +65,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     data.validation_bytes = all - cut;
     data.tokenizer = given ? given : learn(options, texts, cut, preparation);
     preparation->training = new_file(preparation, "dataset.bin");
-    data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation,
+    data.training = encode_texts(options, texts, options->data, 0, cut, data.tokenizer, preparation,
                                  preparation->training);
     if (given && !options->resume) { /* whose checkpoint has them */
         if (!options->from) {
@@ -75,7 +75,7 @@ Data load_subwords(Options *options, CLLMTokenizer *given, Preparation *preparat
     }
     if (cut < all) {
         preparation->validation = new_file(preparation, "held_out.bin");
-        data.validation = encode_texts(options, texts, cut, all, data.tokenizer, preparation,
+        data.validation = encode_texts(options, texts, options->data, cut, all, data.tokenizer, preparation,
                                        preparation->validation);
         data.num_validation = cllm_token_file_count(data.validation);
         data.order0 = order0_of(data.tokenizer, data.validation);

@@ -83,14 +83,14 @@ CLLMTokenizer *learn_tokens(const Options *options, const CLLMTexts *texts, uint
 
 /* ---- Words ---- */
 
-uint64_t measure_words(const Options *options, const CLLMTexts *texts, uint64_t from, bool lowercase,
-                       uint64_t *characters, uint64_t bytes[256]) {
+uint64_t measure_words(const Options *options, const CLLMTexts *texts, const char *path, uint64_t from,
+                       bool lowercase, uint64_t *characters, uint64_t bytes[256]) {
     Phase phase = begin(options, "measuring words");
     int64_t words = cllm_texts_words(texts, from, UINT64_MAX, options->threads, on_bytes, &phase,
                                      characters, bytes);
     end(&phase, NULL);
     if (words < 0) {
-        fail("can't read '%s': %s", options->data, library_error());
+        fail("can't read '%s': %s", shown_name(path), library_error());
     }
     for (int letter = 'A'; lowercase && letter <= 'Z'; letter++) {
         bytes[letter - 'A' + 'a'] += bytes[letter];
@@ -104,7 +104,7 @@ uint64_t place_of_word(const Options *options, const CLLMTexts *texts, uint64_t 
     int64_t place = cllm_texts_word(texts, number, on_bytes, &phase);
     end(&phase, NULL);
     if (place < 0) {
-        fail("can't read '%s': %s", options->data, library_error());
+        fail("can't read '%s': %s", shown_name(options->data), library_error());
     }
     return (uint64_t)place;
 }
@@ -135,8 +135,8 @@ static CLLMTokenFile *open_made(const NewFile *target) {
     return open_token_file(target->made);
 }
 
-CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint64_t from, uint64_t to,
-                            const CLLMTokenizer *tokenizer, Preparation *preparation,
+CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, const char *path, uint64_t from,
+                            uint64_t to, const CLLMTokenizer *tokenizer, Preparation *preparation,
                             const NewFile *target) {
     if (link(target->place, target->made) != 0) {
         /* there is none, or a new one already: the library looks what it was made of */
@@ -149,7 +149,7 @@ CLLMTokenFile *encode_texts(const Options *options, const CLLMTexts *texts, uint
         progress_clear(&phase.bar);
     } else {
         end(&phase, preparation);
-        fail("can't make tokens of '%s': %s", options->data, library_error());
+        fail("can't make tokens of '%s': %s", shown_name(path), library_error());
     }
     preparation->taken |= there == 1;
     preparation->bytes += there == 0 ? to - from : 0;

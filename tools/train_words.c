@@ -28,7 +28,7 @@ static CLLMTokenizer *begin_vocabulary(const Options *options) {
 static void measure_held_out(const Options *options, const CLLMTexts *texts, uint64_t from, Data *data) {
     uint64_t bytes[256];
     size_t counts[256];
-    measure_words(options, texts, from, data->lowercase, NULL, bytes);
+    measure_words(options, texts, options->data, from, data->lowercase, NULL, bytes);
     for (int byte = 0; byte < 256; byte++) {
         counts[byte] = bytes[byte];
         data->validation_bytes += bytes[byte];
@@ -58,7 +58,7 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
     uint64_t all = cllm_texts_bytes(texts), characters = 0, bytes[256] = {0};
     Data data = {.documents = cllm_texts_count(texts), .lowercase = !given || !keeps_case(given)};
     if (all > 0) {
-        data.words = measure_words(options, texts, 0, data.lowercase, &characters, bytes);
+        data.words = measure_words(options, texts, options->data, 0, data.lowercase, &characters, bytes);
     }
     data.characters = characters;
     if (by_the_recipe(options) && data.words > 0) {
@@ -91,11 +91,11 @@ Data load_words(Options *options, CLLMTokenizer *given, Preparation *preparation
         fail("--min-freq %d leaves no words", options->min_freq);
     }
     preparation->training = new_file(preparation, "dataset.bin");
-    data.training = encode_texts(options, texts, 0, cut, data.tokenizer, preparation,
+    data.training = encode_texts(options, texts, options->data, 0, cut, data.tokenizer, preparation,
                                  preparation->training);
     if (cut < all) {
         preparation->validation = new_file(preparation, "held_out.bin");
-        data.validation = encode_texts(options, texts, cut, all, data.tokenizer, preparation,
+        data.validation = encode_texts(options, texts, options->data, cut, all, data.tokenizer, preparation,
                                        preparation->validation);
         data.num_validation = cllm_token_file_count(data.validation);
     }

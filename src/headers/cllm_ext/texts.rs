@@ -176,7 +176,9 @@ fn range(texts: &Texts, from: u64, to: u64) -> Result<Range<u64>> {
 /// one behind the other, with a line end between two of them. Held in memory are the different pieces of
 /// words and how often each is met: at most 4,194,304 while they are counted, and where the range is longer
 /// than 128 MiB, the 1,048,576 most frequent to learn from. What is left out then are pieces that are met
-/// a few times only. The same texts give the same tokens, by as many threads as cllm_set_threads() says.
+/// a few times only. A `vocab_size` of 261, the 256 bytes and five special tokens, needs no pieces: nothing
+/// is left out of the count of each byte. The same texts give the same tokens, by as many threads as
+/// cllm_set_threads() says.
 ///
 /// @param texts       made by cllm_texts_create().
 /// @param from        the first byte; one inside of a character moves to its beginning.
@@ -209,9 +211,14 @@ pub unsafe extern "C" fn cllm_texts_train_tokenizer(
     let texts = lock(&texts);
     let range = range(&texts, from, to)?;
     let mut training = Training::new(vocab_size, callback, user_data)?;
+    let settings = training.settings;
     let range_bytes = range.end - range.start;
     let (mut counter, pool) = (PieceCounter::new(Rule::Words), pool_of(0)?);
-    texts.count_pieces(range, &mut counter, &pool, &mut |bytes| training.read(bytes))?;
+    let mut watch = |bytes| training.read(bytes);
+    match settings.merges() {
+        true => texts.count_pieces(range, &mut counter, &pool, &mut watch)?,
+        false => texts.count_bytes(range, &mut counter, &pool, &mut watch)?,
+    }
     if range_bytes > LEARNT_WHOLE_BYTES {
         counter.keep(LEARNT_PIECES)?;
     }

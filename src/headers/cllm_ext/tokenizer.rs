@@ -121,7 +121,7 @@ pub unsafe extern "C" fn cllm_train_tokenizer_files(
 /// A tokenizer in the making.
 pub(super) struct Training {
     pub(super) counter: PieceCounter,
-    settings: Settings,
+    pub(super) settings: Settings,
     callback: CLLMTokenizerCallback,
     user_data: *mut c_void,
     bytes: u64,
@@ -155,7 +155,10 @@ impl Training {
     }
 
     pub(super) fn count(&mut self, text: &[u8]) -> Result<()> {
-        self.counter.add(text)?;
+        match self.settings.merges() {
+            true => self.counter.add(text)?,
+            false => self.counter.add_bytes(text)?,
+        }
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         match self.tell(0) {
             true => Ok(()),

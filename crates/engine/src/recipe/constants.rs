@@ -59,8 +59,12 @@ pub const RATE_GROWTH_MOST: f64 = 2.0;
 pub const WARMUP_STEPS: u32 = 50;
 /// The warm-up is at most one such part of a run.
 pub const WARMUP_LEAST_PART: u32 = 10;
-/// λ of AdamW.
-pub const WEIGHT_DECAY: f32 = 0.1;
+/// Epochs in which AdamW's decay takes a weight to 1/e of what it was, at the peak rate.
+pub const DECAY_EPOCHS: f64 = 3.0;
+/// The least λ of AdamW.
+pub const DECAY_LEAST: f64 = 0.1;
+/// The largest λ.
+pub const DECAY_MOST: f64 = 1.0;
 /// Largest norm of a gradient.
 pub const CLIP: f32 = 1.0;
 /// Half-life of the squares of gradients, as a part of the run.

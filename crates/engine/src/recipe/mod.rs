@@ -152,7 +152,7 @@ impl Recipe {
                 warmup,
                 steps,
             ),
-            weight_decay: fixed.weight_decay.unwrap_or(c::WEIGHT_DECAY),
+            weight_decay: fixed.weight_decay.unwrap_or_else(|| decay(model.dim, rows, train)),
             clip: c::CLIP,
             window: 1,
             beta2: fixed.beta2.unwrap_or_else(|| beta2(seen, rows)),
@@ -361,6 +361,15 @@ fn rate(dim: usize, rows: usize) -> f32 {
     let width = (128.0 / dim as f64).sqrt();
     let batch = (rows as f64 / 1024.0).sqrt().min(c::RATE_GROWTH_MOST);
     (c::RATE * width * batch) as f32
+}
+
+/// λ, so that a weight is a mean of the updates of [`c::DECAY_EPOCHS`] epochs (Wang and Aitchison 2024), between
+/// [`c::DECAY_LEAST`] and [`c::DECAY_MOST`]: a short text that comes again and again is learnt by heart
+/// otherwise. For the recipe's own rate: who asks for a lower one wants less of everything.
+fn decay(dim: usize, rows: usize, train: f64) -> f32 {
+    let steps = c::DECAY_EPOCHS * train / rows as f64;
+    let decay = 1.0 / (f64::from(rate(dim, rows)) * steps);
+    decay.clamp(c::DECAY_LEAST, c::DECAY_MOST) as f32
 }
 
 /// β₂ = 2^(−rows/h), so that a gradient counts half after h tokens: a [`c::HALF_LIFE_PART`] of the run,

@@ -119,6 +119,27 @@ fn what_is_fixed_stays() {
     assert_eq!(Recipe::new(&task).unwrap().model.heads, 1);
 }
 
+/// The shorter a text, the stronger the decay: it takes the same number of epochs.
+#[test]
+fn decay_is_counted_in_epochs() {
+    let of = |tokens: u64, rate| {
+        let fixed = Fixed { dim: Some(128), batch: Some(4), rate, ..Fixed::default() };
+        let bytes = 3 * tokens;
+        let task =
+            Task { bytes, tokens: Some(tokens), epochs: Some(10.0), fixed, ..Task::default() };
+        Recipe::new(&task).unwrap().trainer
+    };
+    let megabyte = of(410_000, None);
+    let (rate, steps) = (f64::from(megabyte.schedule.base), 410_000.0 / 512.0);
+    let left = (1.0 - rate * f64::from(megabyte.weight_decay)).powf(c::DECAY_EPOCHS * steps);
+    assert!((left - (-1.0f64).exp()).abs() < 1e-3, "{left}");
+    assert!((of(205_000, None).weight_decay / megabyte.weight_decay - 2.0).abs() < 1e-3);
+    let ends = [of(2000, None), of(100_000_000, None)].map(|t| f64::from(t.weight_decay));
+    assert!((ends[0] - c::DECAY_MOST).abs() < 1e-6 && (ends[1] - c::DECAY_LEAST).abs() < 1e-6);
+    // A rate that the caller chose makes it neither stronger nor weaker.
+    assert_eq!(of(410_000, Some(1e-5)).weight_decay, megabyte.weight_decay);
+}
+
 /// Words are trained by the clock as the rest is; a row of the embedding for each makes a step dearer.
 #[test]
 fn words_where_they_are_asked_for() {

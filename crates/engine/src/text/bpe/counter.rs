@@ -80,6 +80,18 @@ impl PieceCounter {
         Ok(())
     }
 
+    /// Counts each byte of a text as a piece of its own: all that a vocabulary without merges needs, and
+    /// exact for any text, for there are no more than 256 of them.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn add_bytes(&mut self, text: &[u8]) -> Result<()> {
+        let mut counts = [0u64; 256];
+        text.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        let mut met = (0..=u8::MAX).zip(counts).filter(|&(_, count)| count > 0);
+        met.try_for_each(|(byte, count)| self.count(&[byte], count))
+    }
+
     /// Adds what another counter of the same rule has counted.
     ///
     /// # Errors
@@ -172,6 +184,16 @@ mod tests {
             [(b"a", 2), (b" b", 2), (b" a", 1), (b"\xFF", 1), (&long, 2), (b"x", 1)];
         assert_eq!(counter.iter().collect::<Vec<_>>(), expected);
         assert!(counter.merge(&PieceCounter::new(Rule::Gpt2)).is_err());
+    }
+
+    #[test]
+    fn bytes_are_counted_whatever_they_make() {
+        let mut counter = PieceCounter::new(Rule::Words);
+        counter.add_bytes(b"a b\xFFab").unwrap();
+        counter.add_bytes(b"").unwrap();
+        counter.add_bytes(b"b").unwrap();
+        let expected: [(&[u8], u64); 4] = [(b" ", 1), (b"a", 2), (b"b", 3), (b"\xFF", 1)];
+        assert_eq!(counter.iter().collect::<Vec<_>>(), expected);
     }
 
     #[test]

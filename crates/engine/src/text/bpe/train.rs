@@ -32,6 +32,12 @@ impl Settings {
         Self { size, min_count: 2 }
     }
 
+    /// Whether there is room for merges: without, bytes are all that has to be counted of a text
+    /// ([`PieceCounter::add_bytes`]).
+    pub fn merges(&self) -> bool {
+        self.size > FIRST
+    }
+
     /// Whether a vocabulary can be learnt so.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Texts that a tokenizer is learnt from.
 
-use super::parts::work_on;
+use super::parts::{LastCut, work_on};
 use super::{Texts, Watch};
 use crate::error::Result;
 use crate::text::bpe::{PieceCounter, last_cut};
@@ -26,13 +26,41 @@ impl Texts {
         watch: Watch<'_>,
     ) -> Result<()> {
         let rule = counter.rule();
+        self.count_by(range, counter, &|text| last_cut(rule, text), PieceCounter::add, pool, watch)
+    }
+
+    /// The same where each byte is a piece: [`PieceCounter::add_bytes`]. No text is too long for exact
+    /// counts, nor has it a stretch without a cut.
+    ///
+    /// # Errors
+    /// A text can't be read, or has changed; no memory; `watch` stopped it.
+    pub fn count_bytes(
+        &self,
+        range: Range<u64>,
+        counter: &mut PieceCounter,
+        pool: &Pool,
+        watch: Watch<'_>,
+    ) -> Result<()> {
+        let anywhere = |text: &[u8]| Some(text.len());
+        self.count_by(range, counter, &anywhere, PieceCounter::add_bytes, pool, watch)
+    }
+
+    fn count_by(
+        &self,
+        range: Range<u64>,
+        counter: &mut PieceCounter,
+        last_cut: LastCut<'_>,
+        add: fn(&mut PieceCounter, &[u8]) -> Result<()>,
+        pool: &Pool,
+        watch: Watch<'_>,
+    ) -> Result<()> {
+        let rule = counter.rule();
         let work = |part: &[u8]| {
             let mut some = PieceCounter::new(rule);
-            some.add(part)?;
+            add(&mut some, part)?;
             Ok(some)
         };
-        let cut = |text: &[u8]| last_cut(rule, text);
         let mut take = |_, some: PieceCounter| counter.merge(&some);
-        work_on(self.joined(range)?, PART, pool, &cut, &work, &mut take, watch)
+        work_on(self.joined(range)?, PART, pool, last_cut, &work, &mut take, watch)
     }
 }

@@ -117,6 +117,27 @@ fn what_is_learnt_does_not_depend_on_pieces() {
     }
 }
 
+#[test]
+fn bytes_are_counted_each_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (paths, contents) = some(dir.path());
+    let filled: Vec<&[u8]> = contents.iter().map(|c| &c[..]).filter(|c| !c.is_empty()).collect();
+    let joined = filled.join(&b'\n');
+    let mut expected = [0; 256];
+    joined.iter().for_each(|&byte| expected[usize::from(byte)] += 1);
+    for (piece, threads) in [(64, 1), (333, 3), (1 << 20, 2)] {
+        let texts = added(dir.path(), &paths, piece);
+        let mut counter = PieceCounter::new(Rule::Words);
+        texts.count_bytes(0..texts.bytes(), &mut counter, &Pool::start(threads), &mut on).unwrap();
+        let mut counts = [0; 256];
+        for (bytes, count) in counter.iter() {
+            assert_eq!(bytes.len(), 1);
+            counts[usize::from(bytes[0])] = count;
+        }
+        assert_eq!(counts, expected, "by {piece}");
+    }
+}
+
 /// As the data loader cleans a text.
 fn cleaned(text: &[u8], lowercase: bool) -> Vec<u8> {
     use crate::text::document::{Cleaning, clean};
