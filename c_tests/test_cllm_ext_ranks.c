@@ -29,7 +29,7 @@ typedef struct Rank {
     int exchanges;
     const char *load, *save, *inside;
     CLLMTraining *training;
-    int trained, saved_inside;
+    int trained, saved, saved_inside;
     char error[200];
 } Rank;
 
@@ -93,7 +93,10 @@ static void *work(void *argument) {
         if (r->once) break;
     }
     r->held = t->optimizer_state != NULL;
-    if (r->save && (r->rank == 0 || r->divided)) cllm_save_checkpoint(t, r->save);
+    if (r->save && (r->rank == 0 || r->divided)) {
+        r->saved = cllm_save_checkpoint(t, r->save);
+        if (r->saved != 0) snprintf(r->error, sizeof r->error, "%s", cllm_last_error());
+    }
     return NULL;
 }
 
@@ -235,6 +238,19 @@ static void together_again(void) {
     end(alone[0].training);
 }
 
+/* Where the first rank can't put a file at its place, none of them has a checkpoint. */
+static void a_checkpoint_that_fails(void) {
+    const char *taken = in_scratch("taken.cllm");
+    CHECK(mkdir(taken, 0700) == 0);
+    Rank r[MOST] = {{0}};
+    run(r, 3, (Rank){.steps = WINDOW, .window = WINDOW, .clip = 1, .divided = true, .save = taken});
+    for (int i = 0; i < 3; i++) {
+        CHECK(r[i].trained == WINDOW && r[i].saved == -1);
+        CHECK(strstr(r[i].error, "rank 0: ") != NULL && strstr(r[i].error, "taken.cllm") != NULL);
+        end(r[i].training);
+    }
+}
+
 static void stopping(void) {
     Rank r[MOST] = {{0}};
     r[1].stops_at = 7; /* in the middle of the second window */
@@ -294,6 +310,7 @@ int main(void) {
     RUN(any_number_of_ranks);
     RUN(parts_of_the_moments);
     RUN(together_again);
+    RUN(a_checkpoint_that_fails);
     RUN(stopping);
     RUN(differences_and_failures);
     RUN(arguments);

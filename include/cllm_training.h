@@ -379,7 +379,7 @@ extern "C" {
  * Both files are written to temporary names in the same folder and flushed to the disk; only then
  * they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
  * Ranks that divide the moments (cllm_training_set_communicator()) make this call together: the first one
- * writes both files, of which the others need no folder.
+ * writes both files, of which the others need no folder, and where it can't the call fails on all of them.
  *
  * @pre `training` is NULL or live; `filename` is NULL or a C string.
  */

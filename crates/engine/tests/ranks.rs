@@ -1,5 +1,8 @@
 //! Training over several ranks: the bits of one, whoever computes what.
 
+#[path = "ranks/failures.rs"]
+mod failures;
+
 use cllm_engine::error::Result;
 use cllm_engine::train::ranks::{self, Threads};
 use cllm_engine::train::{

@@ -46,25 +46,38 @@ impl Classes {
     }
 }
 
+const EACH: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = EACH << 7;
+
+/// The highest bit of each of eight bytes that is `from` to `to`, for bytes below 128; the other bits are of
+/// no meaning.
+#[inline(always)]
+fn between(low: u64, from: u8, to: u8) -> u64 {
+    // No sum carries into the next byte.
+    let (from, beyond) = (u64::from(0x80 - from), u64::from(0x7F - to));
+    (low + EACH * from) & !(low + EACH * beyond)
+}
+
+/// How many letters, `A` to `Z` and `a` to `z`, eight bytes begin with.
+///
+/// ```
+/// assert_eq!(cllm_kernels::ascii::letters_of(*b"it's 7 o"), 2);
+/// ```
+#[inline]
+pub fn letters_of(bytes: [u8; 8]) -> usize {
+    let bytes = u64::from_le_bytes(bytes);
+    let letters = between(bytes & !HIGH | EACH << 5, b'a', b'z') & !bytes;
+    (!letters & HIGH).trailing_zeros() as usize / 8
+}
+
 #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
 mod portable {
-    use super::{BLOCK, Classes};
-
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = EACH << 7;
+    use super::{BLOCK, Classes, EACH, HIGH, between};
 
     /// The highest bits of eight bytes, side by side.
     #[inline(always)]
     fn gather(flags: u64) -> u64 {
         (flags & HIGH).wrapping_mul(0x0002_0408_1020_4081) >> 56
-    }
-
-    /// The highest bit of each byte below 128 that is `from` to `to`.
-    #[inline(always)]
-    fn between(low: u64, from: u8, to: u8) -> u64 {
-        // No sum carries into the next byte.
-        let (from, beyond) = (u64::from(0x80 - from), u64::from(0x7F - to));
-        (low + EACH * from) & !(low + EACH * beyond)
     }
 
     #[inline(always)]
@@ -157,6 +170,20 @@ mod tests {
                     assert_eq!(is(classes.line), matches!(byte, b'\n' | b'\r'), "{byte}");
                     assert_eq!(is(classes.apostrophe), byte == b'\'', "{byte}");
                     assert_eq!(is(classes.beyond), !byte.is_ascii(), "{byte}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn letters_at_the_start() {
+        for byte in 0..=255u8 {
+            for at in 0..8 {
+                for around in [b'a', b'Z', 0xFF, b'@'] {
+                    let mut bytes = [around; 8];
+                    bytes[at] = byte;
+                    let letters = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic());
+                    assert_eq!(letters_of(bytes), letters.count(), "{bytes:?}");
                 }
             }
         }

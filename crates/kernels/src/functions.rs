@@ -1,4 +1,4 @@
-//! Elementary functions with the same bits everywhere.
+//! Elementary functions, in f64 with the same bits everywhere.
 //!
 //! Those of `std` are the C library's. In f64 their last bits depend on which library that is, on its
 //! version and on the processor: glibc has other code where fused multiply-add is an instruction.

@@ -1,6 +1,7 @@
 //! What is in a model file, and how large a model is.
 
 use crate::border::ffi::{self, CArray};
+use crate::border::host;
 use crate::headers::cllm::{CLLMHeader, CLLMModel, TrainingMetadata};
 use crate::model::file::records::{set_header, set_training};
 use crate::model::{kept, view};
@@ -143,7 +144,7 @@ pub unsafe extern "C" fn cllm_describe_file(
         parameters: found.parameters.unwrap_or(0),
         bytes_per_token: found.bytes_per_token.unwrap_or(0.0),
     };
-    callback(&info, user_data);
+    host::outside(|| callback(&info, user_data));
     Ok(c_int::from(!found.problems.is_empty()))
 }
 

@@ -80,7 +80,7 @@ pub(super) unsafe fn load(
 
 /// The id of a token that is shown so, else of the token of these bytes, else of `<UNK>`.
 pub(super) fn find(bpe: &Bpe, token: &[u8]) -> Result<u32> {
-    let text = std::str::from_utf8(token).ok().and_then(read_shown);
+    let text = std::str::from_utf8(token).map_or(Ok(None), read_shown)?;
     let readable = text.and_then(|bytes| bpe.id(&bytes));
     // `\x41` can be read, but the token is not shown so.
     let readable = readable.filter(|&id| shown(bpe, id).as_bytes() == token);

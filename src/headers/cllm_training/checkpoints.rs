@@ -26,7 +26,7 @@ pub(crate) fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Prepares a file with everything that resuming needs; `None` on a rank that gave its part of the moments
-/// to the first one.
+/// to the first one. What came of the files goes to [`Trainer::all_saved`](cllm_engine::train::Trainer::all_saved).
 ///
 /// # Safety
 /// As [`TrainingState::train`].
@@ -210,7 +210,7 @@ pub(crate) unsafe fn original_moments(
 /// Both files are written to temporary names in the same folder and flushed to the disk; only then
 /// they are renamed, the state file first: where a new `filename` appears, the checkpoint is whole.
 /// Ranks that divide the moments (cllm_training_set_communicator()) make this call together: the first one
-/// writes both files, of which the others need no folder.
+/// writes both files, of which the others need no folder, and where it can't the call fails on all of them.
 ///
 /// # Safety
 /// `training` is NULL or live; `filename` is NULL or a C string.
@@ -223,10 +223,12 @@ pub unsafe extern "C" fn cllm_save_checkpoint(
     let path = ffi::path(filename, "filename")?;
     with_training(training, |t, state| {
         let prepared = prepare_state(t, state, Prefix::State, &with_suffix(path, ".state"))?;
-        let Some(whole) = prepared else { return Ok(()) };
-        let model = file::prepare_model(t.model, path)?;
-        whole.commit()?;
-        model.commit()
+        let written = prepared.map_or(Ok(()), |whole| {
+            let model = file::prepare_model(t.model, path)?;
+            whole.commit()?;
+            model.commit()
+        });
+        state.trainer.all_saved(written)
     })?;
     Ok(0)
 }

@@ -5,12 +5,12 @@
 use super::{
     CLLMAttentionGradients, CLLMFeedForwardGradients, CLLMLayerNormGradients, CLLMTraining,
 };
-use crate::border::ffi;
+use crate::border::ffi::{self, CArray};
 use crate::model::view::{self, Plan, Raw, model_of};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::model::{ModelRef, Params, Part};
 use cllm_engine::train::Weights;
-use cllm_engine::train::slots::{Slot, Slots};
+use cllm_engine::train::slots::{Room, Slot, Slots};
 use cllm_engine::train::weights::{Tensor, without_state};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::product;
@@ -76,7 +76,7 @@ impl Buffers {
             Ok::<_, Error>(Place { weights, gradient })
         })?;
         let optimizer_state = &mut training.optimizer_state;
-        Ok(TrainingView { plan, places, slots: &mut self.slots, optimizer_state })
+        Ok(TrainingView { plan, places, slots: &mut self.slots, optimizer_state, block: None })
     }
 }
 
@@ -93,9 +93,16 @@ pub(crate) struct TrainingView<'a> {
     places: Params<Place>,
     slots: &'a mut Slots,
     optimizer_state: &'a mut *mut f32,
+    /// What becomes `optimizer_state` when all moments of the embeddings are kept here again.
+    block: Option<CArray<f32>>,
 }
 
 impl TrainingView<'_> {
+    /// Whether all moments of the embeddings are kept here, which are in `optimizer_state` then.
+    fn holds_embeddings(&self) -> bool {
+        self.slots.iter().any(|slot| slot.part == Part::Embeddings && slot.holds_all())
+    }
+
     /// Sets every gradient to zero.
     pub(crate) fn zero_gradients(&mut self) -> Result<()> {
         self.pass()?.1.map(|_, _, gradient| gradient.fill(0.0));
@@ -123,12 +130,9 @@ impl Weights for TrainingView<'_> {
     }
 
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()> {
-        let mut whole = false;
-        for slot in self.slots.iter_mut() {
-            match slot.part == Part::Embeddings && slot.holds_all() {
-                true => whole = true,
-                false => slot.reserve_moments()?,
-            }
+        let whole = self.holds_embeddings();
+        for slot in self.slots.iter_mut().filter(|slot| !whole || slot.part != Part::Embeddings) {
+            slot.reserve_moments()?;
         }
         let embeddings = self.plan.params.embeddings.len;
         // They are handed out once.
@@ -166,27 +170,46 @@ impl Weights for TrainingView<'_> {
         Ok(())
     }
 
-    fn hold_moments(&mut self, range: Range<usize>) -> Result<()> {
+    fn moments_room(&mut self, range: Range<usize>) -> Result<Room> {
         let len = self.plan.params.embeddings.len;
-        let whole = |slots: &Slots| {
-            slots.iter().any(|slot| slot.part == Part::Embeddings && slot.holds_all())
-        };
-        let public = whole(self.slots);
+        let room = self.slots.room(&range)?;
+        let whole = self
+            .slots
+            .iter()
+            .zip(room.held())
+            .any(|(slot, held)| slot.part == Part::Embeddings && *held == (0..slot.len));
+        self.block = None;
+        if self.holds_embeddings() || !self.optimizer_state.is_null() {
+            // SAFETY: the view's promise.
+            unsafe { embeddings_moments(self.optimizer_state, len)? };
+        } else if whole {
+            self.block = Some(moments_block(len)?);
+        }
+        Ok(room)
+    }
+
+    fn hold_moments(&mut self, room: Room) -> Result<()> {
+        let len = self.plan.params.embeddings.len;
+        let public = self.holds_embeddings();
         {
             let moments = match public {
                 // SAFETY: the view's promise.
                 true => Some(unsafe { embeddings_moments(self.optimizer_state, len)? }),
                 false => None,
             };
-            self.slots.hold(&range, moments.map(|(first, second)| (&*first, &*second)))?;
+            self.slots.hold(room, moments.map(|(first, second)| (&*first, &*second)))?;
         }
-        match (public, whole(self.slots)) {
+        let block = self.block.take();
+        match (public, self.holds_embeddings()) {
             (true, false) => {
                 let block = std::mem::replace(self.optimizer_state, std::ptr::null_mut());
                 // SAFETY: the object's block, which is from malloc, and nobody's view any more.
                 unsafe { ffi::free(block) };
             }
             (false, true) => {
+                if let Some(block) = block {
+                    *self.optimizer_state = block.into_raw();
+                }
                 // SAFETY: the view's promise.
                 let moments = unsafe { embeddings_moments(self.optimizer_state, len)? };
                 let embeddings = |slot: &&mut Slot| slot.part == Part::Embeddings;
@@ -208,15 +231,21 @@ impl Weights for TrainingView<'_> {
     }
 }
 
+const MOMENTS: &str = "the optimizer's state";
+
+/// A block for both moments of the embeddings, `len` values each.
+fn moments_block(len: usize) -> Result<CArray<f32>> {
+    CArray::aligned(MOMENTS, product(MOMENTS, &[2, len])?)
+}
+
 /// Both moments of the embeddings, `len` values each; zero where the program took them away.
 ///
 /// # Safety
 /// `state` is NULL or the block of both, which nothing else uses during `'a`.
 unsafe fn embeddings_moments(state: &mut *mut f32, len: usize) -> Result<(&mut [f32], &mut [f32])> {
-    const WHAT: &str = "the optimizer's state";
-    let both = product(WHAT, &[2, len])?;
+    let both = product(MOMENTS, &[2, len])?;
     if state.is_null() {
-        *state = ffi::CArray::aligned(WHAT, both)?.into_raw();
+        *state = moments_block(len)?.into_raw();
     }
     Ok(ffi::slice_mut(*state, both, "optimizer_state")?.split_at_mut(len))
 }

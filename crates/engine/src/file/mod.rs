@@ -8,6 +8,7 @@
 mod architecture;
 pub(crate) mod bytes;
 pub mod container;
+pub(crate) mod crc;
 mod describe;
 mod extras;
 mod header;

@@ -40,7 +40,7 @@ const LONGEST: f64 = 2.0;
 /// Floating-point operations of training in a second, as [`work`] counts them: trains a small model
 /// for about half a second with the threads of `pool`. What it finds depends on the moment; it is the
 /// only thing here that does. Half of the steps were slower: one that was disturbed does not count.
-/// Where steps are slow, the one that ends behind two seconds is the last, be it the first.
+/// Where steps are slow, the one that ends after two seconds is the last, be it the first.
 ///
 /// # Errors
 /// Memory: about 30 MB.

@@ -5,7 +5,7 @@ use super::special::{is_special, spells_special};
 use super::split::{lower, text_words};
 use crate::error::{Error, Result};
 use crate::order;
-use cllm_kernels::memory::filled;
+use cllm_kernels::memory::{copied, filled};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
@@ -121,7 +121,7 @@ impl Table {
 
     /// Keeps the more frequent half of the words; of equally frequent ones none or all.
     fn drop_rarest(&mut self) -> Result<()> {
-        let mut sorted = self.words.counts.clone();
+        let mut sorted = copied("the counts of the words", &self.words.counts)?;
         let (_, &mut middle, _) = sorted.select_nth_unstable(self.words.len() / 2);
         self.words.drop_up_to(middle);
         self.places.clear();

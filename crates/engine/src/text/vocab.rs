@@ -140,13 +140,21 @@ fn parse_count(text: &[u8]) -> Option<u32> {
 }
 
 /// Writes a file, whole or not at all: the list and, where it does not say all, the line of JSON behind it.
+///
+/// # Errors
+/// The file can't be written; a word holds a tab, a line feed or a NUL byte.
 pub fn write<'a, I>(path: &Path, entries: I, more: Option<&str>) -> Result<()>
 where
     I: Iterator<Item = (&'a [u8], u64)> + Clone,
 {
     for (id, (word, _)) in entries.clone().enumerate() {
-        if let Some(byte) = word.iter().find(|b| matches!(b, b'\t' | b'\n')) {
-            let name = if *byte == b'\t' { "tab" } else { "line feed" };
+        let name = word.iter().find_map(|byte| match byte {
+            b'\t' => Some("tab"),
+            b'\n' => Some("line feed"),
+            0 => Some("NUL byte"),
+            _ => None,
+        });
+        if let Some(name) = name {
             let problem =
                 format!("the word of id {id} contains a {name}, which the format can't hold");
             return Err(Error::file(path, problem));
@@ -224,6 +232,18 @@ mod tests {
     fn binary_files_are_refused() {
         let error = parse(Path::new("v"), b"a\t1\nb\0\t1\n").unwrap_err();
         assert_eq!(error.to_string(), "v: line 2 holds a NUL byte: not a vocabulary");
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vocab.txt");
+        for (word, name) in [(b"a\tb", "tab"), (b"a\nb", "line feed"), (b"a\0b", "NUL byte")] {
+            let words = [(&b"a"[..], 3), (word, 1)].into_iter();
+            let error = write(&path, words, None).unwrap_err().to_string();
+            assert!(error.contains(&format!("the word of id 1 contains a {name}")), "{error}");
+            assert!(!path.exists());
+        }
     }
 
     #[test]

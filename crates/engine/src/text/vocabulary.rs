@@ -132,7 +132,7 @@ impl Vocabulary {
     /// Writes a vocab.txt, whole or not at all.
     ///
     /// # Errors
-    /// The file can't be written; a word holds a tab or a line feed.
+    /// The file can't be written; a word holds a tab, a line feed or a NUL byte.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         vocab::write(path.as_ref(), self.iter(), None)
     }

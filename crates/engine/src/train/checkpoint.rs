@@ -41,11 +41,12 @@ pub fn save(
     let bfloat16_sums = trainer.config.bfloat16_sums;
     let notes = Notes { data, precision, bfloat16_sums, ..Notes::default() };
     let prepared = prepare(path, Prefix::State, trainer, &notes, None, weights)?;
-    prepared.map_or(Ok(()), Pending::commit)
+    trainer.all_saved(prepared.map_or(Ok(()), Pending::commit))
 }
 
 /// [`save`], in any form, with any notes and the best weights so far, up to the point where the file
-/// appears; `None` on ranks that gave the first one their moments.
+/// appears; `None` on ranks that gave the first one their moments. What becomes of the file they hear by
+/// [`Trainer::all_saved`].
 ///
 /// # Errors
 /// As [`save`].

@@ -63,7 +63,7 @@ impl Trainer {
     ///
     /// # Errors
     /// Memory on any rank, those of the communicator, and steps of a window that are computed and not
-    /// taken yet.
+    /// taken yet: nothing has changed then, on any rank.
     pub fn divide_moments(&mut self, weights: &mut dyn Weights, divided: bool) -> Result<()> {
         self.check_whole()?;
         let Some(shared) = &mut self.shared else { return Ok(()) };
@@ -72,29 +72,30 @@ impl Trainer {
             return Ok(());
         }
         *compared = None;
+        // No rank changes anything before all have the memory for it.
         let Some(parts) = division else {
-            let held = parts(weights, link.ranks).and_then(|parts| {
-                weights.hold_moments(parts.of(link.rank))?;
-                Ok(parts)
+            let ready = parts(weights, link.ranks).and_then(|parts| {
+                let room = weights.moments_room(parts.of(link.rank))?;
+                Ok((parts, room))
             });
-            return match link.all_well(held) {
-                Ok(parts) => {
-                    *division = Some(parts);
-                    Ok(())
-                }
-                Err(error) => {
-                    // Nothing is lost as long as one rank has all of it, but this one may not.
-                    weights.hold_moments(0..usize::MAX)?;
-                    Err(error)
-                }
-            };
+            let (parts, room) = link.all_well(ready)?;
+            weights.hold_moments(room)?;
+            *division = Some(parts);
+            return Ok(());
         };
-        let held = check(parts, weights, link.rank)
+        let ready = check(parts, weights, link.rank)
             .and_then(|()| parts.reserve(link, buffers))
-            .and_then(|()| weights.hold_moments(0..usize::MAX));
-        link.all_well(held)?;
-        for place in [Place::Moment1, Place::Moment2] {
-            parts.gather(weights, link, buffers, place, Width::Whole)?;
+            .and_then(|()| weights.moments_room(0..usize::MAX));
+        let room = link.all_well(ready)?;
+        weights.hold_moments(room)?;
+        let mut places = [Place::Moment1, Place::Moment2].into_iter();
+        let gathered =
+            places.try_for_each(|place| parts.gather(weights, link, buffers, place, Width::Whole));
+        if let Err(error) = gathered {
+            // The ranks have lost each other. This one's part is as it was, and alone again.
+            let room = weights.moments_room(parts.of(link.rank))?;
+            weights.hold_moments(room)?;
+            return Err(error);
         }
         *division = None;
         Ok(())
@@ -128,6 +129,19 @@ impl Trainer {
         give(parts, weights, link, buffers)?;
         link.all_well(Ok(()))?;
         Ok(None)
+    }
+
+    /// What came of the files of a [checkpoint](super::checkpoint::prepare). Where the moments are divided
+    /// all ranks make this call, and what failed on the first one, which writes the files, failed on all of
+    /// them.
+    ///
+    /// # Errors
+    /// That of `here` or of another rank, and those of the communicator.
+    pub fn all_saved(&mut self, here: Result<()>) -> Result<()> {
+        match &mut self.shared {
+            Some(shared) if shared.division.is_some() => shared.link.all_well(here),
+            _ => here,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a checkpoint says of its run besides the state of it.
 
 use super::batch::Corpus;
+use crate::file::crc::add_words;
 use crate::nn::products::TrainingPrecision;
 
 /// Which training ids a run is over, and how they are cut: enough to notice others.
@@ -67,13 +68,7 @@ impl DataMark {
 /// CRC-32 of ids as little-endian words.
 pub fn checksum(ids: &[u32]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    for chunk in ids.chunks(1024) {
-        let mut bytes = [0; 4096];
-        for (slot, id) in bytes.chunks_exact_mut(4).zip(chunk) {
-            slot.copy_from_slice(&id.to_le_bytes());
-        }
-        hasher.update(&bytes[..4 * chunk.len()]);
-    }
+    add_words(&mut hasher, ids, u32::to_le_bytes);
     hasher.finalize()
 }
 

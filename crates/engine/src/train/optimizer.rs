@@ -242,6 +242,7 @@ fn step(pool: &Pool, t: &mut Tensor, update: &Update) {
 mod tests {
     use super::*;
     use crate::model::{ModelRef, Params, Part};
+    use crate::train::slots::Room;
     use cllm_kernels::memory::floats::Floats;
 
     /// One tensor as a whole model's weights.
@@ -281,7 +282,11 @@ mod tests {
             })
         }
 
-        fn hold_moments(&mut self, _: Range<usize>) -> Result<()> {
+        fn moments_room(&mut self, _: Range<usize>) -> Result<Room> {
+            Err(Error::shape("all are kept"))
+        }
+
+        fn hold_moments(&mut self, _: Room) -> Result<()> {
             Err(Error::shape("all are kept"))
         }
 

@@ -197,8 +197,15 @@ impl Link {
 
     /// An error for all ranks where one has one: the first of them, by rank.
     pub fn all_well<T>(&mut self, here: Result<T>) -> Result<T> {
-        if !self.any(here.is_err())? {
-            return here;
+        self.all_well_and_any(here, false).map(|(here, _)| here)
+    }
+
+    /// [`all_well`](Self::all_well) and [`any`](Self::any) in one round.
+    pub fn all_well_and_any<T>(&mut self, here: Result<T>, so: bool) -> Result<(T, bool)> {
+        let mine = u8::from(here.is_err()) | u8::from(so) << 1;
+        let all = self.gather(&[mine])?.iter().fold(0, |all, one| all | one);
+        if all & 1 == 0 {
+            return here.map(|here| (here, all & 2 != 0));
         }
         let text = here.err().map_or_else(String::new, |error| error.to_string());
         let texts = self.gather(&field::<TEXT>(&text))?;
@@ -330,6 +337,13 @@ mod tests {
             assert_eq!(text, "rank 2: no memory");
         }
         assert_eq!(on_ranks(3, |link| link.all_well(Ok(link.rank)).unwrap()), [0, 1, 2]);
+        let said = |says| {
+            on_ranks(3, move |link| {
+                link.all_well_and_any(Ok(link.rank), link.rank == says).unwrap()
+            })
+        };
+        assert_eq!(said(2), [(0, true), (1, true), (2, true)]);
+        assert_eq!(said(3), [(0, false), (1, false), (2, false)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::trainer::{Outcome, Step, Trainer, TrainerConfig};
 use super::tree::{self, Forest, Leaves};
 use super::weights::Weights;
 use crate::error::{Error, Result};
+use crate::file::crc::add_words;
 use crate::train::Counters;
 use cllm_kernels::memory::reserve;
 use cllm_kernels::{Pool, arch::InstructionSet};
@@ -205,7 +206,7 @@ impl Trainer {
             // Of divided moments each rank has others.
             let moments = [t.moment1, t.moment2].into_iter().filter(|_| division.is_none());
             for values in std::iter::once(t.weights).chain(moments).filter(|_| all) {
-                hash(&mut hasher, values);
+                add_words(&mut hasher, values, f32::to_le_bytes);
             }
             Ok(())
         })?;
@@ -238,16 +239,6 @@ impl Trainer {
     }
 }
 
-fn hash(hasher: &mut crc32fast::Hasher, values: &[f32]) {
-    let mut bytes = [0; 4096];
-    for values in values.chunks(bytes.len() / 4) {
-        for (slot, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-            *slot = value.to_le_bytes();
-        }
-        hasher.update(&bytes[..4 * values.len()]);
-    }
-}
-
 /// Where the ids lie.
 fn place(corpus: &Corpus) -> (usize, usize) {
     (corpus.ids().place(), corpus.ids().len())
@@ -263,12 +254,17 @@ impl Shared {
         corpus: &Corpus,
         count: u32,
     ) -> Result<()> {
-        let all = self.compared != Some((trainer.counters, place(corpus)));
+        let new = self.compared != Some((trainer.counters, place(corpus)));
         let (division, rank) = (self.division.as_ref(), self.link.rank);
         let rounded = trainer.config.bfloat16_sums;
         let fits = division.map_or(Ok(()), |parts| division::check(parts, weights, rank));
-        let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, all, division));
-        let fields = self.link.all_well(fields)?;
+        let fields = fits.and_then(|()| trainer.fields(weights, corpus, count, false, division));
+        // What is new on one rank, for its ids lie somewhere else, has all of them look at everything.
+        let (mut fields, all) = self.link.all_well_and_any(fields, new)?;
+        if all {
+            let fields_of_all = trainer.fields(weights, corpus, count, true, division);
+            fields = self.link.all_well(fields_of_all)?;
+        }
         self.link.same(&fields)?;
 
         let first = trainer.counters.accumulated;

@@ -1,6 +1,6 @@
 //! What training keeps for each tensor besides the public buffers.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Params, Part};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::reserve;
@@ -61,6 +61,17 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Slots(Vec<Slot>);
 
+/// Memory for other moments than those that are kept: for each tensor which they are, and zeros for them.
+#[derive(Debug)]
+pub struct Room(Vec<(Range<usize>, Floats, Floats)>);
+
+impl Room {
+    /// The values of each tensor whose moments it is for.
+    pub fn held(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.0.iter().map(|(held, ..)| held)
+    }
+}
+
 impl Slots {
     /// Makes the list match the tensors that the model has now. A program may add parts to a
     /// model, or take them away, between calls; what stays keeps its state.
@@ -83,17 +94,11 @@ impl Slots {
         });
     }
 
-    /// Keeps the moments of `range` alone, which counts through all tensors: those that are there, and
-    /// zero where there were none. `embeddings`: the moments of the embeddings, where they are kept
-    /// elsewhere; these stay there if they are to be kept whole.
+    /// Memory to [`hold`](Self::hold) the moments of `range` alone, which counts through all tensors.
     ///
     /// # Errors
-    /// Memory: nothing has changed then.
-    pub fn hold(
-        &mut self,
-        range: &Range<usize>,
-        embeddings: Option<(&[f32], &[f32])>,
-    ) -> Result<()> {
+    /// No memory.
+    pub fn room(&self, range: &Range<usize>) -> Result<Room> {
         let mut arrays = Vec::new();
         reserve(WHAT, &mut arrays, self.0.len())?;
         let mut start = 0;
@@ -107,8 +112,22 @@ impl Slots {
             arrays.push((held, first, second));
             start += slot.len;
         }
+        Ok(Room(arrays))
+    }
+
+    /// Keeps the moments alone that `room` is for: those that are there, and zero where there were none.
+    /// `embeddings`: the moments of the embeddings, where they are kept elsewhere; these stay there if they
+    /// are to be kept whole.
+    ///
+    /// # Errors
+    /// Room for another model: nothing has changed then.
+    pub fn hold(&mut self, room: Room, embeddings: Option<(&[f32], &[f32])>) -> Result<()> {
+        let fits = |(slot, (held, ..)): (&Slot, &(Range<usize>, _, _))| held.end <= slot.len;
+        if room.0.len() != self.0.len() || !self.0.iter().zip(&room.0).all(fits) {
+            return Err(Error::shape("memory for the moments of another model"));
+        }
         // The system gives pages to the new arrays as the old ones go.
-        for (slot, (held, mut first, mut second)) in self.0.iter_mut().zip(arrays) {
+        for (slot, (held, mut first, mut second)) in self.0.iter_mut().zip(room.0) {
             if held == slot.held {
                 continue;
             }

@@ -7,6 +7,7 @@
 
 use super::weights::Weights;
 use crate::error::Result;
+use cllm_kernels::bf16::round;
 use cllm_kernels::memory;
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::vector::add_assign;
@@ -108,18 +109,21 @@ pub(super) fn most_open_sums(leaves: u32) -> usize {
     leaves.max(1).ilog2() as usize
 }
 
-/// Memory for `count` sums beside each gradient; what is there stays.
+/// Memory for `count` sums beside each gradient; what is there stays, also where there is no memory.
 pub(super) fn reserve(weights: &mut dyn Weights, count: usize) -> Result<()> {
     weights.visit(&mut |t| reserve_sums(t.accumulated, count, t.gradient.len()))
 }
 
 /// Likewise, for a single tensor.
 pub(super) fn reserve_sums(sums: &mut Vec<Floats>, count: usize, len: usize) -> Result<()> {
-    memory::reserve(WHAT, sums, count.saturating_sub(sums.len()))?;
+    memory::reserve(WHAT, sums, count)?;
+    sums.iter_mut().take(count).try_for_each(|sum| sum.grow(WHAT, len))?;
     while sums.len() < count {
-        sums.push(Floats::new());
+        let mut sum = Floats::new();
+        sum.grow(WHAT, len)?;
+        sums.push(sum);
     }
-    sums[..count].iter_mut().try_for_each(|sum| Ok(sum.grow(WHAT, len)?))
+    Ok(())
 }
 
 /// Adds `right` to a sum, which is `rounded` to bfloat16 then or not.
@@ -127,16 +131,6 @@ pub(super) fn add(sum: &mut [f32], right: &[f32], rounded: bool) {
     add_assign(sum, right);
     if rounded {
         round(sum);
-    }
-}
-
-/// Rounds values to bfloat16, to nearest, ties to even. What is not a number stays none.
-fn round(values: &mut [f32]) {
-    for value in values {
-        let bits = value.to_bits();
-        let up = 0x7fff + (bits >> 16 & 1);
-        let rounded = if value.is_nan() { bits | 0x40_0000 } else { bits.wrapping_add(up) };
-        *value = f32::from_bits(rounded & 0xffff_0000);
     }
 }
 
@@ -173,6 +167,21 @@ pub(super) fn add_gradient(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_memory_there_are_the_sums_of_before() {
+        let mut sums = Vec::new();
+        reserve_sums(&mut sums, 2, 3).unwrap();
+        sums[1][2] = 5.0;
+        assert!(reserve_sums(&mut sums, 4, usize::MAX).is_err());
+        assert!(reserve_sums(&mut sums, usize::MAX, 3).is_err());
+        assert_eq!(
+            sums.iter().map(|sum| sum.to_vec()).collect::<Vec<_>>(),
+            [[0.0; 3], [0.0, 0.0, 5.0]]
+        );
+        let mut none = Vec::new();
+        assert!(reserve_sums(&mut none, 4, usize::MAX).is_err() && none.is_empty());
+    }
 
     /// The tree as it is defined, level by level, in words.
     fn by_levels(leaves: u32) -> String {
@@ -218,36 +227,6 @@ mod tests {
             }
             assert_eq!(sums.1, [by_levels(count)]);
         }
-    }
-
-    #[test]
-    fn rounding_is_to_nearest_and_ties_to_even() {
-        let (one, step) = (1.0f32, 2.0f32.powi(-7));
-        let mut values = [
-            one + 0.49 * step,
-            one + 0.5 * step,
-            one + 1.5 * step,
-            -(one + 0.51 * step),
-            f32::MAX,
-            f32::NEG_INFINITY,
-            -0.0,
-            f32::from_bits(0x0001_8000),
-        ];
-        round(&mut values);
-        let expected = [
-            one,
-            one,
-            one + 2.0 * step,
-            -(one + step),
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            -0.0,
-            f32::from_bits(0x0002_0000),
-        ];
-        assert_eq!(values.map(f32::to_bits), expected.map(f32::to_bits));
-        let mut nan = [f32::NAN, f32::from_bits(0x7f80_0001), f32::from_bits(0xffff_ffff)];
-        round(&mut nan);
-        assert!(nan.iter().all(|x| x.is_nan()));
     }
 
     #[test]

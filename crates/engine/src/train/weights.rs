@@ -1,6 +1,6 @@
 //! What training works on: weights with their gradients, moments and open sums, wherever they lie.
 
-use super::slots::Slots;
+use super::slots::{Room, Slots};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelRef, Params, Part, TensorName};
 use cllm_kernels::memory::floats::Floats;
@@ -47,13 +47,20 @@ pub trait Weights {
     /// Memory for moments, before any call, or the first error of `visitor`.
     fn visit(&mut self, visitor: &mut dyn FnMut(Tensor<'_>) -> Result<()>) -> Result<()>;
 
-    /// Keeps from now on the moments of the parameters in `range` alone, which counts through all
-    /// tensors in the order of [`visit`](Self::visit): those that are there, and zero where there were
-    /// none.
+    /// Memory to [keep](Self::hold_moments) the moments of the parameters in `range` alone, which counts
+    /// through all tensors in the order of [`visit`](Self::visit). Nothing has changed by that.
     ///
     /// # Errors
-    /// Memory, or a model that does not fit what was kept for it: nothing has changed then.
-    fn hold_moments(&mut self, range: Range<usize>) -> Result<()>;
+    /// Memory, or a model that does not fit what was kept for it.
+    fn moments_room(&mut self, range: Range<usize>) -> Result<Room>;
+
+    /// Keeps from now on the moments alone that `room` is for: those that are there, and zero where there
+    /// were none.
+    ///
+    /// # Errors
+    /// Room that another call than the last one of [`moments_room`](Self::moments_room) made: nothing has
+    /// changed then.
+    fn hold_moments(&mut self, room: Room) -> Result<()>;
 
     /// S, where the model has such a table: not trained, but part of a checkpoint.
     ///
@@ -170,9 +177,13 @@ impl<M: Parameters> Weights for TrainingWeights<M> {
         Ok(())
     }
 
-    fn hold_moments(&mut self, range: Range<usize>) -> Result<()> {
+    fn moments_room(&mut self, range: Range<usize>) -> Result<Room> {
         self.slots.sync(&self.model.params_mut(), |t| t.len());
-        self.slots.hold(&range, None)
+        self.slots.room(&range)
+    }
+
+    fn hold_moments(&mut self, room: Room) -> Result<()> {
+        self.slots.hold(room, None)
     }
 
     fn spiral_mut(&mut self) -> Result<Option<&mut [f32]>> {

@@ -144,3 +144,27 @@ impl Bfloat16 {
         product::multiply(self.kernels, pool, out, also, a, b, Accumulate::Replace, &finish);
     }
 }
+
+/// The bits of the nearest bfloat16, the even one at ties, whose lower half is zero. What is not a number
+/// stays none.
+#[inline(always)]
+fn nearest(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let up = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    (if x.is_nan() { bits | 0x40_0000 } else { up }) & 0xffff_0000
+}
+
+/// Rounds values to bfloat16: to nearest, ties to even, NaN to NaN. Unlike in a product, what is below the
+/// smallest normal number stays.
+///
+/// ```
+/// let mut values = [1.001, -3.0, 1e-40];
+/// cllm_kernels::bf16::round(&mut values);
+/// assert_eq!(values[..2], [1.0, -3.0]);
+/// assert!(values[2] > 0.0);
+/// ```
+pub fn round(values: &mut [f32]) {
+    for value in values {
+        *value = f32::from_bits(nearest(*value));
+    }
+}

@@ -3,7 +3,7 @@
 
 use super::pack::Lanes;
 use super::tile::Tile;
-use super::{GROUP, Kernels, Pair};
+use super::{GROUP, Kernels, Pair, nearest};
 
 pub(super) const KERNELS: Kernels = Kernels { pack, tile };
 
@@ -12,13 +12,9 @@ fn flushed(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
-/// The nearest bfloat16, the even one at ties; a quiet NaN for NaN.
+/// The nearest bfloat16.
 pub(super) fn rounded(x: f32) -> u16 {
-    let bits = flushed(x).to_bits();
-    if x.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
+    (nearest(flushed(x)) >> 16) as u16
 }
 
 fn value(half: u16) -> f32 {

@@ -1,5 +1,5 @@
 use super::reference::{self, add_pair, rounded};
-use super::{Bfloat16, Kernels};
+use super::{Bfloat16, Kernels, round};
 use crate::matmul::Accumulate;
 use crate::threads::Pool;
 use ndarray::{Array2, ArrayView2, ShapeBuilder, s};
@@ -226,4 +226,34 @@ fn the_faster_one_is_known() {
     if let Some(way) = Bfloat16::found() {
         assert_eq!(way.is_faster(), way.is_faster());
     }
+}
+
+#[test]
+fn rounding_is_to_nearest_and_ties_to_even() {
+    let (one, step) = (1.0f32, 2.0f32.powi(-7));
+    let mut values = [
+        one + 0.49 * step,
+        one + 0.5 * step,
+        one + 1.5 * step,
+        -(one + 0.51 * step),
+        f32::MAX,
+        f32::NEG_INFINITY,
+        -0.0,
+        f32::from_bits(0x0001_8000),
+    ];
+    round(&mut values);
+    let expected = [
+        one,
+        one,
+        one + 2.0 * step,
+        -(one + step),
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        -0.0,
+        f32::from_bits(0x0002_0000),
+    ];
+    assert_eq!(values.map(f32::to_bits), expected.map(f32::to_bits));
+    let mut nan = [f32::NAN, f32::from_bits(0x7f80_0001), f32::from_bits(0xffff_ffff)];
+    round(&mut nan);
+    assert!(nan.iter().all(|x| x.is_nan()));
 }

@@ -23,10 +23,13 @@ pub(crate) unsafe fn save(
     state: &mut TrainingState,
     path: &Path,
 ) -> Result<()> {
-    let Some(whole) = prepare_state(t, state, Prefix::Ckpt, path)? else { return Ok(()) };
-    let model = file::prepare_model(t.model, &with_suffix(path, ".model"))?;
-    model.commit()?;
-    whole.commit()
+    let prepared = prepare_state(t, state, Prefix::Ckpt, path)?;
+    let written = prepared.map_or(Ok(()), |whole| {
+        let model = file::prepare_model(t.model, &with_suffix(path, ".model"))?;
+        model.commit()?;
+        whole.commit()
+    });
+    state.trainer.all_saved(written)
 }
 
 /// Restores the state file `path`; one of the original library together with `path.model`.

@@ -21,6 +21,8 @@ const STORE: usize = 1 << 20;
 /// Caches that a tokenizer keeps.
 const KEPT: usize = 8;
 
+const WHAT: &str = "the pieces of a text";
+
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 /// A bit that the keys of long pieces have.
 const LONG: u128 = 1 << 127;
@@ -141,7 +143,7 @@ impl Cache {
         self.seen = self.seen.saturating_add(bytes);
         let size = (self.seen / 16).clamp(16, MOST).next_power_of_two();
         if size > self.lines.len() {
-            self.lines = filled("the pieces of a text", size)?;
+            self.lines = filled(WHAT, size)?;
             self.bytes.clear();
             self.ids.clear();
         }
@@ -197,7 +199,8 @@ impl Cache {
         }
         let before = ids.len();
         find(piece, &mut self.merger, ids)?;
-        self.remember(key, long, &ids[before..])
+        self.remember(key, long, &ids[before..]);
+        Ok(())
     }
 
     /// Appends the ids of a slot whose key is right, if its piece is, of which `long` is the text of a long one.
@@ -216,8 +219,9 @@ impl Cache {
         same
     }
 
-    /// Puts a piece and its ids into its line, the bytes of a long one into the store.
-    fn remember(&mut self, key: u128, long: &[u8], found: &[u32]) -> Result<()> {
+    /// Puts a piece and its ids into its line, the bytes of a long one into the store. Without memory for
+    /// that it is found anew the next time.
+    fn remember(&mut self, key: u128, long: &[u8], found: &[u32]) {
         let mut slot = Slot { key, ids: [0; IDS], count: found.len() as u32 };
         if !slot.stored() {
             slot.ids[..found.len()].copy_from_slice(found);
@@ -232,24 +236,26 @@ impl Cache {
                 self.bytes.clear();
                 self.ids.clear();
             }
+            let room = reserve_more(WHAT, &mut self.bytes, long.len())
+                .and_then(|()| reserve_more(WHAT, &mut self.ids, found.len()));
+            if room.is_err() {
+                return;
+            }
             slot.ids = [self.ids.len() as u32, self.bytes.len() as u32, 0];
-            reserve_more("the pieces of a text", &mut self.bytes, long.len())?;
             self.bytes.extend_from_slice(long);
-            reserve_more("the pieces of a text", &mut self.ids, found.len())?;
             self.ids.extend_from_slice(found);
         }
         let at = line(key, self.lines.len());
         let before = self.lines[at];
         if before[0].key == 0 {
             self.lines[at][0] = slot;
-            return Ok(());
+            return;
         }
         self.lines[at][1] = slot;
         if before[1].key != 0 {
             let beside = &mut self.lines[at ^ 1];
             beside[usize::from(beside[0].key != 0)] = before[1];
         }
-        Ok(())
     }
 }
 

@@ -4,11 +4,13 @@ use super::scan::{Rule, piece_end};
 use crate::error::{Error, Result};
 use crate::text::WordList;
 use crate::text::index::Words;
+use cllm_kernels::memory::copied;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
 /// A longer piece is learnt in parts of this many bytes.
 pub(super) const LONGEST: usize = 256;
+const COUNTS: &str = "the counts of the pieces";
 /// Most different pieces that are kept.
 const MOST: usize = 1 << 22;
 
@@ -109,7 +111,7 @@ impl PieceCounter {
         if self.len() <= most {
             return Ok(());
         }
-        let mut sorted = self.counts.clone();
+        let mut sorted = copied(COUNTS, &self.counts)?;
         let from_below = self.len() - 1 - most;
         let (_, &mut first_dropped, _) = sorted.select_nth_unstable(from_below);
         self.drop_up_to(first_dropped)
@@ -147,7 +149,7 @@ impl PieceCounter {
 
     /// Keeps the more frequent half; of equally frequent ones none or all, but never all.
     fn drop_rarest(&mut self) -> Result<()> {
-        let mut sorted = self.counts.clone();
+        let mut sorted = copied(COUNTS, &self.counts)?;
         let (_, &mut middle, _) = sorted.select_nth_unstable(self.len() / 2);
         self.drop_up_to(middle)
     }

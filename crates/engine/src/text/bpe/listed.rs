@@ -89,8 +89,8 @@ impl Bpe {
             let name = match added.get(&id) {
                 Some(name) => name.clone(),
                 None => {
-                    let text = std::str::from_utf8(entry.word).ok().and_then(read_shown);
-                    of_bytes(&text.ok_or_else(|| fail("is no readable token"))?)
+                    let token = bytes_of(entry)?;
+                    of_bytes(&token.ok_or_else(|| fail("is no readable token"))?)
                 }
             };
             if vocab.insert(name, id.into()).is_some() {
@@ -126,15 +126,18 @@ impl Bpe {
         }
         let mut pairs = Pairs::with_room(rest.len())?;
         let mut merges = Vec::new();
+        reserve("the merges", &mut merges, rest.len())?;
         let mut merger = Merger::default();
         let mut parts = Vec::new();
         for (rank, entry) in (0u32..).zip(rest) {
             let line = FIRST + rank as usize + 1;
             let fail = |problem: &str| Error::file(path, format!("line {line} {problem}"));
-            let text = std::str::from_utf8(entry.word).ok().and_then(read_shown);
-            let token = text.ok_or_else(|| fail("is no readable token"))?;
+            let token = bytes_of(entry)?.ok_or_else(|| fail("is no readable token"))?;
             parts.clear();
             merger.symbols.clear();
+            // A line may be as long as the file.
+            reserve("a token", &mut parts, token.len())?;
+            reserve("a token", &mut merger.symbols, token.len())?;
             merger.symbols.extend(token.iter().map(|&byte| BYTES as u32 + u32::from(byte)));
             merger.merge(&pairs, &mut parts)?;
             let &[left, right] = &parts[..] else {
@@ -149,6 +152,11 @@ impl Bpe {
         }
         Self::of_merges(&merges, Rule::Words).map(Some)
     }
+}
+
+/// The bytes of an entry that is [`shown`]; `None` if it is not.
+fn bytes_of(entry: &Entry) -> Result<Option<Vec<u8>>> {
+    std::str::from_utf8(entry.word).map_or(Ok(None), read_shown)
 }
 
 impl PieceCounter {

@@ -2,6 +2,7 @@
 //! rules. It walks over bytes: a byte that begins no whole UTF-8 character is a character of its
 //! own, of no class (like a punctuation mark).
 
+use cllm_kernels::ascii::letters_of;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -155,19 +156,6 @@ fn class(text: &[u8], at: usize) -> (u8, usize) {
         Some(&byte) if byte < 128 => (ASCII[usize::from(byte)], 1),
         Some(_) => other_class(&text[at..]),
     }
-}
-
-/// How many letters of ASCII the eight bytes begin with.
-#[inline]
-fn letters_of(chunk: [u8; 8]) -> usize {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let bytes = u64::from_le_bytes(chunk);
-    // In each byte, without a carry into the next: whether it is `a` or more, whether more than `z`.
-    let small = (bytes | (EACH * 0x20)) & (EACH * 0x7F);
-    let from_a = small + EACH * (0x80 - b'a' as u64);
-    let beyond_z = small + EACH * (0x7F - b'z' as u64);
-    let others = (!from_a | beyond_z | bytes) & (EACH * 0x80);
-    others.trailing_zeros() as usize / 8
 }
 
 /// The end of the run of characters of three bytes, as most of those of Asia have, that starts at `at`, as far as

@@ -1,5 +1,8 @@
 //! Tokens for human eyes: one line of printable text each, from which the bytes can be read back.
 
+use crate::error::Result;
+use cllm_kernels::memory::reserve;
+use std::str::Chars;
 use unicode_general_category::{GeneralCategory, get_general_category};
 
 /// The readable form of a token's bytes: printable characters as they are; a space as `␣`; line
@@ -46,25 +49,38 @@ fn is_printable(c: char) -> bool {
 
 /// The bytes of a token that [`shown`] made readable; none if the text has an escape that it does
 /// not write.
-pub fn read_shown(text: &str) -> Option<Vec<u8>> {
-    let mut token = Vec::with_capacity(text.len());
+///
+/// # Errors
+/// No memory.
+pub fn read_shown(text: &str) -> Result<Option<Vec<u8>>> {
+    let mut token = Vec::new();
+    // No character is shorter than what it stands for.
+    reserve("a token", &mut token, text.len())?;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
             '␣' => token.push(b' '),
-            '\\' => token.push(match chars.next()? {
-                'n' => b'\n',
-                'r' => b'\r',
-                't' => b'\t',
-                '\\' => b'\\',
-                'x' => {
-                    let (high, low) = (chars.next()?.to_digit(16)?, chars.next()?.to_digit(16)?);
-                    u8::try_from(high * 16 + low).ok()?
-                }
-                _ => return None,
-            }),
+            '\\' => match escaped(&mut chars) {
+                Some(byte) => token.push(byte),
+                None => return Ok(None),
+            },
             c => token.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    Some(token)
+    Ok(Some(token))
+}
+
+/// The byte of an escape, behind its backslash.
+fn escaped(chars: &mut Chars) -> Option<u8> {
+    Some(match chars.next()? {
+        'n' => b'\n',
+        'r' => b'\r',
+        't' => b'\t',
+        '\\' => b'\\',
+        'x' => {
+            let (high, low) = (chars.next()?.to_digit(16)?, chars.next()?.to_digit(16)?);
+            u8::try_from(high * 16 + low).ok()?
+        }
+        _ => return None,
+    })
 }

@@ -3,6 +3,7 @@
 
 use super::{quote, wrong};
 use crate::error::Result;
+use cllm_kernels::memory::reserve_more;
 use serde_core::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -66,6 +67,7 @@ impl<'de> Visitor<'de> for Values {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(Unique(value)) = items.next_element()? {
+            reserve_more("a list of the file", &mut list, 1).map_err(A::Error::custom)?;
             list.push(value);
         }
         Ok(Value::Array(list))

@@ -64,7 +64,7 @@ impl TokenFile {
         let file = File::open(path).map_err(Error::io(path))?;
         let (len, bytes) = length(path, &file)?;
         let end = HEADER + 4 * len as u64;
-        let record = Record::read(&file, end, bytes, len).map_err(Error::io(path))?;
+        let record = Record::read(path, &file, end, bytes, len)?;
         let mut found = Self {
             path: path.to_path_buf(),
             file,

@@ -1,12 +1,15 @@
 //! What a file of ids says of itself, behind the ids.
 
 use crate::error::{Error, Result};
+use crate::file::crc::add_words;
 use crate::limits::COUNTED_IDS as COUNTED;
+use cllm_kernels::memory::{filled, grow, reserve};
 use crc32fast::Hasher;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
+const WHAT: &str = "the counts of ids";
 const MAGIC: [u8; 8] = *b"CLLMIDS\x01";
 /// Bytes before the counts: magic, number of ids, their checksum, number of counts, ids beyond them,
 /// whether there is an origin and its tokenizer, its text, documents, bytes, from, to.
@@ -47,22 +50,11 @@ impl Tally {
     pub(super) fn add(&mut self, ids: &[u32]) -> Result<()> {
         let most = ids.iter().filter(|&&id| (id as usize) < COUNTED).max();
         let room = most.map_or(0, |&id| id as usize + 1);
-        if room > self.counts.len() {
-            let what = "the counts of ids";
-            let missing = || Error::Memory { what, bytes: room.saturating_mul(8) };
-            let more = room - self.counts.len();
-            self.counts.try_reserve_exact(more).map_err(|_| missing())?;
-            self.counts.resize(room, 0);
-        }
+        grow(WHAT, &mut self.counts, room)?;
         for &id in ids {
             *self.counts.get_mut(id as usize).unwrap_or(&mut self.beyond) += 1;
         }
-        for chunk in ids.chunks(1024) {
-            let mut bytes = [0; 4096];
-            let (words, _) = bytes.as_chunks_mut::<4>();
-            words.iter_mut().zip(chunk).for_each(|(word, id)| *word = id.to_le_bytes());
-            self.hasher.update(&bytes[..4 * chunk.len()]);
-        }
+        add_words(&mut self.hasher, ids, u32::to_le_bytes);
         Ok(())
     }
 }
@@ -80,9 +72,14 @@ fn crc(bytes: &[u8]) -> u32 {
 
 impl Record {
     /// The bytes of a record of `len` ids.
-    pub(super) fn bytes(&self, len: u64) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// No memory.
+    pub(super) fn bytes(&self, len: u64) -> Result<Vec<u8>> {
         let Tally { counts, beyond, .. } = &self.tally;
-        let mut bytes = MAGIC.to_vec();
+        let mut bytes = Vec::new();
+        reserve(WHAT, &mut bytes, FIXED + 8 * counts.len() + 4)?;
+        bytes.extend(MAGIC);
         bytes.extend(len.to_le_bytes());
         bytes.extend(self.tally.checksum().to_le_bytes());
         bytes.extend((counts.len() as u32).to_le_bytes());
@@ -95,30 +92,41 @@ impl Record {
         [o.documents, o.bytes, o.from, o.to].iter().for_each(|w| bytes.extend(w.to_le_bytes()));
         counts.iter().for_each(|count| bytes.extend(count.to_le_bytes()));
         bytes.extend(crc(&bytes).to_le_bytes());
-        bytes
+        Ok(bytes)
     }
 
     /// The record of a file of `bytes` bytes whose `len` ids end at `end`. Other bytes there, which any
     /// program may have left, and a record that is damaged are none.
-    pub(super) fn read(file: &File, end: u64, bytes: u64, len: usize) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// The file of `path` can't be read; no memory.
+    pub(super) fn read(
+        path: &Path,
+        file: &File,
+        end: u64,
+        bytes: u64,
+        len: usize,
+    ) -> Result<Option<Self>> {
         let room = bytes - end;
         let most = (FIXED + 8 * COUNTED + 4) as u64;
         if !(FIXED as u64 + 4..=most).contains(&room) {
             return Ok(None);
         }
         let mut magic = [0; MAGIC.len()];
-        file.read_exact_at(&mut magic, end)?;
+        file.read_exact_at(&mut magic, end).map_err(Error::io(path))?;
         if magic != MAGIC {
             return Ok(None);
         }
-        let mut all = Vec::new();
-        all.try_reserve_exact(room as usize).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        all.resize(room as usize, 0);
-        file.read_exact_at(&mut all, end)?;
-        Ok(Self::parse(&all, len as u64))
+        let mut all = filled(WHAT, room as usize)?;
+        file.read_exact_at(&mut all, end).map_err(Error::io(path))?;
+        let Some((mut record, counts)) = Self::parse(&all, len as u64) else { return Ok(None) };
+        reserve(WHAT, &mut record.tally.counts, counts.len())?;
+        record.tally.counts.extend(counts.iter().map(|count| u64::from_le_bytes(*count)));
+        Ok(Some(record))
     }
 
-    fn parse(all: &[u8], len: u64) -> Option<Self> {
+    /// A record but for its counts, and these.
+    fn parse(all: &[u8], len: u64) -> Option<(Self, &[[u8; 8]])> {
         let (content, sum) = all.split_last_chunk::<4>()?;
         if u32::from_le_bytes(*sum) != crc(content) {
             return None;
@@ -141,10 +149,10 @@ impl Record {
         };
         // A hasher goes on from any checksum; its length counts for combining only.
         let tally = Tally {
-            counts: counts.iter().map(|count| u64::from_le_bytes(*count)).collect(),
+            counts: Vec::new(),
             beyond: long(24)?,
             hasher: Hasher::new_with_initial(word(16)?),
         };
-        Some(Self { tally, origin: (word(32)? != 0).then_some(origin) })
+        Some((Self { tally, origin: (word(32)? != 0).then_some(origin) }, counts))
     }
 }

@@ -114,7 +114,7 @@ fn places_beyond_two_thousand_million() {
     let mut tally = Tally::default();
     tally.add(&[0, 42]).unwrap();
     tally.counts[0] = count - 1;
-    let record = Record { tally, origin: None }.bytes(count);
+    let record = Record { tally, origin: None }.bytes(count).unwrap();
     file.write_all_at(&record, HEADER + 4 * count).unwrap();
     let file = TokenFile::open(&path).unwrap();
     let mut ids = [0; 2];

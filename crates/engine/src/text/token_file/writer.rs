@@ -81,9 +81,9 @@ impl TokenWriter {
     /// The file can't be written: one that stood there before is still the old one.
     pub fn finish(self, origin: Option<Origin>) -> Result<TokenFile> {
         let Self { mut out, len, tally } = self;
-        let record = Record { tally, origin };
+        let record = Record { tally, origin }.bytes(len)?;
         let written = out
-            .write_all(&record.bytes(len))
+            .write_all(&record)
             .and_then(|()| out.seek(SeekFrom::Start(0)))
             .and_then(|_| out.write_all(&len.to_le_bytes()))
             .and_then(|()| out.flush());
