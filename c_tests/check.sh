@@ -17,7 +17,9 @@ fail() {
     failed=$((failed + 1))
     echo "$(basename "$0" .sh): ${1:0:400}" >&2
     for file in log stdout stderr; do
-        [ -s "$work/$file" ] && tail -n 20 "$work/$file" | cut -c 1-200 | sed "s/^/    $file: /" >&2
+        [ -s "$work/$file" ] && awk 'NR <= 10; NR > 10 { last[NR % 15] = $0 }
+            END { for (i = NR > 25 ? NR - 14 : 11; i <= NR; i++) print last[i % 15] }' "$work/$file" |
+            cut -c 1-200 | sed "s/^/    $file: /" >&2
     done
 }
 

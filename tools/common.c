@@ -311,6 +311,11 @@ double seconds_now(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+void wait_a_tenth(void) {
+    struct timespec tenth = {.tv_nsec = 100000000};
+    nanosleep(&tenth, NULL);
+}
+
 double peak_memory_mib(void) {
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024.0 : 0.0;

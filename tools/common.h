@@ -118,6 +118,9 @@ void write_output(const char *path, const Text *text);
 /* ---- Time and memory ---- */
 
 double seconds_now(void);
+
+/* Sleeps for a tenth of a second, or less where a signal comes. */
+void wait_a_tenth(void);
 double peak_memory_mib(void);
 int processors(void);
 

@@ -204,8 +204,15 @@ void lock_folder(Folder *folder) {
         return;
     }
     folder->descriptor = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder->descriptor >= 0 && flock(folder->descriptor, LOCK_EX | LOCK_NB) == 0) {
-        return; /* until the end of the process, however it comes */
+    /* A run that was just ended may still hold it for a moment. */
+    for (int tries = 0; folder->descriptor >= 0 && tries < 20; tries++) {
+        if (flock(folder->descriptor, LOCK_EX | LOCK_NB) == 0) {
+            return; /* until the end of the process, however it comes */
+        }
+        if (errno != EWOULDBLOCK) {
+            break;
+        }
+        wait_a_tenth();
     }
     if (errno == EWOULDBLOCK) {
         fail("another run is writing into '%s': wait for its end, or choose another "

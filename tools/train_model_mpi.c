@@ -62,20 +62,29 @@ __attribute__((noreturn)) static void abort_ranks(int status) {
     speak_alone();
     abandon_preparation();
     fflush(NULL);
+    /* mpirun may forget what is still in a rank's pipe when it ends the ranks. */
+    wait_a_tenth();
     MPI_Abort(MPI_COMM_WORLD, status);
     _exit(status);
 }
 
-/* What all ranks fail with, such as a wrong option, the first one says: it is given the time. */
-static void before_failure(void) {
-    struct timespec moment = {.tv_nsec = 100000000};
-    for (int i = 0; rank > 0 && i < 20 && !ending; i++) {
-        nanosleep(&moment, NULL);
+/* Gives another rank, or this one's watch, so many tenths of a second to say what happened. */
+static void let_others_speak(int tenths) {
+    for (int i = 0; i < tenths && !ending; i++) {
+        wait_a_tenth();
     }
     while (ending) { /* until MPI ends this one */
-        nanosleep(&moment, NULL);
+        wait_a_tenth();
     }
 }
+
+/* What all ranks fail with, such as a wrong option, the first one says. */
+static void before_failure(void) {
+    let_others_speak(rank > 0 ? 20 : 0);
+}
+
+/* An exchange mostly fails because a rank died, which the watch is about to see. */
+enum { WATCH_SEES = 10 };
 
 static const Failure failing = {before_failure, abort_ranks};
 
@@ -139,7 +148,7 @@ void rank_is_told_to_end(void) {
 static void *look_after_ranks(void *unused) {
     (void)unused;
     int since_told = 0;
-    for (struct timespec moment = {.tv_nsec = 100000000}; atomic_load(&watching); nanosleep(&moment, NULL)) {
+    for (; atomic_load(&watching); wait_a_tenth()) {
         int dead = -1, speaker = -1;
         for (int i = 0; i < ranks; i++) {
             if (members[i].pid == 0) {
@@ -248,6 +257,7 @@ static void check(int result, const char *what) {
         char text[MPI_MAX_ERROR_STRING] = "";
         int length;
         MPI_Error_string(result, text, &length);
+        let_others_speak(WATCH_SEES);
         fail("%s: %s", what, text);
     }
 }
@@ -314,6 +324,7 @@ static int exchange(int to, const void *send, size_t send_bytes, int from, void 
         int length;
         MPI_Error_string(result, text, &length);
         snprintf(what, sizeof what, "rank %d can't exchange with ranks %d and %d: %s", rank, to, from, text);
+        let_others_speak(WATCH_SEES);
         before_failure();
         say_how_to_go_on(what);
         abort_ranks(EXIT_FAILED);
