@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 const BATCH: (usize, usize) = (4, 16); // Sequences of a batch, and their length.
 
 fn train(text: &str) -> Result<Model> {
-    let text = std::fs::read(text).map_err(|e| Error::State(format!("{text}: {e}")))?;
+    let text = std::fs::read(text).map_err(|e| Error::state(format!("{text}: {e}")))?;
     let subwords = Bpe::train([&text[..]], 300)?; // 261 of them spell any text.
     let ids = subwords.encode(&text)?;
     let config = ModelConfig {

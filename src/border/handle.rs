@@ -21,7 +21,7 @@ impl<T> Registry<T> {
         if handle.is_null() {
             return Ok(());
         }
-        self.remove(handle).ok_or(Error::Stale(self.kind()))?;
+        self.remove(handle).ok_or_else(|| Error::stale(self.kind()))?;
         // SAFETY: it was registered, so it is a block of ours; unused by the caller's promise.
         unsafe { self.retire(handle) };
         Ok(())

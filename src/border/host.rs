@@ -148,7 +148,7 @@ impl Stack {
     }
 
     fn map() -> Result<Self> {
-        let refused = || Error::Memory { what: "a stack", bytes: STACK_BYTES };
+        let refused = || Error::memory("a stack", STACK_BYTES);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping, which is this object's.

@@ -60,7 +60,7 @@ impl<T: Zeroable> CArray<T> {
         // SAFETY: calloc has no preconditions.
         let pointer = unsafe { libc::calloc(1, bytes) }.cast::<T>();
         if pointer.is_null() {
-            return Err(Error::Memory { what, bytes });
+            return Err(Error::memory(what, bytes));
         }
         count_allocation(pointer.cast());
         Ok(Self { pointer, len, plain: PhantomData })
@@ -74,7 +74,7 @@ impl<T: Zeroable> CArray<T> {
         let mut pointer = std::ptr::null_mut();
         // SAFETY: a power of two, a multiple of the size of a pointer; `pointer` is ours.
         if unsafe { libc::posix_memalign(&mut pointer, CACHE_LINE, bytes) } != 0 {
-            return Err(Error::Memory { what, bytes });
+            return Err(Error::memory(what, bytes));
         }
         ask_for_huge_pages(pointer.cast(), bytes);
         // SAFETY: a block of so many bytes.

@@ -22,7 +22,7 @@ pub(crate) fn positive(value: c_int, name: &'static str) -> Result<usize> {
 
 fn check<T>(pointer: *const T, len: usize, name: &'static str) -> Result<()> {
     if pointer.is_null() {
-        return Err(Error::Null(name));
+        return Err(Error::null(name));
     }
     if !pointer.is_aligned() {
         return Err(Error::shape(format!("{name} is not aligned for its type")));

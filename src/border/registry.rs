@@ -66,20 +66,20 @@ impl<T> Registry<T> {
     /// for one that was freed.
     pub(crate) fn find<P>(&self, address: *const P) -> Result<Option<Arc<Mutex<T>>>> {
         if address.is_null() {
-            return Err(Error::Null(self.kind));
+            return Err(Error::null(self.kind));
         }
         let inner = self.inner();
         let place = inner.place(address.addr()).ok();
         let state = place.map(|place| Arc::clone(&inner.live[place].1));
         if state.is_none() && inner.retired.contains(&address.addr()) {
-            return Err(Error::Stale(self.kind));
+            return Err(Error::stale(self.kind));
         }
         Ok(state)
     }
 
     /// The state of an object of the library; an error also for one that the program made.
     pub(crate) fn get<P>(&self, address: *const P) -> Result<Arc<Mutex<T>>> {
-        self.find(address)?.ok_or(Error::Stale(self.kind))
+        self.find(address)?.ok_or_else(|| Error::stale(self.kind))
     }
 
     /// The first state for which `f` finds something.

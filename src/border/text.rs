@@ -12,7 +12,7 @@ use std::path::Path;
 /// A non-NULL pointer is NUL-terminated and not written during `'a`.
 pub(crate) unsafe fn bytes<'a>(pointer: *const c_char, name: &'static str) -> Result<&'a [u8]> {
     if pointer.is_null() {
-        return Err(Error::Null(name));
+        return Err(Error::null(name));
     }
     // SAFETY: NUL-terminated by the caller's promise.
     Ok(unsafe { CStr::from_ptr(pointer) }.to_bytes())

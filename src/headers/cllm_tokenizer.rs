@@ -158,7 +158,7 @@ pub unsafe extern "C" fn cllm_add_token(
     let word = ffi::bytes(token, "token")?;
     if subwords::of(tokenizer)?.is_some() {
         let problem = "a vocabulary of subwords takes no words: it is trained as a whole";
-        return Err(Error::State(problem.into()));
+        return Err(Error::state(problem));
     }
     if let Some(id) = words::find(tokenizer, word)? {
         if let Some(count) = words::counts(tokenizer)?.get_mut(id as usize) {
@@ -277,7 +277,7 @@ unsafe fn decode(
     let len = words
         .clone()
         .try_fold(0usize, |len, word| len.checked_add(word.len() + 1))
-        .ok_or(Error::Memory { what: "a string", bytes: usize::MAX })?;
+        .ok_or_else(|| Error::memory("a string", usize::MAX))?;
     let mut text = CArray::<u8>::zeroed("a string", len.max(1))?;
     let mut rest = text.as_mut_slice();
     for word in words {

@@ -117,7 +117,7 @@ pub unsafe extern "C" fn cllm_detokenize_with_vocab(
     max_length: c_int,
 ) {
     if words::strings(model)?.is_none() {
-        return Err(Error::Null("model->tokens"));
+        return Err(Error::null("model->tokens"));
     }
     words::write_text(model, tokens, num_tokens, output, max_length, false)
 }

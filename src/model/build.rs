@@ -284,7 +284,7 @@ pub(crate) unsafe fn free(model: *mut CLLMModel) -> Result<()> {
 /// Each is NULL, a block of malloc, or part of a weight block of a live model that the library made.
 pub(crate) unsafe fn free_blocks<const N: usize>(pointers: [&mut *mut f32; N]) -> Result<()> {
     if pointers.iter().any(|p| inside_weights(**p)) {
-        return Err(Error::State("the layer belongs to a model: free the model".into()));
+        return Err(Error::state("the layer belongs to a model: free the model"));
     }
     for pointer in pointers {
         // SAFETY: the caller's promise.

@@ -111,7 +111,7 @@ pub(crate) unsafe fn expand(model: *const CLLMModel) -> Result<*mut CLLMModel> {
     let quantized = match kept::kept(model)? {
         Some(Kept::Int8(quantized)) => quantized,
         Some(mapped) => return Err(mapped.refusal()),
-        None => return Err(Error::State("the model holds floats already".into())),
+        None => return Err(Error::state("the model holds floats already")),
     };
     // SAFETY: the caller's promise.
     let snapshot = unsafe { KeptSnapshot::of(model, Kept::Int8(Arc::clone(&quantized)))? };

@@ -21,7 +21,7 @@ pub(crate) unsafe fn grow(model: *mut CLLMModel, words: &[(&[u8], u64)]) -> Resu
     // SAFETY: the caller's promise, for the whole body.
     unsafe {
         if subwords::of(model)?.is_some() {
-            return Err(Error::State("subwords spell every word: they need not grow".into()));
+            return Err(Error::state("subwords spell every word: they need not grow"));
         }
         if let Some(strings) = words::strings(model)? {
             let old = (0..strings.used() as u32).map(|id| strings.get(id).unwrap_or_default());
@@ -58,7 +58,7 @@ unsafe fn widen(model: *mut CLLMModel, old: usize, words: &[(&[u8], u64)]) -> Re
             && lock(&record).vocab == old;
         if !ours {
             let problem = "the program has put other arrays into the model: it can't grow";
-            return Err(Error::State(problem.into()));
+            return Err(Error::state(problem));
         }
         let added = product("the weights", &[words.len() - old, dim])?;
         let total = floats.saturating_add(if untied { 2 * added } else { added });

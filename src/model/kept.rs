@@ -53,15 +53,13 @@ impl Kept {
 
     /// Why floats in memory can't be had, and where they are.
     pub fn refusal(&self) -> Error {
-        Error::State(match self {
+        Error::state(match self {
             Self::Int8(_) => {
                 "the model holds 8-bit weights: cllm_expand_model() makes a model of floats of it"
-                    .into()
             }
             Self::Mapped(_) => {
                 "the model's weights are those of a mapped file: cllm_read_model() reads them into \
                  memory, where they can be changed"
-                    .into()
             }
         })
     }

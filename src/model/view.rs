@@ -187,10 +187,9 @@ pub(crate) fn check_single(matrix: *const f32) -> Result<()> {
     };
     match MODELS.search(other) {
         None => Ok(()),
-        Some(()) => Err(Error::State(
+        Some(()) => Err(Error::state(
             "the layer belongs to a model whose blocks are not those that this function computes: \
-             run the model"
-                .into(),
+             run the model",
         )),
     }
 }
@@ -216,7 +215,7 @@ pub(crate) unsafe fn plan(model: *const CLLMModel) -> Result<Plan> {
     // SAFETY: the caller's promise.
     let plan = unsafe { plan_incomplete(model)? };
     if plan.params.embeddings.pointer.is_null() {
-        return Err(Error::Null("model->embeddings.embeddings"));
+        return Err(Error::null("model->embeddings.embeddings"));
     }
     Ok(plan)
 }
@@ -255,9 +254,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
         )
     };
     let mut layers = Layers::new();
-    layers
-        .try_reserve_exact(count)
-        .map_err(|_| Error::Memory { what: "the layers", bytes: count })?;
+    layers.try_reserve_exact(count).map_err(|_| Error::memory("the layers", count))?;
     for l in 0..count {
         layers.push(Layer {
             norm1: norm(norms.get(l), dim),

@@ -227,7 +227,7 @@ pub(crate) unsafe fn piece(
 /// As [`strings`].
 pub(crate) unsafe fn shown_word(model: *const CLLMModel, id: u32) -> Result<Option<Vec<u8>>> {
     // SAFETY: the caller's promise.
-    let strings = unsafe { strings(model)? }.ok_or(Error::Null("model->tokens"))?;
+    let strings = unsafe { strings(model)? }.ok_or_else(|| Error::null("model->tokens"))?;
     let word = strings.get(id);
     let word =
         word.ok_or_else(|| Error::argument("token id", id, "below the model's vocab_size"))?;
@@ -304,7 +304,7 @@ pub(crate) unsafe fn ids_of_text(
     let vocab = view::vocab_size(unsafe { view::live(model)? })?;
     let Some(strings) = strings else {
         if rule == Rule::WithVocab {
-            return Err(Error::Null("model->tokens"));
+            return Err(Error::null("model->tokens"));
         }
         if rule == Rule::Inference {
             log::warn("the model has no vocabulary: every byte of the text becomes one id");
@@ -354,8 +354,7 @@ pub(crate) unsafe fn text_of_ids(
         if text.len() + space + word.len() >= room.saturating_sub(1) {
             return Ok((text, false));
         }
-        text.try_reserve(word.len() + 1)
-            .map_err(|_| Error::Memory { what: "a text", bytes: text.len() })?;
+        text.try_reserve(word.len() + 1).map_err(|_| Error::memory("a text", text.len()))?;
         text.extend_from_slice(&b" "[..space]);
         text.extend_from_slice(word);
     }

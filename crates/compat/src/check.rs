@@ -17,7 +17,7 @@ pub fn finite(what: impl Display, values: &[f32]) -> Result<()> {
     };
     let nan = values.iter().filter(|x| x.is_nan()).count();
     let infinite = values.iter().filter(|x| x.is_infinite()).count();
-    Err(Error::State(format!(
+    Err(Error::state(format!(
         "{what}: {nan} NaN and {infinite} infinite among {} values, the first at {first}",
         values.len()
     )))
@@ -26,17 +26,17 @@ pub fn finite(what: impl Display, values: &[f32]) -> Result<()> {
 /// Gradients that an optimizer can use: some, finite, neither exploded nor vanished.
 pub fn gradients(values: &[f32]) -> Result<()> {
     if values.is_empty() {
-        return Err(Error::State("there are no gradients".into()));
+        return Err(Error::state("there are no gradients"));
     }
     finite("the gradients", values)?;
     let max = values.iter().fold(0f32, |max, g| max.max(g.abs()));
     if max > MAX_GRADIENT {
-        return Err(Error::State(format!("the largest gradient is {max}, above {MAX_GRADIENT}")));
+        return Err(Error::state(format!("the largest gradient is {max}, above {MAX_GRADIENT}")));
     }
     let sum: f64 = values.iter().map(|&g| f64::from(g.abs())).sum();
     let mean = sum / values.len() as f64;
     if mean < MIN_MEAN_GRADIENT {
-        return Err(Error::State(format!(
+        return Err(Error::state(format!(
             "the mean gradient is {mean:e}, below {MIN_MEAN_GRADIENT:e}"
         )));
     }
@@ -55,7 +55,7 @@ pub fn range(values: &[f32]) -> f32 {
 pub fn ids(what: &str, ids: &[u32], vocab: u32) -> Result<()> {
     match ids.iter().position(|&id| id >= vocab) {
         None => Ok(()),
-        Some(i) => Err(Error::State(format!(
+        Some(i) => Err(Error::state(format!(
             "{what}[{i}] is {}, the vocabulary has {vocab} tokens",
             ids[i]
         ))),
@@ -74,11 +74,11 @@ pub fn batch(inputs: &[u32], targets: &[u32], mask: &[f32], valid: usize) -> Res
             (input != 0 || target != 0).then_some("is padding but has a token")
         };
         if let Some(problem) = problem {
-            return Err(Error::State(format!("position {i} {problem}")));
+            return Err(Error::state(format!("position {i} {problem}")));
         }
     }
     if real != valid {
-        return Err(Error::State(format!("num_valid_tokens is {valid}, the mask has {real}")));
+        return Err(Error::state(format!("num_valid_tokens is {valid}, the mask has {real}")));
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ impl Metrics {
         if self.records.len() < self.capacity {
             self.records
                 .try_reserve(1)
-                .map_err(|_| Error::Memory { what: "the metrics", bytes: size_of::<Record>() })?;
+                .map_err(|_| Error::memory("the metrics", size_of::<Record>()))?;
             self.records.push(record);
         }
         Ok(())

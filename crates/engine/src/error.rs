@@ -1,14 +1,28 @@
 //! The one error type of the library, and what its texts say to a C program.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
 /// Result of everything in the core that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. The text names the argument, file or object at fault.
+/// Why a call failed. The text names the argument, file or object at fault; [`Error::kind`] is for programs.
+///
+/// One word wide: most functions return one of these, and a wide one is copied at each `?` on its way
+/// (with seven words that was a tenth of the C library's code). Empty where there was no memory even
+/// for the reason; an array of one, for of a slice we can ask for memory that may be refused.
+pub struct Error(Option<Box<[ErrorKind; 1]>>);
+
+const _: () = assert!(size_of::<Error>() == size_of::<usize>());
+
+/// What the reason of an error without a reason is.
+static NO_MEMORY: ErrorKind =
+    ErrorKind::Memory { what: "the text of an error", bytes: size_of::<ErrorKind>() };
+
+/// The reasons of an [`Error`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ErrorKind {
     /// A pointer that the call needs is NULL.
     #[error("{0} is NULL")]
     Null(&'static str),
@@ -58,36 +72,106 @@ pub enum Error {
 }
 
 impl Error {
-    /// `Argument` with the value formatted.
-    pub fn argument(
-        name: &'static str,
-        value: impl std::fmt::Display,
-        expected: &'static str,
-    ) -> Self {
-        Self::Argument { name, value: value.to_string(), expected }
+    /// The reason.
+    pub fn kind(&self) -> &ErrorKind {
+        self.0.as_ref().map_or(&NO_MEMORY, |kind| &kind[0])
     }
 
-    /// `Shape` from any text.
+    /// [`ErrorKind::Null`] of the pointer of this name.
+    #[cold]
+    pub fn null(name: &'static str) -> Self {
+        ErrorKind::Null(name).into()
+    }
+
+    /// [`ErrorKind::Argument`] with the value formatted.
+    pub fn argument(name: &'static str, value: impl Display, expected: &'static str) -> Self {
+        Self::argument_of(name, &value, expected)
+    }
+
+    #[cold]
+    fn argument_of(name: &'static str, value: &dyn Display, expected: &'static str) -> Self {
+        ErrorKind::Argument { name, value: value.to_string(), expected }.into()
+    }
+
+    /// [`ErrorKind::Shape`] from any text.
     pub fn shape(text: impl Into<String>) -> Self {
-        Self::Shape(text.into())
+        ErrorKind::Shape(text.into()).into()
     }
 
-    /// `Io` for a path; made for `map_err`.
+    /// [`ErrorKind::Memory`]: so many bytes, for what; `usize::MAX` where the product of the sizes overflows.
+    #[cold]
+    pub fn memory(what: &'static str, bytes: usize) -> Self {
+        ErrorKind::Memory { what, bytes }.into()
+    }
+
+    /// [`ErrorKind::Io`] for a path; made for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_path_buf(), source }
+        move |source| Self::io_of(path, source)
     }
 
-    /// `File` for a path.
+    #[cold]
+    fn io_of(path: &Path, source: std::io::Error) -> Self {
+        ErrorKind::Io { path: path.to_path_buf(), source }.into()
+    }
+
+    /// [`ErrorKind::File`] for a path.
     pub fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File { path: path.to_path_buf(), problem: problem.into() }
+        Self::file_of(path, problem.into())
+    }
+
+    #[cold]
+    fn file_of(path: &Path, problem: String) -> Self {
+        ErrorKind::File { path: path.to_path_buf(), problem }.into()
+    }
+
+    /// [`ErrorKind::Stale`] for an object of this kind.
+    #[cold]
+    pub fn stale(kind: &'static str) -> Self {
+        ErrorKind::Stale(kind).into()
+    }
+
+    /// [`ErrorKind::State`] from any text.
+    pub fn state(text: impl Into<String>) -> Self {
+        ErrorKind::State(text.into()).into()
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.kind().fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.kind(), f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind().source()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    #[cold]
+    fn from(kind: ErrorKind) -> Self {
+        let mut one = Vec::new();
+        if one.try_reserve_exact(1).is_err() {
+            return Self(None);
+        }
+        one.push(kind);
+        Self(one.into_boxed_slice().try_into().ok())
     }
 }
 
 impl From<cllm_kernels::Error> for Error {
+    #[cold]
     fn from(error: cllm_kernels::Error) -> Self {
         match error {
-            cllm_kernels::Error::Memory { what, bytes } => Self::Memory { what, bytes },
-            other => Self::State(other.to_string()),
+            cllm_kernels::Error::Memory { what, bytes } => Self::memory(what, bytes),
+            other => Self::state(other.to_string()),
         }
     }
 }

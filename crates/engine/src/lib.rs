@@ -104,7 +104,7 @@ pub mod text;
 pub mod train;
 
 pub use cllm_kernels::Pool;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use evaluate::{Evaluation, evaluate, evaluate_first};
 pub use model::{MappedModel, Model, ModelConfig, ModelRef, QuantizedModel};
 pub use text::{Dataset, Vocabulary};

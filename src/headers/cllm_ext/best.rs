@@ -172,5 +172,5 @@ pub unsafe extern "C" fn cllm_write_best_model(
 
 fn record(state: &TrainingState) -> Result<(u32, f64)> {
     let none = "no weights are kept: cllm_training_evaluate() keeps them";
-    state.best.record().ok_or_else(|| Error::State(none.into()))
+    state.best.record().ok_or_else(|| Error::state(none))
 }

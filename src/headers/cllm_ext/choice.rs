@@ -55,7 +55,7 @@ pub unsafe extern "C" fn cllm_next_tokens(
     let count = ffi::positive(count, "count")?;
     let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
     if next.is_null() {
-        return Err(Error::Null("next"));
+        return Err(Error::null("next"));
     }
     let model = context::live(inference)?.model;
     let state = context::state(inference)?;
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn cllm_next_words(
     user_data: *mut c_void,
 ) -> c_int {
     let search = WordSearch::new(ffi::positive(num_words, "num_words")?);
-    let callback = callback.ok_or(Error::Null("callback"))?;
+    let callback = callback.ok_or_else(|| Error::null("callback"))?;
     let prompt = ffi::bytes(prompt, "prompt")?;
     let model = context::live(inference)?.model;
     let ids = words::ids_of_text(model, prompt, Rule::Inference, usize::MAX)?;

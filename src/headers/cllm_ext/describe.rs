@@ -112,7 +112,7 @@ pub unsafe extern "C" fn cllm_describe_file(
     callback: CLLMFileCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    let callback = callback.ok_or(Error::Null("callback"))?;
+    let callback = callback.ok_or_else(|| Error::null("callback"))?;
     let found = file::describe(ffi::path(path, "path")?, max_words)?;
     let texts = Texts::of(&found)?;
     let (words, problems) = (pointers(&texts.words), pointers(&texts.problems));
@@ -196,7 +196,7 @@ impl Texts {
 fn c_strings<'t>(texts: impl Iterator<Item = &'t [u8]>) -> Result<Vec<CString>> {
     let text = |bytes: &[u8]| {
         let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-        CString::new(text).map_err(|_| Error::State("a NUL in a text".into()))
+        CString::new(text).map_err(|_| Error::state("a NUL in a text"))
     };
     texts.map(text).collect()
 }

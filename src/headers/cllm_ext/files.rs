@@ -67,7 +67,7 @@ pub unsafe extern "C" fn cllm_text_files(
     callback: CLLMPathCallback,
     user_data: *mut c_void,
 ) -> c_int {
-    let callback = callback.ok_or(Error::Null("callback"))?;
+    let callback = callback.ok_or_else(|| Error::null("callback"))?;
     let found = files::text_files(ffi::path(dirname, "dirname")?)?;
     let loaded = found.files.iter().map(|path| (path, None));
     let left_out = found.left_out.iter().map(|l| (&l.path, Some(l.reason.as_str())));

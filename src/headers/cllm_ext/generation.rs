@@ -246,7 +246,7 @@ unsafe fn stream(
     callback: CLLMTokenCallback,
     user_data: *mut c_void,
 ) -> Result<c_int> {
-    let callback = callback.ok_or(Error::Null("callback"))?;
+    let callback = callback.ok_or_else(|| Error::null("callback"))?;
     let give = |piece: &[u8], token: u32| {
         let (text, length) = (piece.as_ptr().cast(), piece.len());
         length == 0 || host::outside(|| callback(text, length, token, user_data))

@@ -113,7 +113,7 @@ pub extern "C" fn cllm_shutdown() -> c_int {
     if pool::end_all(Duration::from_secs(1)) {
         return Ok(0);
     }
-    Err(Error::State("threads of the library are still at work".into()))
+    Err(Error::state("threads of the library are still at work"))
 }
 
 /// Sends all messages of the library, from any thread, to `callback` instead of stderr. For the

@@ -84,6 +84,6 @@ pub unsafe extern "C" fn cllm_verify_model(model: *const CLLMModel) -> c_int {
     view::live(model)?;
     match kept::kept(model)? {
         Some(Kept::Mapped(mapped)) => mapped.verify().map(|()| 0),
-        _ => Err(Error::State("the model is in memory: it was checked when it was read".into())),
+        _ => Err(Error::state("the model is in memory: it was checked when it was read")),
     }
 }

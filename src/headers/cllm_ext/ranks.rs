@@ -70,7 +70,7 @@ impl Communicator for Program {
     }
 
     fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
-        let Some(call) = self.exchange else { return Err(Error::Null("communicator->exchange")) };
+        let Some(call) = self.exchange else { return Err(Error::null("communicator->exchange")) };
         let (to, from, user_data) = (narrow(to), narrow(from), self.user_data.0);
         // SAFETY: the program set the callback and its pointer for this call; both arrays are as long
         // as it is told.
@@ -80,7 +80,7 @@ impl Communicator for Program {
         });
         match failed {
             0 => Ok(()),
-            code => Err(Error::State(format!(
+            code => Err(Error::state(format!(
                 "the exchange with ranks {to} and {from} failed: it returned {code}"
             ))),
         }
@@ -190,7 +190,7 @@ unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
     std::ptr::copy_nonoverlapping(communicator.cast::<u8>(), (&raw mut known).cast(), bytes);
     let CLLMCommunicator { rank, ranks, exchange, user_data, .. } = known;
     if exchange.is_none() {
-        return Err(Error::Null("communicator->exchange"));
+        return Err(Error::null("communicator->exchange"));
     }
     let ranks = ffi::positive(ranks, "communicator->ranks")?;
     let rank = ffi::len(rank, "communicator->rank")?;

@@ -352,7 +352,7 @@ pub unsafe extern "C" fn cllm_texts_count_words(
     words::fields(tokenizer)?;
     if subwords::of(tokenizer)?.is_some() {
         let way = "cllm_texts_train_tokenizer() learns them";
-        return Err(Error::State(format!("the tokenizer is of subwords: {way}")));
+        return Err(Error::state(format!("the tokenizer is of subwords: {way}")));
     }
     let range = range(&texts, from, to)?;
     let mut watch = watch(callback, range.end - range.start, user_data);

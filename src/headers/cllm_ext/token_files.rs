@@ -193,7 +193,7 @@ pub unsafe extern "C" fn cllm_training_use_file(
 ) -> c_int {
     let file = self::file(file)?;
     if file.is_empty() {
-        return Err(Error::State(format!("{} has no ids", file.path().display())));
+        return Err(Error::state(format!("{} has no ids", file.path().display())));
     }
     with_training(training, |t, state| {
         if state.own_tokens == t.tokens.addr() {

@@ -162,7 +162,7 @@ impl Training {
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         match self.tell(0) {
             true => Ok(()),
-            false => Err(Error::State("the callback stopped the training".into())),
+            false => Err(Error::state("the callback stopped the training")),
         }
     }
 
@@ -297,7 +297,7 @@ pub unsafe extern "C" fn cllm_write_tokenizer_gpt2(
 }
 
 fn subwords_of(tokenizer: *const CLLMTokenizer) -> Result<Bpe> {
-    let words = || Error::State("the tokenizer has words, not subwords: it has a vocab.txt".into());
+    let words = || Error::state("the tokenizer has words, not subwords: it has a vocab.txt");
     tokenizer_subwords::of(tokenizer)?.ok_or_else(words)
 }
 
@@ -328,13 +328,13 @@ pub unsafe extern "C" fn cllm_model_tokenizer(
     if max_vocab_size > MAX_TOKENIZER_WORDS {
         return Err(Error::argument("max_vocab_size", max_vocab_size, "at most 2^26"));
     }
-    let strings = words::strings(model)?.ok_or(Error::Null("model->tokens"))?;
+    let strings = words::strings(model)?.ok_or_else(|| Error::null("model->tokens"))?;
     let count = |id: u32| strings.count_of(id);
     if let Some(bpe) = subwords::of(model)? {
         return tokenizer_subwords::create(bpe, count);
     }
     if !words::has_real_strings(model)? {
-        return Err(Error::State("the model has no vocabulary".into()));
+        return Err(Error::state("the model has no vocabulary"));
     }
     let used = u32::try_from(strings.used()).ok().filter(|&used| used <= MAX_TOKENIZER_WORDS);
     let used = used.ok_or_else(|| {
@@ -382,7 +382,7 @@ pub unsafe extern "C" fn cllm_grow_vocab(
     tokenizer: *const CLLMTokenizer,
 ) -> c_int {
     if tokenizer_subwords::of(tokenizer)?.is_some() {
-        return Err(Error::State("a vocabulary of subwords adds no words to a model".into()));
+        return Err(Error::state("a vocabulary of subwords adds no words to a model"));
     }
     let added = grow::grow(model, &tokenizer_words::words_and_counts(tokenizer)?)?;
     Ok(c_int::try_from(added).unwrap_or(c_int::MAX))

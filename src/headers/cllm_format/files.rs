@@ -69,7 +69,7 @@ pub(crate) unsafe fn complete(model: *const CLLMModel) -> Result<()> {
         return Err(Error::argument("model->num_layers", 0, "1 or more"));
     }
     let need = |pointer: *mut f32, name: &'static str| {
-        if pointer.is_null() { Err(Error::Null(name)) } else { Ok(()) }
+        if pointer.is_null() { Err(Error::null(name)) } else { Ok(()) }
     };
     need(m.embeddings.embeddings, "model->embeddings.embeddings")?;
     need(m.layer_norms.cast(), "model->layer_norms")?;

@@ -241,7 +241,7 @@ impl Generation {
         };
         let ContextState { generator, generations, made_for, .. } = &mut *lock(&state);
         if *generations != self.number {
-            return Err(Error::State("another generation of the context began meanwhile".into()));
+            return Err(Error::state("another generation of the context began meanwhile"));
         }
         let context = ffi::get(self.inference, "inference")?;
         let running = kept::running(context.model)?;

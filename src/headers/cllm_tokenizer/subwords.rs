@@ -61,7 +61,7 @@ pub(super) unsafe fn load(
             return Ok(());
         }
         None if t.vocab_size as usize == SPECIALS.len() => {}
-        _ => return Err(Error::State("the tokenizer has another vocabulary already".into())),
+        _ => return Err(Error::state("the tokenizer has another vocabulary already")),
     }
     if bpe.len() > t.max_vocab_size as usize {
         let (tokens, room) = (bpe.len(), t.max_vocab_size);

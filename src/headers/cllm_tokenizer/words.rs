@@ -176,7 +176,7 @@ pub(crate) unsafe fn append<'w>(
     let t = fields(tokenizer)?;
     let (start, end) = (t.vocab_size as usize, t.vocab_size as usize + new.len());
     if new.len() > room(&t) {
-        return Err(Error::State("the vocabulary is full".into()));
+        return Err(Error::state("the vocabulary is full"));
     }
     let slots = ffi::slice_mut(t.vocab, end, "tokenizer->vocab")?;
     let counts = match t.token_counts.is_null() {

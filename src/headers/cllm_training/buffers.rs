@@ -143,7 +143,7 @@ fn per_layer_tables(t: &mut CLLMTraining) -> [&mut *mut *mut f32; 5] {
 /// A non-NULL table has more than `layer` entries.
 unsafe fn entry(table: *mut *mut f32, layer: usize) -> Result<*mut *mut f32> {
     if table.is_null() {
-        return Err(Error::Null("a table of activations"));
+        return Err(Error::null("a table of activations"));
     }
     Ok(table.add(layer))
 }

@@ -60,7 +60,7 @@ pub(crate) unsafe fn init(
 
     let training = CArray::<CLLMTraining>::zeroed("the training object", 1)?;
     let mut draft = Draft { training: Some(training), layers: layers.len() };
-    let t = draft.object().ok_or(Error::Null("training"))?;
+    let t = draft.object().ok_or_else(|| Error::null("training"))?;
     t.model = model;
     t.config = config;
     t.config.initial_learning_rate = config.learning_rate;
@@ -88,7 +88,7 @@ pub(crate) unsafe fn init(
     let rows = cllm_kernels::memory::product("the batch", &[batch, positions])?;
     // SAFETY: the object is new: its buffers are NULL or just made.
     unsafe { buffers::make(t, m, &mut state, rows, positions)? };
-    let training = draft.training.take().ok_or(Error::Null("training"))?.into_raw();
+    let training = draft.training.take().ok_or_else(|| Error::null("training"))?.into_raw();
     TRAININGS.insert(training, state);
     Ok(training)
 }

@@ -79,7 +79,7 @@ pub(crate) unsafe fn source<'a>(
         return Ok(Source::File(Arc::clone(file)));
     }
     if t.tokens.is_null() || t.num_tokens == 0 {
-        return Err(Error::State("no tokens to train on".into()));
+        return Err(Error::state("no tokens to train on"));
     }
     Ok(Source::Memory(ffi::slice(t.tokens, t.num_tokens, "tokens")?))
 }
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn cllm_get_batch(
     target_tokens: *mut u32,
 ) -> c_int {
     if training.is_null() || input_tokens.is_null() || target_tokens.is_null() {
-        report(Error::Null("training, input_tokens or target_tokens"));
+        report(Error::null("training, input_tokens or target_tokens"));
         return Ok(-1);
     }
     let known = match super::state::TRAININGS.find(training) {

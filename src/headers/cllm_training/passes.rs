@@ -133,7 +133,7 @@ unsafe fn backward(
     let mut weights = buffers.view(t)?;
     if input.len() != targets.len() {
         weights.zero_gradients()?;
-        return Err(Error::State(format!(
+        return Err(Error::state(format!(
             "no forward pass over {} tokens to go back through: the gradients are zero",
             targets.len()
         )));

@@ -44,7 +44,7 @@ pub(super) unsafe fn finish(
             weights_changed(t.model);
             Ok(())
         }
-        Outcome::Skipped => Err(Error::State(format!(
+        Outcome::Skipped => Err(Error::state(format!(
             "the gradient is not finite: update left out ({} so far)",
             counters.skipped
         ))),

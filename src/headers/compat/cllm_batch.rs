@@ -122,7 +122,7 @@ struct BatchView<'a> {
 unsafe fn view<'a>(b: &CLLMBatch) -> Result<BatchView<'a>> {
     let len = product("a batch", &[b.batch_size as usize, b.seq_len as usize])?;
     if len == 0 {
-        return Err(Error::State("the batch is empty".into()));
+        return Err(Error::state("the batch is empty"));
     }
     Ok(BatchView {
         inputs: ffi::slice(b.input_ids, len, "batch->input_ids")?,

@@ -123,7 +123,7 @@ impl Locked {
         let mutex = &raw mut (*state).mutex;
         match libc::pthread_mutex_lock(mutex) {
             0 => Ok(Self(mutex)),
-            error => Err(Error::State(format!("state->mutex can't be locked (error {error})"))),
+            error => Err(Error::state(format!("state->mutex can't be locked (error {error})"))),
         }
     }
 }
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn optimizer_create(
     if let [state] = block.as_mut_slice() {
         match libc::pthread_mutex_init(&raw mut state.mutex, ptr::null()) {
             0 => {}
-            error => return Err(Error::State(format!("no mutex (error {error})"))),
+            error => return Err(Error::state(format!("no mutex (error {error})"))),
         }
         state.config = config;
         state.current_lr = config.learning_rate;

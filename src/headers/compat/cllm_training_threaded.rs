@@ -92,7 +92,7 @@ pub(crate) unsafe fn check_parts(
     TRAININGS.find(training)?;
     ITERATORS.get(iterator)?;
     if ffi::get(training, "training")?.model.is_null() {
-        return Err(Error::Null("training->model"));
+        return Err(Error::null("training->model"));
     }
     Ok(())
 }

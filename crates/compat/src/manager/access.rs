@@ -62,7 +62,7 @@ impl Access {
 
     fn count_reader(&mut self, me: ThreadId) -> Result<()> {
         if self.readers() == u32::MAX {
-            return Err(Error::State("the model has 4294967295 readers".into()));
+            return Err(Error::state("the model has 4294967295 readers"));
         }
         match self.readers.iter_mut().find(|(thread, _)| *thread == me) {
             Some((_, times)) => *times += 1,
@@ -135,11 +135,11 @@ impl Access {
 }
 
 fn nothing(what: &str) -> Error {
-    Error::State(format!("nobody has {what} access to the model"))
+    Error::state(format!("nobody has {what} access to the model"))
 }
 
 fn push<T>(list: &mut Vec<T>, value: T) -> Result<()> {
-    let refused = |_| Error::Memory { what: "a list of threads", bytes: size_of::<T>() };
+    let refused = |_| Error::memory("a list of threads", size_of::<T>());
     list.try_reserve(1).map_err(refused)?;
     list.push(value);
     Ok(())

@@ -66,13 +66,13 @@ impl<T: Item> Slot<T> {
 impl<T: Item> Open<T> {
     fn find(&mut self, name: &[u8]) -> Result<&mut Slot<T>> {
         let found = self.slots.iter_mut().find(|slot| slot.name == name);
-        found.ok_or_else(|| Error::State(format!("there is no model {}", folder::shown(name))))
+        found.ok_or_else(|| Error::state(format!("there is no model {}", folder::shown(name))))
     }
 
     fn check_free(&mut self, name: &[u8]) -> Result<()> {
         folder::check_name(name)?;
         match self.find(name) {
-            Ok(_) => Err(Error::State(format!("there is a model {} already", folder::shown(name)))),
+            Ok(_) => Err(Error::state(format!("there is a model {} already", folder::shown(name)))),
             Err(_) => Ok(()),
         }
     }
@@ -80,7 +80,7 @@ impl<T: Item> Open<T> {
     fn idle(&mut self, name: &[u8]) -> Result<&mut Slot<T>> {
         let slot = self.find(name)?;
         if slot.access.in_use() {
-            return Err(Error::State(format!("the model {} is in use", folder::shown(name))));
+            return Err(Error::state(format!("the model {} is in use", folder::shown(name))));
         }
         Ok(slot)
     }
@@ -159,8 +159,7 @@ impl<T: Item> Shelf<T> {
         let room = |open: &mut Option<Open<T>>| {
             let open = open.as_mut().ok_or_else(closed)?;
             open.check_free(name)?;
-            let refused =
-                |_| Error::Memory { what: "the list of models", bytes: size_of::<Slot<T>>() };
+            let refused = |_| Error::memory("the list of models", size_of::<Slot<T>>());
             open.slots.try_reserve(1).map_err(refused)?;
             open.handles.try_reserve(1).map_err(refused)
         };
@@ -239,11 +238,11 @@ impl<T: Item> Shelf<T> {
         loop {
             let slots = open.iter_mut().flat_map(|open| &mut open.slots);
             let Some(slot) = slots.into_iter().find(|slot| slot.number == number) else {
-                return Err(Error::State("the models were cleaned up meanwhile".into()));
+                return Err(Error::state("the models were cleaned up meanwhile"));
             };
             let answer = match slot.item.is_loaded() {
                 true => slot.access.ask(mode, me),
-                false => Err(Error::State(format!("{} is not loaded", folder::shown(name)))),
+                false => Err(Error::state(format!("{} is not loaded", folder::shown(name)))),
             };
             let answer = match answer {
                 Ok(Answer::Wait) if !waits => {
@@ -260,7 +259,7 @@ impl<T: Item> Shelf<T> {
                     return Ok(take(&slot.item));
                 }
                 Answer::Deadlock => {
-                    return Err(Error::State(format!(
+                    return Err(Error::state(format!(
                         "this thread itself reads {}: it would wait for ever",
                         folder::shown(name)
                     )));
@@ -288,7 +287,7 @@ impl<T: Item> Shelf<T> {
 }
 
 fn closed() -> Error {
-    Error::State("the model manager is not initialised".into())
+    Error::state("the model manager is not initialised")
 }
 
 #[cfg(test)]

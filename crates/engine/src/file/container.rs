@@ -396,9 +396,7 @@ fn index(
     // Room for no more entries than the bytes can hold, whatever `count` says.
     let room = u64::from(count).min(left / ENTRY_HEADER as u64) as usize;
     let mut entries = HashMap::new();
-    entries
-        .try_reserve(room)
-        .map_err(|_| Error::Memory { what: "a checkpoint", bytes: 64 * room })?;
+    entries.try_reserve(room).map_err(|_| Error::memory("a checkpoint", 64 * room))?;
     for _ in 0..count {
         let mut key_len = [0; 2];
         source.read_exact(&mut key_len)?;

@@ -3,7 +3,7 @@
 
 use super::Problem;
 use super::bytes::Parser;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::model::{LatticePoint, TokenRecord, TrainingRecord};
 use crate::text::{Bpe, WordList};
 
@@ -160,9 +160,9 @@ pub(super) fn check_tokenizer(payload: &[u8]) -> Result<(), Problem> {
 }
 
 pub(super) fn parse_subwords(payload: &[u8], vocab: usize) -> Result<Bpe, Problem> {
-    let bpe = Bpe::from_bytes(payload).map_err(|error| match error {
-        error @ Error::Memory { .. } => Problem::Other(error),
-        error => Problem::content(format!("section SUBW: {error}")),
+    let bpe = Bpe::from_bytes(payload).map_err(|error| match error.kind() {
+        ErrorKind::Memory { .. } => Problem::Other(error),
+        _ => Problem::content(format!("section SUBW: {error}")),
     })?;
     if bpe.len() > vocab {
         return Err(Problem::content(format!(
@@ -279,9 +279,6 @@ fn expect(section: &str, count: u64, vocab: usize) -> Result<(), Problem> {
 
 fn reserve<T>(vec: &mut Vec<T>, len: usize) -> Result<(), Problem> {
     vec.try_reserve_exact(len).map_err(|_| {
-        Problem::Other(Error::Memory {
-            what: "a section of the file",
-            bytes: len.saturating_mul(size_of::<T>()),
-        })
+        Problem::Other(Error::memory("a section of the file", len.saturating_mul(size_of::<T>())))
     })
 }

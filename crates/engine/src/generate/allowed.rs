@@ -23,7 +23,7 @@ impl Allowed {
     /// that it has no place for is closed.
     ///
     /// # Errors
-    /// [`Error::State`] where none is left; no memory.
+    /// [`ErrorKind::State`](crate::ErrorKind) where none is left; no memory.
     pub fn set(
         &mut self,
         vocab: usize,
@@ -48,7 +48,7 @@ impl Allowed {
         }
         if vocab > 0 && !self.open.contains(&true) {
             let text = "every token of the model is suppressed or not allowed: none can be drawn";
-            return Err(Error::State(text.into()));
+            return Err(Error::state(text));
         }
         Ok(())
     }

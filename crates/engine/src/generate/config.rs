@@ -66,7 +66,7 @@ impl GeneratorConfig {
     /// Whether every number is in its range.
     ///
     /// # Errors
-    /// [`Error::Argument`] names the first one that is not.
+    /// [`ErrorKind::Argument`](crate::ErrorKind) names the first one that is not.
     pub fn check(&self) -> Result<()> {
         if !self.temperature.is_finite() {
             return Err(Error::argument("temperature", self.temperature, "finite"));

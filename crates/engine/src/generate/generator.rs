@@ -161,10 +161,10 @@ impl Generator {
     /// and then m are the same as n + m at once.
     ///
     /// # Errors
-    /// [`Error::State`] where there is no sequence yet.
+    /// [`ErrorKind::State`](crate::ErrorKind) where there is no sequence yet.
     pub fn resume(&mut self) -> Result<()> {
         if self.sequence.is_empty() {
-            return Err(Error::State("there is no generation to go on with".into()));
+            return Err(Error::state("there is no generation to go on with"));
         }
         self.go_on();
         Ok(())
@@ -271,7 +271,7 @@ impl Generator {
         self.session.run(&self.pool, model, window, hidden, logits)?;
         self.sequence
             .try_reserve(1)
-            .map_err(|_| Error::Memory { what: "the sequence", bytes: 4 * self.sequence.len() })?;
+            .map_err(|_| Error::memory("the sequence", 4 * self.sequence.len()))?;
         let token = self.sampler.next_among(logits, &self.sequence, &self.config, mask)?;
         if self.config.stop_tokens.contains(&token) {
             self.ended = true;

@@ -53,7 +53,7 @@ impl Sampler {
     /// is drawn from: all of [`GeneratorConfig`].
     ///
     /// # Errors
-    /// [`Error::State`](crate::Error::State) where no token may be drawn; no memory.
+    /// [`ErrorKind::State`](crate::ErrorKind::State) where no token may be drawn; no memory.
     pub fn next(
         &mut self,
         logits: &mut [f32],

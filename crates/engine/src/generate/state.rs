@@ -48,7 +48,7 @@ pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<
     let floats: usize = cache.map_or(0, |c: &KvCache| c.tables().map(<[f32]>::len).sum());
     let size = 256 + 4 * (state.sequence.len() + cached.len() + floats);
     let mut out = Vec::new();
-    out.try_reserve_exact(size).map_err(|_| Error::Memory { what: "the state", bytes: size })?;
+    out.try_reserve_exact(size).map_err(|_| Error::memory("the state", size))?;
     out.extend(MAGIC);
     out.extend([0; 4]);
     let c = state.config;

@@ -72,7 +72,7 @@ impl Generator {
 }
 
 fn tokenizer(model: &Model) -> Result<&Tokenizer> {
-    model.tokenizer().ok_or_else(|| Error::State("the model has no vocabulary".into()))
+    model.tokenizer().ok_or_else(|| Error::state("the model has no vocabulary"))
 }
 
 /// The text to come: [`Generator::text`].

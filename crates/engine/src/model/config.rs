@@ -147,9 +147,8 @@ impl ModelConfig {
             bias2: self.biases,
         };
         let mut layers = Vec::new();
-        layers.try_reserve_exact(self.layers).map_err(|_| Error::Memory {
-            what: "the layers",
-            bytes: self.layers.saturating_mul(size_of::<LayerShape>()),
+        layers.try_reserve_exact(self.layers).map_err(|_| {
+            Error::memory("the layers", self.layers.saturating_mul(size_of::<LayerShape>()))
         })?;
         layers.resize(self.layers, layer);
         let norms = if self.norm_parameters {

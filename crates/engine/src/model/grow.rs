@@ -105,7 +105,7 @@ impl Model {
     /// [`grow`](Self::grow).
     pub fn grow_vocabulary(&mut self, vocabulary: Vocabulary) -> Result<()> {
         if self.tokenizer().is_some() {
-            let no_words = || Error::State("subwords spell every word: they need not grow".into());
+            let no_words = || Error::state("subwords spell every word: they need not grow");
             let old = self.vocabulary().ok_or_else(no_words)?;
             check_growth(
                 old.iter().map(|(word, _)| word),

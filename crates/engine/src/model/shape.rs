@@ -269,9 +269,8 @@ impl ModelShape {
             self.has(name).then(|| self.room(name))
         };
         let mut layers = Layers::new();
-        layers.try_reserve_exact(self.layers.len()).map_err(|_| Error::Memory {
-            what: "the layers",
-            bytes: self.layers.len().saturating_mul(size_of::<Layer<usize>>()),
+        layers.try_reserve_exact(self.layers.len()).map_err(|_| {
+            Error::memory("the layers", self.layers.len().saturating_mul(size_of::<Layer<usize>>()))
         })?;
         for (l, shape) in self.layers.iter().enumerate() {
             let (heads, head_dim) = (shape.heads, self.dim / shape.heads.max(1));
@@ -394,7 +393,7 @@ pub(super) fn block_floats(
         product(WHAT, &[usize::from(architecture.untied), vocab, dim])?,
     ];
     let sum = parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
-    sum.ok_or(Error::Memory { what: WHAT, bytes: usize::MAX })
+    sum.ok_or_else(|| Error::memory(WHAT, usize::MAX))
 }
 
 /// Heads must divide the width.

@@ -58,7 +58,7 @@ impl TrainingPrecision {
         match (self, Bfloat16::found()) {
             (Self::F32, _) => Ok(None),
             (Self::Bf16, Some(found)) => Ok(Some(found)),
-            (Self::Bf16, None) => Err(Error::State(
+            (Self::Bf16, None) => Err(Error::state(
                 "training in bfloat16 needs a processor with AVX512_BF16, which this one lacks or \
                  CLLM_SIMD forbids"
                     .to_string(),

@@ -140,7 +140,7 @@ impl Recipe {
         let context = model.context;
         let batch = fixed.batch.unwrap_or_else(|| batch(seen, train, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
-        let rows = rows.ok_or(Error::Memory { what: "a batch", bytes: usize::MAX })?;
+        let rows = rows.ok_or_else(|| Error::memory("a batch", usize::MAX))?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
         let seen = f64::from(steps) * rows as f64;
         let epochs = seen / train;

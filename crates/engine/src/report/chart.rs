@@ -35,10 +35,10 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// The picture as SVG, in itself complete. An error where there is no loss to be drawn.
 pub fn svg(history: &History) -> Result<String> {
     if history.training.is_empty() && history.validation.is_empty() {
-        return Err(Error::State("there is no loss to draw".into()));
+        return Err(Error::state("there is no loss to draw"));
     }
     let mut text = String::new();
-    draw(history, &mut text).map_err(|e| Error::State(format!("the chart: {e}")))?;
+    draw(history, &mut text).map_err(|e| Error::state(format!("the chart: {e}")))?;
     Ok(text)
 }
 

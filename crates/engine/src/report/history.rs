@@ -105,9 +105,9 @@ fn row(line: &[u8], columns: &Columns, history: &mut History) -> Result<(), Prob
     let add = |points: &mut Vec<Point>, column: Option<usize>| {
         let value = column.map_or(Ok(None), |column| number::<f32>(cell(column)))?;
         if let Some(y) = value.filter(|y| y.is_finite()) {
-            points.try_reserve(1).map_err(|_| {
-                Problem::Memory(Error::Memory { what: "the record of a run", bytes: 16 })
-            })?;
+            points
+                .try_reserve(1)
+                .map_err(|_| Problem::Memory(Error::memory("the record of a run", 16)))?;
             points.push((f64::from(x), f64::from(y)));
         }
         Ok(())

@@ -78,7 +78,7 @@ impl Scorer {
         self.session.run(pool, model, tokens, &mut self.hidden, &mut self.logits)?;
         self.allowed.close(&mut self.logits, f32::NEG_INFINITY);
         if !softmax(&mut self.logits).is_finite() {
-            return Err(Error::State("the model's logits are no numbers, or infinite".into()));
+            return Err(Error::state("the model's logits are no numbers, or infinite"));
         }
         self.allowed.close(&mut self.logits, 0.0);
         Ok(())

@@ -66,7 +66,7 @@ impl WordCounts {
     }
 
     fn push(&mut self, word: &[u8], count: u64) -> Result<()> {
-        let no_memory = |bytes| Error::Memory { what: "the words", bytes };
+        let no_memory = |bytes| Error::memory("the words", bytes);
         let len = self.bytes.len() + word.len();
         self.bytes
             .try_reserve(word.len())
@@ -111,9 +111,8 @@ impl Table {
     fn place(&mut self, hash: u64, at: usize) -> Result<()> {
         let (words, hasher) = (&self.words, &self.hasher);
         let rehash = |&at: &usize| hasher.hash_one(words.word(at));
-        self.places.try_reserve(1, rehash).map_err(|_| Error::Memory {
-            what: "the words",
-            bytes: words.len().saturating_mul(size_of::<usize>()),
+        self.places.try_reserve(1, rehash).map_err(|_| {
+            Error::memory("the words", words.len().saturating_mul(size_of::<usize>()))
         })?;
         self.places.insert_unique(hash, at, rehash);
         Ok(())

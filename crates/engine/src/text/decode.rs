@@ -167,7 +167,7 @@ impl Decoder {
     /// Appends the text of the next bytes of the file to `text`; `last`: the file ends with them. The
     /// error is that of [`decode`].
     pub fn push(&mut self, bytes: &[u8], last: bool, text: &mut Vec<u8>) -> Result<(), String> {
-        let no_memory = |bytes| Error::Memory { what: "a text", bytes }.to_string();
+        let no_memory = |bytes| Error::memory("a text", bytes).to_string();
         text.try_reserve(bytes.len()).map_err(|_| no_memory(bytes.len()))?;
         let unit = match self.encoding {
             Encoding::Bytes => {

@@ -25,8 +25,7 @@ fn is_space(byte: u8) -> bool {
 pub fn clean(text: &[u8], cleaning: Cleaning) -> Result<Vec<u8>> {
     let text = without_mark(text);
     let mut out = Vec::new();
-    out.try_reserve_exact(text.len())
-        .map_err(|_| Error::Memory { what: "a document", bytes: text.len() })?;
+    out.try_reserve_exact(text.len()).map_err(|_| Error::memory("a document", text.len()))?;
     let mut after_space = false;
     for &byte in text {
         let dropped = (cleaning.remove_punctuation && byte.is_ascii_punctuation())

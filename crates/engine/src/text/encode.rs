@@ -159,9 +159,8 @@ fn find<W: Words + ?Sized>(lookup: &mut Lookup<W>, word: &[u8]) -> Option<u32> {
 }
 
 fn push(ids: &mut Vec<u32>, id: u32) -> Result<()> {
-    ids.try_reserve(1).map_err(|_| Error::Memory {
-        what: "the ids of a text",
-        bytes: ids.len().saturating_mul(size_of::<u32>()),
+    ids.try_reserve(1).map_err(|_| {
+        Error::memory("the ids of a text", ids.len().saturating_mul(size_of::<u32>()))
     })?;
     ids.push(id);
     Ok(())

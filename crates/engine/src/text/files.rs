@@ -39,7 +39,7 @@ fn read_up_to(path: &Path, limit: u64, way: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(expected as usize + 1)
-        .map_err(|_| Error::Memory { what: "a file", bytes: expected as usize })?;
+        .map_err(|_| Error::memory("a file", expected as usize))?;
     let mut limited = file.take(limit.saturating_add(1));
     limited.read_to_end(&mut bytes).map_err(Error::io(path))?;
     if bytes.len() as u64 > limit {

@@ -66,10 +66,8 @@ impl WordIndex {
     /// Indexes the slots that are new since the last time.
     fn extend(&mut self, words: &(impl Words + ?Sized)) -> Result<()> {
         let new = words.count().saturating_sub(self.hashes.len());
-        let no_memory = || Error::Memory {
-            what: "the index of the words",
-            bytes: new.saturating_mul(size_of::<u64>()),
-        };
+        let no_memory =
+            || Error::memory("the index of the words", new.saturating_mul(size_of::<u64>()));
         self.hashes.try_reserve(new).map_err(|_| no_memory())?;
         let hashes = &self.hashes;
         self.first.try_reserve(new, |&id| hashes[id as usize]).map_err(|_| no_memory())?;

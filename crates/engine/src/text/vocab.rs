@@ -61,9 +61,7 @@ pub fn parse<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
                 String::from_utf8_lossy(&line[tab + 1..]).chars().take(40).collect();
             return fail(format!("has '{count}' for a count: not of the form word<TAB>count"));
         };
-        entries
-            .try_reserve(1)
-            .map_err(|_| Error::Memory { what: "the vocabulary", bytes: text.len() })?;
+        entries.try_reserve(1).map_err(|_| Error::memory("the vocabulary", text.len()))?;
         entries.push(Entry { word: &line[..tab], count });
     }
     Ok(entries)
@@ -75,7 +73,7 @@ pub fn repeated(entries: &[Entry]) -> Result<Option<(usize, usize)>> {
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     places
         .try_reserve(entries.len())
-        .map_err(|_| Error::Memory { what: "the vocabulary", bytes: size_of_val(entries) })?;
+        .map_err(|_| Error::memory("the vocabulary", size_of_val(entries)))?;
     for (place, entry) in entries.iter().enumerate().filter(|(_, entry)| !entry.word.is_empty()) {
         if let Some(first) = places.insert(entry.word, place) {
             return Ok(Some((first, place)));

@@ -101,9 +101,8 @@ impl Vocabulary {
         let mut counts = Vec::new();
         for (word, count) in words {
             list.push(word)?;
-            counts.try_reserve(1).map_err(|_| Error::Memory {
-                what: "the counts",
-                bytes: list.len().saturating_mul(size_of::<u64>()),
+            counts.try_reserve(1).map_err(|_| {
+                Error::memory("the counts", list.len().saturating_mul(size_of::<u64>()))
             })?;
             counts.push(count);
         }
@@ -193,7 +192,7 @@ impl Vocabulary {
     /// As [`encode`](Self::encode); `ids` may have grown.
     pub fn encode_onto(&self, text: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         if self.is_empty() {
-            return Err(Error::State("the vocabulary has no words".into()));
+            return Err(Error::state("the vocabulary has no words"));
         }
         let unknown = |word: &[u8]| self.unknown.unwrap_or_else(|| hash_id(word, true, self.len()));
         self.look_up(text, true, unknown, ids)
@@ -223,9 +222,8 @@ impl Vocabulary {
         for word in text_words(text) {
             let id = id_of(&mut dictionary, |words, word| words.id(word), word, cased, &mut buffer)
                 .unwrap_or_else(|| unknown(word));
-            ids.try_reserve(1).map_err(|_| Error::Memory {
-                what: "the ids of a text",
-                bytes: ids.len().saturating_mul(size_of::<u32>()),
+            ids.try_reserve(1).map_err(|_| {
+                Error::memory("the ids of a text", ids.len().saturating_mul(size_of::<u32>()))
             })?;
             ids.push(id);
         }

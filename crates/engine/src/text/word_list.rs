@@ -17,9 +17,11 @@ impl WordList {
     /// No memory.
     pub fn reserve(&mut self, count: usize, bytes: usize) -> Result<()> {
         let room = self.bytes.try_reserve(bytes).and_then(|()| self.ends.try_reserve(count));
-        room.map_err(|_| Error::Memory {
-            what: "the words",
-            bytes: count.saturating_mul(size_of::<usize>()).saturating_add(bytes),
+        room.map_err(|_| {
+            Error::memory(
+                "the words",
+                count.saturating_mul(size_of::<usize>()).saturating_add(bytes),
+            )
         })
     }
 

@@ -110,7 +110,7 @@ impl Best {
     /// Whether weights are kept, and of the same tensors.
     fn check(&self, weights: &mut dyn Weights) -> Result<()> {
         if self.record.is_none() {
-            return Err(Error::State("no best weights are kept".into()));
+            return Err(Error::state("no best weights are kept"));
         }
         let (mut arrays, mut same) = (self.arrays.iter(), true);
         weights.visit(&mut |t| {

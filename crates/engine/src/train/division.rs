@@ -157,7 +157,7 @@ pub(super) fn check(parts: &Parts, weights: &mut dyn Weights, rank: usize) -> Re
     if fits && start == parts.of(parts.ranks() - 1).end {
         return Ok(());
     }
-    Err(Error::State("the moments are no longer divided as they were among the ranks".into()))
+    Err(Error::state("the moments are no longer divided as they were among the ranks"))
 }
 
 /// The moments of this rank, as the first one asks for them.
@@ -182,7 +182,7 @@ fn give(
             _ => Place::Moment2,
         };
         if start > end || start < own.start || end > own.end || end - start > REQUESTED {
-            return Err(Error::State("the first rank asks for moments of others".into()));
+            return Err(Error::state("the first rank asks for moments of others"));
         }
         let bytes = &mut buffers.bytes[..4 * (end - start)];
         write_bytes(weights, place, start..end, Width::Whole, bytes)?;
@@ -244,7 +244,7 @@ impl AllMoments<'_> {
         let Some((link, ..)) = self.shared else { return done };
         let here = match &done {
             Ok(_) => Ok(()),
-            Err(error) => Err(Error::State(error.to_string())),
+            Err(error) => Err(Error::state(error.to_string())),
         };
         let told = (1..link.ranks)
             .try_for_each(|rank| link.exchange(rank, &[0; REQUEST], rank, &mut []))

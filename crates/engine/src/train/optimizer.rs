@@ -163,7 +163,7 @@ pub fn apply(
 ) -> Result<f64> {
     weights.visit(&mut |t| match t.held.len() == t.weights.len() {
         true => Ok(()),
-        false => Err(Error::State("the moments are divided among ranks".into())),
+        false => Err(Error::state("the moments are divided among ranks")),
     })?;
     pool.step(size(weights)?, |pool| {
         let norm = gradient_norm(pool, weights, partials)?;

@@ -79,7 +79,7 @@ impl Communicator for Threads {
     }
 
     fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
-        let gone = |rank: usize| Error::State(format!("rank {rank} is gone"));
+        let gone = |rank: usize| Error::state(format!("rank {rank} is gone"));
         if !send.is_empty() {
             self.to[to].send(send.to_vec()).map_err(|_| gone(to))?;
         }
@@ -88,7 +88,7 @@ impl Communicator for Threads {
             let message = channel.recv().map_err(|_| gone(from))?;
             if message.len() != receive.len() {
                 let (n, m) = (message.len(), receive.len());
-                return Err(Error::State(format!("rank {from} sent {n} bytes, not {m}")));
+                return Err(Error::state(format!("rank {from} sent {n} bytes, not {m}")));
             }
             receive.copy_from_slice(&message);
         }
@@ -145,7 +145,7 @@ impl Link {
         receive: &mut [u8],
     ) -> Result<()> {
         if self.broken {
-            return Err(Error::State("the ranks have lost each other".into()));
+            return Err(Error::state("the ranks have lost each other"));
         }
         if send.is_empty() && receive.is_empty() {
             return Ok(());
@@ -211,7 +211,7 @@ impl Link {
         let texts = self.gather(&field::<TEXT>(&text))?;
         let failed = texts.chunks(TEXT).map(text_of).enumerate().find(|(_, text)| !text.is_empty());
         let (rank, text) = failed.unwrap_or((0, String::new()));
-        Err(Error::State(format!("rank {rank}: {text}")))
+        Err(Error::state(format!("rank {rank}: {text}")))
     }
 
     /// An error, the same on all ranks, where the others' `fields` (name and value, as many everywhere)
@@ -232,7 +232,7 @@ impl Link {
         record[..VERSION].copy_from_slice(&field::<VERSION>(version));
         record[VERSION..].copy_from_slice(&hasher.finalize().to_le_bytes());
         let differs = |name: &str, first: String, rank: usize, other: String| {
-            Err(Error::State(format!(
+            Err(Error::state(format!(
                 "the ranks differ in {name}: {first} on rank 0, {other} on rank {rank}"
             )))
         };
@@ -259,7 +259,7 @@ impl Link {
                 }
             }
         }
-        Err(Error::State("the ranks differ".into()))
+        Err(Error::state("the ranks differ"))
     }
 }
 

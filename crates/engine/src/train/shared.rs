@@ -73,7 +73,7 @@ impl Trainer {
     pub fn set_communicator(&mut self, communicator: Option<Box<dyn Communicator>>) -> Result<()> {
         self.check_whole()?;
         if self.divides_moments() {
-            return Err(Error::State("the moments are divided among the ranks".into()));
+            return Err(Error::state("the moments are divided among the ranks"));
         }
         self.shared = match communicator {
             None => None,
@@ -103,7 +103,7 @@ impl Trainer {
     pub fn check_whole(&self) -> Result<()> {
         match self.shared.as_ref().map_or(0, |shared| shared.losses.len()) {
             0 => Ok(()),
-            left => Err(Error::State(format!(
+            left => Err(Error::state(format!(
                 "the ranks are in the middle of a window, {left} steps before its end"
             ))),
         }

@@ -39,7 +39,7 @@ pub fn foreign<'a>(tokens: impl Into<Ids<'a>>, vocab: usize) -> Result<Option<Fo
     let targets = tokens.len() - 1;
     let lost = count - usize::from(position == 0);
     if targets > 0 && lost == targets {
-        return Err(Error::State(format!(
+        return Err(Error::state(format!(
             "no id to learn or to measure: {}",
             found.describe(tokens.len(), vocab)
         )));

@@ -341,9 +341,8 @@ impl Trainer {
     fn check_undivided(&self) -> Result<()> {
         match self.divides_moments() {
             false => Ok(()),
-            true => Err(Error::State(
-                "the moments are divided among the ranks, which update their weights together"
-                    .into(),
+            true => Err(Error::state(
+                "the moments are divided among the ranks, which update their weights together",
             )),
         }
     }
@@ -443,7 +442,7 @@ impl Trainer {
         let mut windows = std::mem::take(&mut self.windows);
         let loss = match corpus.draw(self.counters.epoch, offset, &mut windows) {
             Ok(Some(batch)) => self.pass(pool, weights, &batch, number),
-            Ok(None) => Err(Error::State("a batch beyond the end of the epoch".into())),
+            Ok(None) => Err(Error::state("a batch beyond the end of the epoch")),
             Err(error) => Err(error),
         };
         self.windows = windows;

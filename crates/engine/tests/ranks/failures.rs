@@ -91,7 +91,7 @@ impl Communicator for Leaves {
 
     fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
         if self.left.fetch_sub(1, SeqCst) == 0 {
-            return Err(Error::State("out of reach".into()));
+            return Err(Error::state("out of reach"));
         }
         self.rank.exchange(to, send, from, receive)
     }

@@ -81,7 +81,7 @@ pub unsafe extern "C" fn cllm_attention_forward(
     let d = w.heads * w.head_dim;
     let len = product("the rows", &[n, d])?;
     if output.is_null() {
-        return Err(Error::Null("output"));
+        return Err(Error::null("output"));
     }
     let Attended { qkv, out, .. } =
         sublayers::attend(&w, ffi::slice(input, len, "input")?, n, false)?;
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn cllm_multi_head_attention(
         return Err(Error::argument("layer_idx", l, "below the model's num_layers"));
     }
     if model.attention_layers.is_null() {
-        return Err(Error::Null("model->attention_layers"));
+        return Err(Error::null("model->attention_layers"));
     }
     let w = attention_view(model.attention_layers.add(l))?;
     let d = w.heads * w.head_dim;
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn cllm_multi_head_attention(
     }
     let len = product("the rows", &[n, d])?;
     if output.is_null() {
-        return Err(Error::Null("output"));
+        return Err(Error::null("output"));
     }
     let x = ffi::slice(input, len, "input")?;
     let capacity = usize::try_from(context.kv_cache_size).unwrap_or(0);

@@ -44,7 +44,7 @@ unsafe fn feed_forward(
     let dense = dense_view(layer)?;
     let len = product("the rows", &[n, dense.outputs])?;
     if output.is_null() {
-        return Err(Error::Null("output"));
+        return Err(Error::null("output"));
     }
     let rows = product("the rows", &[n, dense.inputs])?;
     let y = dense.forward(ffi::slice(input, rows, "input")?, n)?;

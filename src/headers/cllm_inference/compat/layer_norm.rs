@@ -39,7 +39,7 @@ unsafe fn layer_norm(
     let (norm, dim) = norm_view(ln)?;
     let len = product("the rows", &[n, dim])?;
     if output.is_null() {
-        return Err(Error::Null("output"));
+        return Err(Error::null("output"));
     }
     ffi::slice(input, len, "input")?;
     let mut row = cllm_kernels::memory::filled("a row", dim)?;

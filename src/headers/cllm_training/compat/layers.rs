@@ -46,7 +46,7 @@ pub unsafe extern "C" fn cllm_layer_norm_backward(
     let (n, dim) = norm_view(ln)?;
     let mut dx = filled("a gradient", dim)?;
     if grad_input.is_null() {
-        return Err(Error::Null("grad_input"));
+        return Err(Error::null("grad_input"));
     }
     let x = ffi::slice(input, dim, "input")?;
     let dy = ffi::slice(grad_output, dim, "grad_output")?;
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn cllm_transformer_layer_backward(
         }
         let len = product("the rows", &[n, d])?;
         if grad_input.is_null() {
-            return Err(Error::Null("grad_input"));
+            return Err(Error::null("grad_input"));
         }
         let x = ffi::slice(input, len, "input")?;
         let mut activation_grads = ActivationGradients::default();

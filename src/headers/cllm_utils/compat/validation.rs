@@ -85,7 +85,7 @@ unsafe fn layer_norms(model: *const CLLMModel) -> Result<()> {
         }
         // A NaN must not pass.
         if !(n.epsilon > 0.0 && n.epsilon <= MAX_EPSILON) {
-            return Err(Error::State(format!(
+            return Err(Error::state(format!(
                 "epsilon of layer norm {i} is {}, must be above 0 and at most {MAX_EPSILON}",
                 n.epsilon
             )));
@@ -314,7 +314,7 @@ pub unsafe extern "C" fn cllm_validate_training_batch(
 ) -> bool {
     let len = product("the batch", &[batch_size, seq_length])?;
     if len == 0 {
-        return Err(Error::State("the batch is empty".into()));
+        return Err(Error::state("the batch is empty"));
     }
     let (inputs, targets) =
         (ffi::slice(input_ids, len, "input_ids")?, ffi::slice(target_ids, len, "target_ids")?);

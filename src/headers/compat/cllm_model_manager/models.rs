@@ -85,7 +85,7 @@ pub extern "C" fn model_manager_cleanup() {
     drop(alone);
     match kept {
         0 => Ok(()),
-        n => Err(Error::State(format!("{n} models in use are left to those who use them"))),
+        n => Err(Error::state(format!("{n} models in use are left to those who use them"))),
     }
 }
 
@@ -129,7 +129,7 @@ fn create(name: &[u8], config: &CLLMConfig) -> Result<(*mut ManagedModel, Result
     let path = folder::file_of(&SHELF.folder()?, name)?;
     if fs::symlink_metadata(&path).is_ok() {
         let problem = "is there already, and not under the manager";
-        return Err(Error::State(format!("{} {problem}", path.display())));
+        return Err(Error::state(format!("{} {problem}", path.display())));
     }
     // SAFETY: it is made here, and nobody else knows it before it is inserted; whoever could free it
     // then needs the lock.
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn model_manager_save(name: *const c_char) -> bool {
     let name = ffi::bytes(name, "name")?;
     let _alone = alone();
     let (model, path) = SHELF.with(name, |entry, _| match entry.model() {
-        model if model.is_null() => Err(Error::State("the model is not loaded".into())),
+        model if model.is_null() => Err(Error::state("the model is not loaded")),
         model => Ok((model, entry.path().to_path_buf())),
     })?;
     write_model(model, &path)?;

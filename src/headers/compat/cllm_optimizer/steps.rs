@@ -82,7 +82,7 @@ unsafe fn arrays<'a>(
 /// A NaN or an infinite number would stay in parameters and moments for good.
 fn check_gradient(g: &[f32]) -> Result<()> {
     match g.iter().position(|x| !x.is_finite()) {
-        Some(i) => Err(Error::State(format!("gradients[{i}] is {}: no step was taken", g[i]))),
+        Some(i) => Err(Error::state(format!("gradients[{i}] is {}: no step was taken", g[i]))),
         None => Ok(()),
     }
 }
@@ -130,7 +130,7 @@ pub unsafe extern "C" fn optimizer_step(
 ) -> c_int {
     check(state)?;
     if gradients.is_null() {
-        return Err(Error::Null("gradients"));
+        return Err(Error::null("gradients"));
     }
     let _locked = Locked::new(state)?;
     let c = (*state).config;

@@ -42,7 +42,7 @@ impl Validation {
             batches += 1;
         }
         if batches == 0 {
-            return Err(Error::State(format!(
+            return Err(Error::state(format!(
                 "the validation text has {} tokens, a batch takes {}",
                 ids.len(),
                 rows.saturating_add(1)

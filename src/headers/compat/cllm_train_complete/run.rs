@@ -54,7 +54,7 @@ impl Settings {
         );
         let mut validation = None;
         if c.use_validation != 0 {
-            let path = validation_path.ok_or(Error::Null("config->val_data_path"));
+            let path = validation_path.ok_or_else(|| Error::null("config->val_data_path"));
             let read = |path: PathBuf| {
                 Validation::read(&path, applied.batch_size, applied.sequence_length)
             };
@@ -141,7 +141,7 @@ unsafe fn epochs(
     if let Some(folder) = &settings.checkpoints
         && let Err(source) = fs::create_dir_all(folder)
     {
-        unwritten = Err(Error::Io { path: folder.clone(), source });
+        unwritten = Err(Error::io(&folder)(source));
         settings.checkpoints = None;
     }
     let rates = with_training(training, |t, _| Ok(schedule(t, settings)))?;

@@ -133,9 +133,8 @@ impl PieceCounter {
     }
 
     fn insert(&mut self, hash: u64, piece: &[u8], count: u64) -> Result<()> {
-        let no_memory = |len: usize| Error::Memory {
-            what: "the pieces of the text",
-            bytes: len.saturating_mul(size_of::<u64>()),
+        let no_memory = |len: usize| {
+            Error::memory("the pieces of the text", len.saturating_mul(size_of::<u64>()))
         };
         let len = self.len();
         let hash_of = |id: &u32| self.hasher.hash_one(self.pieces.get(*id).unwrap_or_default());

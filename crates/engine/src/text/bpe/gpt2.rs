@@ -66,7 +66,7 @@ impl Bpe {
             && !(parts.nfc || parts.add_prefix_space || parts.ignore_merges);
         if !fits {
             let text = "only a tokenizer like GPT-2's can be a vocab.json and a merges.txt";
-            return Err(Error::State(text.into()));
+            return Err(Error::state(text));
         }
         let mut lines = String::from("#version: 0.2\n");
         for (left, right) in self.merge_names() {

@@ -5,7 +5,7 @@ use super::added::Added;
 use super::build::Parts;
 use super::unique::parse;
 use super::{Bpe, QUOTED, Rule, chars, no_memory, quote, wrong};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::MAX_TEXT_BYTES;
 use crate::text::{WordList, files};
 use hashbrown::HashMap;
@@ -188,9 +188,9 @@ impl Bpe {
 
 /// An error of a tokenizer as one of the file that holds it.
 pub(super) fn at_path(path: &Path, error: Error) -> Error {
-    match error {
-        Error::Shape(problem) => Error::file(path, problem),
-        other => other,
+    match error.kind() {
+        ErrorKind::Shape(problem) => Error::file(path, problem.as_str()),
+        _ => error,
     }
 }
 

@@ -204,7 +204,7 @@ fn quote(text: &str) -> String {
 
 /// Memory that outside data sized and the system does not give.
 fn no_memory<T>(what: &'static str, count: usize) -> Error {
-    Error::Memory { what, bytes: count.saturating_mul(size_of::<T>()) }
+    Error::memory(what, count.saturating_mul(size_of::<T>()))
 }
 
 /// An error in the content of a tokenizer.

@@ -83,7 +83,7 @@ pub type Watch<'w> = &'w mut dyn FnMut(u64) -> ControlFlow<()>;
 fn tell(watch: &mut dyn FnMut(u64) -> ControlFlow<()>, bytes: u64) -> Result<()> {
     match watch(bytes) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::State("the reading of the texts was stopped".into())),
+        ControlFlow::Break(()) => Err(Error::state("the reading of the texts was stopped")),
     }
 }
 
@@ -125,9 +125,11 @@ impl Texts {
         }
         document.bytes = bytes;
         hasher.update(&bytes.to_le_bytes());
-        self.documents.try_reserve(1).map_err(|_| Error::Memory {
-            what: "the names of texts",
-            bytes: self.documents.len().saturating_mul(size_of::<Document>()),
+        self.documents.try_reserve(1).map_err(|_| {
+            Error::memory(
+                "the names of texts",
+                self.documents.len().saturating_mul(size_of::<Document>()),
+            )
         })?;
         self.documents.push(document);
         self.hasher = hasher;

@@ -70,7 +70,7 @@ impl<'t> Pieces<'t> {
                      break its lines, or take bytes as tokens",
                     self.buffer.len()
                 );
-                return Err(Error::State(problem));
+                return Err(Error::state(problem));
             }
         }
         let text = &self.buffer[..self.used];
