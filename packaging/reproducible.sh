@@ -4,7 +4,8 @@
 # The last line is "N passed, N failed".
 cd "$(dirname "$0")/.." || exit 1
 . c_tests/check.sh
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+commit=$(git rev-parse HEAD) # it may move on meanwhile
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 unset CARGO_TARGET_DIR MAKEFLAGS MFLAGS MAKELEVEL
 
@@ -13,7 +14,7 @@ alone=(env)
 unshare -rn true 2> /dev/null && alone=(unshare -rn)
 vendored() { cargo vendor --locked "$work/vendor" > "$work/config.toml" 2> "$work/vendor.log"; }
 built() { # built FOLDER: the commit, built in FOLDER and installed into FOLDER/prefix
-    mkdir -p "$1/.cargo" && git archive HEAD | tar -x -C "$1" &&
+    mkdir -p "$1/.cargo" && git archive "$commit" | tar -x -C "$1" &&
         { cat "$work/config.toml" && printf '[net]\noffline = true\n'; } > "$1/.cargo/config.toml" &&
         "${alone[@]}" make -C "$1" --no-print-directory CARGO='cargo --locked' install PREFIX="$1/prefix" \
             > "$work/make.log" 2>&1 || { tail "$work/make.log"; false; }

@@ -1,12 +1,11 @@
 //! Special and other added tokens: found in a text before it is cut into pieces.
 
-use super::{quote, wrong};
+use super::{normal, quote, wrong};
 use crate::error::{Error, Result};
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::noncontiguous::NFA;
 use aho_corasick::{Input, MatchKind};
 use unicode_general_category::{GeneralCategory, get_general_category};
-use unicode_normalization::is_nfc;
 
 /// A token that stands beside the merges: found in a text as it is spelled, the longest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +66,10 @@ impl Matcher {
             if token.content.is_empty() {
                 return Err(wrong(format_args!("the added token {} has no content", token.id)));
             }
-            if nfc && token.normalized && !is_nfc(&token.content) {
+            if nfc
+                && token.normalized
+                && *normal::nfc(token.content.as_bytes())? != *token.content.as_bytes()
+            {
                 let name = quote(&token.content);
                 return Err(wrong(format_args!("the added token {name} is not in NFC")));
             }

@@ -3,14 +3,14 @@
 use super::added::Part;
 use super::blocks::{self, BLOCK};
 use super::cache::{Cache, LONGEST, Out};
+use super::normal::nfc;
 use super::scan::{Rule, piece_end, safe_cut};
 use super::{Bpe, Inner, no_memory};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use cllm_kernels::Pool;
 use cllm_kernels::memory::reserve;
 use cllm_kernels::merge::Merger;
 use std::borrow::Cow;
-use unicode_normalization::UnicodeNormalization;
 
 /// Bytes of a text that one thread takes at a time.
 const CHUNK: usize = 1 << 18;
@@ -76,28 +76,6 @@ fn room(ids: &mut Vec<u32>, more: usize) -> Result<()> {
     let len = ids.len();
     ids.try_reserve(more)
         .map_err(|_| no_memory::<u32>("the ids of a text", len.saturating_add(more)))
-}
-
-/// The text with its valid stretches in normal form C.
-fn nfc(text: &[u8]) -> Result<Cow<'_, [u8]>> {
-    if text.is_ascii() {
-        return Ok(Cow::Borrowed(text));
-    }
-    let what = "the normal form of a text";
-    let mut normal = Vec::new();
-    reserve(what, &mut normal, text.len())?;
-    let mut put = |bytes: &[u8]| {
-        let len = normal.len();
-        normal.try_reserve(bytes.len()).map_err(|_| no_memory::<u8>(what, len))?;
-        normal.extend_from_slice(bytes);
-        Ok::<_, Error>(())
-    };
-    let mut buffer = [0; 4];
-    for chunk in text.utf8_chunks() {
-        chunk.valid().nfc().try_for_each(|c| put(c.encode_utf8(&mut buffer).as_bytes()))?;
-        put(chunk.invalid())?;
-    }
-    Ok(Cow::Owned(normal))
 }
 
 impl Inner {

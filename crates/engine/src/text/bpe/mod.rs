@@ -13,6 +13,7 @@ mod encode;
 mod gpt2;
 mod json;
 mod listed;
+mod normal;
 mod scan;
 mod shown;
 mod train;
