@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 /// Result of everything in the core that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a call failed. The text names the argument, file or object at fault; [`Error::kind`] is for programs.
+/// Why a call failed. The text names the argument, file or object at fault; [`Error::kind`] is for
+/// programs.
 ///
 /// One word wide: most functions return one of these, and a wide one is copied at each `?` on its way
-/// (with seven words that was a tenth of the C library's code). Empty where there was no memory even
-/// for the reason; an array of one, for of a slice we can ask for memory that may be refused.
+/// (with seven words that was a tenth of the C library's code).
+// Empty where there was no memory even for the reason. An array of one: a boxed slice can be made of
+// memory that may be refused, a box can't.
 pub struct Error(Option<Box<[ErrorKind; 1]>>);
 
 const _: () = assert!(size_of::<Error>() == size_of::<usize>());
 
-/// What the reason of an error without a reason is.
+/// The kind of an error that has none of its own.
 static NO_MEMORY: ErrorKind =
     ErrorKind::Memory { what: "the text of an error", bytes: size_of::<ErrorKind>() };
 
@@ -173,5 +175,18 @@ impl From<cllm_kernels::Error> for Error {
             cllm_kernels::Error::Memory { what, bytes } => Self::memory(what, bytes),
             other => Self::state(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_kept_and_there_is_one_without_memory() {
+        let error = Error::memory("a batch", 12);
+        assert!(matches!(error.kind(), ErrorKind::Memory { what: "a batch", bytes: 12 }));
+        assert_eq!(error.to_string(), "no memory for a batch (12 bytes)");
+        assert!(Error(None).to_string().starts_with("no memory for the text of an error"));
     }
 }

@@ -71,8 +71,9 @@
 //! # What holds everywhere
 //!
 //! - **Errors.** What can fail returns [`Result`]; the text of an [`Error`] names the argument, size
-//!   or file at fault, its [`kind`](Error::kind) is for programs. Wrong arguments, damaged files and missing memory are errors, not panics.
-//!   Sizes have their names from the C headers (`vocab_size`, `embedding_dim`).
+//!   or file at fault, and programs ask for its [`kind`](Error::kind). Wrong arguments, damaged files
+//!   and missing memory are errors, not panics. Sizes have their names from the C headers
+//!   (`vocab_size`, `embedding_dim`).
 //! - **Numbers.** Weights are `f32`, every matrix row-major `[out][in]`. Losses are in nats per
 //!   token. A result is a function of data, settings and seed, bit for bit: never of the number of
 //!   threads.
