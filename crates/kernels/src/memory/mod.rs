@@ -14,7 +14,7 @@ pub fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {
         .iter()
         .try_fold(1usize, |product, &size| product.checked_mul(size))
         .filter(|&n| n <= isize::MAX as usize / 8)
-        .ok_or_else(|| Error::Memory { what, bytes: usize::MAX })
+        .ok_or(Error::Memory { what, bytes: usize::MAX })
 }
 
 /// A vector of `len` default values; an error instead of an abort when there is no memory.

@@ -141,7 +141,7 @@ unsafe fn epochs(
     if let Some(folder) = &settings.checkpoints
         && let Err(source) = fs::create_dir_all(folder)
     {
-        unwritten = Err(Error::io(&folder)(source));
+        unwritten = Err(Error::io(folder)(source));
         settings.checkpoints = None;
     }
     let rates = with_training(training, |t, _| Ok(schedule(t, settings)))?;
