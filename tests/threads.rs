@@ -135,7 +135,7 @@ fn at_once(threads: usize, work: impl Fn(usize) + Sync) {
 /// Eight threads with contexts of their own over one model, which is freed in the end; the first answer
 /// of one thread alone.
 fn share(m: Shared) -> (Vec<u32>, String) {
-    let expected: Vec<_> = (0..3).map(|seed| ask(m, seed, 1)).collect();
+    let mut expected: Vec<_> = (0..3).map(|seed| ask(m, seed, 1)).collect();
     assert_ne!(expected[0].1, expected[1].1);
     let (mut loss, mut perplexity) = (0.0, 0.0);
     let tokens = tokens();
