@@ -34,8 +34,12 @@ lib: libcllm.so libcllm.so.1 libcllm.a $(COMPAT_SO) $(COMPAT_A)
 
 # cargo knows what is stale; what depends on these is made only when they changed.
 SHIPPED := $(BUILT)/libcllm_shipped
+# Names of folders get into the debug data, and a checksum of those into the installed library. It is to be
+# the same wherever it is built: there this folder is ".", and cargo's is "/cargo".
+CARGO_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
 $(SHIPPED).so $(SHIPPED).a &: FORCE
-	$(CARGO) build --release -p cllm-shipped
+	$(CARGO) build --release -p cllm-shipped --config \
+	    'build.rustflags=["--remap-path-prefix=$(CARGO_FOLDER)=/cargo", "--remap-path-prefix=$(CURDIR)=."]'
 
 # By a rename: programs that run keep the file that they have open.
 libcllm.so: $(SHIPPED).so
