@@ -150,9 +150,23 @@ impl Cache {
         Ok(())
     }
 
+    /// Gives out the ids of the piece of `len` bytes at `at` and says whether it did: not those of a piece that
+    /// is long, or in none of the two places that are looked at first.
+    #[inline(always)]
+    pub(super) fn first(&self, text: &[u8], at: usize, len: usize, out: &mut Out) -> bool {
+        if len > SHORT {
+            return false;
+        }
+        let key = short_key(text, at, len);
+        let slots = &self.lines[line(key, self.lines.len())];
+        let slot = if slots[0].key == key { &slots[0] } else { &slots[1] };
+        let count = slot.count as usize;
+        slot.key == key && count <= IDS && out.put(&slot.ids, count)
+    }
+
     /// Gives out the ids of the piece of `len` bytes, at most [`LONGEST`], at `at`, which `find` appends
     /// where they are not known.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn ids(
         &mut self,
         text: &[u8],
@@ -161,22 +175,12 @@ impl Cache {
         out: &mut Out,
         find: impl FnOnce(&[u8], &mut Merger, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        if len > SHORT {
-            let piece = &text[at..at + len];
-            return self.other(piece, long_key(piece), out.ids(), find);
-        }
-        let key = short_key(text, at, len);
-        let slots = &self.lines[line(key, self.lines.len())];
-        let slot = if slots[0].key == key { &slots[0] } else { &slots[1] };
-        let count = slot.count as usize;
-        if slot.key == key && count <= IDS && out.put(&slot.ids, count) {
-            return Ok(());
-        }
-        self.other(&text[at..at + len], key, out.ids(), find)
+        let piece = &text[at..at + len];
+        let key = if len > SHORT { long_key(piece) } else { short_key(text, at, len) };
+        self.other(piece, key, out.ids(), find)
     }
 
-    /// [`ids`](Self::ids) of a piece that is long or not known.
-    #[inline(never)]
+    /// [`ids`](Self::ids) of the piece with this key.
     fn other(
         &mut self,
         piece: &[u8],
@@ -312,7 +316,9 @@ mod tests {
                     };
                     asked += usize::from(round > 0);
                     let mut out = Out::new(&mut ids);
-                    cache.ids(&text, at, len, &mut out, counting).unwrap();
+                    if !cache.first(&text, at, len, &mut out) {
+                        cache.ids(&text, at, len, &mut out, counting).unwrap();
+                    }
                     out.ids();
                     find(&text[at..at + len], &mut cache.merger, &mut expected).unwrap();
                     assert_eq!(ids, expected, "{len} bytes at {at}");

@@ -167,10 +167,12 @@ impl Inner {
                 continue;
             }
             for &end in &ends[..count] {
-                let find = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
-                    self.piece(piece, merger, ids)
-                };
-                cache.ids(text, at, end - at, &mut out, find)?;
+                if !cache.first(text, at, end - at, &mut out) {
+                    let find = |piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>| {
+                        self.piece(piece, merger, ids)
+                    };
+                    cache.ids(text, at, end - at, &mut out, find)?;
+                }
                 at = end;
             }
         }
