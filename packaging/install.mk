@@ -31,7 +31,7 @@ LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
 fill = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' CMAKEDIR='$(CMAKEDIR)' \
     VERSION='$(VERSION)' NATIVE_LIBS='$(NATIVE_LIBS)' packaging/fill.sh
 
-# The shared library goes without its debug data, five sixths of what cargo builds; install-debug puts
+# The shared library goes without its debug data, four fifths of what cargo builds; install-debug puts
 # them where gdb looks for them.
 SO_NAME := libcllm.so.$(VERSION)
 STRIP_SO := $(OBJCOPY) --strip-unneeded --add-gnu-debuglink=cllm.debug

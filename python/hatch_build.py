@@ -59,7 +59,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]
         self.folder = tempfile.mkdtemp()
         stripped = Path(self.folder) / "libcllm.so.1"
         shutil.copyfile(library, stripped)
-        # Without its debug data it is a tenth as large; without strip it works as well.
+        # Without its debug data it is a fifth as large; without strip it works as well.
         if shutil.which("strip"):
             subprocess.run(["strip", "--strip-unneeded", str(stripped)], check=True)
         build_data["pure_python"] = False

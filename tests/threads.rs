@@ -9,6 +9,8 @@ use cllm::headers::cllm_data_loader::*;
 use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
 use cllm::headers::cllm_ext::generation::{cllm_inference_set_threads, cllm_set_seed};
 use cllm::headers::cllm_ext::library::{cllm_last_error, cllm_set_log_callback};
+use cllm::headers::cllm_ext::mapping::{cllm_map_model, cllm_model_is_mapped};
+use cllm::headers::cllm_ext::precision::cllm_quantize_model;
 use cllm::headers::cllm_ext::training::cllm_train_steps;
 use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_format::lattice::cllm_token_to_prime;
@@ -130,10 +132,10 @@ fn at_once(threads: usize, work: impl Fn(usize) + Sync) {
     });
 }
 
-#[test]
-fn contexts_share_a_model() {
-    let m = model(1);
-    let expected: Vec<_> = (0..3).map(|seed| ask(m, seed, 1)).collect();
+/// Eight threads with contexts of their own over one model, which is freed in the end; the first answer
+/// of one thread alone.
+fn share(m: Shared) -> (Vec<u32>, String) {
+    let mut expected: Vec<_> = (0..3).map(|seed| ask(m, seed, 1)).collect();
     assert_ne!(expected[0].1, expected[1].1);
     let (mut loss, mut perplexity) = (0.0, 0.0);
     let tokens = tokens();
@@ -160,6 +162,24 @@ fn contexts_share_a_model() {
     });
     // SAFETY: nobody uses it any more.
     unsafe { cllm_free_model(m.0) };
+    expected.swap_remove(0)
+}
+
+#[test]
+fn contexts_share_a_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = CString::new(dir.path().join("model.cllm").to_str().unwrap()).unwrap();
+    let m = model(1);
+    // SAFETY: a live model, paths that end with NUL.
+    let (mapped, small) = unsafe {
+        assert_eq!(cllm_write_model(m.0, path.as_ptr()), 0);
+        (Shared(cllm_map_model(path.as_ptr())), Shared(cllm_quantize_model(m.0, 0)))
+    };
+    // SAFETY: a live model.
+    assert!(unsafe { cllm_model_is_mapped(mapped.0) } == 1 && !small.0.is_null());
+    let floats = share(m);
+    assert!(share(mapped) == floats);
+    assert_ne!(share(small).0, floats.0);
 }
 
 #[test]

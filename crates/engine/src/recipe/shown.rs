@@ -67,7 +67,7 @@ impl Display for Recipe {
         write!(
             f,
             "Training: {} steps of {} x {} tokens, {:.1} epochs{}, rate {:.4} falling to 0, dropout \
-             {:.2}, beta2 {:.4}",
+             {:.2}, weight decay {:.2}, beta2 {:.4}",
             self.steps,
             self.batch,
             m.context,
@@ -75,6 +75,7 @@ impl Display for Recipe {
             self.time(),
             t.schedule.base,
             t.dropout,
+            t.weight_decay,
             t.beta2,
         )
     }

@@ -119,13 +119,16 @@ pub fn parse_unique<'a>(path: &Path, text: &'a [u8]) -> Result<Vec<Entry<'a>>> {
 
 /// The error of [`parse_unique`], if a word stands twice.
 pub fn check_unique(path: &Path, entries: &[Entry]) -> Result<()> {
-    if let Some((first, second)) = repeated(entries)? {
-        let word: String = String::from_utf8_lossy(entries[second].word).chars().take(40).collect();
-        let (first, second) = (first + 1, second + 1);
-        let problem = format!("line {second} repeats '{word}' of line {first}");
-        return Err(Error::file(path, problem));
+    match repeated(entries)? {
+        Some((first, second)) => Err(repeats(path, second, entries[second].word, first)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// That the word of an id is that of an earlier one.
+pub fn repeats(path: &Path, id: usize, word: &[u8], earlier: usize) -> Error {
+    let word: String = String::from_utf8_lossy(word).chars().take(40).collect();
+    Error::file(path, format!("line {} repeats '{word}' of line {}", id + 1, earlier + 1))
 }
 
 /// A decimal number between blanks; larger ones than fit are the largest, negative ones 0.

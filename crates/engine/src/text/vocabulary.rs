@@ -132,9 +132,16 @@ impl Vocabulary {
     /// Writes a vocab.txt, whole or not at all.
     ///
     /// # Errors
-    /// The file can't be written; a word holds a tab, a line feed or a NUL byte.
+    /// The file can't be written; a word holds a tab, a line feed or a NUL byte, or stands twice, which
+    /// [`read`](Self::read) would refuse.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        vocab::write(path.as_ref(), self.iter(), None)
+        let path = path.as_ref();
+        for (id, (word, _)) in self.iter().enumerate() {
+            if let Some(first) = self.id(word).filter(|&first| first as usize != id) {
+                return Err(vocab::repeats(path, id, word, first as usize));
+            }
+        }
+        vocab::write(path, self.iter(), None)
     }
 
     /// Number of words, the special ones included.
@@ -332,6 +339,12 @@ mod tests {
         let both = Vocabulary::from_files(&texts, 100, 1).unwrap();
         assert_eq!(both.id(b"c"), Some(6));
         assert!(Vocabulary::from_files([dir.path()], 100, 1).is_err());
+        // What could not be read back is not written.
+        let twice = Vocabulary::from_words([(&b"a"[..], 1), (b"b", 1), (b"a", 1)]).unwrap();
+        let path = dir.path().join("twice.txt");
+        let error = twice.write(&path).unwrap_err().to_string();
+        assert!(error.contains("line 3 repeats 'a' of line 1"), "{error}");
+        assert!(!path.exists());
     }
 
     #[test]
