@@ -96,6 +96,23 @@ check "nothing on stderr" quiet
 run c/strange_lines.c 1 "$work/log_run/final_model.cllm" "$work/missing.log"
 check "in at most 40 lines" test "$(wc -l < examples/c/next_words.c)" -le 40 -a "$(wc -l < examples/c/strange_lines.c)" -le 40
 
+run c/learn.c 2
+run c/learn.c 0 "$work/learnt.cllm" "$work/week.log" 2
+check "says what was chosen" says '^Model: width '
+check "the model is there" test -s "$work/learnt.cllm"
+check "nothing on stderr" quiet
+for line in {1..200}; do echo "mail: a letter has come for user dora, the ${line}th"; done > "$work/new.log"
+before=$(tools/cllm_inference "$work/learnt.cllm" --score "$work/new.log" | grep -oE '[0-9.]+ bits per byte')
+run c/learn.c 0 "$work/learnt.cllm" "$work/new.log" 2
+after=$(tools/cllm_inference "$work/learnt.cllm" --score "$work/new.log" | grep -oE '[0-9.]+ bits per byte')
+check "goes on: $before, then $after" awk -v a="${before%% *}" -v b="${after%% *}" 'BEGIN { exit !(b + 0 < a + 0 && b != "") }'
+cp "$work/learnt.cllm" "$work/before.cllm"
+run c/learn.c 1 "$work/learnt.cllm" "$work/missing.log" 1
+check "a text that is missing" complains 'missing\.log'
+check "the model stays" cmp "$work/before.cllm" "$work/learnt.cllm"
+run c/learn.c 1 "$work/week.log" "$work/new.log" 1
+check "no model" complains 'week\.log: is not a model file'
+
 run c/small_model.c 2
 run c/small_model.c 0 "$work/log_run/final_model.cllm" "$work/small.cllm" "kernel: disk sda mounted"
 check "two models" test "$(grep -cE '^(floats|8 bits) +[0-9]+ bytes, [0-9.]+ nats per token$' "$work/stdout")" -eq 2

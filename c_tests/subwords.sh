@@ -84,6 +84,7 @@ check "a resumed run has its tokens and shape from the checkpoint" try 0 train_m
 check "and its other options" same_model whole/final_model.cllm bare/final_model.cllm
 check "another text" try 1 train_model run/vocab.txt "${long[@]}" --checkpoint-dir x --resume part5
 check "is refused" complains "another text"
+check "and says what would go on" complains "with --from a model goes on"
 
 # ---- Precision ----
 check "an unknown precision" try 2 train_model play "${small[@]}" --precision fp8
@@ -292,6 +293,14 @@ check "names what they were to be made of" complains "can't make tokens of 'stan
 check "--mix alone" try 2 train_model new --mix play:0.5
 check "--mix without a share" try 2 train_model new --from run/final_model.cllm --mix play
 check "--from a file that is no model" try 1 train_model new --from play
+check "--from a folder" try 1 train_model new --from run
+check "says what is in it" complains "'run' is a folder: name a model in it, such as final_model.cllm"
+check "a folder to generate from" try 1 cllm_inference run -p the
+check "says so, too" complains "'run' is a folder"
+check "a folder to look into" try 1 cllm_info run
+check "says it, too" complains "'run' is a folder"
+check "two texts" try 2 train_model new play
+check "says where they belong" complains "also 'play': a folder holds the texts of one run"
 check "words" try 0 train_model play "${small[@]}" --tokens words --epochs 2 --checkpoint-dir words --quiet
 check "words go on" try 0 train_model new --from words/final_model.cllm --epochs 1 --checkpoint-dir more_words --threads 1
 check "with new ones" says ': [1-9][0-9]* words are new to it$'

@@ -118,6 +118,8 @@ def sessions(model):
     check("/reset is silent", there.ask("/reset") == "")
     check("nothing to go on with", there.ask("") == "")
     check("/reset forgets", there.ask("  w1   w4 ") == first)
+    for key in ("\x1b[A", "w9 \x1b[D\x1b[D", "\x1b[3~w9", "\x1bOH", "/seed\x1b[1;5C 9"):
+        check(f"no text: {key!r}", "rlwrap" in (there.ask(key) or ""))
     check("unknown command", "'/bogus'" in there.ask("/bogus") )
     check("unknown command with a value", "/help" in there.ask("/bogus 5"))
     check("bad seed", "'five'" in there.ask("/seed five"))

@@ -4,6 +4,8 @@
 #include "cllm_ext.h"
 #include "cllm_format.h"
 #include "cllm_inference.h"
+#include "cllm_tokenizer.h"
+#include "cllm_training.h"
 #include "cllm_utils.h"
 #include "harness.h"
 
@@ -202,6 +204,63 @@ static void what_comes_next(void) {
     cllm_free_model(model);
 }
 
+typedef struct Listed {
+    struct { char text[16]; float probability; } words[256];
+    int count;
+} Listed;
+
+static bool list(const char *word, size_t length, float probability, void *user_data) {
+    Listed *listed = user_data;
+    memcpy(listed->words[listed->count].text, word, length);
+    listed->words[listed->count++].probability = probability;
+    return true;
+}
+
+/* A space at the end of a prompt is the one that tokens such as " ab" begin with: what is found behind it is
+ * what is found without it and begins with it, given that. A space as a token of its own was never met. */
+static void a_space_was_typed(void) {
+    char text[1000] = "ab ";
+    while (strlen(text) < 900) strcat(text, "ba ab aab ");
+    CLLMTokenizer *tokenizer = cllm_train_tokenizer(text, strlen(text), 265, NULL, NULL);
+    size_t count;
+    uint32_t *ids = cllm_text_to_tokens(tokenizer, text, strlen(text), false, 1, &count);
+    CLLMConfig sizes = {.vocab_size = cllm_get_vocab_size(tokenizer), .embedding_dim = D, .num_layers = 1,
+                        .num_heads = 2, .ff_dim = 32, .max_seq_len = POSITIONS};
+    CLLMModel *model = cllm_create_modern_model(&sizes, 4);
+    CHECK(cllm_model_set_vocab(model, tokenizer) == 0);
+    CLLMTrainingConfig config = {.learning_rate = 0.02f, .batch_size = 4, .sequence_length = 10, .optimizer = "adamw"};
+    CLLMTraining *training = cllm_training_init(model, &config);
+    training->tokens = ids;
+    training->num_tokens = count;
+    for (int i = 0; i < 10; i++) CHECK(cllm_train_steps(training, 0, 1, NULL) >= 0);
+    cllm_training_free(training);
+
+    CLLMInference *inference = cllm_inference_init(model);
+    IndexProb next[300];
+    double space = 0;
+    uint32_t *prompt = cllm_text_to_tokens(tokenizer, "aab ba", 6, false, 1, &count);
+    int found = cllm_next_tokens(inference, prompt, count, next, 300);
+    for (int i = 0; i < found; i++) {
+        size_t length;
+        space += cllm_token_text(tokenizer, (uint32_t)next[i].idx, &length)[0] == ' ' ? next[i].prob : 0;
+    }
+    CHECK(space > 0.5 && space < 1);
+
+    static Listed before, behind, alone;
+    CHECK(cllm_next_words(inference, "aab ba", 20, list, &before) == 20);
+    CHECK(cllm_next_words(inference, "aab ba ", 20, list, &behind) == 20);
+    CHECK(strcmp(before.words[0].text, " ab") == 0 && strcmp(behind.words[0].text, "ab") == 0);
+    CHECK_NEAR(behind.words[0].probability, before.words[0].probability / space, 1e-3);
+    CHECK(behind.words[0].probability > before.words[0].probability);
+    /* A space alone has nothing before it. */
+    CHECK(cllm_next_words(inference, " ", 3, list, &alone) == 3);
+    free(prompt);
+    free(ids);
+    cllm_inference_cleanup(inference);
+    cllm_free_model(model);
+    cllm_free_tokenizer(tokenizer);
+}
+
 typedef struct Rule {
     CLLMInference *inference;
     int calls, end_after, modulus;
@@ -265,6 +324,7 @@ int main(void) {
     RUN(scores);
     RUN(texts);
     RUN(what_comes_next);
+    RUN(a_space_was_typed);
     RUN(allowed);
     return harness_report();
 }

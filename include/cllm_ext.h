@@ -689,7 +689,8 @@ int cllm_next_tokens(CLLMInference *inference,
  * beam search as wide as four times `num_words` (16 at least, 1,024 at most), and has up to 8 tokens.
  * Its probability is that of its tokens and of an end behind them; ways to spell it that the search met
  * are added up. Where the tokens of the model are not whole words and the prompt ends inside of a word,
- * what is found goes on with it.
+ * what is found goes on with it; where it ends in white space, what is found is given without that white
+ * space, and given that it is there.
  *
  * Left out is what cllm_next_tokens leaves out. Of a prompt beyond the model's positions the last part
  * is seen. The result depends on prompt and model alone.
@@ -1283,13 +1284,12 @@ int cllm_verify_model(const CLLMModel *model);
  * that goes on with the same ones goes on bit for bit, for any number of threads.
  *
  * Shuffled windows are those of cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and
- * cllm_train_steps(); the others say how they go through the text.
+ * cllm_train_steps(); the others say how they go through the text. Passes that a program makes one by one
+ * (cllm_forward_training(), cllm_backward_training() and what goes with them) leave nothing out and are f32,
+ * whatever the options say.
  *
  * @param training  made by cllm_training_init.
  * @param options   copied; its `struct_size` set before.
- * Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
- * goes with them) leave nothing out and are f32, whatever the options say.
- *
  * @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
  *         precision that this processor lacks: nothing has changed then.
  *
@@ -2784,8 +2784,8 @@ int cllm_train_steps(CLLMTraining *training,
 
 /**
  * Whether this object trains on what its checkpoint was trained on: the same tokens in the same
- * order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others is no longer the same run;
- * the first call that trains warns of it.
+ * order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others
+ * is no longer the same run; the first call that trains warns of it.
  *
  * @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
  * @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one

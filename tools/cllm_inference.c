@@ -153,7 +153,7 @@ static Options parse_options(int argc, char **argv) {
 }
 
 static CLLMModel *load_model(const Options *options) {
-    require_readable(options->model);
+    require_model(options->model);
     if (options->vocabulary) {
         require_readable(input_name(options->vocabulary));
     }

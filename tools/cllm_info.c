@@ -251,7 +251,7 @@ int main(int argc, char **argv) {
 
     Info info = {.path = argv[optind], .json = json};
     struct stat status;
-    require_readable(info.path);
+    require_model(info.path);
     if (stat(info.path, &status) != 0) fail("%s: %s", info.path, strerror(errno));
     if (!S_ISREG(status.st_mode)) fail("%s: not an ordinary file", info.path);
     int damaged = cllm_describe_file(info.path, (size_t)words, print, &info);

@@ -108,6 +108,8 @@ void text_append_json(Text *text, const char *string, size_t length);
 bool is_directory(const char *path);
 /* fail() unless the path names something that can be opened for reading. */
 void require_readable(const char *path);
+/* The same for what is to be a model, which no folder is. */
+void require_model(const char *path);
 /* Creates a folder with its parents. */
 void make_directories(const char *path);
 char *join_path(const char *directory, const char *name);

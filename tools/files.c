@@ -21,6 +21,13 @@ void require_readable(const char *path) {
     }
 }
 
+void require_model(const char *path) {
+    require_readable(path);
+    if (is_directory(path)) {
+        fail("'%s' is a folder: name a model in it, such as final_model.cllm", path);
+    }
+}
+
 void make_directories(const char *path) {
     char *partial = copy_text(path, strlen(path));
     for (char *p = partial + 1;; p++) {

@@ -226,6 +226,21 @@ static void reply(Session *session) {
 
 /* ---- Session ---- */
 
+/* Whether a line has what a terminal sends for an arrow key, Home, End or Delete: "ESC [ A", "ESC O H",
+ * "ESC [ 3 ~". */
+static bool has_editing_key(const char *line) {
+    for (const char *at = strchr(line, '\033'); at; at = strchr(at + 1, '\033')) {
+        if (at[1] != '[' && at[1] != 'O') {
+            continue;
+        }
+        const char *last = at + 2 + strspn(at + 2, "0123456789;");
+        if (*last && strchr("ABCDHF~", *last)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The next line without its end, or NULL. */
 static char *read_line(char **line, size_t *capacity) {
     ssize_t length = getline(line, capacity, stdin);
@@ -260,6 +275,10 @@ void hold_session(CLLMInference *inference, double temperature, uint64_t seed) {
         if (!text) {
             fputc('\n', stderr);
             break;
+        }
+        if (has_editing_key(text)) {
+            fputs("arrow keys are not for this line, which was left out; 'rlwrap cllm_inference ...' has them\n", stderr);
+            continue;
         }
         if (*text == '/') {
             if (!obey(&session, text)) {

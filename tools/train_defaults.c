@@ -41,7 +41,7 @@ static void take_shape(Options *o, const CLLMModel *model) {
 }
 
 static Origin open_from(Options *o) {
-    require_readable(o->from);
+    require_model(o->from);
     Origin origin = {.model = cllm_read_model(o->from)};
     if (!origin.model) {
         fail("can't read the model '%s': %s", o->from, library_error());

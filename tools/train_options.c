@@ -313,7 +313,7 @@ Options parse_options(int argc, char **argv) {
         fail_usage("no DATA: name a text file or a folder");
     }
     if (optind + 1 < argc) {
-        fail_usage("one DATA only, but also '%s'", argv[optind + 1]);
+        fail_usage("one DATA only, but also '%s': a folder holds the texts of one run", argv[optind + 1]);
     }
     o.data = argv[optind];
     check_options(&o, vocab);

@@ -163,7 +163,8 @@ static void resume(Run *run) {
     }
     if (cllm_checkpoint_same_data(run->training) == 0) {
         fail("'%s' was trained on another text, or in other batches: use the same DATA, --tokens, "
-             "--batch-size, --seq-len, --vocab-size and --val-fraction", path);
+             "--batch-size, --seq-len, --vocab-size and --val-fraction; with --from a model goes on with another "
+             "text", path);
     }
     go_on_with_schedule(run->options, run->training);
     go_on_in_precision(run->options, run->training);

@@ -55,6 +55,7 @@ def test_next(trained: cllm.Model) -> None:
         assert trained.tokenizer.decode(ids[:1]) == "yellow"
         assert probabilities[0] > 0.5 and (np.diff(probabilities) <= 0).all()
         word, probability = generator.next_words("red orange", 2)[0]
+        assert trained.next_words("red orange", 2)[0] == (word, probability)
         assert word == " yellow" and probability > 0.5
         assert int(generator.logits("red orange").argmax()) == ids[0]
 

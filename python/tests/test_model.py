@@ -53,6 +53,18 @@ def test_modern_models() -> None:
     model = cllm.Model.new(20, width=8, layers=2, heads=2, context=4, seed=1, block="modern")
     assert model.weights.size == model.num_weights and model.embeddings.shape == (20, 8)
     assert np.shares_memory(model.embeddings, model.weights)
+    named = model.named_weights()
+    assert sorted(name for name in named if name.startswith("layers.1")) == [
+        f"layers.1.{part}" for part in ("key", "output", "query", "value", "w1", "w2")]
+    assert sum(part.size for part in named.values()) == model.num_parameters < model.num_weights
+    assert str(model.num_parameters) in repr(model)
+    # The matrices after attention begin as zeros; nothing but the embeddings counts without them and w2.
+    assert not named["layers.0.output"].any() and np.shares_memory(named["layers.0.output"], model.weights)
+    with model.generator() as generator:
+        before = generator.logits([1, 2]).copy()
+        named["layers.1.output"][:] = np.eye(8)
+        generator.forget()
+        assert not (generator.logits([1, 2]) == before).all()
     with model.generator() as generator:
         assert np.isfinite(generator.logits([1, 2, 3, 4, 5, 6])).all()
     with pytest.raises(cllm.Error, match="cllm_create_modern_model"):

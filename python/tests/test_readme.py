@@ -12,10 +12,11 @@ import cllm
 def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = Path(__file__).resolve().parents[1] / "README.md"
     examples = re.findall(r"(?ms)^```python\n(.*?)^```", readme.read_text())
-    assert len(examples) == 4
+    assert len(examples) == 5
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.txt").write_text("the cat sat on the mat. the dog ran.\n" * 60)
+    for folder, text in (("texts", "the cat sat on the mat. the dog ran.\n"), ("today", "the cow came.\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "old.txt").write_text(text * 60)
     names: Dict[str, Any] = {}
     for example in examples:
         exec(example, names)

@@ -1,10 +1,12 @@
+import logging
 import os
+import re
 import signal
 import pickle
 import threading
 import time
 from pathlib import Path
-from typing import List
+from typing import Any, List
 
 import numpy as np
 import pytest
@@ -189,3 +191,65 @@ def test_a_model_by_minutes(tmp_path: Path) -> None:
     assert 4 < time.monotonic() - begun < 120
     score = model.score(" ".join(words[-200:]))
     assert score.bits_per_byte < 1.5  # six words, each as likely: 2.58 bits for 4.8 bytes on average
+
+
+def the_plan(*arguments: Any, **options: Any) -> str:
+    """What the recipe chose for a run, which does not begin."""
+
+    class Stop(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise InterruptedError(record.getMessage())
+
+    logger, stop = logging.getLogger("cllm"), Stop()
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addFilter(stop)
+    try:
+        with pytest.raises(InterruptedError) as stopped:
+            cllm.train(*arguments, **options)
+    finally:
+        logger.removeFilter(stop)
+        logger.setLevel(before)
+    return str(stopped.value)
+
+
+def test_sizes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.txt").write_text("the cat sat on the mat. " * 100)
+    with caplog.at_level(logging.INFO, "cllm"):
+        model = cllm.train(tmp_path, size="small", layers=1, context=16, epochs=1)
+    assert (model.width, model.layers) == (128, 1)
+    assert "width 128, 1 layer" in caplog.text and "0.9 epochs" in caplog.text
+    assert "as asked for" not in caplog.text
+    # Without epochs and minutes it is as long as the weights want: three tokens for each.
+    plan = the_plan(tmp_path, size="large")
+    epochs = re.search(r"([0-9.]+) epochs", plan)
+    assert epochs is not None and float(epochs[1]) > 1000 and "width 384" in plan
+    assert " 3.1 epochs" in the_plan(tmp_path, size="large", epochs=3)
+    for wrong in ({"size": "huge"}, {"size": "small", "width": 64}):
+        with pytest.raises(ValueError, match="small, medium, large"):
+            cllm.train(tmp_path, **wrong)
+    with pytest.raises(ValueError, match="whole"):
+        cllm.train(tmp_path, epochs=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no texts"):
+        cllm.train([])
+
+
+def test_a_model_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old, new = "the cat sat on the mat. " * 100, "a bird flew over all the houses. " * 60
+    (tmp_path / "old.txt").write_text(old)
+    (tmp_path / "new.txt").write_text(new)
+
+    def rate() -> float:
+        rates = re.findall(r"rate ([0-9.]+)", caplog.text)
+        caplog.clear()
+        return float(rates[-1])
+
+    with caplog.at_level(logging.INFO, "cllm"):
+        model = cllm.train(tmp_path / "old.txt", epochs=4, width=32, layers=2, heads=2, context=16, batch_size=4)
+        first, before = rate(), model.score(new).bits_per_byte
+        same = cllm.train(tmp_path / "new.txt", epochs=4, model=model, batch_size=4)
+        assert rate() == pytest.approx(first / 3, abs=1e-4)
+    assert same is model and (model.width, model.layers, model.heads, model.context) == (32, 2, 2, 16)
+    assert model.score(new).bits_per_byte < before
+    with pytest.raises(ValueError, match="goes on"):
+        cllm.train(tmp_path / "new.txt", model=model, size="small")

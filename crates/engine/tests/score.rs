@@ -228,8 +228,9 @@ fn next_words_as_by_trying_all() {
                 scorer.next_words(&pool, &view, &prompt, &config, search, spell, white_space_ends);
             found.unwrap()
         };
+        let fine = WordSearch { max_tokens: 3, ..WordSearch::new(3) };
         // As many as there are, so that nothing is cut: all of them with their exact probabilities.
-        let all = words(WordSearch { words: 256, width: 1024, max_tokens: 3 });
+        let all = words(WordSearch { words: 256, width: 1024, ..fine });
         assert_eq!(all.len(), order.len().min(256), "seed {seed}");
         for word in &all {
             let p = expected[&word.text];
@@ -237,11 +238,34 @@ fn next_words_as_by_trying_all() {
         }
         assert!(all.windows(2).all(|w| w[0].probability >= w[1].probability));
         // A narrow search finds what is likely, and never promises too much.
-        let three = words(WordSearch { words: 3, width: 16, max_tokens: 3 });
+        let three = words(WordSearch { width: 16, ..fine });
         assert_eq!(three.len(), 3);
         for (word, (text, p)) in three.iter().zip(&order) {
             assert_eq!(&word.text, *text, "seed {seed}");
             assert!(f64::from(word.probability) < **p + 1e-5);
+        }
+        // Behind a space that was typed: what begins with it, without it, given that it is there.
+        let begun = words(WordSearch { words: 256, width: 1024, begun: Some(b' '), ..fine });
+        let spaced = |text: &[u8]| text.first() == Some(&b' ');
+        assert_eq!(
+            begun.len(),
+            expected.keys().filter(|t| spaced(t) && t.len() > 1).count().min(256)
+        );
+        let (pool, view) = (Pool::serial(), model.view());
+        let tokens = Scorer::new().next_tokens(&pool, &view, &prompt, &config, 9).unwrap();
+        let space: f64 = tokens
+            .iter()
+            .filter(|token| {
+                let mut bytes = Vec::new();
+                spell(token.id, &mut bytes);
+                spaced(&bytes)
+            })
+            .map(|token| f64::from(token.probability))
+            .sum();
+        assert!(space > 0.0 && space < 1.0);
+        for word in &begun {
+            let p = expected[&[b" ", &word.text[..]].concat()] / space;
+            assert!((f64::from(word.probability) - p).abs() < 1e-5, "{word:?} {p}");
         }
     }
 }
@@ -253,7 +277,7 @@ fn words_of_one_token() {
     let (pool, view, config) = (Pool::serial(), model.view(), GeneratorConfig::default());
     let mut scorer = Scorer::new();
     let whole = |id: u32, bytes: &mut Vec<u8>| bytes.extend([b' ', b'a' + id as u8]);
-    let search = WordSearch { words: 5, width: 5, max_tokens: 1 };
+    let search = WordSearch { width: 5, max_tokens: 1, ..WordSearch::new(5) };
     let words = scorer.next_words(&pool, &view, &[3, 1], &config, search, whole, white_space_ends);
     let tokens = scorer.next_tokens(&pool, &view, &[3, 1], &config, 5).unwrap();
     for (word, token) in words.unwrap().iter().zip(&tokens) {
@@ -319,7 +343,7 @@ fn what_is_wrong_is_an_error() {
     let none = GeneratorConfig { allowed_tokens: Some(vec![11]), ..config.clone() };
     let error = scorer.next_tokens(&pool, &view, &[1], &none, 1).unwrap_err().to_string();
     assert!(error.contains("not allowed"), "{error}");
-    let fine = WordSearch { words: 3, width: 3, max_tokens: 3 };
+    let fine = WordSearch { width: 3, max_tokens: 3, ..WordSearch::new(3) };
     for (name, search) in [
         ("num_words", WordSearch { words: 0, ..fine }),
         ("num_words", WordSearch { words: 257, width: 1024, ..fine }),

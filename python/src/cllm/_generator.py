@@ -192,7 +192,8 @@ class Generator(l.Owning):
 
     def next_words(self, text: Union[str, bytes], count: int = 10) -> List[Tuple[str, float]]:
         """The likeliest words after a text (or endings of its last one), with the white space before
-        them, and their probabilities, likeliest first."""
+        them, and their probabilities, likeliest first. Behind a text that ends in white space they come
+        without it."""
         words: List[Tuple[str, float]] = []
 
         def take(word: Any, length: int, probability: float, _user_data: Optional[int]) -> bool:

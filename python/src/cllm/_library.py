@@ -130,6 +130,7 @@ _FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("cllm_training_best", _I, [_TRAINING, c.POINTER(_I), _DOUBLE]),
     ("cllm_training_use_best", _I, [_TRAINING]),
     ("cllm_precision_support", _I, [_I]),
+    ("cllm_model_parameters", c.c_uint64, [_MODEL]),
     ("cllm_recipe", _I, [c.c_uint64, c.c_double, c.c_double, c.POINTER(s.Recipe)]),
     ("cllm_measure_speed", c.c_double, [_I]),
     ("cllm_steps_left", _I, [_I, c.c_double, _I, c.c_double]),
@@ -152,13 +153,13 @@ def check(result: Any) -> Any:
     return result
 
 
-_logger = logging.getLogger("cllm")
+logger = logging.getLogger("cllm")
 _LEVELS = {0: logging.DEBUG, 1: logging.WARNING, 2: logging.INFO}
 
 
 def _log(level: int, message: bytes, _user_data: Optional[int]) -> None:
     # Errors are told by exceptions; here they are only for those who look for them.
-    _logger.log(_LEVELS.get(level, logging.INFO), "%s", message.decode(errors="replace"))
+    logger.log(_LEVELS.get(level, logging.INFO), "%s", message.decode(errors="replace"))
 
 
 _log_callback = LOG_CALLBACK(_log)
@@ -287,7 +288,11 @@ def ids_pointer(ids: U32) -> Any:
 
 def bytes_of(text: Union[str, bytes]) -> bytes:
     """UTF-8. What was decoded with "surrogateescape" becomes the bytes that it was."""
-    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
+    return text.encode("utf-8", "surrogateescape")
 
 
 def c_string(text: Union[str, bytes]) -> bytes:

@@ -2,7 +2,7 @@
 
 import ctypes as c
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 import numpy.typing as npt
 
@@ -136,9 +136,8 @@ class Model(l.Owning):
     def __repr__(self) -> str:
         if self._handle is None:
             return "<cllm.Model, closed>"
-        weights = ("8-bit weights" if self.is_quantized else "mapped weights" if self.is_mapped
-                   else f"{self.num_weights} weights")
-        return (f"<cllm.Model of {weights}: {self.vocab_size} tokens, "
+        kind = " with 8-bit weights" if self.is_quantized else " with mapped weights" if self.is_mapped else ""
+        return (f"<cllm.Model of {self.num_parameters} parameters{kind}: {self.vocab_size} tokens, "
                 f"{self.layers} layers of {self.width}, context of {self.context}>")
 
     def save(self, path: PathLike) -> None:
@@ -166,13 +165,24 @@ class Model(l.Owning):
         return int(self._struct.num_layers)
 
     @property
+    def heads(self) -> int:
+        """Attention heads of a layer."""
+        return int(self._struct.header.num_heads)
+
+    @property
     def context(self) -> int:
         """Positions that it can tell apart; 0: none."""
         return int(self._struct.pos_encoding.max_length)
 
     @property
+    def num_parameters(self) -> int:
+        """Values that training changes, in floats, in 8 bits or in a mapped file."""
+        return int(lib.cllm_model_parameters(self._owner.pointer))
+
+    @property
     def num_weights(self) -> int:
-        """Weights, without those of positions."""
+        """Floats of :attr:`weights`: the parameters but those of positions, and the places of parts that a
+        modern block does not have; 0 where the weights are in 8 bits or stay in a file."""
         return int(self._struct.num_weights)
 
     @property
@@ -190,7 +200,8 @@ class Model(l.Owning):
 
     def named_weights(self) -> Dict[str, F32]:
         """Each matrix and vector by its name, in the library's memory; matrices are ``[out, in]``.
-        Parts that a model does not have are left out."""
+        Parts that a model does not have are left out. A file of the original library may have its queries,
+        keys and values in blocks for each head: those are left out, too."""
         struct, d = self._struct, self.width
         named = {"embeddings": self.embeddings} if struct.embeddings.embeddings else {}
 
@@ -198,37 +209,45 @@ class Model(l.Owning):
             if pointer:
                 named[name] = l.view(pointer, shape, self._owner)
 
+        norms, outputs = self._block(struct)
         for i in range(struct.num_layers):
-            if struct.attention_layers:
+            # Of files of the original library these are blocks for each head, one norm a layer, no outputs.
+            if struct.attention_layers and (norms == 2 or outputs):
                 layer = struct.attention_layers[i]
                 for name in ("query", "key", "value"):
-                    # Models of the original's files have a block for each head, others a matrix.
-                    pointer = getattr(layer, name + "_lattice")
-                    if pointer and self._is_full(struct):
-                        add(f"layers.{i}.{name}", pointer, d, d)
+                    add(f"layers.{i}.{name}", getattr(layer, name + "_lattice"), d, d)
+            if outputs:
+                named[f"layers.{i}.output"] = self.weights[outputs + i * d * d:][:d * d].reshape(d, d)
             if struct.ff_layers:
                 ff = struct.ff_layers[i]
                 add(f"layers.{i}.w1", ff.w1_lattice, ff.hidden_dim, ff.input_dim)
                 add(f"layers.{i}.b1", ff.bias1, ff.hidden_dim)
                 add(f"layers.{i}.w2", ff.w2_lattice, ff.output_dim, ff.hidden_dim)
                 add(f"layers.{i}.b2", ff.bias2, ff.output_dim)
-        if struct.layer_norms and self._is_full(struct):
-            for i in range(2 * struct.num_layers):
-                norm = struct.layer_norms[i]
-                part = f"layers.{i % struct.num_layers}.norm{1 + i // struct.num_layers}"
-                add(part + ".gamma", norm.gamma, norm.dim)
-                add(part + ".beta", norm.beta, norm.dim)
+            for j in range(norms if struct.layer_norms else 0):
+                norm = struct.layer_norms[j * struct.num_layers + i]
+                add(f"layers.{i}.norm{1 + j}.gamma", norm.gamma, norm.dim)
+                add(f"layers.{i}.norm{1 + j}.beta", norm.beta, norm.dim)
         positions = struct.pos_encoding
         add("positions", positions.learned_positions, positions.max_length, positions.embedding_dim)
         return named
 
     @staticmethod
-    def _is_full(struct: Any) -> bool:
-        """Whether the block of weights is as long as full matrices and two norms a layer make it."""
-        d, layers = struct.embeddings.embedding_dim, struct.num_layers
-        ff = struct.ff_layers[0].hidden_dim if struct.ff_layers and layers else 0
-        layer = 3 * d * d + (2 * d * ff + ff + d if ff else 0) + 4 * d
-        return bool(struct.num_weights == struct.embeddings.vocab_size * d + layers * layer)
+    def _block(struct: Any) -> Tuple[int, int]:
+        """Norms of a layer, and where the matrices after attention begin among the weights, 0 without: the C
+        structs have no place for these, they stand behind all others, and before an output matrix."""
+        d, layers, vocab = struct.embeddings.embedding_dim, struct.num_layers, struct.embeddings.vocab_size
+        hidden = struct.ff_layers[0].hidden_dim if struct.ff_layers and layers else 0
+        layer = 3 * d * d + 2 * d * hidden + hidden + d
+        outputs, head = layers * d * d, vocab * d
+        for norms in (2, 1):
+            before = vocab * d + layers * (layer + 2 * norms * d)
+            rest = struct.num_weights - before
+            if rest in (outputs, outputs + head):
+                return norms, before
+            if rest in (0, head):
+                return norms, 0
+        return 1, 0
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -261,6 +280,11 @@ class Model(l.Owning):
         """The continuation piece by piece, each as soon as it is there."""
         with self.generator(**settings) as generator:
             yield from generator.stream(prompt)
+
+    def next_words(self, text: Union[str, bytes], count: int = 10) -> List[Tuple[str, float]]:
+        """The likeliest words after a text: see :meth:`Generator.next_words`."""
+        with self.generator() as generator:
+            return generator.next_words(text, count)
 
     def score(self, text: Text, *, threads: int = 0) -> "Score":
         """How well it predicts a text or tokens: see :meth:`Generator.score`."""

@@ -8,12 +8,14 @@ from typing import Iterable, List, Optional, Tuple, Union
 import numpy as np
 
 from . import _structs as s
-from ._library import U32, PathLike, check, lib
+from ._library import U32, PathLike, check, lib, logger
 from ._model import Model
 from ._tokenizer import Tokenizer, read_text, text_files
 from ._trainer import Step, Trainer
 
 _BYTES, _SUBWORDS = 3, 2
+#: The sizes of `train_model --size`: widths, for which the recipe chooses the rest.
+_WIDTHS = {"small": 128, "medium": 256, "large": 384}
 
 
 def train(
@@ -21,6 +23,8 @@ def train(
     *,
     epochs: Optional[int] = None,
     minutes: Optional[float] = None,
+    size: Optional[str] = None,
+    model: Optional[Model] = None,
     tokenizer: Union[Tokenizer, int, None] = None,
     width: Optional[int] = None,
     layers: Optional[int] = None,
@@ -38,14 +42,20 @@ def train(
     >>> model = train("texts", minutes=5)   # doctest: +SKIP
 
     The library's recipe chooses what is not said, by the length of the text and, where minutes are given,
-    by them and the speed of the machine. The rate falls to nothing by the end. The model has the weights
-    that predicted the held-out text best.
+    by them and the speed of the machine; the logger "cllm" has what it chose and why at the level INFO. The
+    rate falls to nothing by the end. The model has the weights that predicted the held-out text best.
 
-    Ctrl-C ends it with KeyboardInterrupt; use a :class:`Trainer` to keep what was trained until then.
+    Ctrl-C ends it with KeyboardInterrupt; what was trained until then is kept by a ``model`` that was given,
+    and by a :class:`Trainer`.
 
-    :param epochs: how often to go through the text; 1 where no minutes are given.
+    :param epochs: how often to go through the text; 1 where neither minutes nor a size are given.
     :param minutes: for how long, tokenizing included; what was given first is reached first. What comes of
         some minutes depends on the machine: give epochs for a run that is to be repeated bit for bit.
+    :param size: "small", "medium" or "large": a width of 128, 256 or 384. With neither epochs nor minutes the
+        run is as many epochs as give each weight three tokens to see.
+    :param model: goes on teaching this model, which is changed and returned: its tokens and its shape stay, and
+        it is trained at a third of the rate that a new one gets, so that it forgets less. After Ctrl-C it is
+        as far as it came.
     :param tokenizer: that of the model; or how many subwords to learn, at most.
     :param width: of an embedding, a multiple of twice ``heads``.
     :param context: tokens of a sequence.
@@ -60,39 +70,54 @@ def train(
     for name, value in (("epochs", epochs), ("minutes", minutes)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is above 0")
+    if epochs is not None and epochs != int(epochs):
+        raise ValueError("epochs is a whole number")
+    if size is not None and (size not in _WIDTHS or width is not None):
+        raise ValueError(f"a size is one of {', '.join(_WIDTHS)}, and leaves no width to choose")
+    if model is not None and any(x is not None for x in (size, tokenizer, width, layers, heads)):
+        raise ValueError("a model that goes on has its size, its tokenizer, width, layers and heads")
     if not 0 <= held_out < 1:
         raise ValueError("held_out is from 0 to below 1")
     listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     files = [file for path in listed for file in text_files(path)]
     texts = [read_text(file) for file in files]
-    size = sum(map(len, texts))
-    if not size:
-        raise ValueError(f"there is no text in {', '.join(str(path) for path in listed)}")
+    written = sum(map(len, texts))
+    if not written:
+        places = ", ".join(str(path) for path in listed)
+        raise ValueError(f"there is no text in {places}" if places else "there are no texts to train on")
 
+    if model is not None:
+        tokenizer, width, layers, heads = model.tokenizer, model.width, model.layers, model.heads
+        context = context or model.context or None
     recipe = s.Recipe(
-        struct_size=c.sizeof(s.Recipe), embedding_dim=width or 0, num_layers=layers or 0,
-        num_heads=heads or 0, sequence_length=context or 0, batch_size=batch_size or 0,
-        learning_rate=learning_rate or 0.0)
-    if minutes is None or epochs is not None:
-        recipe.epochs = epochs or 1
+        struct_size=c.sizeof(s.Recipe), embedding_dim=_WIDTHS[size] if size else width or 0,
+        num_layers=layers or 0, num_heads=heads or 0, sequence_length=context or 0,
+        batch_size=batch_size or 0, learning_rate=learning_rate or 0.0)
+    if epochs is not None:
+        recipe.epochs = epochs
+    elif minutes is None and size is None:
+        recipe.epochs = 1
     if isinstance(tokenizer, Tokenizer):
         recipe.tokenizer = _BYTES if tokenizer.kind == "bytes" else _SUBWORDS
         recipe.vocab_size = len(tokenizer)
     elif tokenizer is not None:
         recipe.tokenizer, recipe.vocab_size = _SUBWORDS, tokenizer
-    speed = check(lib.cllm_measure_speed(threads)) if minutes is not None else 0.0
+    # Without minutes it changes nothing but what the recipe says about the time.
+    speed = check(lib.cllm_measure_speed(threads)) if minutes is not None or size is not None else 0.0
 
     def seconds_left() -> float:
         return 0.0 if minutes is None else max(0.1, 60 * minutes - (time.monotonic() - begun))
 
     def follow(recipe: s.Recipe) -> s.Recipe:
         copy = s.Recipe.from_buffer_copy(recipe)
-        length = max(1, size - int(size * held_out))
+        length = max(1, written - int(written * held_out))
         check(lib.cllm_recipe(length, seconds_left(), speed, c.byref(copy)))
         return copy
 
+    tokens_why = None
     if not isinstance(tokenizer, Tokenizer):
         choice = follow(recipe)
+        tokens_why = choice.text.splitlines()[0]  # before they are asked for
         if choice.tokenizer == _BYTES:
             tokenizer = Tokenizer.from_bytes()
         else:
@@ -104,12 +129,21 @@ def train(
     # Of a short text not even one window, or a batch of them.
     recipe.training_tokens, recipe.held_out_tokens = len(training), len(test)
     choice = follow(recipe)
+    if model is not None and learning_rate is None:
+        # Asked again, for what the recipe says of itself.
+        recipe.learning_rate = choice.learning_rate / 3
+        choice = follow(recipe)
+    first, *others = choice.text.splitlines()
+    logger.info("%s", b"\n".join([tokens_why or first, *others]).decode())
     length = min(choice.sequence_length, len(training) - 1)
     batch_size = max(1, min(choice.batch_size, (len(training) - 1) // length))
 
-    model = Model.new(
-        tokenizer, width=choice.embedding_dim, layers=choice.num_layers, heads=choice.num_heads,
-        hidden=choice.ff_dim, context=choice.sequence_length, seed=seed, block="modern")
+    if model is None:
+        model = Model.new(
+            tokenizer, width=choice.embedding_dim, layers=choice.num_layers, heads=choice.num_heads,
+            hidden=choice.ff_dim, context=choice.sequence_length, seed=seed, block="modern")
+    if epochs is None and minutes is None:
+        epochs = max(1, round(choice.epochs))
     steps = (epochs or 1) * max(1, (len(training) - 1) // (batch_size * length))
     if minutes is not None:
         steps = choice.steps if epochs is None else min(steps, choice.steps)

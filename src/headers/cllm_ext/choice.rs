@@ -9,11 +9,12 @@ use crate::headers::cllm_inference::generation::special_tokens;
 use crate::headers::cllm_inference::{CLLMInference, IndexProb};
 use crate::headers::cllm_training::state::UserData;
 use crate::model::kept;
+use crate::model::subwords;
 use crate::model::view;
 use crate::model::words::{self, Rule};
 use cllm_engine::error::{Error, Result};
 use cllm_engine::generate::GeneratorConfig;
-use cllm_engine::score::{WordSearch, white_space_ends};
+use cllm_engine::score::{WordSearch, typed_white_space, white_space_ends};
 use cllm_kernels::memory::copied;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int, c_void};
@@ -78,7 +79,8 @@ pub unsafe extern "C" fn cllm_next_tokens(
 /// beam search as wide as four times `num_words` (16 at least, 1,024 at most), and has up to 8 tokens.
 /// Its probability is that of its tokens and of an end behind them; ways to spell it that the search met
 /// are added up. Where the tokens of the model are not whole words and the prompt ends inside of a word,
-/// what is found goes on with it.
+/// what is found goes on with it; where it ends in white space, what is found is given without that white
+/// space, and given that it is there.
 ///
 /// Left out is what cllm_next_tokens leaves out. Of a prompt beyond the model's positions the last part
 /// is seen. The result depends on prompt and model alone.
@@ -111,6 +113,12 @@ pub unsafe extern "C" fn cllm_next_words(
     let callback = callback.ok_or_else(|| Error::null("callback"))?;
     let prompt = ffi::bytes(prompt, "prompt")?;
     let model = context::live(inference)?.model;
+    let (prompt, begun) = match subwords::of(model)? {
+        Some(_) => typed_white_space(prompt),
+        // White space stands between whole words, and is none of them.
+        None => (prompt, None),
+    };
+    let search = WordSearch { begun, ..search };
     let ids = words::ids_of_text(model, prompt, Rule::Inference, usize::MAX)?;
     if ids.is_empty() {
         return Err(Error::argument("prompt", "empty", "at least one word"));

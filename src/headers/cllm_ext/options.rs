@@ -157,13 +157,12 @@ unsafe fn check_size(options: *const CLLMTrainingOptions) -> Result<()> {
 /// that goes on with the same ones goes on bit for bit, for any number of threads.
 ///
 /// Shuffled windows are those of cllm_train(), cllm_train_epoch(), cllm_train_epoch_mt() and
-/// cllm_train_steps(); the others say how they go through the text.
+/// cllm_train_steps(); the others say how they go through the text. Passes that a program makes one by one
+/// (cllm_forward_training(), cllm_backward_training() and what goes with them) leave nothing out and are f32,
+/// whatever the options say.
 ///
 /// @param training  made by cllm_training_init.
 /// @param options   copied; its `struct_size` set before.
-/// Passes that a program makes one by one (cllm_forward_training(), cllm_backward_training() and what
-/// goes with them) leave nothing out and are f32, whatever the options say.
-///
 /// @return 0; -1 for NULL, an object not made by cllm_training_init, a number out of its range, or a
 ///         precision that this processor lacks: nothing has changed then.
 ///

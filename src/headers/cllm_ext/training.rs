@@ -165,8 +165,8 @@ pub unsafe extern "C" fn cllm_train_steps(
 }
 
 /// Whether this object trains on what its checkpoint was trained on: the same tokens in the same
-/// order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others is no longer the same run;
-/// the first call that trains warns of it.
+/// order, in batches of the same sizes, by a vocabulary of the same words. A run that goes on over others
+/// is no longer the same run; the first call that trains warns of it.
 ///
 /// @param training  made by cllm_training_init, with its tokens, after cllm_load_checkpoint().
 /// @return 1: the same; 0: others; -1 where that is not known: no checkpoint was loaded, or one

@@ -12,7 +12,7 @@ pub use crate::nn::loss::TokenScore;
 pub use crate::nn::windows::Windows;
 pub use embed::Pooling;
 pub use next::NextToken;
-pub use words::{NextWord, WordSearch, white_space_ends};
+pub use words::{NextWord, WordSearch, typed_white_space, white_space_ends};
 
 use crate::Evaluation;
 use crate::error::{Error, Result};

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// A word that may come next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NextWord {
-    /// Its bytes, with the white space that its first token brings.
+    /// Its bytes, with the white space that its first token brings, without [`WordSearch::begun`].
     pub text: Vec<u8>,
     /// That the text goes on with these bytes and the word ends behind them; from 0 to 1.
     pub probability: f32,
@@ -31,12 +31,16 @@ pub struct WordSearch {
     /// Tokens of a word at most, 1 to 64; longer ones are not found. No more than the model has
     /// positions.
     pub max_tokens: usize,
+    /// A byte with which the word has begun already, and which the prompt's tokens leave out: white space at
+    /// the end of a text. Tokens of subwords hold the space before a word, so that in texts hardly any
+    /// token ends between the two, and what follows such a token says nothing of the words to come.
+    pub begun: Option<u8>,
 }
 
 impl WordSearch {
     /// A search for so many words: four times as wide, 16 at least, for words of up to 8 tokens.
     pub fn new(words: usize) -> Self {
-        Self { words, width: words.saturating_mul(4).max(16), max_tokens: 8 }
+        Self { words, width: words.saturating_mul(4).max(16), max_tokens: 8, begun: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -65,6 +69,24 @@ impl WordSearch {
 pub fn white_space_ends(word: &[u8], next: &[u8]) -> bool {
     next.first().is_some_and(u8::is_ascii_whitespace)
         && word.iter().any(|byte| !byte.is_ascii_whitespace())
+}
+
+/// A text without a last byte of white space (ASCII), and that byte for [`WordSearch::begun`]; a text of one
+/// byte, or one that ends otherwise, stays whole.
+///
+/// ```
+/// use cllm_engine::score::typed_white_space;
+///
+/// assert_eq!(typed_white_space(b"of the "), (&b"of the"[..], Some(b' ')));
+/// assert_eq!(typed_white_space(b"of the"), (&b"of the"[..], None));
+/// ```
+pub fn typed_white_space(text: &[u8]) -> (&[u8], Option<u8>) {
+    match text {
+        [before @ .., last] if !before.is_empty() && last.is_ascii_whitespace() => {
+            (before, Some(*last))
+        }
+        _ => (text, None),
+    }
 }
 
 /// The bytes of each token, one behind the other; none for those that may not come.
@@ -106,7 +128,8 @@ impl Scorer {
     ///
     /// The probability of a word is the sum over the ways to spell it in tokens that the search met,
     /// each the product of its tokens' probabilities and of the one that a token follows which ends the
-    /// word. Which tokens take part is said by `config`, as for [`Scorer::next_tokens`]. Of a long
+    /// word. Where a word has begun, all of it is given that beginning: only words that begin so are found, and
+    /// their probabilities are divided by that of the byte. Which tokens take part is said by `config`, as for [`Scorer::next_tokens`]. Of a long
     /// prompt the last part is seen, which leaves room for the word in the model's positions.
     ///
     /// The prompt is computed once; of each beginning that is followed only its own tokens are.
@@ -162,9 +185,16 @@ impl Scorer {
         self.distribution(pool, model, &tokens)?;
 
         let mut finished = BTreeMap::<Vec<u8>, f64>::new();
-        let start = Beam { tokens: Vec::new(), text: Vec::new(), probability: 1.0 };
+        let begins = |bytes: &[u8]| search.begun.is_none_or(|byte| bytes.first() == Some(&byte));
+        let start = Beam {
+            tokens: Vec::new(),
+            text: Vec::new(),
+            probability: search
+                .begun
+                .map_or(1.0, |_| 1.0 / self.sum(|id| begins(spellings.of(id)))),
+        };
         let mut beams = Vec::new();
-        self.extend(&start, &spellings, |_| true, search.width, &mut beams)?;
+        self.extend(&start, &spellings, begins, search.width, &mut beams)?;
         for length in 1..=longest {
             let mut longer = Vec::new();
             for beam in beams {
@@ -179,10 +209,7 @@ impl Scorer {
                         self.extend(&beam, &spellings, goes_on, search.width, &mut longer)?;
                         likeliest(&mut longer, search.width);
                     }
-                    let all = self.logits.iter().enumerate();
-                    all.filter(|&(id, _)| !goes_on(spellings.of(id)))
-                        .map(|(_, &p)| f64::from(p))
-                        .sum()
+                    self.sum(|id| !goes_on(spellings.of(id)))
                 } else {
                     1.0 // whatever comes begins another word
                 };
@@ -196,15 +223,26 @@ impl Scorer {
                 break;
             }
         }
+        let known = usize::from(search.begun.is_some());
         let mut words: Vec<_> = finished
             .into_iter()
-            .map(|(text, p)| NextWord { text, probability: p.min(1.0) as f32 })
+            .filter(|(text, _)| text.len() > known)
+            .map(|(text, p)| NextWord {
+                text: text[known..].to_vec(),
+                probability: p.min(1.0) as f32,
+            })
             .collect();
         order::first_by(&mut words, search.words, |a, b| {
             b.probability.total_cmp(&a.probability).then_with(|| a.text.cmp(&b.text))
         });
         words.truncate(search.words);
         Ok(words)
+    }
+
+    /// The probability of some tokens together, by the distribution that [`Scorer::distribution`] has left.
+    fn sum(&self, of: impl Fn(usize) -> bool) -> f64 {
+        let all = self.logits.iter().enumerate();
+        all.filter(|&(id, _)| of(id)).map(|(_, &p)| f64::from(p)).sum()
     }
 
     fn spellings(
