@@ -1,6 +1,7 @@
 """The examples of the documents run, one after the other."""
 
 import re
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -10,8 +11,9 @@ import cllm
 
 
 def test_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = Path(__file__).resolve().parents[1] / "README.md"
-    examples = re.findall(r"(?ms)^```python\n(.*?)^```", readme.read_text())
+    # The package brings its README.md along, so this runs without the tree, too.
+    readme = distribution("cllm").read_text("METADATA") or ""
+    examples = re.findall(r"(?ms)^```python\n(.*?)^```", readme)
     assert len(examples) == 5
     monkeypatch.chdir(tmp_path)
     for folder, text in (("texts", "the cat sat on the mat. the dog ran.\n"), ("today", "the cow came.\n")):
