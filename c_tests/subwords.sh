@@ -309,7 +309,7 @@ check "in the vocabulary" grep -q '^night,' more_words/vocab.txt
 # ---- Minutes ----
 check "--minutes" try 0 train_model play --minutes 0.1 --checkpoint-dir minutes --threads 1
 check "ends" says '^Trained [0-9]+ steps'
-check "the tokens that it chose" says '^Tokens: a vocabulary of [0-9]+ '
+check "the tokens that it chose" says '^Tokens: (a vocabulary of [0-9]+ |single bytes, for )'
 check "the model" says '^Model: width [0-9]+, [0-9]+ layers?, .* windows of [0-9]+ tokens: '
 check "the training" says '^Training: [0-9]+ steps of .* rate [0-9.]+ falling to 0, dropout [0-9.]+, weight decay [0-9.]+, beta2 '
 head -c 60 play > short
