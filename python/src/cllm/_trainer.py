@@ -246,6 +246,8 @@ class Trainer(l.Owning):
                 if minutes is not None and done and not by_schedule and now - begun >= 60 * minutes:
                     return mean
                 if by_schedule and minutes is not None:
+                    if done and self.steps >= self.schedule_end:
+                        return mean  # a schedule that is over would begin to fall anew
                     if done and (done % 10 == 0 or now - looked > 0.6 * minutes):
                         self._end_on_time(done, now - begun, 60 * minutes, most)
                         looked = now
