@@ -92,10 +92,11 @@ def test_minutes_and_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_the_schedule_ends_when_the_minutes_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    # By a clock on which each step takes two milliseconds and now and then one more: no machine is too slow.
+@pytest.mark.parametrize("slow", range(0, 800, 40))
+def test_the_schedule_ends_when_the_minutes_do(slow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By a clock of its own, so that no machine is too slow: two milliseconds a step, and at first eight.
     readings = iter(range(10**9))
-    clock = SimpleNamespace(monotonic=lambda: 1e-3 * ((n := next(readings)) + n // 7))
+    clock = SimpleNamespace(monotonic=lambda: 1e-3 * ((n := next(readings)) + 3 * min(n, slow)))
     monkeypatch.setattr("cllm._trainer.time", clock)
     # A thousand times the steps that there is time for: the rate falls to nothing all the same.
     rates: List[float] = []
