@@ -21,9 +21,9 @@ pub use backward::backward;
 pub use forward::forward;
 
 use super::cross_entropy::softmax;
-use super::math::{REGISTER, exp, fma, fold_register, larger};
+use super::math::{REGISTER, exp, fma, fold, larger};
 use super::vector::dot;
-use crate::arch::simd;
+use crate::arch::{lanes_sum, simd};
 use ndarray::{ArrayView2, ArrayViewMut2, ShapeBuilder};
 
 /// Queries of one block.
@@ -141,7 +141,7 @@ simd! {
                 lanes[i] = larger(chunk[i], lanes[i]);
             }
         }
-        let max = fold_register(lanes, larger) * scale;
+        let max = fold(lanes, larger) * scale;
         let mut lanes = [0f32; REGISTER];
         for chunk in chunks {
             for i in 0..REGISTER {
@@ -150,7 +150,8 @@ simd! {
             }
         }
         x[seen..].fill(0.0);
-        (max, fold_register(lanes, |a, b| a + b))
+        // SAFETY: V is enabled here.
+        (max, unsafe { lanes_sum::<V, REGISTER>(&lanes) })
     }
 }
 

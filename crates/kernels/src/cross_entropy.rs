@@ -1,7 +1,7 @@
 //! Softmax and cross-entropy over one row of logits.
 
 use super::math::{LANES, exp, fold, larger};
-use crate::arch::simd;
+use crate::arch::{Vector, lanes_sum, simd};
 use crate::functions::ln_f32;
 
 #[inline(always)]
@@ -20,8 +20,11 @@ fn maximum(x: &[f32]) -> f32 {
 }
 
 /// x_i = e^(x_i - shift); their sum.
+///
+/// # Safety
+/// As for all of [`Vector`].
 #[inline(always)]
-fn exp_shifted<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
+unsafe fn exp_shifted<V: Vector, const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
     let mut lanes = [0f32; LANES];
     let (chunks, rest) = x.as_chunks_mut::<LANES>();
     for chunk in chunks {
@@ -35,14 +38,16 @@ fn exp_shifted<const FMA: bool>(x: &mut [f32], shift: f32) -> f32 {
         *x = exp::<FMA>(*x - shift);
         *lane += *x;
     }
-    fold(lanes, |a, b| a + b)
+    // SAFETY: the caller's promise.
+    unsafe { lanes_sum::<V, LANES>(&lanes) }
 }
 
 simd! {
     /// x = softmax(x); returns log Σ e^x of the old values. NaN makes everything NaN.
     pub fn softmax(x: &mut [f32]) -> f32 {
         let shift = maximum(x);
-        let sum = exp_shifted::<FMA>(x, shift);
+        // SAFETY: V is enabled here.
+        let sum = unsafe { exp_shifted::<V, FMA>(x, shift) };
         let inverse = 1.0 / sum;
         for x in x.iter_mut() {
             *x *= inverse;
@@ -65,7 +70,8 @@ simd! {
         for (lane, x) in lanes.iter_mut().zip(rest) {
             *lane += exp::<FMA>(x - shift);
         }
-        shift + ln_f32(fold(lanes, |a, b| a + b))
+        // SAFETY: V is enabled here.
+        shift + ln_f32(unsafe { lanes_sum::<V, LANES>(&lanes) })
     }
 }
 
@@ -75,7 +81,8 @@ simd! {
     pub fn loss_gradient(x: &mut [f32], target: usize, scale: f32) -> f32 {
         let logit = x.get(target).copied().unwrap_or(0.0);
         let shift = maximum(x);
-        let sum = exp_shifted::<FMA>(x, shift);
+        // SAFETY: V is enabled here.
+        let sum = unsafe { exp_shifted::<V, FMA>(x, shift) };
         let factor = scale / sum;
         for x in x.iter_mut() {
             *x *= factor;

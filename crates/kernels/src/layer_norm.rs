@@ -2,7 +2,7 @@
 //! variance. Rows are independent.
 
 use super::math::{fma, sums};
-use crate::arch::simd;
+use crate::arch::{Vector, simd};
 
 /// What the backward pass needs of one row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,12 +13,16 @@ pub struct Stats {
     pub rstd: f32,
 }
 
+/// # Safety
+/// As for all of [`Vector`].
 #[inline(always)]
-fn row_stats<const FMA: bool>(x: &[f32], epsilon: f32) -> Stats {
+unsafe fn row_stats<V: Vector>(x: &[f32], epsilon: f32) -> Stats {
     let n = x.len() as f32;
-    let [sum] = sums([x], |[x]| [x]);
+    // SAFETY: the caller's promise, here and below.
+    let [sum] = unsafe { sums::<V, 1, 1>([x], |[x]| [x]) };
     let mean = sum / n;
-    let [squares] = sums([x], |[x]| [(x - mean) * (x - mean)]);
+    // SAFETY: as above.
+    let [squares] = unsafe { sums::<V, 1, 1>([x], |[x]| [(x - mean) * (x - mean)]) };
     let variance = squares / n;
     Stats { mean, rstd: 1.0 / (variance + epsilon).sqrt() }
 }
@@ -54,7 +58,8 @@ fn apply<const FMA: bool>(
 simd! {
     /// Mean and 1/√(variance + epsilon) of one row.
     pub fn stats(x: &[f32], epsilon: f32) -> Stats {
-        row_stats::<FMA>(x, epsilon)
+        // SAFETY: V is enabled here.
+        unsafe { row_stats::<V>(x, epsilon) }
     }
 }
 
@@ -67,7 +72,8 @@ simd! {
         beta: Option<&[f32]>,
         out: &mut [f32],
     ) -> Stats {
-        let stats = row_stats::<FMA>(x, epsilon);
+        // SAFETY: V is enabled here.
+        let stats = unsafe { row_stats::<V>(x, epsilon) };
         apply::<FMA>(x, stats, gamma, beta, out);
         stats
     }
@@ -99,7 +105,8 @@ simd! {
             }
             (None, None) => sum.copy_from_slice(x),
         }
-        let stats = row_stats::<FMA>(sum, epsilon);
+        // SAFETY: V is enabled here.
+        let stats = unsafe { row_stats::<V>(sum, epsilon) };
         apply::<FMA>(sum, stats, gamma, beta, out);
         stats
     }
@@ -121,12 +128,15 @@ simd! {
         let (x, dy, dx) = (&x[..n], &dy[..n], &mut dx[..n]);
         let Stats { mean, rstd } = stats;
         let inverse = 1.0 / n as f32;
-        let [sum, product] = match gamma {
-            Some(gamma) => sums([x, dy, gamma], |[x, dy, g]| {
-                let dy = dy * g;
-                [dy, dy * ((x - mean) * rstd)]
-            }),
-            None => sums([x, dy], |[x, dy]| [dy, dy * ((x - mean) * rstd)]),
+        // SAFETY: V is enabled here.
+        let [sum, product] = unsafe {
+            match gamma {
+                Some(gamma) => sums::<V, 3, 2>([x, dy, gamma], |[x, dy, g]| {
+                    let dy = dy * g;
+                    [dy, dy * ((x - mean) * rstd)]
+                }),
+                None => sums::<V, 2, 2>([x, dy], |[x, dy]| [dy, dy * ((x - mean) * rstd)]),
+            }
         };
         let (mean_g, mean_gx) = (sum * inverse, product * inverse);
         match gamma {

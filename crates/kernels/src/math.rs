@@ -1,5 +1,7 @@
 //! Elementary functions in forms that the compiler can turn into vector code.
 
+use crate::arch::{Vector, lanes_sum};
+
 /// a·b + c, rounded once: an instruction where there is one, otherwise [`fused`].
 #[inline(always)]
 pub(super) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
@@ -98,8 +100,11 @@ pub(super) const REGISTER: usize = 16;
 
 /// Σ f(values at i of the slices), for M functions at once, over the shortest of the slices; in a
 /// fixed order that vector code can follow: [`LANES`] partial sums, then pairs of them.
+///
+/// # Safety
+/// As for all of [`Vector`]: a body of `simd!` is a place where `V` is enabled.
 #[inline(always)]
-pub(super) fn sums<const N: usize, const M: usize>(
+pub(super) unsafe fn sums<V: Vector, const N: usize, const M: usize>(
     slices: [&[f32]; N],
     f: impl Fn([f32; N]) -> [f32; M],
 ) -> [f32; M] {
@@ -133,29 +138,29 @@ pub(super) fn sums<const N: usize, const M: usize>(
     take(at, n - at);
     let mut totals = [0.0; M];
     for (total, lanes) in totals.iter_mut().zip(lanes) {
-        *total = fold(lanes, |a, b| a + b);
+        // SAFETY: the caller's promise.
+        *total = unsafe { lanes_sum::<V, LANES>(&lanes) };
     }
     totals
 }
 
-/// The partial results of a reduction, combined in pairs: half by half, as registers are.
+/// The partial results of a reduction, combined half by half. For sums there is [`lanes_sum`].
 #[inline(always)]
-pub(super) fn fold(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let quarter = |i: usize| f(f(lanes[i], lanes[i + 32]), f(lanes[i + 16], lanes[i + 48]));
-    fold_register(std::array::from_fn(quarter), f)
-}
-
-/// The same for one register.
-#[inline(always)]
-pub(super) fn fold_register(x: [f32; REGISTER], f: impl Fn(f32, f32) -> f32) -> f32 {
-    let x: [f32; 8] = std::array::from_fn(|i| f(x[i], x[i + 8]));
-    let x: [f32; 4] = std::array::from_fn(|i| f(x[i], x[i + 4]));
-    f(f(x[0], x[2]), f(x[1], x[3]))
+pub(super) fn fold<const N: usize>(mut lanes: [f32; N], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut left = N;
+    while left > 1 {
+        left /= 2;
+        for i in 0..left {
+            lanes[i] = f(lanes[i], lanes[i + left]);
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Portable;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -226,7 +231,9 @@ mod tests {
     fn sums_are_complete() {
         for n in [0, 1, 63, 64, 65, 1000] {
             let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
-            let [sum, squares] = sums([&x[..], &x], |[x, y]| [x, x * y]);
+            // SAFETY: every processor has these.
+            let [sum, squares] =
+                unsafe { sums::<Portable, 2, 2>([&x[..], &x], |[x, y]| [x, x * y]) };
             assert_eq!(sum, (0..n).sum::<usize>() as f32);
             let want = (0..n).map(|i| i * i).sum::<usize>() as f32;
             assert!((squares - want).abs() <= 1e-6 * want, "{squares} {want}");

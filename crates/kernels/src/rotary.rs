@@ -35,6 +35,35 @@ fn turn<const FMA: bool>(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
     (fma::<FMA>(a, cos, -b * sin), fma::<FMA>(b, cos, a * sin))
 }
 
+/// The heads of `h` components in `x` turned by `angles`, or back, for a `sign` of −1.
+#[inline(always)]
+fn turn_heads<const FMA: bool>(x: &mut [f32], h: usize, angles: &[f32], sign: f32) {
+    /// Pairs at once. The loops are short, and the compiler makes better ones of a length that it knows,
+    /// of copies that nothing else refers to.
+    const AT_ONCE: usize = 8;
+    let (cos, sin) = angles.split_at(h / 2);
+    let ((cos, cos_rest), (sin, sin_rest)) =
+        (cos.as_chunks::<AT_ONCE>(), sin.as_chunks::<AT_ONCE>());
+    for x in x.chunks_exact_mut(h) {
+        let (a, b) = x.split_at_mut(h / 2);
+        let ((a, a_rest), (b, b_rest)) =
+            (a.as_chunks_mut::<AT_ONCE>(), b.as_chunks_mut::<AT_ONCE>());
+        for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
+            let (mut x, mut y, cos, sin) = (*a, *b, *cos, *sin);
+            for i in 0..AT_ONCE {
+                (x[i], y[i]) = turn::<FMA>(x[i], y[i], cos[i], sign * sin[i]);
+            }
+            (*a, *b) = (x, y);
+        }
+        if a_rest.is_empty() {
+            continue;
+        }
+        for (((a, b), cos), sin) in a_rest.iter_mut().zip(b_rest).zip(cos_rest).zip(sin_rest) {
+            (*a, *b) = turn::<FMA>(*a, *b, *cos, sign * sin);
+        }
+    }
+}
+
 simd! {
     /// In place, for the heads of `h` components that `x` holds side by side, all of one position:
     /// `angles` are those of [`angles`], `None` for no turn; `factors` receives r of each head,
@@ -47,22 +76,22 @@ simd! {
         factors: Option<&mut [f32]>,
     ) {
         if let Some(factors) = factors {
+            for (x, r) in x.chunks_exact(h).zip(&mut *factors) {
+                // SAFETY: V is enabled here.
+                [*r] = unsafe { sums::<V, 1, 1>([x], |[x]| [x * x]) };
+            }
+            // All at once, for roots and quotients take long.
+            for r in &mut *factors {
+                *r = 1.0 / (*r / h as f32 + epsilon).sqrt();
+            }
             for (x, r) in x.chunks_exact_mut(h).zip(factors) {
-                let [squares] = sums([&*x], |[x]| [x * x]);
-                *r = 1.0 / (squares / h as f32 + epsilon).sqrt();
                 for x in x {
                     *x *= *r;
                 }
             }
         }
         if let Some(angles) = angles {
-            let (cos, sin) = angles.split_at(h / 2);
-            for x in x.chunks_exact_mut(h) {
-                let (a, b) = x.split_at_mut(h / 2);
-                for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
-                    (*a, *b) = turn::<FMA>(*a, *b, *cos, *sin);
-                }
-            }
+            turn_heads::<FMA>(x, h, angles, 1.0);
         }
     }
 }
@@ -79,7 +108,8 @@ simd! {
     ) {
         if let Some(factors) = factors {
             for ((dy, y), r) in dy.chunks_exact_mut(h).zip(y.chunks_exact(h)).zip(factors) {
-                let [product] = sums([&*dy, y], |[dy, y]| [dy * y]);
+                // SAFETY: V is enabled here.
+                let [product] = unsafe { sums::<V, 2, 1>([&*dy, y], |[dy, y]| [dy * y]) };
                 let mean = product / h as f32;
                 for (dy, y) in dy.iter_mut().zip(y) {
                     *dy = r * fma::<FMA>(-mean, *y, *dy);
@@ -87,13 +117,7 @@ simd! {
             }
         }
         if let Some(angles) = angles {
-            let (cos, sin) = angles.split_at(h / 2);
-            for dy in dy.chunks_exact_mut(h) {
-                let (a, b) = dy.split_at_mut(h / 2);
-                for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cos).zip(sin) {
-                    (*a, *b) = turn::<FMA>(*a, *b, *cos, -*sin);
-                }
-            }
+            turn_heads::<FMA>(dy, h, angles, -1.0);
         }
     }
 }

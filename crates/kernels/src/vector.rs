@@ -31,7 +31,8 @@ unsafe fn run_dots<V: Vector>(out: &mut [f32], w: &[f32], x: &[f32]) {
 simd! {
     /// Σ x_i.
     pub fn sum(x: &[f32]) -> f32 {
-        let [sum] = sums([x], |[x]| [x]);
+        // SAFETY: V is enabled here.
+        let [sum] = unsafe { sums::<V, 1, 1>([x], |[x]| [x]) };
         sum
     }
 }

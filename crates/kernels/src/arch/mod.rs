@@ -24,7 +24,7 @@ pub(crate) use avx512::{Avx512, enable_avx512};
 pub(crate) use neon::{Neon, enable_neon};
 use once_cell::sync::Lazy;
 pub(crate) use portable::Portable;
-pub(crate) use vector::{Vector, product_sum};
+pub(crate) use vector::{Vector, lanes_sum, product_sum};
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,19 +140,19 @@ macro_rules! vector_fn {
 }
 pub(crate) use vector_fn;
 
-/// Defines a function whose body is compiled for each instruction set; inside it `FMA` says whether
-/// fused multiply-add is an instruction there.
+/// Defines a function whose body is compiled for each instruction set; inside it `V` is the type of its
+/// registers, whose instructions are enabled, and `FMA` says whether fused multiply-add is one of them.
 macro_rules! simd {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?)
         -> $ret:ty $body:block) => {
         $(#[$meta])*
         $vis fn $name($($arg: $ty),*) -> $ret {
             #[inline(always)]
-            fn body<const FMA: bool>($($arg: $ty),*) -> $ret $body
+            fn body<V: $crate::arch::Vector, const FMA: bool>($($arg: $ty),*) -> $ret $body
 
             #[inline(always)]
             unsafe fn run<V: $crate::arch::Vector>($($arg: $ty),*) -> $ret {
-                if V::FMA { body::<true>($($arg),*) } else { body::<false>($($arg),*) }
+                if V::FMA { body::<V, true>($($arg),*) } else { body::<V, false>($($arg),*) }
             }
             $crate::arch::dispatch!(run($($arg: $ty),*) -> $ret)
         }

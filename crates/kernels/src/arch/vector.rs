@@ -9,6 +9,9 @@ pub(crate) const LANES: usize = 16;
 /// Registers that [`LANES`] lanes take at most.
 const MOST_PARTS: usize = 4;
 
+/// Lanes of [`lanes_sum`] at most.
+const MOST_LANES: usize = 64;
+
 /// A register of floats.
 ///
 /// # Safety of its functions
@@ -47,6 +50,31 @@ pub(crate) trait Vector: Copy {
     unsafe fn sum(self) -> f32;
     /// Turns the 8 columns of 8 rows, `from_step` floats apart, into 8 rows, `to_step` apart.
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize);
+}
+
+/// The sum of N lanes, half by half as [`Vector::sum`]. The compiler, left to itself, adds them one by one.
+///
+/// # Safety
+/// As for all of [`Vector`]; N is a power of two, and `V::LANES` at least.
+#[inline(always)]
+pub(crate) unsafe fn lanes_sum<V: Vector, const N: usize>(lanes: &[f32; N]) -> f32 {
+    const { assert!(N.is_power_of_two() && N >= V::LANES && N <= MOST_LANES) };
+    let parts = N / V::LANES;
+    // SAFETY: the caller's promise; all parts are inside.
+    unsafe {
+        let mut sums = [V::zero(); MOST_LANES / 4];
+        for (p, sum) in sums.iter_mut().enumerate().take(parts) {
+            *sum = V::load(lanes.as_ptr().add(p * V::LANES));
+        }
+        let mut half = parts / 2;
+        while half > 0 {
+            for p in 0..half {
+                sums[p] = sums[p].add(sums[p + half]);
+            }
+            half /= 2;
+        }
+        sums[0].sum()
+    }
 }
 
 /// Σ a_i·b_i over the length of `a`, which `b` has too, in the same order for all instruction sets.

@@ -2,8 +2,8 @@
 
 use super::tiles::{Right, Weights, pack_transposed, panels_len, products, weighted};
 use super::{BLOCK, Call, Heads, HeadsMut};
-use crate::arch::simd;
-use crate::math::{REGISTER, exp, fma, fold_register};
+use crate::arch::{lanes_sum, simd};
+use crate::math::{REGISTER, exp, fma};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::pool::Pool;
 use crate::tile::Tiles;
@@ -152,7 +152,8 @@ simd! {
                 lanes[i] = fma::<FMA>(p[i], ds[i], lanes[i]);
             }
         }
-        let sum = fold_register(lanes, |a, b| a + b);
+        // SAFETY: V is enabled here.
+        let sum = unsafe { lanes_sum::<V, REGISTER>(&lanes) };
         for (p, ds) in p_chunks.iter().zip(ds_chunks) {
             for i in 0..REGISTER {
                 ds[i] = p[i] * (ds[i] - sum) * scale;
