@@ -1012,8 +1012,8 @@ int cllm_set_greedy(CLLMInference *inference, bool greedy);
 int cllm_set_allow_special(CLLMInference *inference, bool allow);
 
 /**
- * Threads for this context's forward passes: a number that holds for steps of any size. A new context
- * has 0. The text does not depend on their number.
+ * Threads for this context's forward passes, at most: a step too small to gain by more is computed by the
+ * calling thread alone. A new context has 0. The text does not depend on their number.
  *
  * @param threads  0: as cllm_set_threads() says.
  * @return 0, or -1.

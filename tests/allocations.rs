@@ -81,13 +81,14 @@ fn start_threads(threads: i32) {
     });
 }
 
+/// Large enough that a single token is worth several threads.
 fn model(context: usize) -> *mut CLLMModel {
     let config = CLLMConfig {
         vocab_size: 300,
-        embedding_dim: 64,
+        embedding_dim: 192,
         num_layers: 4,
         num_heads: 4,
-        ff_dim: 256,
+        ff_dim: 1536,
         max_seq_len: context as u32,
         dropout: 0.0,
     };
@@ -101,9 +102,9 @@ fn model(context: usize) -> *mut CLLMModel {
 fn modern_model(context: usize) -> *mut CLLMModel {
     let config = ModelConfig {
         vocab: 300,
-        dim: 64,
+        dim: 192,
         heads: 4,
-        hidden: 256,
+        hidden: 1536,
         context,
         ..ModelConfig::modern()
     };

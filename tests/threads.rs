@@ -39,6 +39,9 @@ const CONFIG: CLLMConfig = CLLMConfig {
     dropout: 0.0,
 };
 
+/// Large enough that a single token is worth several threads.
+const WIDE: CLLMConfig = CLLMConfig { embedding_dim: 384, ff_dim: 768, ..CONFIG };
+
 /// A model that threads share, as C programs do.
 #[derive(Clone, Copy)]
 struct Shared(*mut CLLMModel);
@@ -54,15 +57,16 @@ impl Shared {
 }
 
 /// A model whose weights follow from `k`.
-fn model(k: u32) -> Shared {
+fn model(k: u32, config: &CLLMConfig) -> Shared {
+    let positions = (config.max_seq_len * config.embedding_dim) as usize;
     // SAFETY: live objects; the arrays have those sizes.
     unsafe {
-        let m = cllm_create_model(&CONFIG);
+        let m = cllm_create_model(config);
         let weights = std::slice::from_raw_parts_mut((*m).weights, (*m).num_weights as usize);
         for (i, w) in (0u32..).zip(weights) {
             *w = ((i.wrapping_mul(2_654_435_761) >> 16 ^ k) % 1000) as f32 / 5000.0 - 0.1;
         }
-        std::slice::from_raw_parts_mut((*m).pos_encoding.learned_positions, 8 * 16).fill(0.01);
+        std::slice::from_raw_parts_mut((*m).pos_encoding.learned_positions, positions).fill(0.01);
         Shared(m)
     }
 }
@@ -101,7 +105,7 @@ fn ask(m: Shared, seed: u64, threads: c_int) -> (Vec<u32>, String) {
 
 fn train(k: u32, threads: c_int) -> Vec<u32> {
     let tokens = tokens();
-    let m = model(k);
+    let m = model(k, &CONFIG);
     // SAFETY: live objects; the tokens outlive the training.
     unsafe {
         let mut config: CLLMTrainingConfig = std::mem::zeroed();
@@ -169,7 +173,7 @@ fn share(m: Shared) -> (Vec<u32>, String) {
 fn contexts_share_a_model() {
     let dir = tempfile::tempdir().unwrap();
     let path = CString::new(dir.path().join("model.cllm").to_str().unwrap()).unwrap();
-    let m = model(1);
+    let m = model(1, &WIDE);
     // SAFETY: a live model, paths that end with NUL.
     let (mapped, small) = unsafe {
         assert_eq!(cllm_write_model(m.0, path.as_ptr()), 0);
@@ -197,7 +201,7 @@ fn trainings_side_by_side() {
 fn objects_are_made_and_freed_everywhere() {
     at_once(8, |i| {
         for _ in 0..20 {
-            let m = model(i as u32);
+            let m = model(i as u32, &CONFIG);
             // SAFETY: live objects; freed by another thread than the one that made them.
             unsafe {
                 let k = cllm_create_tokenizer(50);
@@ -233,7 +237,7 @@ fn files_and_tables_at_once() {
     let path =
         |n: usize| CString::new(folder.path().join(n.to_string()).to_str().unwrap()).unwrap();
     at_once(6, |i| {
-        let m = model(i as u32);
+        let m = model(i as u32, &CONFIG);
         for _ in 0..3 {
             // Two threads write to each name, and all read.
             // SAFETY: live objects.
@@ -241,7 +245,7 @@ fn files_and_tables_at_once() {
                 assert_eq!(cllm_write_model(m.get(), path(i / 2).as_ptr()), 0);
                 let read = Shared(cllm_read_model(path(i / 2).as_ptr()));
                 assert!(!read.get().is_null());
-                let (even, odd) = (model(i as u32 & !1), model(i as u32 | 1));
+                let (even, odd) = (model(i as u32 & !1, &CONFIG), model(i as u32 | 1, &CONFIG));
                 let found = weights(read);
                 assert!(found == weights(even) || found == weights(odd));
                 [read, even, odd].into_iter().for_each(|m| cllm_free_model(m.get()));

@@ -3,11 +3,13 @@
 
 mod reference;
 
+use cllm_engine::Pool;
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::model::ModelRef;
 use proptest::prelude::*;
 use reference::{Owned, Spec};
 use std::ops::ControlFlow::{Break, Continue};
+use std::sync::Arc;
 
 const VOCAB: usize = 40;
 
@@ -62,7 +64,7 @@ fn in_parts_or_at_once() {
         assert_eq!(whole.sequence(), [&[7, 9][..], &expected].concat());
 
         let mut parts = generator(penalty(20), 5);
-        parts.set_threads(2);
+        parts.set_pool(Arc::new(Pool::start(2)));
         parts.prompt(&[7, 9]).unwrap();
         let mut got = all(&mut parts, &view);
         assert_eq!(parts.next(&view).unwrap(), None);

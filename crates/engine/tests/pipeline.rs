@@ -4,6 +4,7 @@ use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
 use cllm_engine::{Dataset, Model, ModelConfig, Pool, Vocabulary, evaluate};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::thread;
 
 const TEXT: &str = "the cat sat on the mat and the dog sat on the log by the door . ";
@@ -53,7 +54,7 @@ fn say(model: &Model, prompt: &str, greedy: bool, threads: usize) -> String {
     let words = model.vocabulary().unwrap();
     let config = GeneratorConfig { greedy, max_tokens: 12, ..GeneratorConfig::default() };
     let mut generator = Generator::new(config, 9).unwrap();
-    generator.set_threads(threads);
+    generator.set_pool(Arc::new(Pool::start(threads)));
     generator.prompt(&words.encode(prompt.as_bytes()).unwrap()).unwrap();
     let ids: Vec<u32> = generator.tokens(model).map(Result::unwrap).collect();
     assert_eq!(ids.len(), 12);

@@ -73,7 +73,7 @@ impl Generator {
             filter: None,
             mask: Vec::new(),
             session: Session::default(),
-            pool: Pool::shared(0),
+            pool: Arc::new(Pool::automatic()),
             hidden: Vec::new(),
             logits: Vec::new(),
         })
@@ -98,10 +98,15 @@ impl Generator {
         self.session.clear();
     }
 
-    /// How many threads compute; no token depends on it. As many as there are processors, if those
-    /// are fewer; 0: as many as each step is worth.
+    /// How many threads compute, at most; no token depends on it. No more than there are processors, and one
+    /// alone where a step is too small to gain by more; 0: the process's number of threads.
     pub fn set_threads(&mut self, threads: usize) {
-        self.pool = Pool::shared(threads);
+        self.set_pool(Arc::new(Pool::up_to(threads)));
+    }
+
+    /// Lets a pool of the program's compute; one of a fixed number of threads uses them for every step.
+    pub fn set_pool(&mut self, pool: Arc<Pool>) {
+        self.pool = pool;
     }
 
     /// The threads that compute.

@@ -61,6 +61,10 @@ mod tests {
         let pool = Pool::automatic();
         assert_eq!(pool.step(small, Pool::threads), 1);
         assert_eq!(pool.step(Work::LARGE, Pool::threads), default_threads().min(processors()));
+        let most = Pool::up_to(2);
+        assert_eq!(most.step(small, Pool::threads), 1);
+        assert_eq!(most.step(Work::LARGE, Pool::threads), processors().min(2));
+        assert_eq!(Pool::up_to(1).step(Work::LARGE, Pool::threads), 1);
         // A fixed number stays fixed.
         assert_eq!(Pool::start(3).step(small, Pool::threads), 3);
     }

@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 /// How the names of the threads begin.
 const THREAD_NAME: &str = "cllm-";
 
-/// Threads of the library's own: a fixed number, or, in [`Pool::automatic`], as many as each step is
-/// worth.
+/// Threads of the library's own: a fixed number, or, in [`Pool::automatic`] and [`Pool::up_to`], as many as
+/// each step is worth.
 pub struct Pool {
-    /// 0: automatic.
+    /// 0: [`default_threads`].
     threads: usize,
+    /// They are chosen for each step anew, from the shared pools.
+    by_step: bool,
     /// `None`: there are none of its own.
     members: Option<Arc<Members>>,
 }
@@ -83,13 +85,18 @@ fn lock_until<T>(mutex: &Mutex<T>, deadline: Instant) -> Option<MutexGuard<'_, T
 impl Pool {
     /// Runs everything on the calling thread.
     pub const fn serial() -> Self {
-        Self { threads: 1, members: None }
+        Self { threads: 1, by_step: false, members: None }
     }
 
     /// As many threads as a step is worth, up to [`default_threads`]: chosen for each step anew, from
     /// the shared pools. Starts no thread before one is worth it.
     pub const fn automatic() -> Self {
-        Self { threads: 0, members: None }
+        Self::up_to(0)
+    }
+
+    /// The same, up to `threads` and the number of processors; 0: up to [`default_threads`].
+    pub const fn up_to(threads: usize) -> Self {
+        Self { threads, by_step: true, members: None }
     }
 
     /// Starts threads that end, and are waited for, when the pool is dropped. Where the system
@@ -127,7 +134,7 @@ impl Pool {
         let mut all = locked(&ALL);
         all.retain(|members| members.strong_count() > 0);
         all.push(Arc::downgrade(&members));
-        Self { threads, members: Some(members) }
+        Self { threads, by_step: false, members: Some(members) }
     }
 
     /// Whether this process started the threads.
@@ -164,22 +171,26 @@ impl Pool {
         pool
     }
 
-    /// How many threads work; of an automatic pool, at most.
+    /// How many threads work; of one that chooses by step, at most.
     pub fn threads(&self) -> usize {
-        if self.threads == 0 { default_threads() } else { self.threads }
+        match self.threads {
+            0 => default_threads(),
+            most if self.by_step => most.min(processors()).min(MAX_THREADS),
+            fixed => fixed,
+        }
     }
 
     /// Runs `work`, whose loops follow each other closely: the threads stay awake in between. A
     /// caller wraps a whole step in this, and hands the loops to the pool that `work` is given: this
-    /// one, or the one that an automatic pool has chosen.
+    /// one, or the one that was chosen for the step.
     pub fn step<R>(&self, size: Work, work: impl FnOnce(&Self) -> R) -> R {
         let (alone, chosen) = (Self::serial(), OnceCell::new());
-        let pool = match self.threads {
-            0 if size.is_worth_threads() => {
-                &**chosen.get_or_init(|| Self::shared(default_threads()))
+        let pool = match self.by_step {
+            true if size.is_worth_threads() => {
+                &**chosen.get_or_init(|| Self::shared(self.threads()))
             }
-            0 => &alone,
-            _ => self,
+            true => &alone,
+            false => self,
         };
         match pool.threads_here() {
             Some(team) => team.step(|| work(pool)),
@@ -198,8 +209,8 @@ impl Pool {
         match self.threads_here() {
             Some(team) if tasks > 1 => team.for_each(tasks, &|i| work.run(i)),
             // A loop outside of any step: such are long.
-            None if tasks > 1 && self.threads == 0 => {
-                Self::shared(default_threads()).run(tasks, work);
+            None if tasks > 1 && self.by_step => {
+                Self::shared(self.threads()).run(tasks, work);
             }
             _ => (0..tasks).for_each(|i| work.run(i)),
         }
