@@ -258,6 +258,14 @@ part_symbols() {
         echo "libcllm.so has another SONAME than libcllm.so.1" >&2
         bad=$((bad + 1))
     fi
+    # A kernel's instruction that the compiler did not inline is a call, tens of times as slow.
+    if nm libcllm.so 2> "$out/errors" | grep -E 'core_arch.*(x86.*(avx|sse|ssse|fma)|arm|aarch64)' > "$out/calls"; then
+        echo "instructions that are calls:" >&2
+        head -n 20 "$out/calls" >&2
+        bad=$((bad + 1))
+    else
+        good=$((good + 1))
+    fi
     # The static library shows the same names; those without prefix give way to a program's own, and
     # the library itself never calls by them.
     nm -g --defined-only libcllm.a 2> "$out/errors" | awk 'NF == 3 { print $3 }' | sort > "$out/global.txt"

@@ -8,6 +8,7 @@ use once_cell::sync::Lazy;
 use std::arch::is_x86_feature_detected as has;
 use std::arch::x86_64::*;
 use std::hint::black_box;
+use std::mem::transmute;
 use std::time::{Duration, Instant};
 
 /// The kernels, where this processor has the instructions and they are allowed.
@@ -127,6 +128,26 @@ unsafe fn pack_one_by_one(from: Lanes, to: *mut Pair) {
     }
 }
 
+/// Of four rows: quarter l of register e holds their values in column 4l + e. A function, for a closure is
+/// not inlined for certain, and then its instructions are calls.
+///
+/// # Safety
+/// As [`rounded`].
+#[inline(always)]
+unsafe fn interleaved([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (low2, high2) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        [
+            _mm512_unpacklo_epi64(low, low2),
+            _mm512_unpackhi_epi64(low, low2),
+            _mm512_unpacklo_epi64(high, high2),
+            _mm512_unpackhi_epi64(high, high2),
+        ]
+    }
+}
+
 /// The columns of 16 rows.
 ///
 /// # Safety
@@ -135,19 +156,11 @@ unsafe fn pack_one_by_one(from: Lanes, to: *mut Pair) {
 unsafe fn transposed(rows: [__m512i; GROUP]) -> [__m512i; GROUP] {
     // SAFETY: the caller's promise.
     unsafe {
-        // Of each four rows: quarter l of register e holds their values in column 4l + e.
-        let quad = |q: usize| {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|i| rows[4 * q + i]);
-            let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-            let (low2, high2) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-            [
-                _mm512_unpacklo_epi64(low, low2),
-                _mm512_unpackhi_epi64(low, low2),
-                _mm512_unpacklo_epi64(high, high2),
-                _mm512_unpackhi_epi64(high, high2),
-            ]
-        };
-        let quads = [quad(0), quad(1), quad(2), quad(3)];
+        let (of_four, _) = rows.as_chunks::<4>();
+        let mut quads = [[_mm512_setzero_si512(); 4]; 4];
+        for (quad, rows) in quads.iter_mut().zip(of_four) {
+            *quad = interleaved(*rows);
+        }
         let mut columns = rows;
         for e in 0..4 {
             let [a, b, c, d] = [quads[0][e], quads[1][e], quads[2][e], quads[3][e]];
@@ -199,7 +212,6 @@ unsafe fn tile(tile: Tile) {
 unsafe fn multiply<const ROWS: usize, const WIDE: usize>(t: &Tile) {
     // SAFETY: the caller's promise; halves are the same 64 bytes in either type.
     unsafe {
-        let halves = |x: __m512i| std::mem::transmute::<__m512i, __m512bh>(x);
         let mut sums = [[_mm512_setzero_ps(); WIDE]; ROWS];
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.pairs {
@@ -210,7 +222,10 @@ unsafe fn multiply<const ROWS: usize, const WIDE: usize>(t: &Tile) {
             for (i, sums) in sums.iter_mut().enumerate() {
                 let left = _mm512_set1_epi32(a.add(i).cast::<i32>().read());
                 for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = _mm512_dpbf16_ps(*sum, halves(right), halves(left));
+                    // No closure does this: see `interleaved`.
+                    let right = transmute::<__m512i, __m512bh>(right);
+                    let left = transmute::<__m512i, __m512bh>(left);
+                    *sum = _mm512_dpbf16_ps(*sum, right, left);
                 }
             }
             a = a.wrapping_add(GROUP);

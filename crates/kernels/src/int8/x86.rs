@@ -110,6 +110,48 @@ impl Lanes for Avx512Vnni {
 /// below 2^15.
 struct Narrow<const VNNI: bool>;
 
+/// What is done with each of the two registers of a [`Narrow`] line. Functions, for a closure is not
+/// inlined for certain, and then its instructions are calls.
+mod half {
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// As the functions of `Lanes`, here and below.
+    #[inline(always)]
+    pub unsafe fn dot<const VNNI: bool>(
+        sum: __m256i,
+        w: __m256i,
+        [x, magnitude]: [__m256i; 2],
+    ) -> __m256i {
+        // SAFETY: the caller's promise, here and below.
+        unsafe {
+            if VNNI {
+                return _mm256_dpbusd_avx_epi32(sum, w, x);
+            }
+            let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x));
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    pub unsafe fn scales(from: *const u16) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    pub unsafe fn add(total: __m256, sums: __m256i, scales: __m256, t: f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let scale = _mm256_mul_ps(scales, _mm256_set1_ps(t));
+            _mm256_add_ps(total, _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale))
+        }
+    }
+}
+
 impl<const VNNI: bool> Lanes for Narrow<VNNI> {
     const ROWS: usize = 2;
     const WIDE: usize = 2;
@@ -130,8 +172,12 @@ impl<const VNNI: bool> Lanes for Narrow<VNNI> {
         // SAFETY: as above.
         unsafe {
             let from = from.cast::<__m256i>();
-            let both = [_mm256_load_si256(from), _mm256_load_si256(from.add(1))];
-            if VNNI { both } else { both.map(|w| _mm256_xor_si256(w, _mm256_set1_epi8(-128))) }
+            let [low, high] = [_mm256_load_si256(from), _mm256_load_si256(from.add(1))];
+            if VNNI {
+                return [low, high];
+            }
+            let sign = _mm256_set1_epi8(-128);
+            [_mm256_xor_si256(low, sign), _mm256_xor_si256(high, sign)]
         }
     }
 
@@ -145,19 +191,9 @@ impl<const VNNI: bool> Lanes for Narrow<VNNI> {
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: Self::Sums, w: Self::Weights, [x, magnitude]: Self::Inputs) -> Self::Sums {
-        let one = |sum, w| {
-            // SAFETY: as above.
-            unsafe {
-                if VNNI {
-                    _mm256_dpbusd_avx_epi32(sum, w, x)
-                } else {
-                    let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x));
-                    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-                }
-            }
-        };
-        [one(sums[0], w[0]), one(sums[1], w[1])]
+    unsafe fn dot(sums: Self::Sums, w: Self::Weights, x: Self::Inputs) -> Self::Sums {
+        // SAFETY: as above.
+        unsafe { [half::dot::<VNNI>(sums[0], w[0], x), half::dot::<VNNI>(sums[1], w[1], x)] }
     }
 
     #[inline(always)]
@@ -168,14 +204,8 @@ impl<const VNNI: bool> Lanes for Narrow<VNNI> {
 
     #[inline(always)]
     unsafe fn scales(from: *const u16) -> Self::Floats {
-        [0, 1].map(|half| {
-            // SAFETY: as above.
-            unsafe {
-                let halves = _mm_loadu_si128(from.cast::<__m128i>().add(half));
-                let halves = _mm256_cvtepu16_epi32(halves);
-                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
-            }
-        })
+        // SAFETY: as above.
+        unsafe { [half::scales(from), half::scales(from.add(GROUP / 2))] }
     }
 
     #[inline(always)]
@@ -185,14 +215,10 @@ impl<const VNNI: bool> Lanes for Narrow<VNNI> {
         scales: Self::Floats,
         t: f32,
     ) -> Self::Floats {
-        [0, 1].map(|half| {
-            // SAFETY: as above.
-            unsafe {
-                let scale = _mm256_mul_ps(scales[half], _mm256_set1_ps(t));
-                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), scale);
-                _mm256_add_ps(total[half], product)
-            }
-        })
+        // SAFETY: as above.
+        unsafe {
+            [half::add(total[0], sums[0], scales[0], t), half::add(total[1], sums[1], scales[1], t)]
+        }
     }
 
     #[inline(always)]
