@@ -40,7 +40,8 @@ for file in LICENSE* THIRD-PARTY.txt; do
     check "$file" cmp "$file" "$prefix/share/doc/cllm/$file"
 done
 doc=$prefix/share/doc/cllm
-if pages=$(git ls-files 'docs/*.md' examples python/README.md 2> /dev/null); then
+pages=$(git ls-files 'docs/*.md' examples python/README.md 2> /dev/null)
+if [ -n "$pages" ]; then
     check "guide and examples" same "$(grep -vx docs/RELEASING.md <<< "$pages" | sed 's|^|./|' | sort)" \
         "$(files "$doc" | grep /.*/)"
 else
