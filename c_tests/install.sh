@@ -39,6 +39,24 @@ done
 for file in LICENSE* THIRD-PARTY.txt; do
     check "$file" cmp "$file" "$prefix/share/doc/cllm/$file"
 done
+doc=$prefix/share/doc/cllm
+pages=$(git ls-files 'docs/*.md' examples python/README.md 2> /dev/null)
+if [ -n "$pages" ]; then
+    check "guide and examples" same "$(grep -vx docs/RELEASING.md <<< "$pages" | sed 's|^|./|' | sort)" \
+        "$(files "$doc" | grep /.*/)"
+else
+    skip "the list of guide and examples" "this is no clone"
+fi
+links_hold() { # of the installed pages, to files
+    local page link status=0
+    for page in "$doc"/*/*.md; do
+        for link in $(grep -oP '\]\(\K(?![a-z]+:|#)[^)#]+' "$page"); do
+            [ -e "$(dirname "$page")/$link" ] || { echo "$page: $link" && status=1; }
+        done
+    done
+    return $status
+}
+check "installed pages lead to installed pages" links_hold
 if command -v python3 > /dev/null; then
     check "what the last release declared is still there" python3 c_tests/interface.py kept
 fi

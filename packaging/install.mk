@@ -27,6 +27,12 @@ MAN_PAGES := $(wildcard man/*.1)
 FLAT      ?= yes
 HEADERS   := $(patsubst include/%,%,$(wildcard include/*.h include/*.hpp include/ai/*.h))
 LICENCES  := LICENSE LICENSE-MIT LICENSE-APACHE THIRD-PARTY.txt
+# Pages for users and the examples, below DOCDIR in folders as here, so that the links between them hold.
+# By their kinds: what a user of the tree has built in examples/ stays there.
+DOCS      := $(filter-out docs/RELEASING.md,$(wildcard docs/*.md)) python/README.md examples/README.md \
+             $(foreach kind,*.c *.cpp *.py *.rs *.sbatch Cargo.toml,$(wildcard examples/*/$(kind)))
+# Inner ones first, as rmdir wants them.
+DOC_DIRS  := $(sort $(filter examples/%/,$(dir $(DOCS)))) docs python examples
 
 fill = PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' CMAKEDIR='$(CMAKEDIR)' \
     VERSION='$(VERSION)' NATIVE_LIBS='$(NATIVE_LIBS)' packaging/fill.sh
@@ -44,7 +50,7 @@ built:
 	    test -e $$file || { echo "$$file is missing: run make first" >&2; exit 1; }; \
 	done
 
-install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
+install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, headers, pkg-config and CMake files, tools, manuals, guide, examples: PREFIX, DESTDIR, LIBDIR, INCLUDEDIR
 	@$(fill) packaging/cllm.pc.in > /dev/null
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' \
 	    '$(DESTDIR)$(PKGCONFIGDIR)' '$(DESTDIR)$(CMAKEDIR)' \
@@ -67,6 +73,10 @@ install: $(if $(shell command -v $(CARGO) 2> /dev/null),all,built) ## library, h
 	    $(INSTALL) -m 644 packaging/completion.bash '$(DESTDIR)$(BASHCOMPDIR)'/$$tool || exit 1; \
 	done
 	$(INSTALL) -m 644 $(LICENCES) '$(DESTDIR)$(DOCDIR)'
+	for file in $(DOCS); do \
+	    folder='$(DESTDIR)$(DOCDIR)'/$${file%/*} && $(INSTALL) -d "$$folder" && \
+	    $(INSTALL) -m 644 $$file "$$folder" || exit 1; \
+	done
 	for file in cllm.pc cllm-static.pc; do \
 	    $(fill) packaging/$$file.in > '$(DESTDIR)$(PKGCONFIGDIR)'/$$file || exit 1; \
 	    chmod 644 '$(DESTDIR)$(PKGCONFIGDIR)'/$$file; \
@@ -90,8 +100,9 @@ uninstall: ## removes what install, install-compat and install-debug put there
 	rm -f $(foreach file,$(notdir $(TOOLS)),'$(DESTDIR)$(BINDIR)/$(file)')
 	rm -f $(foreach file,$(notdir $(MAN_PAGES)),'$(DESTDIR)$(MANDIR)/man1/$(file)')
 	rm -f $(foreach tool,$(notdir $(TOOLS)),'$(DESTDIR)$(BASHCOMPDIR)/$(tool)')
-	rm -f $(foreach file,$(LICENCES),'$(DESTDIR)$(DOCDIR)/$(file)')
+	rm -f $(foreach file,$(LICENCES) $(DOCS),'$(DESTDIR)$(DOCDIR)/$(file)')
 	rm -f '$(DESTDIR)$(PKGCONFIGDIR)/cllm.pc' '$(DESTDIR)$(PKGCONFIGDIR)/cllm-static.pc'
 	rm -f '$(DESTDIR)$(CMAKEDIR)/cllmConfig.cmake' '$(DESTDIR)$(CMAKEDIR)/cllmConfigVersion.cmake'
 	rmdir '$(DESTDIR)$(INCLUDEDIR)/cllm/ai' '$(DESTDIR)$(INCLUDEDIR)/cllm' '$(DESTDIR)$(INCLUDEDIR)/ai' \
-	    '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
+	    '$(DESTDIR)$(LIBDIR)/.debug' '$(DESTDIR)$(CMAKEDIR)' \
+	    $(foreach folder,$(DOC_DIRS),'$(DESTDIR)$(DOCDIR)/$(folder)') '$(DESTDIR)$(DOCDIR)' 2> /dev/null || true
