@@ -24,7 +24,8 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.environ.get("TRAIN_MODEL", os.path.join(ROOT, "tools", "train_model"))
-PARTS = ["default", "old", "words", "nanogpt", "xz", "ppmd"]
+SCORER = os.path.join(os.path.dirname(TOOL), "cllm_inference")
+PARTS = ["default", "score", "old", "words", "nanogpt", "xz", "ppmd"]
 
 
 # ---- Texts ----
@@ -102,7 +103,22 @@ def shape_s(path, folder, threads):
 
 
 def default(path, text, seconds, seed, threads, folder):
+    """The held-out loss that train_model prints, of windows that don't see each other."""
+    folder = f"{folder}-{seed}"
     return held_out(train(path, folder, "--minutes", seconds / 60, "--seed", seed, "--threads", threads))
+
+
+def score(path, text, seconds, seed, threads, folder):
+    """The same model over the held-out part as one text: each token sees at least half a window before it."""
+    run = f"{folder}-{seed}"
+    if not os.path.exists(run):
+        default(path, text, seconds, seed, threads, folder)
+    rest = os.path.join(run, "held_out.txt")
+    with open(rest, "wb") as file:
+        file.write(text[cut(text):])
+    command = [SCORER, os.path.join(run, "final_model.cllm"), "--score", rest, "--threads", str(threads)]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    return float(re.findall(r"([\d.]+) bits per byte", printed)[-1])
 
 
 def fixed(path, seconds, seed, threads, folder, *options):
@@ -175,9 +191,9 @@ def ppmd_size(order):
     return size
 
 
-MEASURES = {"default": default, "old": old, "words": words, "nanogpt": nanogpt, "xz": compressed(xz_size),
+MEASURES = {"default": default, "score": score, "old": old, "words": words, "nanogpt": nanogpt, "xz": compressed(xz_size),
             "ppmd": compressed(ppmd_size(6), ppmd_size(16))}
-NAMES = {"default": "train_model --minutes", "old": "original block, constant rate, subwords",
+NAMES = {"default": "train_model --minutes", "score": "the same model, cllm_inference --score", "old": "original block, constant rate, subwords",
          "words": "original block, constant rate, words", "nanogpt": "nanoGPT's CPU recipe, PyTorch",
          "xz": "xz -9e", "ppmd": "PPMd, order 6 or 16"}
 # What follows from no seed.
@@ -210,7 +226,7 @@ def main():
             path = os.path.join(folder, "text.txt")
             with open(path, "wb") as file:
                 file.write(text)
-            run = os.path.join(folder, "run")
+            run = os.path.join(folder, f"run-{os.path.basename(name)}")
             seconds = 60 * asked.minutes if asked.minutes else asked.budgets * shape_s(path, run, asked.threads)
             print(f"{name}: {len(text)} bytes, {seconds:.0f} s, {os.cpu_count()} processors, load "
                   f"{os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}", flush=True)
