@@ -146,7 +146,8 @@ impl Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.kind(), f)
+        // What `main` prints of an error that it returns.
+        Display::fmt(self, f)
     }
 }
 

@@ -62,7 +62,7 @@ impl Evaluation {
 /// ```
 ///
 /// # Errors
-/// Fewer than two ids; a window of 0; no memory.
+/// Fewer than two ids; a window of 0; no id to predict that the model has; no memory.
 pub fn evaluate<'a>(
     pool: &Pool,
     model: &Network<impl Weight>,
@@ -93,5 +93,13 @@ pub fn evaluate_first<'a>(
         return Err(Error::argument("seq_len", 0, "1 or more"));
     }
     let (mean_loss, tokens) = Workspace::default().evaluate_ids(pool, model, ids, count, window)?;
+    // A loss of 0 would be that of a perfect model.
+    if tokens == 0 {
+        let vocab = model.vocab;
+        return Err(Error::state(format!(
+            "no id to measure: of the first {count} none after the first is below the model's \
+             vocabulary size of {vocab}"
+        )));
+    }
     Ok(Evaluation { mean_loss, tokens })
 }

@@ -2,6 +2,16 @@
 //! generate, evaluate. The engine of the CLLM library for C programs; a Rust program uses it as it
 //! is, without a line of `unsafe`.
 //!
+//! Build with `--release`: without optimisation it computes hundreds of times more slowly. For other
+//! profiles this in the program's `Cargo.toml` is nearly as fast:
+//!
+//! ```toml
+//! [profile.dev.package.cllm-kernels]
+//! opt-level = 3
+//! debug-assertions = false
+//! overflow-checks = false
+//! ```
+//!
 //! ```
 //! use cllm_engine::generate::{Generator, GeneratorConfig};
 //! use cllm_engine::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};

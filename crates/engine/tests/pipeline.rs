@@ -148,3 +148,31 @@ fn a_generator_notices_training() {
         assert_eq!(all(&mut kept), all(&mut fresh));
     }
 }
+
+/// A text too short for a batch, or one of another tokenizer, is an error, not a perfect model.
+#[test]
+fn nothing_to_learn_or_to_measure_is_an_error() {
+    let mut model =
+        Model::new(&ModelConfig { vocab: 9, dim: 8, ..ModelConfig::modern() }, 1).unwrap();
+    let pool = Pool::serial();
+    let foreign = [9_999; 600];
+    let error = evaluate(&pool, &model.view(), &foreign, 64).unwrap_err();
+    assert!(error.to_string().starts_with("no id to measure"), "{error}");
+    // As a text whose model has some of its ids is measured by those.
+    let mixed: Vec<u32> = (0..600).map(|i| if i % 3 == 0 { 9_999 } else { i % 9 }).collect();
+    assert_eq!(evaluate(&pool, &model.view(), &mixed, 64).unwrap().tokens, 400);
+
+    let mut weights = TrainingWeights::new(&mut model);
+    let mut trainer = Trainer::new(TrainerConfig::default());
+    let mut run = |ids: &[u32]| {
+        let corpus = Corpus::new(ids, 4, 64).unwrap();
+        trainer.run(&pool, &mut weights, &corpus, Some(1), |_| ControlFlow::Continue(()))
+    };
+    let error = run(&[1, 2, 3]).unwrap_err();
+    assert_eq!(error.to_string(), "3 ids hold no batch of 4 x 64 and the id after it");
+    // What `main` prints of it.
+    assert_eq!(format!("{error:?}"), error.to_string());
+    let error = run(&foreign).unwrap_err();
+    assert!(error.to_string().starts_with("no id to learn"), "{error}");
+    assert_eq!(run(&mixed).unwrap().steps, 1);
+}

@@ -192,7 +192,8 @@ impl Model {
     }
 
     /// The model to run, by reference. Makes no copy of a value, and allocates nothing for models of
-    /// up to 16 layers.
+    /// up to 16 layers. It borrows the model for as long as it is there: to the end of the scope of a
+    /// variable that holds it, unless that is dropped.
     pub fn view(&self) -> ModelRef<'_> {
         let block =
             |place: Place| self.block.get(place.start..place.start + place.len).unwrap_or_default();

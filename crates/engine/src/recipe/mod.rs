@@ -5,6 +5,10 @@
 //! same choice on every machine. Only [`measure`] looks at the clock, and [`steps_left`] is told what
 //! the clock says. All numbers that were found by trying stand in [`constants`].
 //!
+//! They were found with windows at random places ([`Corpus::shuffled`](crate::train::Corpus::shuffled)); in order
+//! the same run learns less. Whether a text has a batch of the recipe at all,
+//! [`Corpus::batches`](crate::train::Corpus::batches) says.
+//!
 //! ```
 //! use cllm_engine::recipe::{Fixed, Recipe, Task};
 //!

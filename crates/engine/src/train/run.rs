@@ -42,7 +42,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Mean loss of the steps in nats per token, each taken before its update; 0 without any.
+    /// Mean loss of the steps in nats per token, each taken before its update; 0 without any, as where a
+    /// call with a limit found the epoch at its end.
     pub fn mean_loss(&self) -> f32 {
         if self.steps == 0 { 0.0 } else { (self.loss_sum / self.steps as f64) as f32 }
     }

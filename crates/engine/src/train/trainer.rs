@@ -6,9 +6,9 @@ use super::optimizer::{self, BETA2, Optimizer, Update};
 use super::run::{self, Position, Progress, Run};
 use super::schedule::Schedule;
 use super::shared::Shared;
-use super::tree;
 use super::weights::Weights;
 use super::workspace::Workspace;
+use super::{tokens, tree};
 use crate::error::{Error, Result};
 use crate::nn::dropout::Dropout;
 use crate::nn::products::TrainingPrecision;
@@ -466,7 +466,8 @@ impl Trainer {
     /// limit the epoch ends only in a call that finds no batch left.
     ///
     /// # Errors
-    /// As [`step`](Self::step); the steps before are done.
+    /// With a limit, a corpus without a batch; at the beginning of an epoch, no id to learn that the model
+    /// has; as [`step`](Self::step). The steps before are done.
     pub fn run(
         &mut self,
         pool: &Pool,
@@ -475,6 +476,19 @@ impl Trainer {
         limit: Option<usize>,
         watch: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Run> {
+        // A whole epoch without a batch is over at once. A program that asks for steps until it has enough of
+        // them would ask for ever.
+        if limit.is_some() && corpus.batches() == 0 {
+            return Err(Error::shape(format!(
+                "{} ids hold no batch of {} x {} and the id after it",
+                corpus.ids().len(),
+                corpus.sequences(),
+                corpus.positions()
+            )));
+        }
+        if self.counters.offset == 0 {
+            tokens::foreign(corpus.ids(), weights.pass()?.0.vocab)?;
+        }
         let trainer = RefCell::new(self);
         let next = |done: usize| {
             let trainer = &mut **trainer.borrow_mut();
