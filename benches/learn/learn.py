@@ -191,10 +191,10 @@ def ppmd_size(order):
     return size
 
 
-MEASURES = {"default": default, "score": score, "old": old, "words": words, "nanogpt": nanogpt, "xz": compressed(xz_size),
-            "ppmd": compressed(ppmd_size(6), ppmd_size(16))}
-NAMES = {"default": "train_model --minutes", "score": "the same model, cllm_inference --score", "old": "original block, constant rate, subwords",
-         "words": "original block, constant rate, words", "nanogpt": "nanoGPT's CPU recipe, PyTorch",
+MEASURES = {"default": default, "score": score, "old": old, "words": words, "nanogpt": nanogpt,
+            "xz": compressed(xz_size), "ppmd": compressed(ppmd_size(6), ppmd_size(16))}
+NAMES = {"default": "train_model --minutes", "score": "the same model, cllm_inference --score",
+         "old": "original block, constant rate, subwords", "words": "original block, constant rate, words", "nanogpt": "nanoGPT's CPU recipe, PyTorch",
          "xz": "xz -9e", "ppmd": "PPMd, order 6 or 16"}
 # What follows from no seed.
 CERTAIN = {"xz", "ppmd"}
@@ -221,12 +221,12 @@ def main():
         sys.exit(f"--only: no such part: {', '.join(sorted(wrong))}")
     rows = {part: [] for part in parts}
     with tempfile.TemporaryDirectory() as folder:
-        for name in asked.corpus:
+        for number, name in enumerate(asked.corpus):
             text = corpus(name, asked.bytes)
             path = os.path.join(folder, "text.txt")
             with open(path, "wb") as file:
                 file.write(text)
-            run = os.path.join(folder, f"run-{os.path.basename(name)}")
+            run = os.path.join(folder, f"run{number}")
             seconds = 60 * asked.minutes if asked.minutes else asked.budgets * shape_s(path, run, asked.threads)
             print(f"{name}: {len(text)} bytes, {seconds:.0f} s, {os.cpu_count()} processors, load "
                   f"{os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}", flush=True)

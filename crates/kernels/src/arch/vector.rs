@@ -62,10 +62,22 @@ pub(crate) unsafe fn lanes_sum<V: Vector, const N: usize>(lanes: &[f32; N]) -> f
     let parts = N / V::LANES;
     // SAFETY: the caller's promise; all parts are inside.
     unsafe {
-        let mut sums = [V::zero(); MOST_LANES / 4];
+        let mut sums = [V::zero(); MOST_LANES / LANES * MOST_PARTS];
         for (p, sum) in sums.iter_mut().enumerate().take(parts) {
             *sum = V::load(lanes.as_ptr().add(p * V::LANES));
         }
+        total(&mut sums, parts)
+    }
+}
+
+/// The sum of the lanes of the first `parts` registers, half by half; `parts` is a power of two.
+///
+/// # Safety
+/// As for all of [`Vector`].
+#[inline(always)]
+unsafe fn total<V: Vector>(sums: &mut [V], parts: usize) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
         let mut half = parts / 2;
         while half > 0 {
             for p in 0..half {
@@ -121,13 +133,6 @@ pub(crate) unsafe fn product_sum<V: Vector>(a: &[f32], b: *const f32) -> f32 {
         for p in 0..V::PARTS {
             first[p] = first[p].add(second[p]).add(third[p].add(fourth[p]));
         }
-        let mut half = V::PARTS / 2;
-        while half > 0 {
-            for p in 0..half {
-                first[p] = first[p].add(first[p + half]);
-            }
-            half /= 2;
-        }
-        first[0].sum()
+        total(first, V::PARTS)
     }
 }
