@@ -351,6 +351,21 @@ check "no such size" try 2 train_model play --size huge
 check "a size and a width" try 2 train_model play --size large --embed-dim 64
 check "--minutes and --epochs" try 2 train_model play --minutes 1 --epochs 2
 
+# ---- Short windows first ----
+grow=(--embed-dim 32 --num-layers 2 --num-heads 2 --seq-len 16 --batch-size 2 --epochs 2 --threads 1)
+check "short windows" try 0 train_model play "${grow[@]}" --short-windows 8 --save-every 7 --keep 1000 --checkpoint-dir grow
+check "are said" says '^  windows of 8 at first, of 16 in the last 50 % of the run$'
+first=$(printf '%s\n' grow/checkpoint_step_*.cllm | sort -V | head -n 1)
+check "go on where they were" try 0 train_model play --epochs 2 --threads 1 --resume "$first" --checkpoint-dir grown
+check "to the same model" same_model grow/final_model.cllm grown/final_model.cllm
+check "the same windows throughout" try 0 train_model play "${grow[@]}" --short-windows 0 --checkpoint-dir even
+check "are not" test "$(grep -c 'windows of' stdout)" -eq 0
+same_model grow/final_model.cllm even/final_model.cllm
+check "teach something else" test $? -eq 1
+check "what does not divide" try 2 train_model play "${grow[@]}" --short-windows 5 --checkpoint-dir none
+check "is named" complains 'does not divide --seq-len 16'
+check "not for words" try 2 train_model play --tokens words --short-windows 8 --checkpoint-dir none
+
 # ---- What the same minutes buy ----
 compare() {
     TRAIN_MODEL=$tools/train_model timeout 300 python3 "$headers/../benches/learn/learn.py" play --minutes 0.05 \

@@ -46,7 +46,8 @@ static void modern_models(void) {
 }
 
 static const CLLMTrainingOptions all = {.struct_size = sizeof all, .seed = 9, .beta2 = 0.98f,
-                                        .dropout = 0.2f, .shuffle = 1, .decay_to_zero = 1};
+                                        .dropout = 0.2f, .shuffle = 1, .decay_to_zero = 1,
+                                        .short_windows = 4, .short_part = 0.7f};
 
 /* Trains to `steps` in calls of 7 steps; epochs end in between. */
 static void train(CLLMTraining *t, int steps, int threads) {
@@ -79,6 +80,19 @@ static void options(void) {
     o.beta2 = NAN;
     CHECK(cllm_training_set_options(t, &o) == -1);
     o = all;
+    o.short_windows = -1;
+    CHECK(cllm_training_set_options(t, &o) == -1 && strstr(cllm_last_error(), "short_windows"));
+    o = all;
+    o.short_part = 1.5f;
+    CHECK(cllm_training_set_options(t, &o) == -1 && strstr(cllm_last_error(), "short_part"));
+    /* A program from before the short windows has none, and nothing is written beyond its struct. */
+    o = all;
+    o.struct_size = offsetof(CLLMTrainingOptions, short_windows);
+    CHECK(cllm_training_set_options(t, &o) == 0 && cllm_training_options(t, &o) == 0);
+    CHECK(o.short_windows == 4 && o.struct_size == offsetof(CLLMTrainingOptions, short_windows));
+    o.struct_size = sizeof o;
+    CHECK(cllm_training_options(t, &o) == 0 && o.short_windows == 0 && o.dropout == 0.2f);
+    o = all;
     o.struct_size = 8;
     CHECK(cllm_training_set_options(t, &o) == -1 && cllm_training_options(t, &o) == -1);
     CHECK(cllm_training_set_options(NULL, &all) == -1 && cllm_training_set_options(t, NULL) == -1);
@@ -97,6 +111,7 @@ static void options(void) {
     CHECK(cllm_checkpoint_options(u, &o) == 0);
     CHECK(cllm_load_checkpoint(u, in_scratch("run.cllm")) == 0 && u->current_step == 35);
     CHECK(cllm_checkpoint_options(u, &o) == 1 && o.seed == 9 && o.dropout == 0.2f && o.shuffle);
+    CHECK(o.short_windows == 4 && o.short_part == 0.7f); /* to step 42 of 60 */
     CHECK(cllm_checkpoint_same_data(u) == 0); /* another order, as long as they are not set */
     CHECK(cllm_training_set_options(u, &o) == 0 && cllm_checkpoint_same_data(u) == 1);
     train(u, 60, 2);
@@ -248,6 +263,16 @@ static void recipes(void) {
     CHECK(cllm_recipe(900000, 0, 0, &c) == 0 && c.embedding_dim == 48 && c.num_heads == 3);
     CHECK(c.dropout == 0 && c.warmup_steps == 0 && c.vocab_size == 777);
     CHECK_NEAR(c.epochs, 30, 0.1);
+    /* Windows grow, unless the program can't be told of it, wants none, or says how long they are. */
+    CHECK(a.short_windows == 128 && a.sequence_length == 512 && a.short_part > 0 && a.short_part < 1);
+    CLLMRecipe older = {.struct_size = offsetof(CLLMRecipe, short_windows), .short_windows = 7};
+    CHECK(cllm_recipe(900000, 200, 3e11, &older) == 0 && older.short_windows == 7);
+    CHECK(older.sequence_length == 128 && older.steps > 0);
+    CLLMRecipe plain = {.struct_size = sizeof plain, .short_windows = -1};
+    CHECK(cllm_recipe(900000, 200, 3e11, &plain) == 0 && plain.sequence_length == 128);
+    CHECK(plain.short_windows == -1 && plain.steps == older.steps && plain.batch_size == older.batch_size);
+    CLLMRecipe said = {.struct_size = sizeof said, .sequence_length = 64, .short_windows = 16};
+    CHECK(cllm_recipe(900000, 200, 3e11, &said) == 0 && said.sequence_length == 64 && said.short_windows == 16);
     CLLMRecipe w = {.struct_size = sizeof w, .tokenizer = CLLM_TOKENS_WORDS, .training_tokens = 160000};
     CHECK(cllm_recipe(900000, 200, 3e11, &w) == 0 && w.tokenizer == CLLM_TOKENS_WORDS);
     CHECK(w.vocab_size == 10000 && w.training_tokens == 160000 && w.steps > 0);

@@ -62,7 +62,7 @@ small=(--tokens words --embed-dim 16 --num-layers 2 --num-heads 2 --seq-len 8 --
 
 # ---- train_model: what is refused ----
 run "help" 0 train_model --help
-for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len learning-rate epochs \
+for option in vocab-size min-freq vocab embed-dim num-layers num-heads batch-size seq-len short-windows learning-rate epochs \
     threads checkpoint-dir tokens block from mix minutes beta2 dropout shuffle in-order keep-weights precision warmup schedule weight-decay clip seed val-fraction resume max-steps \
     save-every keep overwrite sample quiet help; do
     name="help names --$option"

@@ -307,6 +307,16 @@ typedef struct CLLMTrainingOptions {
      * either case. `use_mixed_precision` of the configuration is another field: it changes no result.
      */
     int precision;
+    /**
+     * Tokens of the windows in the first part of the schedule, a divisor of `sequence_length`; a batch has
+     * then more of them, as many as come to as many tokens. 0: none. A model learns sooner from short
+     * windows, and what stands far apart from long ones at the end.
+     */
+    int short_windows;
+    /**
+     * The part of the schedule's `max_steps` that has them, 0 to 1.
+     */
+    float short_part;
 } CLLMTrainingOptions;
 
 /**
@@ -459,6 +469,15 @@ typedef struct CLLMRecipe {
      * What was chosen and why: three lines, without the last line's end. Not read.
      */
     char text[640];
+    /**
+     * Tokens of the windows in the first part of the run, for `short_windows` of the options; less than 0:
+     * none. A program whose struct ends before it has none.
+     */
+    int short_windows;
+    /**
+     * The part of the run that has them, for `short_part` of the options. Not read.
+     */
+    float short_part;
 } CLLMRecipe;
 
 /**

@@ -81,6 +81,10 @@ static void take_training(Options *o, CLLMModel *model) {
         default_integer(&o->accumulate, 0, config.gradient_accumulation_steps);
         default_integer(&o->warmup, -1, config.warmup_steps);
         default_integer(&o->shuffle, -1, more.shuffle != 0);
+        if (o->short_windows < 0) {
+            o->short_windows = more.short_windows;
+            o->short_part = (double)more.short_part;
+        }
         default_number(&o->learning_rate, 0, (double)config.initial_learning_rate);
         default_number(&o->weight_decay, -1, (double)config.weight_decay);
         default_number(&o->clip, -1, (double)config.gradient_clip);
@@ -160,6 +164,7 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
         .vocab_size = given ? (int)given->vocab_size : o->vocab_size,
         .embedding_dim = o->embed_dim > 0 ? o->embed_dim : o->size, .num_layers = o->num_layers, .num_heads = o->num_heads,
         .sequence_length = o->seq_len, .batch_size = o->batch_size,
+        .short_windows = o->short_windows > 0 ? o->short_windows : o->short_windows == 0 ? -1 : 0,
         .warmup_steps = o->warmup == 0 ? -1 : o->warmup > 0 ? o->warmup : 0,
         .learning_rate = (float)o->learning_rate,
         .weight_decay = o->weight_decay > 0 ? (float)o->weight_decay : (float)or_none(o->weight_decay),
@@ -201,6 +206,8 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     o->num_layers = r.num_layers;
     o->num_heads = r.num_heads;
     o->seq_len = r.sequence_length;
+    o->short_windows = r.short_windows < 0 ? 0 : r.short_windows;
+    o->short_part = o->short_part > 0 ? o->short_part : (double)r.short_part;
     o->batch_size = r.batch_size;
     o->warmup = r.warmup_steps < 0 ? 0 : r.warmup_steps;
     o->learning_rate = (double)r.learning_rate;
@@ -257,6 +264,11 @@ void settle_options(Options *o, const CLLMTokenizer *given, size_t bytes) {
     bool by_recipe = modern && !words;
     if (by_recipe) {
         follow_recipe(o, given, bytes);
+    } else if (o->short_windows > 0) {
+        fail_usage("--short-windows is for the modern block, and not for words without --minutes");
+    }
+    if (o->short_windows > 0 && o->seq_len % o->short_windows != 0) {
+        fail_usage("--short-windows: %d does not divide --seq-len %d", o->short_windows, o->seq_len);
     }
     if (o->vocab_size == 0) {
         o->vocab_size = (int)bpe_size(bytes);

@@ -34,7 +34,9 @@ typedef struct Options {
     Precision precision;
     int vocab_size, min_freq, embed_dim, num_layers, num_heads, seq_len;
     int epochs, batch_size, accumulate, warmup, max_steps, threads, save_every, keep, shuffle;
+    int short_windows; /* tokens of the windows in the first part of the run; 0: none */
     double learning_rate, weight_decay, clip, val_fraction, dropout, beta2;
+    double short_part; /* of the run */
     double minutes; /* 0: as many epochs as are asked for */
     int size; /* the width that --size names; 0: not asked for */
     uint32_t seed;

@@ -25,7 +25,8 @@ static const char help[] =
     "  --embed-dim N         width of the model (128)\n"
     "  --num-layers N        transformer layers (4)\n"
     "  --num-heads N         attention heads per layer; must divide the width (4)\n"
-    "  --seq-len N           tokens that the model sees at once (128; words: 64)\n"
+    "  --seq-len N           tokens that the model sees at once (128; words: 64;\n"
+    "                        --minutes: up to 512)\n"
     "  --from MODEL          go on teaching this model: its tokens and its shape\n"
     "  --mix DATA:SHARE      of what --from learns, this share is from DATA, which it\n"
     "                        is not to forget\n"
@@ -50,6 +51,9 @@ static const char help[] =
     "  --dropout X           share of values left out of each step (by the recipe)\n"
     "  --shuffle, --in-order windows of each epoch at random places, or one after the\n"
     "                        other (--shuffle; words: --in-order)\n"
+    "  --short-windows N     train on windows of N tokens first, and on those of\n"
+    "                        --seq-len in the second half of the run (0 = throughout;\n"
+    "                        by the recipe, where it chooses --seq-len)\n"
     "  --val-fraction X      last part of the text, held out to measure the loss\n"
     "                        (0.1; words: 0)\n"
     "  --keep-weights WHICH  best: final_model.cllm has the weights with the lowest\n"
@@ -191,7 +195,7 @@ static void check_options(Options *o, const char *vocab) {
 
 Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
-        VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, RATE, EPOCHS, THREADS, DIR, WARMUP,
+        VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, SHORT, RATE, EPOCHS, THREADS, DIR, WARMUP,
         SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
         SIZE, ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
@@ -205,6 +209,7 @@ Options parse_options(int argc, char **argv) {
         {"num-heads", required_argument, NULL, HEADS},
         {"batch-size", required_argument, NULL, BATCH},
         {"seq-len", required_argument, NULL, SEQ},
+        {"short-windows", required_argument, NULL, SHORT},
         {"accumulate", required_argument, NULL, ACCUMULATE},
         {"learning-rate", required_argument, NULL, RATE},
         {"epochs", required_argument, NULL, EPOCHS},
@@ -246,7 +251,7 @@ Options parse_options(int argc, char **argv) {
     static const int widths[] = {128, 256, 384};
     static const char *const exchanges[] = {"f32", "bf16", NULL};
     Options o = {
-        .warmup = -1, .shuffle = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
+        .warmup = -1, .shuffle = -1, .short_windows = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
         .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
     };
     const char *vocab = NULL;
@@ -278,6 +283,7 @@ Options parse_options(int argc, char **argv) {
         case HEADS: o.num_heads = (int)parse_integer("--num-heads", optarg, 1, 10000); break;
         case BATCH: o.batch_size = (int)parse_integer("--batch-size", optarg, 1, 1000000); break;
         case ACCUMULATE: o.accumulate = (int)parse_integer("--accumulate", optarg, 1, 1000000); break;
+        case SHORT: o.short_windows = (int)parse_integer("--short-windows", optarg, 0, 1000000); break;
         case SEQ: o.seq_len = (int)parse_integer("--seq-len", optarg, 1, 1000000); break;
         case RATE:
             o.learning_rate = parse_number("--learning-rate", optarg, 0, 100);
@@ -344,7 +350,7 @@ void compare_options(const Options *o) {
         {"--max-steps", o->max_steps, 0}, {"--batch-size", o->batch_size, 0}, {"--accumulate", o->accumulate, 0},
         {"--learning-rate", o->learning_rate, 0}, {"--warmup", o->warmup, -1},
         {"--weight-decay", o->weight_decay, -1}, {"--clip", o->clip, -1}, {"--dropout", o->dropout, -1},
-        {"--beta2", o->beta2, -1}, {"--shuffle or --in-order", o->shuffle, -1},
+        {"--beta2", o->beta2, -1}, {"--short-windows", o->short_windows, -1}, {"--shuffle or --in-order", o->shuffle, -1},
         {"--val-fraction", o->val_fraction, -1}, {"--save-every", o->save_every, 0}, {"--seed", o->seed, 42},
         {"the share of --mix", o->share, 0},
     };

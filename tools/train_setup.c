@@ -105,7 +105,9 @@ static CLLMTraining *create_training(Run *run) {
                                 .beta2 = (float)options->beta2, .dropout = (float)options->dropout,
                                 .shuffle = options->shuffle,
                                 .decay_to_zero = options->block == BLOCK_MODERN,
-                                .precision = precision_of(options)};
+                                .precision = precision_of(options),
+                                .short_windows = options->short_windows > 0 ? options->short_windows : 0,
+                                .short_part = (float)options->short_part};
     if (cllm_training_set_options(training, &more) != 0) {
         fail("can't set the options of the training: %s", library_error());
     }
@@ -235,6 +237,10 @@ void describe_training(const Run *run) {
     }
     printf(", %d threads, seed %u\n", options->threads > 0 ? options->threads : processors(),
            options->seed);
+    if (options->short_windows > 0) {
+        printf("  windows of %d at first, of %d in the last %.0f %% of the run\n", options->short_windows,
+               options->seq_len, 100 * (1 - options->short_part));
+    }
     if (options->dropout > 0) {
         printf("  dropout %g\n", options->dropout);
     }

@@ -47,7 +47,8 @@ static int train(CLLMModel *model, const CLLMRecipe *r, TokenDataset *data) {
         .gradient_clip = r->gradient_clip, .optimizer = "adamw", .lr_scheduler = "linear"};
     CLLMTrainingOptions options = {
         .struct_size = sizeof options, .seed = 1, .beta2 = r->beta2, .dropout = r->dropout > 0 ? r->dropout : 0,
-        .shuffle = 1, .decay_to_zero = 1};
+        .shuffle = 1, .decay_to_zero = 1, .short_windows = r->short_windows > 0 ? r->short_windows : 0,
+        .short_part = r->short_part};
     CLLMTraining *training = cllm_training_init(model, &config);
     if (cllm_training_set_options(training, &options) != 0) return -1;
     training->tokens = data->tokens; /* lent */

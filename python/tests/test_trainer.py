@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, List
+from typing import Any, Dict, List
 
 import numpy as np
 import pytest
@@ -123,14 +123,18 @@ def test_the_best_weights() -> None:
 
 
 def test_options_count() -> None:
-    first = [new() for _ in range(3)]
-    for model, options in zip(first, ({}, {"shuffle": True}, {"dropout": 0.3, "seed": 4})):
+    first = [new() for _ in range(4)]
+    half: Dict[str, object] = {"short_windows": 4, "short_part": 0.5, "schedule_steps": 8}
+    for model, options in zip(first, ({}, {"shuffle": True}, {"dropout": 0.3, "seed": 4}, half)):
         with cllm.Trainer(model, TEXT, batch_size=2, **options) as trainer:  # type: ignore[arg-type]
             trainer.train(steps=8)
     assert not (first[0].weights == first[1].weights).all()
     assert not (first[0].weights == first[2].weights).all()
+    assert not (first[0].weights == first[3].weights).all()
     with pytest.raises(cllm.Error, match="dropout"):
         cllm.Trainer(first[0], TEXT, dropout=1.5)
+    with pytest.raises(cllm.Error, match="short_part"):
+        cllm.Trainer(first[0], TEXT, short_windows=4, short_part=2)
     with pytest.raises(ValueError, match="precisions"):
         cllm.Trainer(first[0], TEXT, precision="f64")
 

@@ -32,8 +32,8 @@ pub(crate) mod ffi {
     pub(crate) use super::guard::{clear_error, last_error, report};
     pub(crate) use super::memory::{CArray, MEMORY, Zeroable, free, zeroable};
     pub(crate) use super::pointer::{
-        get, get_mut, get_uninit, input, len, positive, set_out, slice, slice_mut, slice_mut_opt,
-        slice_opt, slice_or_empty,
+        get, get_mut, get_uninit, input, len, positive, set_out, set_sized, sized, slice,
+        slice_mut, slice_mut_opt, slice_opt, slice_or_empty,
     };
     pub(crate) use super::seed::libc_seed;
     pub(crate) use super::text::{bytes, field_bytes, fixed, local_time, path, print, set_field};

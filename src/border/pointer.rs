@@ -145,6 +145,60 @@ pub(crate) unsafe fn set_out<T>(pointer: *mut T, value: T, name: &'static str) -
     Ok(())
 }
 
+/// A struct whose first field is its size, as far as the program knows of its fields; the others are
+/// those of `rest`. `least` is the size that it had when there were fewest; `names` are those of the struct, of
+/// its first field, and the `sizeof` of the whole.
+///
+/// # Safety
+/// `pointer` is NULL or points to a struct as large as its first field says, of fields for which any bytes
+/// are a value.
+pub(crate) unsafe fn sized<T: Copy>(
+    pointer: *const T,
+    rest: T,
+    least: usize,
+    names: [&'static str; 3],
+) -> Result<T> {
+    let [name, field, whole] = names;
+    // SAFETY: the caller's promise.
+    let size = *unsafe { get(pointer.cast::<usize>(), name)? };
+    if size < least {
+        return Err(Error::argument(field, size, whole));
+    }
+    let mut known = rest;
+    // SAFETY: so many bytes are there, and fit; both are aligned, or copied as bytes.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            pointer.cast::<u8>(),
+            (&raw mut known).cast(),
+            size.min(size_of::<T>()),
+        );
+    }
+    Ok(known)
+}
+
+/// Writes a value over a struct whose first field is its size: the fields that the program knows of but for
+/// that size.
+///
+/// # Safety
+/// As [`sized`], and writable.
+pub(crate) unsafe fn set_sized<T: Copy>(
+    pointer: *mut T,
+    value: T,
+    least: usize,
+    names: [&'static str; 3],
+) -> Result<()> {
+    // SAFETY: the caller's promise; of the bytes copied so many are there.
+    unsafe {
+        sized(pointer, value, least, names)?;
+        let size = *pointer.cast::<usize>();
+        let bytes = size.min(size_of::<T>()) - size_of::<usize>();
+        let from = (&raw const value).cast::<u8>().add(size_of::<usize>());
+        let to = pointer.cast::<u8>().add(size_of::<usize>());
+        std::ptr::copy_nonoverlapping(from, to, bytes);
+    }
+    Ok(())
+}
+
 /// `len` values at `pointer` that stay readable while the `out_len` values at `out` are written:
 /// a copy where the two overlap, as C programs that work in place make them.
 ///

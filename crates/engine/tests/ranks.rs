@@ -6,8 +6,8 @@ mod failures;
 use cllm_engine::error::Result;
 use cllm_engine::train::ranks::{self, Threads};
 use cllm_engine::train::{
-    Checkpoint, Corpus, Optimizer, Progress, Schedule, Trainer, TrainerConfig, TrainingWeights,
-    Weights, checkpoint,
+    Checkpoint, Corpus, Optimizer, Progress, Schedule, ShortWindows, Trainer, TrainerConfig,
+    TrainingWeights, Weights, checkpoint,
 };
 use cllm_engine::{Model, ModelConfig};
 use cllm_kernels::Pool;
@@ -27,6 +27,7 @@ fn config(window: u32) -> TrainerConfig {
         schedule: Schedule::cosine(1e-2, 3, 40),
         window,
         dropout: 0.1,
+        short_windows: ShortWindows { positions: 2, part: 0.5 },
         seed: 5,
         clip: 0.5,
         ..TrainerConfig::default()

@@ -8,8 +8,8 @@ use cllm_engine::nn::loss::Targets;
 use cllm_engine::text::{Dataset, TokenFile};
 use cllm_engine::train::checkpoint::{self, Checkpoint, DataMark};
 use cllm_engine::train::{
-    Batch, Corpus, Optimizer, Outcome, Parameters, Progress, Schedule, Trainer, TrainerConfig,
-    TrainingWeights, Weights,
+    Batch, Corpus, Optimizer, Outcome, Parameters, Progress, Schedule, ShortWindows, Trainer,
+    TrainerConfig, TrainingWeights, Weights,
 };
 use cllm_kernels::Pool;
 use reference::{Owned, Spec, random};
@@ -236,6 +236,8 @@ fn modern() -> (Spec, TrainerConfig) {
         window: 2,
         beta2: 0.99,
         dropout: 0.1,
+        // The windows become longer behind the place where the tests below save and go on.
+        short_windows: ShortWindows { positions: 2, part: 0.3 },
         seed: 11,
         ..TrainerConfig::default()
     };
@@ -260,9 +262,37 @@ fn threads_change_no_bit_of_a_modern_run() {
         TrainerConfig { seed: 12, ..config },
         TrainerConfig { dropout: 0.0, ..config },
         TrainerConfig { beta2: 0.999, ..config },
+        TrainerConfig { short_windows: ShortWindows::default(), ..config },
     ] {
         assert_ne!(serial.1, trained(&Pool::serial(), other).1);
     }
+}
+
+/// A run with short windows is one over a corpus of such, then one over the whole windows.
+#[test]
+fn short_windows_are_those_of_a_corpus_of_short_ones() {
+    let (ids, pool, (spec, config)) = (ids(125), Pool::serial(), modern());
+    let whole = Corpus::new(&ids, 2, 12).unwrap().shuffled(3);
+    let short = Corpus::new(&ids, 12, 2).unwrap().shuffled(3);
+    // So tight that whole windows could not move: of these an epoch has one batch fewer, of short ones not.
+    assert_eq!((whole.batches(), short.batches()), (4, 5));
+    assert_eq!(whole.cut(2).unwrap().batches(), 4);
+    for none in [0, 5, 12, 24] {
+        assert!(whole.cut(none).is_none());
+    }
+    let mut weights = TrainingWeights::new(random(&spec, 7));
+    let mut trainer = Trainer::new(config);
+    let losses = train(&mut trainer, &mut weights, &whole, &pool, 24);
+
+    let plain = TrainerConfig { short_windows: ShortWindows::default(), ..config };
+    let mut by_hand = TrainingWeights::new(random(&spec, 7));
+    let mut other = Trainer::new(plain);
+    let short = whole.cut(2).unwrap();
+    let mut expected = train(&mut other, &mut by_hand, &short, &pool, 18);
+    assert_eq!((other.counters.epoch, other.counters.offset), (4, 48));
+    expected.extend(train(&mut other, &mut by_hand, &whole, &pool, 6));
+    assert_eq!(losses, expected);
+    assert_eq!(bits(&weights.into_model()), bits(&by_hand.into_model()));
 }
 
 #[test]

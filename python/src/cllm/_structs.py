@@ -128,7 +128,8 @@ class Recipe(c.Structure):
         ("warmup_steps", c.c_int), ("learning_rate", c.c_float), ("weight_decay", c.c_float),
         ("gradient_clip", c.c_float), ("beta2", c.c_float), ("dropout", c.c_float),
         ("evaluate_every", c.c_int), ("evaluate_tokens", c.c_uint64),
-        ("tokens_per_second", c.c_double), ("text", c.c_char * 640)]
+        ("tokens_per_second", c.c_double), ("text", c.c_char * 640),
+        ("short_windows", c.c_int), ("short_part", c.c_float)]
 
 
 class TrainingOptions(c.Structure):
@@ -137,7 +138,7 @@ class TrainingOptions(c.Structure):
     _fields_: ClassVar[Fields] = [
         ("struct_size", c.c_size_t), ("seed", c.c_uint64), ("beta2", c.c_float),
         ("dropout", c.c_float), ("shuffle", c.c_int), ("decay_to_zero", c.c_int),
-        ("precision", c.c_int)]
+        ("precision", c.c_int), ("short_windows", c.c_int), ("short_part", c.c_float)]
 
 
 class TrainingConfig(c.Structure):

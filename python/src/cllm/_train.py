@@ -152,7 +152,8 @@ def train(
             sequence_length=length, weight_decay=max(0.0, choice.weight_decay),
             gradient_clip=choice.gradient_clip, warmup_steps=min(max(0, choice.warmup_steps), steps // 2),
             schedule="linear", schedule_steps=steps, beta2=choice.beta2,
-            dropout=max(0.0, choice.dropout), shuffle=True, seed=seed, threads=threads) as trainer:
+            dropout=max(0.0, choice.dropout), shuffle=True, short_windows=max(0, choice.short_windows),
+            short_part=choice.short_part, seed=seed, threads=threads) as trainer:
         test = test[:choice.evaluate_tokens or None]
         every = choice.evaluate_every if len(test) > 1 else 0
 

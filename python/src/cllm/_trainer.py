@@ -63,6 +63,8 @@ class Trainer(l.Owning):
         dropout: float = 0.0,
         shuffle: bool = False,
         precision: str = "f32",
+        short_windows: int = 0,
+        short_part: float = 0.0,
         seed: int = 0,
         threads: int = 0,
     ) -> None:
@@ -84,6 +86,9 @@ class Trainer(l.Owning):
         :param dropout: the share of the values that a step leaves out.
         :param shuffle: windows in random order, others in each epoch; else in the order of the text.
         :param precision: of matrix products: "f32" or "bf16", where the processor has that.
+        :param short_windows: tokens of the sequences in the first part of the schedule, a divisor of
+            ``sequence_length``; a batch has as many tokens as later. 0: none.
+        :param short_part: the part of ``schedule_steps`` that has them, 0 to 1.
         :param seed: of the order of the windows and of dropout.
         :param threads: 0: one for each processor.
         """
@@ -93,7 +98,7 @@ class Trainer(l.Owning):
         if not learning_rate > 0:
             raise ValueError("learning_rate is above 0")
         length = model.context or 128 if sequence_length is None else sequence_length
-        numbers = (batch_size, length, warmup_steps, schedule_steps, accumulation)
+        numbers = (batch_size, length, warmup_steps, schedule_steps, accumulation, short_windows)
         if any(not 0 <= n <= 0x7FFFFFFF for n in numbers) or 0 in (batch_size, length, accumulation):
             raise ValueError("sizes and steps are whole numbers from 1, or 0, to 2^31 - 1")
         tokens = model._tokens(text)
@@ -113,7 +118,8 @@ class Trainer(l.Owning):
         check(lib.cllm_training_set_options(pointer, c.byref(s.TrainingOptions(
             struct_size=c.sizeof(s.TrainingOptions), seed=seed & 0xFFFFFFFFFFFFFFFF, beta2=beta2,
             dropout=dropout, shuffle=shuffle, decay_to_zero=min_learning_rate == 0,
-            precision=_PRECISIONS.index(precision)))))
+            precision=_PRECISIONS.index(precision), short_windows=short_windows,
+            short_part=short_part))))
         pointer.contents.tokens = l.ids_pointer(tokens)
         pointer.contents.num_tokens = len(tokens)
 

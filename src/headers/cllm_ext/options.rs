@@ -6,10 +6,11 @@ use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::schedule;
 use crate::headers::cllm_training::state::{self, narrow, with_training};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::train::{Schedule, TrainerConfig, TrainingPrecision};
+use cllm_engine::train::{Schedule, ShortWindows, TrainerConfig, TrainingPrecision};
 use cllm_kernels::bf16::Bfloat16;
 use cllm_macros::c_api;
 use std::ffi::c_int;
+use std::mem::offset_of;
 
 /// `precision` of training: matrix products in f32.
 pub const CLLM_PRECISION_F32: c_int = 0;
@@ -41,9 +42,17 @@ pub struct CLLMTrainingOptions {
     /// cllm_precision_support() finds it. Weights, moments, norms, attention and loss are f32 in
     /// either case. `use_mixed_precision` of the configuration is another field: it changes no result.
     pub precision: c_int,
+    /// Tokens of the windows in the first part of the schedule, a divisor of `sequence_length`; a batch has
+    /// then more of them, as many as come to as many tokens. 0: none. A model learns sooner from short
+    /// windows, and what stands far apart from long ones at the end.
+    pub short_windows: c_int,
+    /// The part of the schedule's `max_steps` that has them, 0 to 1.
+    pub short_part: f32,
 }
 
 const SIZE: usize = size_of::<CLLMTrainingOptions>();
+const LEAST: usize = offset_of!(CLLMTrainingOptions, short_windows);
+const NAMES: [&str; 3] = ["options", "options->struct_size", "sizeof(CLLMTrainingOptions)"];
 
 impl CLLMTrainingOptions {
     /// Trains as the library always did.
@@ -55,7 +64,18 @@ impl CLLMTrainingOptions {
         shuffle: 0,
         decay_to_zero: 0,
         precision: CLLM_PRECISION_F32,
+        short_windows: 0,
+        short_part: 0.0,
     };
+
+    /// What the program says; a struct of an older one ends before the short windows.
+    ///
+    /// # Safety
+    /// `options` is NULL or points to a struct as large as its first field says.
+    unsafe fn of(options: *const Self) -> Result<Self> {
+        let known = ffi::sized(options, Self::NONE, LEAST, NAMES)?;
+        Ok(Self { struct_size: SIZE, ..known })
+    }
 
     /// `precision` as the engine has it.
     pub(crate) fn training_precision(&self) -> TrainingPrecision {
@@ -78,7 +98,16 @@ impl CLLMTrainingOptions {
     pub(crate) fn apply(&self, config: TrainerConfig) -> TrainerConfig {
         let beta2 = if self.beta2 > 0.0 { self.beta2 } else { config.beta2 };
         let precision = self.training_precision();
-        TrainerConfig { beta2, dropout: self.dropout, seed: self.seed, precision, ..config }
+        let positions = usize::try_from(self.short_windows).unwrap_or(0);
+        let short_windows = ShortWindows { positions, part: self.short_part };
+        TrainerConfig {
+            beta2,
+            dropout: self.dropout,
+            seed: self.seed,
+            precision,
+            short_windows,
+            ..config
+        }
     }
 
     /// Into a schedule.
@@ -89,8 +118,8 @@ impl CLLMTrainingOptions {
         }
     }
 
-    /// What a checkpoint keeps of them: seed, β₂, dropout, shuffle, decay to zero, of 8 and 4 bytes
-    /// each; nothing where none is set. The precision is an entry of its own.
+    /// What a checkpoint keeps of them: seed, β₂, dropout, shuffle, decay to zero, short windows and their part,
+    /// of 8 and 4 bytes each; nothing where none is set. The precision is an entry of its own.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         if self.with_precision(TrainingPrecision::F32) == Self::NONE {
             return Vec::new();
@@ -100,10 +129,13 @@ impl CLLMTrainingOptions {
         bytes.extend(self.dropout.to_le_bytes());
         bytes.extend(self.shuffle.to_le_bytes());
         bytes.extend(self.decay_to_zero.to_le_bytes());
+        bytes.extend(self.short_windows.to_le_bytes());
+        bytes.extend(self.short_part.to_le_bytes());
         bytes
     }
 
-    /// The reverse; `None` for what is no such bytes. A later version may have written more.
+    /// The reverse; `None` for what is no such bytes. A later version may have written more, an earlier one
+    /// wrote no short windows.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.is_empty() {
             return Some(Self::NONE);
@@ -118,6 +150,8 @@ impl CLLMTrainingOptions {
             shuffle: c_int::from_le_bytes(word(2)?),
             decay_to_zero: c_int::from_le_bytes(word(3)?),
             precision: CLLM_PRECISION_F32,
+            short_windows: word(4).map_or(0, c_int::from_le_bytes),
+            short_part: word(5).map_or(0.0, f32::from_le_bytes),
         };
         options.check().ok().map(|()| options)
     }
@@ -128,6 +162,10 @@ impl CLLMTrainingOptions {
                 return Err(Error::argument(name, value, "0 to below 1"));
             }
         }
+        ffi::len(self.short_windows, "options->short_windows")?;
+        if !(0.0..=1.0).contains(&self.short_part) {
+            return Err(Error::argument("options->short_part", self.short_part, "0 to 1"));
+        }
         check_precision(self.precision, "options->precision")
     }
 }
@@ -137,19 +175,6 @@ fn check_precision(precision: c_int, name: &'static str) -> Result<()> {
         CLLM_PRECISION_F32 | CLLM_PRECISION_BF16 => Ok(()),
         other => Err(Error::argument(name, other, "CLLM_PRECISION_F32 or CLLM_PRECISION_BF16")),
     }
-}
-
-/// Refuses a struct of a program that knows of fewer fields than there ever were.
-///
-/// # Safety
-/// `options` is NULL or points to a struct as large as its first field says.
-unsafe fn check_size(options: *const CLLMTrainingOptions) -> Result<()> {
-    let size = *ffi::get(options.cast::<usize>(), "options")?;
-    if size < SIZE {
-        let least = "sizeof(CLLMTrainingOptions)";
-        return Err(Error::argument("options->struct_size", size, least));
-    }
-    Ok(())
 }
 
 /// Has a run train with these options from its next batch on. They are not part of `config`, and like
@@ -182,8 +207,7 @@ pub unsafe extern "C" fn cllm_training_set_options(
     training: *mut CLLMTraining,
     options: *const CLLMTrainingOptions,
 ) -> c_int {
-    check_size(options)?;
-    let options = CLLMTrainingOptions { struct_size: SIZE, ..*ffi::get(options, "options")? };
+    let options = CLLMTrainingOptions::of(options)?;
     options.check()?;
     options.training_precision().bfloat16()?;
     with_training(training, |_, state| {
@@ -216,9 +240,8 @@ pub unsafe extern "C" fn cllm_training_options(
     options: *mut CLLMTrainingOptions,
 ) -> c_int {
     let state = state::state(training)?;
-    check_size(options)?;
     let found = lock(&state).options;
-    ffi::set_out(options, found, "options")?;
+    ffi::set_sized(options, found, LEAST, NAMES)?;
     Ok(0)
 }
 
@@ -246,9 +269,9 @@ pub unsafe extern "C" fn cllm_checkpoint_options(
     options: *mut CLLMTrainingOptions,
 ) -> c_int {
     let state = state::state(training)?;
-    check_size(options)?;
+    CLLMTrainingOptions::of(options)?;
     let Some(saved) = lock(&state).saved_options else { return Ok(0) };
-    ffi::set_out(options, saved, "options")?;
+    ffi::set_sized(options, saved, LEAST, NAMES)?;
     Ok(1)
 }
 

@@ -171,13 +171,7 @@ pub unsafe extern "C" fn cllm_training_set_communicator(
 /// # Safety
 /// `communicator` points to a struct as large as its first field says.
 unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
-    let size = *ffi::get(communicator.cast::<usize>(), "communicator")?;
-    if size < offset_of!(CLLMCommunicator, divide_moments) {
-        let least = "sizeof(CLLMCommunicator)";
-        return Err(Error::argument("communicator->struct_size", size, least));
-    }
-    // A struct of an older program ends earlier.
-    let mut known = CLLMCommunicator {
+    let none = CLLMCommunicator {
         struct_size: 0,
         rank: 0,
         ranks: 0,
@@ -186,8 +180,9 @@ unsafe fn checked(communicator: *const CLLMCommunicator) -> Result<Program> {
         divide_moments: 0,
         bfloat16_sums: 0,
     };
-    let bytes = size.min(size_of::<CLLMCommunicator>());
-    std::ptr::copy_nonoverlapping(communicator.cast::<u8>(), (&raw mut known).cast(), bytes);
+    let least = offset_of!(CLLMCommunicator, divide_moments);
+    let names = ["communicator", "communicator->struct_size", "sizeof(CLLMCommunicator)"];
+    let known = ffi::sized(communicator, none, least, names)?;
     let CLLMCommunicator { rank, ranks, exchange, user_data, .. } = known;
     if exchange.is_none() {
         return Err(Error::null("communicator->exchange"));

@@ -7,6 +7,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::recipe::{self, Fixed, Recipe, Task, Tokens};
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
+use std::mem::offset_of;
 
 /// What a run should be told. cllm_recipe() fills the fields that are 0 and leaves the others, which
 /// the program chose itself, as they are.
@@ -61,19 +62,15 @@ pub struct CLLMRecipe {
     pub tokens_per_second: f64,
     /// What was chosen and why: three lines, without the last line's end. Not read.
     pub text: [c_char; 640],
+    /// Tokens of the windows in the first part of the run, for `short_windows` of the options; less than 0:
+    /// none. A program whose struct ends before it has none.
+    pub short_windows: c_int,
+    /// The part of the run that has them, for `short_part` of the options. Not read.
+    pub short_part: f32,
 }
 
-/// Refuses a struct of a program that knows of fewer fields than there ever were.
-///
-/// # Safety
-/// `recipe` is NULL or points to a struct as large as its first field says.
-unsafe fn check_size(recipe: *const CLLMRecipe) -> Result<()> {
-    let size = *ffi::get(recipe.cast::<usize>(), "recipe")?;
-    if size < size_of::<CLLMRecipe>() {
-        return Err(Error::argument("recipe->struct_size", size, "sizeof(CLLMRecipe)"));
-    }
-    Ok(())
-}
+const LEAST: usize = offset_of!(CLLMRecipe, short_windows);
+const NAMES: [&str; 3] = ["recipe", "recipe->struct_size", "sizeof(CLLMRecipe)"];
 
 /// Chooses the tokenizer, the model and how it is trained from the length of the text, the time and
 /// the speed of the machine. A pure function of its arguments and of the fields that the program set:
@@ -103,8 +100,9 @@ pub unsafe extern "C" fn cllm_recipe(
     speed: f64,
     recipe: *mut CLLMRecipe,
 ) -> c_int {
-    check_size(recipe)?;
-    let wanted = ffi::get_mut(recipe, "recipe")?;
+    // Who can't be told of short windows gets none.
+    let none = CLLMRecipe { short_windows: -1, ..std::mem::zeroed() };
+    let wanted = &ffi::sized(recipe, none, LEAST, NAMES)?;
     let given = |seconds: f64| (seconds != 0.0).then_some(seconds);
     let task = Task {
         bytes,
@@ -116,7 +114,7 @@ pub unsafe extern "C" fn cllm_recipe(
         fixed: fixed(wanted)?,
     };
     let found = filled(&Recipe::new(&task)?, wanted)?;
-    *wanted = found;
+    ffi::set_sized(recipe, found, LEAST, NAMES)?;
     Ok(0)
 }
 
@@ -147,6 +145,8 @@ fn fixed(r: &CLLMRecipe) -> Result<Fixed> {
         hidden: size(r.ff_dim, "recipe->ff_dim")?,
         context: size(r.sequence_length, "recipe->sequence_length")?,
         batch: size(r.batch_size, "recipe->batch_size")?,
+        short_windows: (r.short_windows != 0)
+            .then(|| usize::try_from(r.short_windows).unwrap_or(0)),
         rate: real(r.learning_rate),
         warmup: (r.warmup_steps != 0).then(|| u32::try_from(r.warmup_steps).unwrap_or(0)),
         dropout: or_none(r.dropout),
@@ -161,7 +161,6 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
         |n: usize, name| c_int::try_from(n).map_err(|_| Error::argument(name, n, "below 2^31"));
     let (model, trainer) = (&found.model, &found.trainer);
     let mut recipe = CLLMRecipe {
-        struct_size: size_of::<CLLMRecipe>(),
         training_tokens: found.task.tokens.unwrap_or(0),
         held_out_tokens: found.task.held_out.unwrap_or(0),
         epochs: found.epochs,
@@ -187,6 +186,11 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
         evaluate_every: int(found.evaluate_every as usize, "evaluate_every")?,
         evaluate_tokens: found.evaluate_tokens,
         tokens_per_second: found.tokens_per_second(),
+        short_windows: match trainer.short_windows.positions {
+            0 => -1,
+            short => int(short, "short_windows")?,
+        },
+        short_part: trainer.short_windows.part,
         ..*wanted
     };
     ffi::set_field(&mut recipe.text, found.to_string().as_bytes());

@@ -38,6 +38,12 @@ pub const BYTES_PER_WORD: f64 = 5.5;
 
 /// Windows, with the tokens of text from which on they pay.
 pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_000_000)];
+/// Windows of the last part of a run, where those before are shorter.
+pub const LONG_WINDOW: usize = 512;
+/// The part of a run before it.
+pub const SHORT_PART: f64 = 0.5;
+/// So many of them a text holds at least.
+pub const LONG_WINDOWS_LEAST: f64 = 256.0;
 /// Tokens of the smallest batch.
 pub const BATCH_TOKENS_LEAST: usize = 512;
 /// Tokens of the largest batch.

@@ -33,7 +33,7 @@ pub use time::{evaluations, steps_left};
 use crate::error::{Error, Result};
 use crate::limits::MAX_BATCH_POSITIONS;
 use crate::model::ModelConfig;
-use crate::train::{Optimizer, Schedule, TrainerConfig};
+use crate::train::{Optimizer, Schedule, ShortWindows, TrainerConfig};
 use cllm_kernels::functions;
 use constants as c;
 
@@ -88,6 +88,8 @@ pub struct Fixed {
     pub hidden: Option<usize>,
     /// S: tokens of a window.
     pub context: Option<usize>,
+    /// Tokens of the windows in the first part of the run; 0: none.
+    pub short_windows: Option<usize>,
     /// B: windows of a batch.
     pub batch: Option<usize>,
     /// The rate at its peak.
@@ -113,7 +115,7 @@ pub struct Recipe {
     pub model: ModelConfig,
     /// B: windows of a batch.
     pub batch: usize,
-    /// Schedule, decay, clipping, dropout, β₂. The schedule is linear to 0 at the last step.
+    /// Schedule, decay, clipping, dropout, β₂, short windows. The schedule is linear to 0 at the last step.
     pub trainer: TrainerConfig,
     /// Steps of the whole run: the end of the schedule.
     pub steps: u32,
@@ -140,6 +142,7 @@ impl Recipe {
         let estimate = task.bytes as f64 / bytes_per_token(tokens, vocab);
         let train = task.tokens.map_or(estimate, |n| n as f64).max(1.0);
         let model = model(task, vocab, train)?;
+        let short_windows = short_windows(task, &model, train);
         let seen = tokens_seen(task, &model, train);
         let context = model.context;
         let batch = fixed.batch.unwrap_or_else(|| batch(seen, train, &model));
@@ -161,6 +164,7 @@ impl Recipe {
             window: 1,
             beta2: fixed.beta2.unwrap_or_else(|| beta2(seen, rows)),
             dropout: fixed.dropout.unwrap_or_else(|| dropout(epochs)),
+            short_windows,
             ..TrainerConfig::default()
         };
         let held_out = task.held_out.unwrap_or((c::HELD_OUT_MARGIN * train / 9.0) as u64);
@@ -189,9 +193,10 @@ impl Recipe {
         self.batch * self.model.context
     }
 
-    /// Training tokens in a second that the task's speed makes of this model; 0 without a speed.
+    /// Training tokens in a second that the task's speed makes of this model, in the mean of the run; 0
+    /// without a speed.
     pub fn tokens_per_second(&self) -> f64 {
-        self.task.speed / work(&self.model)
+        self.task.speed / mean_work(&self.model, &self.trainer.short_windows)
     }
 }
 
@@ -271,7 +276,10 @@ pub fn bytes_per_token(tokens: Tokens, vocab: usize) -> f64 {
 /// want.
 fn tokens_seen(task: &Task, model: &ModelConfig, train: f64) -> f64 {
     match (task.seconds, task.epochs) {
-        (Some(seconds), _) => seconds * (1.0 - c::TIME_KEPT_BACK) * task.speed / work(model),
+        (Some(seconds), _) => {
+            let each = mean_work(model, &short_windows(task, model, train));
+            seconds * (1.0 - c::TIME_KEPT_BACK) * task.speed / each
+        }
         (None, Some(epochs)) => epochs * train,
         (None, None) if task.fixed.steps.is_some() => train,
         (None, None) => train * (c::TOKENS_PER_WEIGHT * weights(model) / train).ceil(),
@@ -307,7 +315,7 @@ fn shape(dim: usize, task: &Task, vocab: usize, train: f64) -> ModelConfig {
     // A width that is fixed may be no multiple of the custom head.
     let most = custom.min(c::HEADS_MOST);
     let heads = (1..=most).rev().find(|&heads| dim.is_multiple_of(2 * heads)).unwrap_or(1);
-    let context = fixed.context.unwrap_or_else(|| context(train));
+    let context = fixed.context.unwrap_or_else(|| context(task, train));
     ModelConfig {
         vocab,
         dim,
@@ -325,13 +333,47 @@ fn weights(model: &ModelConfig) -> f64 {
     model.layers as f64 * (4.0 * d * d + 2.0 * d * hidden)
 }
 
-/// The windows of [`c::CONTEXTS`] whose text is long enough for them, and no longer than the text.
-fn context(train: f64) -> usize {
+/// The windows of [`c::CONTEXTS`] whose text is long enough for them, and no longer than the text; and those
+/// of the end of a run, [`c::LONG_WINDOW`] if the text holds [`c::LONG_WINDOWS_LEAST`] of them.
+fn windows(train: f64) -> (usize, usize) {
     let fits = c::CONTEXTS.iter().rev().find(|(_, least)| train >= *least as f64);
     let context = fits.map_or(c::CONTEXTS[0].0, |(context, _)| *context);
     // At least eight batches of one window in an epoch.
     let most = (train / 8.0) as usize;
-    context.min(most.next_power_of_two() / 2).max(8)
+    let short = context.min(most.next_power_of_two() / 2).max(8);
+    let enough = train >= c::LONG_WINDOWS_LEAST * c::LONG_WINDOW as f64;
+    (short, if enough { c::LONG_WINDOW.max(short) } else { short })
+}
+
+/// Whether windows may grow: who says how long they are, or how many of them are a batch, has them
+/// so from beginning to end.
+fn grows(fixed: &Fixed) -> bool {
+    let said = fixed.context.is_some() || fixed.batch.is_some();
+    fixed.short_windows.is_none() && !said
+}
+
+/// S of the model: that of the longest windows.
+fn context(task: &Task, train: f64) -> usize {
+    let (short, long) = windows(train);
+    if grows(&task.fixed) { long } else { short }
+}
+
+/// The windows of the first part of the run.
+fn short_windows(task: &Task, model: &ModelConfig, train: f64) -> ShortWindows {
+    let positions = match task.fixed.short_windows {
+        None if grows(&task.fixed) => windows(train).0,
+        asked => asked.unwrap_or(0),
+    };
+    let shorter = positions > 0 && positions < model.context;
+    let there = ShortWindows { positions, part: c::SHORT_PART as f32 };
+    if shorter { there } else { ShortWindows::default() }
+}
+
+/// [`work`] of a token in the mean of a run.
+fn mean_work(model: &ModelConfig, windows: &ShortWindows) -> f64 {
+    let part = f64::from(windows.part);
+    let short = work(&ModelConfig { context: windows.positions, ..*model });
+    part * short + (1.0 - part) * work(model)
 }
 
 /// B: a run has at least [`c::STEPS_WANTED`] steps where a batch can be so small, and batches of

@@ -59,7 +59,7 @@ impl Display for Recipe {
             m.dim,
             m.layers,
             m.heads,
-            m.context,
+            self.windows(),
             about(weights(m) + m.vocab as f64 * m.dim as f64),
             about(seen),
         )?;
@@ -82,6 +82,14 @@ impl Display for Recipe {
 }
 
 impl Recipe {
+    /// The windows' tokens, with those of the first part.
+    fn windows(&self) -> String {
+        match self.trainer.short_windows.positions {
+            0 => self.model.context.to_string(),
+            short => format!("{short}, at the end {}", self.model.context),
+        }
+    }
+
     /// How long it takes, as far as that is known.
     fn time(&self) -> String {
         let pace = self.tokens_per_second();

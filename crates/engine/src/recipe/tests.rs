@@ -40,9 +40,11 @@ fn what_was_measured_is_what_is_chosen() {
         let m = &r.model;
         assert_eq!(
             (m.vocab, m.dim, m.layers, m.context, r.batch),
-            (1024, dim, layers, 128, 4),
+            (1024, dim, layers, 512, 1),
             "{r}"
         );
+        assert_eq!(r.trainer.short_windows, ShortWindows { positions: 128, part: 0.5 }, "{r}");
+        assert!(r.to_string().contains("windows of 128, at the end 512 tokens"), "{r}");
         assert!((0.15..0.3).contains(&r.trainer.dropout), "{r}");
     }
 }
@@ -100,6 +102,7 @@ fn what_is_fixed_stays() {
         heads: Some(3),
         hidden: Some(100),
         context: Some(50),
+        short_windows: Some(25),
         batch: Some(3),
         rate: Some(0.5),
         warmup: Some(7),
@@ -113,6 +116,19 @@ fn what_is_fixed_stays() {
     assert_eq!((m.vocab, m.dim, m.layers, m.heads, m.hidden, m.context), (777, 72, 2, 3, 100, 50));
     assert_eq!((r.batch, r.steps, r.trainer.schedule), (3, 1234, Schedule::linear(0.5, 7, 1234)));
     assert_eq!((r.trainer.dropout, r.trainer.beta2, r.trainer.weight_decay), (0.0, 0.9, 0.2));
+    assert_eq!(r.trainer.short_windows.positions, 25);
+    // Who says how long windows are, or how many, gets no others; nor who wants none.
+    let long = Task { bytes: 1_000_000, epochs: Some(5.0), ..Task::default() };
+    for (context, batch, short_windows, whole) in
+        [(Some(256), None, None, 256), (None, Some(4), None, 128), (None, None, Some(0), 128)]
+    {
+        let fixed = Fixed { context, batch, short_windows, ..Fixed::default() };
+        let r = Recipe::new(&Task { fixed, ..long }).unwrap();
+        assert_eq!((r.model.context, r.trainer.short_windows.positions), (whole, 0), "{r}");
+    }
+    // A short text has not enough of the long ones.
+    let r = Recipe::new(&Task { bytes: 200_000, ..long }).unwrap();
+    assert_eq!((r.model.context, r.trainer.short_windows.positions), (128, 0), "{r}");
     // Nothing else hinders a width that no head of 32 divides.
     let fixed = Fixed { dim: Some(50), ..Fixed::default() };
     let task = Task { bytes: 1 << 20, epochs: Some(2.0), fixed, ..Task::default() };

@@ -55,6 +55,8 @@ pub struct Corpus<'a> {
     ids: Ids<'a>,
     sequences: usize,
     rows: usize,
+    /// Batches of an epoch, at most.
+    most: usize,
     seed: Option<u64>,
 }
 
@@ -71,7 +73,7 @@ impl<'a> Corpus<'a> {
             }
         }
         let rows = product("the batch", &[sequences, positions])?;
-        Ok(Self { ids: ids.into(), sequences, rows, seed: None })
+        Ok(Self { ids: ids.into(), sequences, rows, most: usize::MAX, seed: None })
     }
 
     /// The same ids in windows of S tokens at random offsets: in each epoch they begin at another
@@ -122,13 +124,22 @@ impl<'a> Corpus<'a> {
         self.rows / self.sequences
     }
 
+    /// The same batches in sequences of `positions` tokens, as many of them as come to B·S; an epoch ends
+    /// where it did. `None` where they don't divide S, or are not shorter.
+    pub fn cut(&self, positions: usize) -> Option<Self> {
+        let whole = self.positions();
+        let divides = positions > 0 && positions < whole && whole.is_multiple_of(positions);
+        divides.then(|| Self { sequences: self.rows / positions, most: self.batches(), ..*self })
+    }
+
     /// Batches of an epoch: ⌊(ids − 1)/(B·S)⌋. The last id is no input, for nothing follows it. One
     /// fewer in windows where those would fill the text so tightly that they could not move by S.
     pub fn batches(&self) -> usize {
         let inputs = self.ids.len().saturating_sub(1);
         let full = inputs / self.rows;
         let tight = inputs - full * self.rows < self.positions() - 1;
-        if self.seed.is_some() && full > 1 && tight { full - 1 } else { full }
+        let full = if self.seed.is_some() && full > 1 && tight { full - 1 } else { full };
+        full.min(self.most)
     }
 
     /// Whether an epoch has a batch at `offset`, in tokens from its beginning.

@@ -21,6 +21,7 @@ pub mod tokens;
 pub mod trainer;
 mod tree;
 pub mod weights;
+pub mod windows;
 pub mod workspace;
 
 pub use crate::nn::products::TrainingPrecision;
@@ -34,3 +35,4 @@ pub use schedule::{Decay, Schedule};
 pub use stopping::EarlyStopping;
 pub use trainer::{Counters, Outcome, Step, Trainer, TrainerConfig};
 pub use weights::{Parameters, TrainingWeights, Weights};
+pub use windows::ShortWindows;

@@ -7,6 +7,7 @@ use super::run::{self, Position, Progress, Run};
 use super::schedule::Schedule;
 use super::shared::Shared;
 use super::weights::Weights;
+use super::windows::ShortWindows;
 use super::workspace::Workspace;
 use super::{tokens, tree};
 use crate::error::{Error, Result};
@@ -47,6 +48,8 @@ pub struct TrainerConfig {
     /// The share of the values that a step leaves out of the embedded input and of what the
     /// sublayers add (Srivastava et al., "Dropout", 2014), 0 to below 1; 0: none.
     pub dropout: f32,
+    /// Shorter windows in the first part of the schedule, of a corpus of longer ones.
+    pub short_windows: ShortWindows,
     /// What the choices of dropout follow from, with the number of the batch: a run that goes on
     /// from a checkpoint makes the same.
     pub seed: u64,
@@ -70,6 +73,7 @@ impl Default for TrainerConfig {
             window: 1,
             beta2: BETA2,
             dropout: 0.0,
+            short_windows: ShortWindows::default(),
             seed: 0,
             precision: TrainingPrecision::F32,
             bfloat16_sums: false,
@@ -415,7 +419,8 @@ impl Trainer {
             // Taken out for the time of the step, which has the trainer for itself.
             let mut windows = std::mem::take(&mut self.windows);
             let (epoch, offset) = (self.counters.epoch, self.counters.offset);
-            let step = match corpus.draw(epoch, offset, &mut windows) {
+            let step = match self.cut(corpus, self.counters.step).draw(epoch, offset, &mut windows)
+            {
                 Ok(Some(batch)) => self.step(pool, weights, &batch, learning_rate).map(Some),
                 Ok(None) => Ok(None),
                 Err(error) => Err(error),
@@ -429,6 +434,11 @@ impl Trainer {
         Ok(next)
     }
 
+    /// The windows of step `number`, counted from 0.
+    fn cut<'a>(&self, corpus: &Corpus<'a>, number: u32) -> Corpus<'a> {
+        self.config.short_windows.of(corpus, &self.config.schedule, number)
+    }
+
     /// The gradients of a batch that comes `ahead` of the next one, and its loss.
     pub(super) fn pass_ahead(
         &mut self,
@@ -440,6 +450,7 @@ impl Trainer {
         let offset = self.counters.offset + ahead * corpus.rows();
         let number = self.counters.step.saturating_add(ahead as u32);
         let mut windows = std::mem::take(&mut self.windows);
+        let corpus = self.cut(corpus, number);
         let loss = match corpus.draw(self.counters.epoch, offset, &mut windows) {
             Ok(Some(batch)) => self.pass(pool, weights, &batch, number),
             Ok(None) => Err(Error::state("a batch beyond the end of the epoch")),
