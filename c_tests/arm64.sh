@@ -98,7 +98,7 @@ if "${cargo[@]}" build --quiet --release -p cllm-shipped --target $target; then
     # Minutes each: models of 0.6 GB, and everything once more.
     HOSTILE_SKIP=cllm_create_medium_model,cllm_create_large_model,cllm_run_benchmark_suite
     export HOSTILE_SKIP=$HOSTILE_SKIP,cllm_generate_performance_report HOSTILE_SECONDS=300
-    CC=aarch64-linux-gnu-gcc RUN_THROUGH=qemu-aarch64-static "$tree/c_tests/run.sh" plain "${parts[@]}" |
+    CC=aarch64-linux-gnu-gcc RUN_THROUGH=qemu-aarch64-static limit=3600 "$tree/c_tests/run.sh" plain "${parts[@]}" |
         tee "$work/log"
     if [[ $(tail -n 1 "$work/log") =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
         passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2]))

@@ -39,13 +39,15 @@ static uint64_t hash_of(const void *bytes, size_t size, uint64_t hash) {
     return hash;
 }
 
+static int of_emulator; /* threads besides the first one, before the library has had any */
+
 /* Threads of this process; 0 where the system does not tell. */
 static int running(void) {
     DIR *tasks = opendir("/proc/self/task");
     int count = 0;
     for (struct dirent *entry; tasks && (entry = readdir(tasks));) count += entry->d_name[0] != '.';
     if (tasks) closedir(tasks);
-    return count;
+    return count > of_emulator ? count - of_emulator : 0;
 }
 
 static bool count_piece(const char *piece, size_t length, uint32_t token, void *count) {
@@ -179,6 +181,8 @@ static void numbers(void) {
 
 int main(void) {
     unsetenv("CLLM_NUM_THREADS");
+    int first = running();
+    of_emulator = first > 0 ? first - 1 : 0;
     RUN(the_number_changes_no_bit);
     RUN(a_step_that_is_too_small_starts_none);
     RUN(numbers);

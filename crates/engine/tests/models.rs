@@ -236,6 +236,27 @@ fn a_seed_means_the_same_model() {
     assert_ne!(model(7), model(8));
 }
 
+/// Also with the matrices by head, the tables and the records of the original library's files.
+#[test]
+fn a_copy_is_the_same_and_its_own() {
+    let mut modern = Model::new(&MODERN, 7).unwrap();
+    modern.set_tokenizer(Vocabulary::from_text(b"to be or not", 11, 1).unwrap()).unwrap();
+    let original = Model::read(data("v1/model_v37_d24_l3.cllm")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = |model: &Model| {
+        let path = dir.path().join("model.cllm");
+        model.write(&path).unwrap();
+        fs::read(&path).unwrap().split_off(1576)
+    };
+    for mut model in [modern, original] {
+        let copy = model.try_clone().unwrap();
+        let before = bytes(&model);
+        assert!(bytes(&copy) == before && computed(&copy.view()) == computed(&model.view()));
+        fill(&mut model);
+        assert!(bytes(&copy) == before && bytes(&model) != before);
+    }
+}
+
 #[test]
 fn files_of_the_original_are_read() {
     for name in ["model_v37_d24_l3", "model_v100_d64_l2", "model_v1000_d128_l4"] {

@@ -22,7 +22,7 @@ impl MappedModel {
         let Some((mut model, header, mut extras)) = Self::open_with(path.as_ref())? else {
             return Ok(None);
         };
-        model.set_records(tokenizer(&mut extras)?, metadata(&header));
+        model.set_records(tokenizer(&mut extras)?, extras.tokens, metadata(&header));
         Ok(Some(model))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Generator, GeneratorConfig, Tokens};
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::TextModel;
 use crate::text::{Tokenizer, Utf8Stream, special};
 
 impl GeneratorConfig {
@@ -10,7 +10,7 @@ impl GeneratorConfig {
     /// never drawn: the other special tokens, an end token that training never met (as the counts
     /// that the model has say, if there are any), slots without a word. Of a model without tokenizer
     /// the default.
-    pub fn for_words(model: &Model) -> Self {
+    pub fn for_words(model: &impl TextModel) -> Self {
         let Some(tokenizer) = model.tokenizer() else { return Self::default() };
         let counts = model.tokens();
         let met = |id: u32| counts.get(id as usize).map_or(0.0, |token| token.frequency);
@@ -19,7 +19,7 @@ impl GeneratorConfig {
             Tokenizer::Subwords(bpe) => special::never_drawn_subwords(bpe, met),
         };
         if !suppress_tokens.is_empty() {
-            suppress_tokens.extend(tokenizer.len() as u32..model.config().vocab as u32);
+            suppress_tokens.extend(tokenizer.len() as u32..model.inference().vocab as u32);
         }
         let stop_tokens = tokenizer.end().into_iter().collect();
         Self { stop_tokens, suppress_tokens, ..Self::default() }
@@ -31,7 +31,7 @@ impl Generator {
     ///
     /// # Errors
     /// A model without tokenizer; a text without tokens; no memory.
-    pub fn prompt_text(&mut self, model: &Model, text: &[u8]) -> Result<()> {
+    pub fn prompt_text(&mut self, model: &impl TextModel, text: &[u8]) -> Result<()> {
         let ids = tokenizer(model)?.encode(text)?;
         if ids.is_empty() {
             return Err(Error::argument("prompt", "empty", "at least one word"));
@@ -65,13 +65,14 @@ impl Generator {
     /// assert!(text.starts_with(b"to be or "));
     /// # Ok::<(), cllm_engine::Error>(())
     /// ```
-    pub fn text<'m>(&mut self, model: &'m Model) -> Result<Text<'_, 'm>> {
+    pub fn text<'m>(&mut self, model: &'m impl TextModel) -> Result<Text<'_, 'm>> {
         let tokenizer = tokenizer(model)?;
-        Ok(Text { tokens: self.tokens(model), tokenizer, stream: Utf8Stream::default() })
+        let tokens = self.tokens(model.inference());
+        Ok(Text { tokens, tokenizer, stream: Utf8Stream::default() })
     }
 }
 
-fn tokenizer(model: &Model) -> Result<&Tokenizer> {
+fn tokenizer(model: &impl TextModel) -> Result<&Tokenizer> {
     model.tokenizer().ok_or_else(|| Error::state("the model has no vocabulary"))
 }
 
@@ -113,7 +114,7 @@ impl std::iter::FusedIterator for Text<'_, '_> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModelConfig;
+    use crate::model::{MappedModel, Model, ModelConfig};
     use crate::text::{Bpe, Vocabulary};
 
     #[test]
@@ -160,5 +161,31 @@ mod tests {
         assert!(pieces.iter().all(|piece| piece == b" a" || piece == b" b"), "{pieces:?}");
         assert!(generator.sequence()[3..].iter().all(|id| [3, 5, 8].contains(id)));
         assert_eq!(generator.continuation().len(), 40);
+    }
+
+    /// The same text with a model that was read, one that is mapped, and in 8 bits as with what these expand
+    /// to, the tokens that are never drawn included.
+    #[test]
+    fn every_kind_of_model_speaks() {
+        let sizes = ModelConfig { vocab: 270, dim: 64, heads: 2, ..ModelConfig::modern() };
+        let mut model = Model::new(&sizes, 3).unwrap();
+        model.set_tokenizer(Bpe::bytes().unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.cllm");
+        model.write(&path).unwrap();
+        let mapped = MappedModel::open(&path).unwrap().expect("floats of this library");
+        let quantized = model.quantize(&cllm_kernels::Pool::serial()).unwrap();
+
+        fn said(model: &impl TextModel) -> (GeneratorConfig, Vec<u8>) {
+            let config = GeneratorConfig { max_tokens: 30, ..GeneratorConfig::for_words(model) };
+            let mut generator = Generator::new(config.clone(), 1).unwrap();
+            generator.prompt_text(model, b"to be").unwrap();
+            let pieces = generator.text(model).unwrap().map(Result::unwrap);
+            (config, pieces.flatten().collect())
+        }
+        assert!(said(&model).1.len() > 5);
+        assert_eq!(said(&model), said(&mapped));
+        assert_eq!(said(&quantized).0, said(&model).0);
+        assert!(said(&quantized).1.len() > 5);
     }
 }

@@ -3,7 +3,9 @@
 use super::owned::new_version;
 use super::part::{Part, TensorName};
 use super::shape::{ModelShape, Table};
-use super::{AttentionLayout, InferenceRef, Metadata, ModelConfig, ModelRef, Network, Params};
+use super::{
+    AttentionLayout, InferenceRef, Metadata, ModelConfig, ModelRef, Network, Params, TokenRecord,
+};
 use crate::error::{Error, Result};
 use crate::text::{Tokenizer, Vocabulary};
 use cllm_kernels::memory::floats::Floats;
@@ -52,6 +54,7 @@ pub struct MappedModel {
     /// What stands for tables that are zero and so not in the file.
     zeros: Floats,
     tokenizer: Option<Tokenizer>,
+    tokens: Vec<TokenRecord>,
     metadata: Metadata,
 }
 
@@ -89,17 +92,33 @@ impl MappedModel {
         let places = shape.params()?.map(&mut place);
         let has_spiral = shape.has(TensorName { part: Part::Spiral, layer: 0 });
         let spiral = has_spiral.then(|| place(Part::Spiral, 0, table));
-        let (tokenizer, metadata) = (None, Metadata::default());
+        let (tokenizer, tokens, metadata) = (None, Vec::new(), Metadata::default());
         let version = new_version();
         let path = path.to_path_buf();
-        let model =
-            Self { map, path, version, shape, offsets, places, spiral, zeros, tokenizer, metadata };
+        let model = Self {
+            map,
+            path,
+            version,
+            shape,
+            offsets,
+            places,
+            spiral,
+            zeros,
+            tokenizer,
+            tokens,
+            metadata,
+        };
         Ok(complete.then_some(model))
     }
 
     /// Gives it the words and the name that its file has.
-    pub(crate) fn set_records(&mut self, tokenizer: Option<Tokenizer>, metadata: Metadata) {
-        (self.tokenizer, self.metadata) = (tokenizer, metadata);
+    pub(crate) fn set_records(
+        &mut self,
+        tokenizer: Option<Tokenizer>,
+        tokens: Vec<TokenRecord>,
+        metadata: Metadata,
+    ) {
+        (self.tokenizer, self.tokens, self.metadata) = (tokenizer, tokens, metadata);
     }
 
     /// The model to run, by reference; makes no copy of a value.
@@ -172,6 +191,11 @@ impl MappedModel {
     /// What turns texts into its ids and back, if it has it.
     pub fn tokenizer(&self) -> Option<&Tokenizer> {
         self.tokenizer.as_ref()
+    }
+
+    /// What old programs keep with each token; empty where that is nothing.
+    pub fn tokens(&self) -> &[TokenRecord] {
+        &self.tokens
     }
 
     /// Name, description and times.

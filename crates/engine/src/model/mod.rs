@@ -12,6 +12,7 @@ mod part;
 mod quantized;
 mod record;
 mod shape;
+mod speaking;
 mod tensor;
 mod version;
 
@@ -28,5 +29,6 @@ pub use part::{Extent, Part, TensorName};
 pub use quantized::QuantizedModel;
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
 pub use shape::{LayerShape, ModelShape, NormShape, Precision, Table};
+pub use speaking::TextModel;
 pub use tensor::{InferenceRef, Tensor, Weight, is_matrix};
 pub use version::WeightsVersion;

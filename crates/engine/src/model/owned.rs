@@ -108,6 +108,38 @@ impl Model {
         Self::allocate(shape)
     }
 
+    /// A copy of its own: what `clone()` would be, if it could say that there is no memory.
+    ///
+    /// ```
+    /// use cllm_engine::{Model, ModelConfig};
+    ///
+    /// let mut model = Model::new(&ModelConfig { vocab: 4, dim: 8, heads: 2, ..Default::default() }, 1)?;
+    /// let before = model.try_clone()?;
+    /// model.params_mut().embeddings.fill(0.5);
+    /// assert_ne!(before.view().params.embeddings, model.view().params.embeddings);
+    /// # Ok::<(), cllm_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut copy = Self::allocate(self.shape.clone())?;
+        let to = [&mut copy.block].into_iter().chain(&mut copy.tables).chain(&mut copy.transforms);
+        let from = [&self.block].into_iter().chain(&self.tables).chain(&self.transforms);
+        // The same shape has the same lengths.
+        to.zip(from).for_each(|(to, from)| to.copy_from_slice(from));
+        copy.copy_records(self);
+        Ok(copy)
+    }
+
+    /// Copies what a model has besides sizes and values.
+    pub(super) fn copy_records(&mut self, from: &Self) {
+        let (tokens, points) = (from.tokens().to_vec(), from.points().to_vec());
+        self.set_records(from.tokenizer().cloned(), tokens, points);
+        *self.metadata_mut() = from.metadata().clone();
+        *self.training_mut() = *from.training();
+    }
+
     /// [`Model::zeroed`]; of a shape of 8-bit weights everything but the matrices.
     pub(super) fn allocate(shape: ModelShape) -> Result<Self> {
         shape.check()?;

@@ -3,7 +3,7 @@
 use super::owned::Model;
 use super::params::{AttentionLayout, Params};
 use super::part::TensorName;
-use super::record::Metadata;
+use super::record::{Metadata, TokenRecord};
 use super::shape::{ModelShape, Precision};
 use super::tensor::{InferenceRef, Tensor};
 use super::{ModelConfig, Network};
@@ -135,6 +135,11 @@ impl QuantizedModel {
         self.rest.tokenizer()
     }
 
+    /// What old programs keep with each token; empty where that is nothing.
+    pub fn tokens(&self) -> &[TokenRecord] {
+        self.rest.tokens()
+    }
+
     /// Name, description and times.
     pub fn metadata(&self) -> &Metadata {
         self.rest.metadata()
@@ -158,16 +163,6 @@ impl QuantizedModel {
     /// The same, to be filled.
     pub(crate) fn matrix_mut(&mut self, name: TensorName) -> Option<&mut Matrix> {
         self.matrices.get_mut(name.part, name.layer)?.as_mut()
-    }
-}
-
-impl Model {
-    /// Copies what a model has besides sizes and values.
-    fn copy_records(&mut self, from: &Self) {
-        let (tokens, points) = (from.tokens().to_vec(), from.points().to_vec());
-        self.set_records(from.tokenizer().cloned(), tokens, points);
-        *self.metadata_mut() = from.metadata().clone();
-        *self.training_mut() = *from.training();
     }
 }
 
