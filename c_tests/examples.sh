@@ -158,7 +158,7 @@ fi
 if command -v cargo > /dev/null; then
     # A package of its own, in a folder outside of the tree, with the versions that the tree uses.
     mkdir "$work/rust"
-    cp Cargo.lock examples/rust/train_and_generate.rs "$work/rust"
+    cp Cargo.lock examples/rust/*.rs "$work/rust"
     sed "s|\.\./\.\./crates|$tree/crates|" examples/rust/Cargo.toml > "$work/rust/Cargo.toml"
     for page in README docs/GUIDE; do
         name=$(basename "$page" | tr '[:upper:]' '[:lower:]')
@@ -184,6 +184,12 @@ if command -v cargo > /dev/null; then
     check "a text that is not there" test $? -eq 1
     check "an error says its reason" complains 'missing\.txt'
     check "and the model is as it was" test -s "$work/pets.cllm"
+    for _ in {1..10}; do cat examples/c/*.c; done > "$work/programs.txt"
+    rust_program learn "$work/programs.txt" "$work/programs.cllm" 6
+    check "rust/learn.rs: $(tail -n 1 "$work/stderr")" test $? -eq 0
+    check "says what it chose" says '^Training: [0-9]+ steps of '
+    check "ends on time" says '^[0-5]\.[0-9]+ bits for a byte of the last tenth, after [67] s$'
+    check "its model is one" tools/cllm_info "$work/programs.cllm"
     mkdir -p "$work/rust/checkpoints" && cp "$work/pets.cllm" "$work/rust/checkpoints/final_model.cllm"
     rust_program readme
     check "the program of the README: $(tail -n 1 "$work/stderr")" says '^int main.'
@@ -194,7 +200,7 @@ if command -v cargo > /dev/null; then
 else
     skip Rust "cargo is not installed"
 fi
-ran+="rust/Cargo.toml rust/train_and_generate.rs "
+ran+="rust/Cargo.toml rust/train_and_generate.rs rust/learn.rs "
 
 # ---- A job of several machines: here two processes ----
 if [ -x tools/train_model_mpi ] && command -v mpirun > /dev/null; then

@@ -264,15 +264,17 @@ static void recipes(void) {
     CHECK(c.dropout == 0 && c.warmup_steps == 0 && c.vocab_size == 777);
     CHECK_NEAR(c.epochs, 30, 0.1);
     /* Windows grow, unless the program can't be told of it, wants none, or says how long they are. */
-    CHECK(a.short_windows == 128 && a.sequence_length == 512 && a.short_part > 0 && a.short_part < 1);
+    CLLMRecipe grows = {.struct_size = sizeof grows};
+    CHECK(cllm_recipe(4000000, 200, 3e11, &grows) == 0 && grows.short_part > 0 && grows.short_part < 1);
+    CHECK(grows.short_windows == 128 && grows.sequence_length == 512);
     CLLMRecipe older = {.struct_size = offsetof(CLLMRecipe, short_windows), .short_windows = 7};
-    CHECK(cllm_recipe(900000, 200, 3e11, &older) == 0 && older.short_windows == 7);
+    CHECK(cllm_recipe(4000000, 200, 3e11, &older) == 0 && older.short_windows == 7);
     CHECK(older.sequence_length == 128 && older.steps > 0);
     CLLMRecipe plain = {.struct_size = sizeof plain, .short_windows = -1};
-    CHECK(cllm_recipe(900000, 200, 3e11, &plain) == 0 && plain.sequence_length == 128);
+    CHECK(cllm_recipe(4000000, 200, 3e11, &plain) == 0 && plain.sequence_length == 128);
     CHECK(plain.short_windows == -1 && plain.steps == older.steps && plain.batch_size == older.batch_size);
     CLLMRecipe said = {.struct_size = sizeof said, .sequence_length = 64, .short_windows = 16};
-    CHECK(cllm_recipe(900000, 200, 3e11, &said) == 0 && said.sequence_length == 64 && said.short_windows == 16);
+    CHECK(cllm_recipe(4000000, 200, 3e11, &said) == 0 && said.sequence_length == 64 && said.short_windows == 16);
     CLLMRecipe w = {.struct_size = sizeof w, .tokenizer = CLLM_TOKENS_WORDS, .training_tokens = 160000};
     CHECK(cllm_recipe(900000, 200, 3e11, &w) == 0 && w.tokenizer == CLLM_TOKENS_WORDS);
     CHECK(w.vocab_size == 10000 && w.training_tokens == 160000 && w.steps > 0);

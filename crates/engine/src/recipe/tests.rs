@@ -40,13 +40,25 @@ fn what_was_measured_is_what_is_chosen() {
         let m = &r.model;
         assert_eq!(
             (m.vocab, m.dim, m.layers, m.context, r.batch),
-            (1024, dim, layers, 512, 1),
+            (1024, dim, layers, 128, 4),
             "{r}"
         );
-        assert_eq!(r.trainer.short_windows, ShortWindows { positions: 128, part: 0.5 }, "{r}");
-        assert!(r.to_string().contains("windows of 128, at the end 512 tokens"), "{r}");
         assert!((0.15..0.3).contains(&r.trainer.dropout), "{r}");
+        assert_eq!(r.trainer.short_windows, ShortWindows::default());
     }
+    // The sources of Python's library, one budget.
+    let (bytes, tokens) = (1_800_000, Some(636_187));
+    let task = Task { bytes, tokens, seconds: Some(128.0), speed: 3e11, ..Task::default() };
+    let r = Recipe::new(&task).unwrap();
+    let m = &r.model;
+    assert_eq!((m.vocab, m.dim, m.layers, m.context, r.batch), (1344, 128, 4, 512, 1), "{r}");
+    assert_eq!(r.trainer.short_windows, ShortWindows { positions: 128, part: 0.5 }, "{r}");
+    assert!(r.to_string().contains("windows of 128, at the end 512 tokens"), "{r}");
+    // Half of the steps take the time of the longer windows, and the run no longer.
+    let whole = Task { fixed: Fixed { context: Some(128), ..Fixed::default() }, ..task };
+    let whole = Recipe::new(&whole).unwrap();
+    let (steps, of_short) = (f64::from(r.steps), f64::from(whole.steps));
+    assert!(steps < 0.95 * of_short && steps > 0.9 * of_short, "{r}\n{whole}");
 }
 
 /// However long the run: a batch takes a token more than it has windows' worth of.
@@ -118,7 +130,7 @@ fn what_is_fixed_stays() {
     assert_eq!((r.trainer.dropout, r.trainer.beta2, r.trainer.weight_decay), (0.0, 0.9, 0.2));
     assert_eq!(r.trainer.short_windows.positions, 25);
     // Who says how long windows are, or how many, gets no others; nor who wants none.
-    let long = Task { bytes: 1_000_000, epochs: Some(5.0), ..Task::default() };
+    let long = Task { bytes: 4_000_000, epochs: Some(5.0), ..Task::default() };
     for (context, batch, short_windows, whole) in
         [(Some(256), None, None, 256), (None, Some(4), None, 128), (None, None, Some(0), 128)]
     {
@@ -127,7 +139,7 @@ fn what_is_fixed_stays() {
         assert_eq!((r.model.context, r.trainer.short_windows.positions), (whole, 0), "{r}");
     }
     // A short text has not enough of the long ones.
-    let r = Recipe::new(&Task { bytes: 200_000, ..long }).unwrap();
+    let r = Recipe::new(&Task { bytes: 1_000_000, ..long }).unwrap();
     assert_eq!((r.model.context, r.trainer.short_windows.positions), (128, 0), "{r}");
     // Nothing else hinders a width that no head of 32 divides.
     let fixed = Fixed { dim: Some(50), ..Fixed::default() };
