@@ -90,6 +90,8 @@ static void options(void) {
     o.struct_size = offsetof(CLLMTrainingOptions, short_windows);
     CHECK(cllm_training_set_options(t, &o) == 0 && cllm_training_options(t, &o) == 0);
     CHECK(o.short_windows == 4 && o.struct_size == offsetof(CLLMTrainingOptions, short_windows));
+    o.struct_size += 4; /* the padding at its end is no field */
+    CHECK(cllm_training_set_options(t, &o) == 0 && cllm_training_options(t, &o) == 0 && o.short_windows == 4);
     o.struct_size = sizeof o;
     CHECK(cllm_training_options(t, &o) == 0 && o.short_windows == 0 && o.dropout == 0.2f);
     o = all;

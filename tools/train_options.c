@@ -195,8 +195,8 @@ static void check_options(Options *o, const char *vocab) {
 
 Options parse_options(int argc, char **argv) {
     enum { /* values that no short option has */
-        VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, SHORT, RATE, EPOCHS, THREADS, DIR, WARMUP,
-        SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
+        VOCAB = 256, MIN_FREQ, WORDS, EMBED, LAYERS, HEADS, BATCH, SEQ, SHORT, RATE, EPOCHS, THREADS, DIR,
+        WARMUP, SCHEDULE, DECAY, CLIP, SEED, VALIDATION, RESUME, MAX_STEPS, SAVE_EVERY, KEEP, OVERWRITE,
         SAMPLE, QUIET, EIGHT_BIT, TOKENS, BLOCK, FROM, MIX, MINUTES, BETA2, DROPOUT, SHUFFLE, IN_ORDER, WEIGHTS,
         SIZE, ACCUMULATE, PRECISION, EXCHANGE, WHOLE_MOMENTS
     };
@@ -251,8 +251,8 @@ Options parse_options(int argc, char **argv) {
     static const int widths[] = {128, 256, 384};
     static const char *const exchanges[] = {"f32", "bf16", NULL};
     Options o = {
-        .warmup = -1, .shuffle = -1, .short_windows = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1, .dropout = -1,
-        .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
+        .warmup = -1, .shuffle = -1, .short_windows = -1, .weight_decay = -1, .clip = -1, .val_fraction = -1,
+        .dropout = -1, .beta2 = -1, .seed = 42, .checkpoint_dir = "checkpoints",
     };
     const char *vocab = NULL;
     const int most = INT_MAX;
@@ -350,9 +350,9 @@ void compare_options(const Options *o) {
         {"--max-steps", o->max_steps, 0}, {"--batch-size", o->batch_size, 0}, {"--accumulate", o->accumulate, 0},
         {"--learning-rate", o->learning_rate, 0}, {"--warmup", o->warmup, -1},
         {"--weight-decay", o->weight_decay, -1}, {"--clip", o->clip, -1}, {"--dropout", o->dropout, -1},
-        {"--beta2", o->beta2, -1}, {"--short-windows", o->short_windows, -1}, {"--shuffle or --in-order", o->shuffle, -1},
-        {"--val-fraction", o->val_fraction, -1}, {"--save-every", o->save_every, 0}, {"--seed", o->seed, 42},
-        {"the share of --mix", o->share, 0},
+        {"--beta2", o->beta2, -1}, {"--shuffle or --in-order", o->shuffle, -1},
+        {"--short-windows", o->short_windows, -1}, {"--val-fraction", o->val_fraction, -1},
+        {"--save-every", o->save_every, 0}, {"--seed", o->seed, 42}, {"the share of --mix", o->share, 0},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         char text[40] = "not given";

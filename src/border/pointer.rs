@@ -145,56 +145,61 @@ pub(crate) unsafe fn set_out<T>(pointer: *mut T, value: T, name: &'static str) -
     Ok(())
 }
 
-/// A struct whose first field is its size, as far as the program knows of its fields; the others are
-/// those of `rest`. `least` is the size that it had when there were fewest; `names` are those of the struct, of
-/// its first field, and the `sizeof` of the whole.
+/// How much of a struct whose first field is its size the program knows: all, or the first `least` bytes, which it
+/// had before fields were added. Nothing between: there, an older struct may have had padding. `names` are those of the
+/// struct, of its first field, and the `sizeof` of the whole.
 ///
 /// # Safety
-/// `pointer` is NULL or points to a struct as large as its first field says, of fields for which any bytes
-/// are a value.
+/// `pointer` is NULL or points to a struct as large as its first field says.
+unsafe fn known_bytes<T>(
+    pointer: *const T,
+    least: usize,
+    names: [&'static str; 3],
+) -> Result<usize> {
+    let [name, field, whole] = names;
+    // SAFETY: the caller's promise.
+    match *unsafe { get(pointer.cast::<usize>(), name)? } {
+        size if size >= size_of::<T>() => Ok(size_of::<T>()),
+        size if size >= least => Ok(least),
+        size => Err(Error::argument(field, size, whole)),
+    }
+}
+
+/// Such a struct, as far as the program knows of its fields; the others are those of `rest`.
+///
+/// # Safety
+/// As [`known_bytes`]; any bytes are a value of its fields.
 pub(crate) unsafe fn sized<T: Copy>(
     pointer: *const T,
     rest: T,
     least: usize,
     names: [&'static str; 3],
 ) -> Result<T> {
-    let [name, field, whole] = names;
-    // SAFETY: the caller's promise.
-    let size = *unsafe { get(pointer.cast::<usize>(), name)? };
-    if size < least {
-        return Err(Error::argument(field, size, whole));
-    }
     let mut known = rest;
-    // SAFETY: so many bytes are there, and fit; both are aligned, or copied as bytes.
+    // SAFETY: the caller's promise; so many bytes are there, and fit.
     unsafe {
-        std::ptr::copy_nonoverlapping(
-            pointer.cast::<u8>(),
-            (&raw mut known).cast(),
-            size.min(size_of::<T>()),
-        );
+        let bytes = known_bytes(pointer, least, names)?;
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), (&raw mut known).cast(), bytes);
     }
     Ok(known)
 }
 
-/// Writes a value over a struct whose first field is its size: the fields that the program knows of but for
-/// that size.
+/// Writes a value over such a struct: the fields that the program knows of but for the size.
 ///
 /// # Safety
-/// As [`sized`], and writable.
+/// As [`known_bytes`], and writable.
 pub(crate) unsafe fn set_sized<T: Copy>(
     pointer: *mut T,
     value: T,
     least: usize,
     names: [&'static str; 3],
 ) -> Result<()> {
-    // SAFETY: the caller's promise; of the bytes copied so many are there.
+    let size = size_of::<usize>();
+    // SAFETY: the caller's promise; so many bytes are there in both.
     unsafe {
-        sized(pointer, value, least, names)?;
-        let size = *pointer.cast::<usize>();
-        let bytes = size.min(size_of::<T>()) - size_of::<usize>();
-        let from = (&raw const value).cast::<u8>().add(size_of::<usize>());
-        let to = pointer.cast::<u8>().add(size_of::<usize>());
-        std::ptr::copy_nonoverlapping(from, to, bytes);
+        let bytes = known_bytes(pointer, least, names)?.saturating_sub(size);
+        let from = (&raw const value).cast::<u8>().add(size);
+        std::ptr::copy_nonoverlapping(from, pointer.cast::<u8>().add(size), bytes);
     }
     Ok(())
 }

@@ -163,8 +163,7 @@ mod tests {
         assert_eq!(generator.continuation().len(), 40);
     }
 
-    /// The same text with a model that was read, one that is mapped, and in 8 bits as with what these expand
-    /// to, the tokens that are never drawn included.
+    /// A mapped model says what the one in memory does; in 8 bits it has the same tokens that are never drawn.
     #[test]
     fn every_kind_of_model_speaks() {
         let sizes = ModelConfig { vocab: 270, dim: 64, heads: 2, ..ModelConfig::modern() };

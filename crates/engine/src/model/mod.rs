@@ -12,8 +12,8 @@ mod part;
 mod quantized;
 mod record;
 mod shape;
-mod speaking;
 mod tensor;
+mod text;
 mod version;
 
 pub use architecture::{Activation, Architecture, SHARPNESS};
@@ -29,6 +29,6 @@ pub use part::{Extent, Part, TensorName};
 pub use quantized::QuantizedModel;
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
 pub use shape::{LayerShape, ModelShape, NormShape, Precision, Table};
-pub use speaking::TextModel;
 pub use tensor::{InferenceRef, Tensor, Weight, is_matrix};
+pub use text::TextModel;
 pub use version::WeightsVersion;

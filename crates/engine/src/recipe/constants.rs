@@ -42,7 +42,7 @@ pub const CONTEXTS: [(usize, u64); 3] = [(128, 0), (256, 8_000_000), (512, 64_00
 pub const LONG_WINDOW: usize = 512;
 /// The part of a run before it.
 pub const SHORT_PART: f64 = 0.5;
-/// So many of them a text holds at least: one of fewer tokens gained nothing by them.
+/// So many of them a text holds at least: one of fewer tokens gained next to nothing.
 pub const LONG_WINDOWS_LEAST: f64 = 1024.0;
 /// Tokens of the smallest batch.
 pub const BATCH_TOKENS_LEAST: usize = 512;
