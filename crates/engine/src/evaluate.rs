@@ -87,10 +87,10 @@ pub fn evaluate_first<'a>(
     let ids = ids.into();
     let count = count.min(ids.len());
     if count < 2 {
-        return Err(Error::argument("num_tokens", count, "2 or more"));
+        return Err(Error::argument("the number of tokens", count, "2 or more"));
     }
     if window == 0 {
-        return Err(Error::argument("seq_len", 0, "1 or more"));
+        return Err(Error::argument("the window", 0, "1 or more"));
     }
     let (mean_loss, tokens) = Workspace::default().evaluate_ids(pool, model, ids, count, window)?;
     // A loss of 0 would be that of a perfect model.

@@ -82,7 +82,7 @@
 //!
 //! - **Errors.** What can fail returns [`Result`]; the text of an [`Error`] names the argument, size
 //!   or file at fault, and programs ask for its [`kind`](Error::kind). Wrong arguments, damaged files
-//!   and missing memory are errors, not panics. Sizes have their names from the C headers
+//!   and missing memory are errors, not panics. The sizes of a model have their names from the C headers
 //!   (`vocab_size`, `embedding_dim`).
 //! - **Numbers.** Weights are `f32`, every matrix row-major `[out][in]`. Losses are in nats per
 //!   token. A result is a function of data, settings and seed, bit for bit: never of the number of

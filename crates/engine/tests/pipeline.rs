@@ -149,6 +149,25 @@ fn a_generator_notices_training() {
     }
 }
 
+/// Errors name sizes by words that fit the fields of Rust programs as well as those of C ones.
+#[test]
+fn errors_name_no_fields_of_the_other_language() {
+    let model = Model::new(&ModelConfig { vocab: 9, dim: 8, ..ModelConfig::modern() }, 1).unwrap();
+    let text = |error: cllm_engine::Error| error.to_string();
+    let corpus = |b, s| text(Corpus::new(&[1, 2, 3][..], b, s).unwrap_err());
+    let measured = |ids: &[u32], window| {
+        text(evaluate(&Pool::serial(), &model.view(), ids, window).unwrap_err())
+    };
+    for (text, start) in [
+        (corpus(0, 2), "the number of sequences in a batch is 0"),
+        (corpus(2, 0), "the length of a sequence is 0"),
+        (measured(&[1], 4), "the number of tokens is 1"),
+        (measured(&[1, 2, 3], 0), "the window is 0"),
+    ] {
+        assert!(text.starts_with(start), "{text}");
+    }
+}
+
 /// A text too short for a batch, or one of another tokenizer, is an error, not a perfect model.
 #[test]
 fn nothing_to_learn_or_to_measure_is_an_error() {

@@ -64,7 +64,7 @@ impl Session {
         logits: &mut [f32],
     ) -> Result<()> {
         if tokens.is_empty() {
-            return Err(Error::argument("num_tokens", 0, "1 or more"));
+            return Err(Error::argument("the number of tokens", 0, "1 or more"));
         }
         if let Some(id) = tokens.iter().find(|&&id| id as usize >= model.vocab) {
             return Err(Error::argument("a token id", id, "below the model's vocabulary size"));

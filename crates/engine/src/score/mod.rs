@@ -103,7 +103,7 @@ impl Scorer {
 /// Refuses an empty text, and ids that the model does not have.
 fn check(model: &Network<impl Weight>, ids: &[u32]) -> Result<()> {
     if ids.is_empty() {
-        return Err(Error::argument("num_tokens", 0, "1 or more"));
+        return Err(Error::argument("the number of tokens", 0, "1 or more"));
     }
     match ids.iter().find(|&&id| id as usize >= model.vocab) {
         Some(id) => Err(Error::argument("a token id", id, "below the model's vocabulary size")),

@@ -8,9 +8,13 @@ use crate::rng::mix;
 use crate::text::Ids;
 use cllm_kernels::memory::{grow, product};
 
+/// B and S in errors, by words that fit the names in Rust and in C.
+const SEQUENCES: &str = "the number of sequences in a batch";
+const LENGTH: &str = "the length of a sequence";
+
 /// Positions of a batch; an error for none, and for more than the library works on at once.
 pub fn positions(batch: usize, seq: usize) -> Result<usize> {
-    for (name, n) in [("batch_size", batch), ("seq_len", seq)] {
+    for (name, n) in [(SEQUENCES, batch), (LENGTH, seq)] {
         if n == 0 {
             return Err(Error::argument(name, 0, "1 or more"));
         }
@@ -19,7 +23,7 @@ pub fn positions(batch: usize, seq: usize) -> Result<usize> {
     if positions > MAX_BATCH_POSITIONS {
         let most =
             "at most 2^28: a larger batch is an update for several (gradient_accumulation_steps)";
-        return Err(Error::argument("batch_size * sequence_length", positions, most));
+        return Err(Error::argument("the number of tokens in a batch", positions, most));
     }
     Ok(positions)
 }
@@ -67,7 +71,7 @@ impl<'a> Corpus<'a> {
     /// # Errors
     /// B or S is 0, or their product is no size.
     pub fn new(ids: impl Into<Ids<'a>>, sequences: usize, positions: usize) -> Result<Self> {
-        for (name, n) in [("batch_size", sequences), ("seq_len", positions)] {
+        for (name, n) in [(SEQUENCES, sequences), (LENGTH, positions)] {
             if n == 0 {
                 return Err(Error::argument(name, 0, "1 or more"));
             }
@@ -295,7 +299,9 @@ pub struct Batches {
 impl Batches {
     /// Over `tokens` tokens, in batches of `positions` = B·S.
     pub fn new(tokens: usize, positions: usize, shuffle: bool, drop_last: bool) -> Result<Self> {
-        for (name, n) in [("num_tokens", tokens), ("batch_size * seq_len", positions)] {
+        for (name, n) in
+            [("the number of tokens", tokens), ("the number of tokens in a batch", positions)]
+        {
             if n == 0 {
                 return Err(Error::argument(name, 0, "1 or more"));
             }
