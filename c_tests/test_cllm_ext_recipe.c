@@ -286,6 +286,10 @@ static void recipes(void) {
     CHECK(cllm_recipe(0, 200, 3e11, &d) == -1 && cllm_recipe(10, 0, 3e11, &d) == -1);
     CHECK(cllm_recipe(10, 200, 0, &d) == -1 && cllm_recipe(10, NAN, 1e9, &d) == -1);
     CHECK(memcmp(&d, &before, sizeof d) == 0 && cllm_recipe(10, 1, 1, NULL) == -1);
+    CLLMRecipe e = {.struct_size = sizeof e, .sequence_length = 128, .training_tokens = 128, .epochs = 2};
+    CHECK(cllm_recipe(900, 0, 0, &e) == -1 && strstr(cllm_last_error(), "too short for this context"));
+    e.training_tokens = 129;
+    CHECK(cllm_recipe(900, 0, 0, &e) == 0 && e.sequence_length == 128 && e.batch_size == 1);
     d.struct_size = 8;
     CHECK(cllm_recipe(900000, 200, 3e11, &d) == -1);
     CHECK(cllm_measure_speed(1) > 1e6 && cllm_measure_speed(-1) == 0);

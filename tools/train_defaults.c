@@ -186,6 +186,12 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     take_from_first(&left, sizeof left); /* so that all ranks choose the same */
     take_from_first(&speed, sizeof speed);
     size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;
+    /* Of what a text is too short for, count_batches() says what would fit. */
+    size_t window = r.sequence_length > 0 ? (size_t)r.sequence_length : 8;
+    size_t tokens = r.training_tokens > 0 ? (size_t)r.training_tokens : training;
+    if (window * (size_t)(r.batch_size > 0 ? r.batch_size : 1) >= tokens) {
+        r.sequence_length = r.batch_size = 0;
+    }
     const CLLMRecipe asked = r;
     bool chosen = (!dial || speed > 0) && cllm_recipe(training, timed ? left : 0, speed, &r) == 0;
     if (chosen && o->from && !o->rate_asked) { /* asked again, for what the recipe says of itself */
@@ -205,10 +211,10 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
     o->embed_dim = r.embedding_dim;
     o->num_layers = r.num_layers;
     o->num_heads = r.num_heads;
-    o->seq_len = r.sequence_length;
+    default_integer(&o->seq_len, 0, r.sequence_length);
+    default_integer(&o->batch_size, 0, r.batch_size);
     o->short_windows = r.short_windows < 0 ? 0 : r.short_windows;
     o->short_part = o->short_part > 0 ? o->short_part : (double)r.short_part;
-    o->batch_size = r.batch_size;
     o->warmup = r.warmup_steps < 0 ? 0 : r.warmup_steps;
     o->learning_rate = (double)r.learning_rate;
     o->weight_decay = r.weight_decay < 0 ? 0 : (double)r.weight_decay;

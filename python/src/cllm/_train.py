@@ -111,6 +111,10 @@ def train(
     def follow(recipe: s.Recipe) -> s.Recipe:
         copy = s.Recipe.from_buffer_copy(recipe)
         length = max(1, written - int(written * held_out))
+        # Of a short text not even one window, or a batch of them; 0 is for the recipe to choose.
+        most = (copy.training_tokens or length) - 1
+        copy.sequence_length = min(copy.sequence_length, most)
+        copy.batch_size = min(copy.batch_size, most // (copy.sequence_length or 8))
         check(lib.cllm_recipe(length, seconds_left(), speed, c.byref(copy)))
         return copy
 
@@ -141,7 +145,7 @@ def train(
     if model is None:
         model = Model.new(
             tokenizer, width=choice.embedding_dim, layers=choice.num_layers, heads=choice.num_heads,
-            hidden=choice.ff_dim, context=choice.sequence_length, seed=seed, block="modern")
+            hidden=choice.ff_dim, context=context or choice.sequence_length, seed=seed, block="modern")
     if epochs is None and minutes is None:
         epochs = max(1, round(choice.epochs))
     steps = (epochs or 1) * max(1, (len(training) - 1) // (batch_size * length))

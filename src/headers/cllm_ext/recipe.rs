@@ -81,8 +81,9 @@ const NAMES: [&str; 3] = ["recipe", "recipe->struct_size", "sizeof(CLLMRecipe)"]
 ///                 but `embedding_dim`, a run is as many whole epochs as give each weight three tokens.
 /// @param speed    what cllm_measure_speed() found; without seconds only `text` has it, and it may be 0.
 /// @param recipe   its `struct_size` set before; other fields that are not 0 stay.
-/// @return 0; -1 for NULL, no text, nothing that says how long, a number out of its range, or
-///         sizes that make no model: `recipe` is left alone then.
+/// @return 0; -1 for NULL, no text, nothing that says how long, a number out of its range, sizes that
+///         make no model, or a `sequence_length` or `batch_size` of which the text, by its tokens or
+///         else its bytes, holds no batch: `recipe` is left alone then.
 ///
 /// ```c
 /// CLLMRecipe recipe = {.struct_size = sizeof recipe};

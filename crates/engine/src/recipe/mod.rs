@@ -6,7 +6,7 @@
 //! the clock says. All numbers that were found by trying stand in [`constants`].
 //!
 //! They were found with windows at random places ([`Corpus::shuffled`](crate::train::Corpus::shuffled)); in order
-//! the same run learns less. Whether a text has a batch of the recipe at all,
+//! the same run learns less. A text whose tokens were only estimated may turn out to hold no batch of its recipe:
 //! [`Corpus::batches`](crate::train::Corpus::batches) says.
 //!
 //! ```
@@ -130,11 +130,24 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The recipe for a task.
+    /// The recipe for a task. Of context and batch the one that is not fixed is chosen so small that the text
+    /// holds a batch, where that can be.
     ///
     /// # Errors
     /// No text; neither seconds nor epochs nor steps nor a width; seconds, epochs or a speed that are not positive;
-    /// fixed sizes that make no model ([`ModelConfig::check`]).
+    /// fixed sizes that make no model ([`ModelConfig::check`]); a fixed context or batch of which the text holds no
+    /// batch, by its tokens or, where they are not known, by its bytes, for it has no more tokens than those.
+    ///
+    /// ```
+    /// use cllm_engine::recipe::{Fixed, Recipe, Task};
+    ///
+    /// let fixed = Fixed { context: Some(512), ..Fixed::default() };
+    /// let task = Task { bytes: 2000, tokens: Some(600), epochs: Some(3.0), fixed, ..Task::default() };
+    /// assert_eq!(Recipe::new(&task)?.batch, 1);
+    /// let error = Recipe::new(&Task { tokens: Some(300), ..task }).unwrap_err();
+    /// assert!(error.to_string().contains("too short for this context"));
+    /// # Ok::<(), cllm_engine::Error>(())
+    /// ```
     pub fn new(task: &Task) -> Result<Self> {
         check(task)?;
         let fixed = &task.fixed;
@@ -148,6 +161,7 @@ impl Recipe {
         let batch = fixed.batch.unwrap_or_else(|| batch(seen, train, &model));
         let rows = batch.checked_mul(context).filter(|&rows| rows <= MAX_BATCH_POSITIONS);
         let rows = rows.ok_or_else(|| Error::memory("a batch", usize::MAX))?;
+        check_room(task, batch, context)?;
         let steps = fixed.steps.unwrap_or_else(|| whole((seen / rows as f64).round()));
         let seen = f64::from(steps) * rows as f64;
         let epochs = seen / train;
@@ -222,12 +236,12 @@ fn check(task: &Task) -> Result<()> {
     }
     let f = &task.fixed;
     for (name, size) in [
-        ("vocab_size", f.vocab),
-        ("embedding_dim", f.dim),
-        ("num_layers", f.layers),
-        ("num_heads", f.heads),
-        ("sequence_length", f.context),
-        ("batch_size", f.batch),
+        ("vocab", f.vocab),
+        ("dim", f.dim),
+        ("layers", f.layers),
+        ("heads", f.heads),
+        ("context", f.context),
+        ("batch", f.batch),
     ] {
         if size == Some(0) {
             return Err(Error::argument(name, 0, "1 or more"));
@@ -239,6 +253,26 @@ fn check(task: &Task) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a context or a batch that the program fixed, of which the text holds no batch, with the token behind
+/// it. An estimate of the tokens, which may be too low, refuses nothing.
+fn check_room(task: &Task, batch: usize, context: usize) -> Result<()> {
+    let what = match (task.fixed.batch, task.fixed.context) {
+        (None, None) => return Ok(()), // The smallest there are; one byte has a recipe, too.
+        (None, Some(_)) => "this context",
+        (Some(_), None) => "this batch",
+        (Some(_), Some(_)) => "this batch and context",
+    };
+    let (rows, most) = ((batch * context) as u64, task.tokens.unwrap_or(task.bytes));
+    if rows < most {
+        return Ok(());
+    }
+    let at_most = if task.tokens.is_none() { "at most " } else { "" };
+    Err(Error::shape(format!(
+        "the text is too short for {what}: {batch} x {context} take {} tokens, and it has {at_most}{most}",
+        rows + 1
+    )))
 }
 
 /// V = V₁·(bytes / 10⁶)^½, in whole steps of [`c::VOCAB_STEP`], at most [`c::VOCAB_MOST`]: a word that
@@ -333,14 +367,18 @@ fn weights(model: &ModelConfig) -> f64 {
     model.layers as f64 * (4.0 * d * d + 2.0 * d * hidden)
 }
 
-/// The windows of [`c::CONTEXTS`] whose text is long enough for them, and no longer than the text; and those
-/// of the end of a run, [`c::LONG_WINDOW`] if the text holds [`c::LONG_WINDOWS_LEAST`] of them.
-fn windows(train: f64) -> (usize, usize) {
+/// The windows of [`c::CONTEXTS`] whose text is long enough for them, and no longer than the text; so short that
+/// it holds the batch that is fixed. And those of the end of a run, [`c::LONG_WINDOW`] if the text holds
+/// [`c::LONG_WINDOWS_LEAST`] of them.
+fn windows(task: &Task, train: f64) -> (usize, usize) {
     let fits = c::CONTEXTS.iter().rev().find(|(_, least)| train >= *least as f64);
     let context = fits.map_or(c::CONTEXTS[0].0, |(context, _)| *context);
     // At least eight batches of one window in an epoch.
     let most = (train / 8.0) as usize;
-    let short = context.min(most.next_power_of_two() / 2).max(8);
+    // The last token is no input.
+    let held = ((train - 1.0) / task.fixed.batch.unwrap_or(1) as f64) as usize;
+    let held = held.checked_ilog2().map_or(0, |bits| 1 << bits);
+    let short = context.min(most.next_power_of_two() / 2).min(held).max(8);
     let enough = train >= c::LONG_WINDOWS_LEAST * c::LONG_WINDOW as f64;
     (short, if enough { c::LONG_WINDOW.max(short) } else { short })
 }
@@ -354,14 +392,14 @@ fn grows(fixed: &Fixed) -> bool {
 
 /// S of the model: that of the longest windows.
 fn context(task: &Task, train: f64) -> usize {
-    let (short, long) = windows(train);
+    let (short, long) = windows(task, train);
     if grows(&task.fixed) { long } else { short }
 }
 
 /// The windows of the first part of the run.
 fn short_windows(task: &Task, model: &ModelConfig, train: f64) -> ShortWindows {
     let positions = match task.fixed.short_windows {
-        None if grows(&task.fixed) => windows(train).0,
+        None if grows(&task.fixed) => windows(task, train).0,
         asked => asked.unwrap_or(0),
     };
     let shorter = positions > 0 && positions < model.context;

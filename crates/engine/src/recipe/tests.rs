@@ -81,6 +81,48 @@ fn a_text_holds_its_batches() {
     }
 }
 
+/// What is fixed stays; the rest makes room for a batch, or the task is refused.
+#[test]
+fn a_text_holds_a_batch_of_what_is_fixed_or_is_refused() {
+    let of = |bytes, tokens, context, batch| {
+        let fixed = Fixed { context, batch, ..Fixed::default() };
+        let epochs = Some(2.0);
+        Recipe::new(&Task { bytes, tokens, epochs, fixed, ..Task::default() })
+    };
+    let text =
+        |bytes, tokens, context, batch| of(bytes, tokens, context, batch).unwrap_err().to_string();
+    for tokens in [9, 100, 1000, 3000, 10_000] {
+        for size in [1, 8, 16, 32, 100, 1000, 4096] {
+            match of(3 * tokens, Some(tokens), Some(size), None) {
+                Ok(r) => {
+                    assert!(r.model.context == size && r.rows() < tokens as usize, "{tokens}: {r}")
+                }
+                Err(error) => assert!(size >= tokens as usize, "{tokens}, {size}: {error}"),
+            }
+            match of(3 * tokens, Some(tokens), None, Some(size)) {
+                Ok(r) => assert!(r.batch == size && r.rows() < tokens as usize, "{tokens}: {r}"),
+                // No window is shorter than eight tokens.
+                Err(error) => assert!(8 * size >= tokens as usize, "{tokens}, {size}: {error}"),
+            }
+        }
+    }
+    // Where the text holds the batch anyway, the window is what it was.
+    assert_eq!(of(3000, Some(2000), None, Some(4)).unwrap().model.context, 128);
+    let short = text(900, Some(300), Some(300), None);
+    assert_eq!(
+        short,
+        "the text is too short for this context: 1 x 300 take 301 tokens, and it has 300"
+    );
+    assert!(text(900, Some(300), None, Some(64)).contains("for this batch: 64 x 8 take 513"));
+    assert!(text(900, Some(300), Some(75), Some(4)).contains("for this batch and context: 4 x 75"));
+    assert_eq!(of(900, Some(301), Some(75), Some(4)).unwrap().rows(), 300);
+    // An estimate refuses nothing that may be; more tokens than bytes there can't be.
+    assert_eq!(of(900, None, Some(75), Some(8)).unwrap().rows(), 600);
+    assert!(
+        text(900, None, Some(75), Some(12)).ends_with("take 901 tokens, and it has at most 900")
+    );
+}
+
 /// A width alone says how long a run is: each weight of the blocks sees its tokens, in whole epochs.
 #[test]
 fn a_size_says_how_long() {
