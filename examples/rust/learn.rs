@@ -47,8 +47,12 @@ fn learn(text: &[u8], seconds: f64) -> Result<Model> {
         }
         // The machine may be slower or faster than it was: the rate falls to zero when the time is over.
         let (step, elapsed) = (trainer.counters.step, started.elapsed().as_secs_f64());
-        let more = recipe::steps_left(step, elapsed, end.saturating_sub(step), left());
-        trainer.config.schedule = trainer.config.schedule.ending(step, step + more);
+        let planned = end.saturating_sub(step);
+        if planned > 0 {
+            let more = recipe::steps_left(step, elapsed, planned, left());
+            let end = step.saturating_add(more);
+            trainer.config.schedule = trainer.config.schedule.ending(step, end);
+        }
     }
     drop(weights);
     let loss = evaluate(&pool, &model.view(), &end, recipe.model.context)?;

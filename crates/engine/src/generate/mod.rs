@@ -13,4 +13,4 @@ pub use allowed::Filter;
 pub use config::GeneratorConfig;
 pub use generator::{Generator, Tokens};
 pub use sampler::Sampler;
-pub use text::Text;
+pub use text::{Text, TextModel};

@@ -92,26 +92,23 @@ impl MappedModel {
         let places = shape.params()?.map(&mut place);
         let has_spiral = shape.has(TensorName { part: Part::Spiral, layer: 0 });
         let spiral = has_spiral.then(|| place(Part::Spiral, 0, table));
-        let (tokenizer, tokens, metadata) = (None, Vec::new(), Metadata::default());
-        let version = new_version();
-        let path = path.to_path_buf();
         let model = Self {
             map,
-            path,
-            version,
+            path: path.to_path_buf(),
+            version: new_version(),
             shape,
             offsets,
             places,
             spiral,
             zeros,
-            tokenizer,
-            tokens,
-            metadata,
+            tokenizer: None,
+            tokens: Vec::new(),
+            metadata: Metadata::default(),
         };
         Ok(complete.then_some(model))
     }
 
-    /// Gives it the words and the name that its file has.
+    /// Gives it the words, what is known of each, and the name that its file has.
     pub(crate) fn set_records(
         &mut self,
         tokenizer: Option<Tokenizer>,

@@ -13,7 +13,6 @@ mod quantized;
 mod record;
 mod shape;
 mod tensor;
-mod text;
 mod version;
 
 pub use architecture::{Activation, Architecture, SHARPNESS};
@@ -30,5 +29,4 @@ pub use quantized::QuantizedModel;
 pub use record::{LatticePoint, Metadata, TokenRecord, TrainingRecord};
 pub use shape::{LayerShape, ModelShape, NormShape, Precision, Table};
 pub use tensor::{InferenceRef, Tensor, Weight, is_matrix};
-pub use text::TextModel;
 pub use version::WeightsVersion;

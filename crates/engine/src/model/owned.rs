@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::rng::seeded;
 use crate::text::{Tokenizer, Vocabulary};
 use cllm_kernels::memory::floats::Floats;
-use cllm_kernels::memory::{product, reserve};
+use cllm_kernels::memory::{copied, product, reserve};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -108,38 +108,6 @@ impl Model {
         Self::allocate(shape)
     }
 
-    /// A copy of its own: what `clone()` would be, if it could say that there is no memory.
-    ///
-    /// ```
-    /// use cllm_engine::{Model, ModelConfig};
-    ///
-    /// let mut model = Model::new(&ModelConfig { vocab: 4, dim: 8, heads: 2, ..Default::default() }, 1)?;
-    /// let before = model.try_clone()?;
-    /// model.params_mut().embeddings.fill(0.5);
-    /// assert_ne!(before.view().params.embeddings, model.view().params.embeddings);
-    /// # Ok::<(), cllm_engine::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// No memory.
-    pub fn try_clone(&self) -> Result<Self> {
-        let mut copy = Self::allocate(self.shape.clone())?;
-        let to = [&mut copy.block].into_iter().chain(&mut copy.tables).chain(&mut copy.transforms);
-        let from = [&self.block].into_iter().chain(&self.tables).chain(&self.transforms);
-        // The same shape has the same lengths.
-        to.zip(from).for_each(|(to, from)| to.copy_from_slice(from));
-        copy.copy_records(self);
-        Ok(copy)
-    }
-
-    /// Copies what a model has besides sizes and values.
-    pub(super) fn copy_records(&mut self, from: &Self) {
-        let (tokens, points) = (from.tokens().to_vec(), from.points().to_vec());
-        self.set_records(from.tokenizer().cloned(), tokens, points);
-        *self.metadata_mut() = from.metadata().clone();
-        *self.training_mut() = *from.training();
-    }
-
     /// [`Model::zeroed`]; of a shape of 8-bit weights everything but the matrices.
     pub(super) fn allocate(shape: ModelShape) -> Result<Self> {
         shape.check()?;
@@ -211,6 +179,49 @@ impl Model {
             metadata: Metadata { context: shape.max_length as u32, ..Metadata::default() },
             shape,
         })
+    }
+
+    /// A copy, with all that a file holds of a model: the same bits, independent of this one. Not a
+    /// `Clone`, which could only end the program where memory is missing. The words are shared.
+    ///
+    /// # Errors
+    /// No memory.
+    ///
+    /// ```
+    /// use cllm_engine::{Model, ModelConfig};
+    ///
+    /// let model = Model::new(&ModelConfig { vocab: 9, dim: 8, heads: 2, ..Default::default() }, 1)?;
+    /// let mut copy = model.try_clone()?;
+    /// copy.params_mut().embeddings.fill(0.0);
+    /// assert_ne!(model.view().params.embeddings, copy.view().params.embeddings);
+    /// # Ok::<(), cllm_engine::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut copy = Self::allocate(self.shape.clone())?;
+        // Equal shapes have equal places.
+        copy.block.copy_from_slice(&self.block);
+        let (tables, transforms) = (&mut copy.tables, &mut copy.transforms);
+        let tables = tables.iter_mut().zip(&self.tables);
+        for (to, from) in tables.chain(transforms.iter_mut().zip(&self.transforms)) {
+            to.copy_from_slice(from);
+        }
+        copy.copy_records(self)?;
+        Ok(copy)
+    }
+
+    /// Copies what a model has besides sizes and values.
+    pub(super) fn copy_records(&mut self, from: &Self) -> Result<()> {
+        let tokens = copied("the tokens", &from.tokens)?;
+        let points = copied("the points", &from.points)?;
+        let Metadata { name, description, .. } = &from.metadata;
+        self.metadata = Metadata {
+            name: copied("the name", name)?,
+            description: copied("the description", description)?,
+            ..from.metadata
+        };
+        self.set_records(from.tokenizer.clone(), tokens, points);
+        self.training = from.training;
+        Ok(())
     }
 
     /// The sizes as a new model would be made with; of layers that differ, those of the first.
@@ -432,5 +443,64 @@ impl fmt::Debug for Model {
             .field("config", &self.config())
             .field("tokenizer", &self.tokenizer)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::Bpe;
+
+    fn values(model: &Model) -> Vec<u32> {
+        let parts = [&model.block].into_iter().chain(&model.tables).chain(&model.transforms);
+        parts.flat_map(|floats| floats.iter().map(|x| x.to_bits())).collect()
+    }
+
+    /// Every value, those that no pass reads too, and every record; then one changes without the other.
+    #[test]
+    fn a_copy_is_equal_and_independent() {
+        let config = ModelConfig { vocab: 270, dim: 8, heads: 2, context: 5, ..Default::default() };
+        let mut shape = config.shape().unwrap();
+        shape.tables = [Table::Stored, Table::Zero, Table::Absent, Table::Stored];
+        shape.transforms = [true, false];
+        let mut model = Model::zeroed(shape).unwrap();
+        let parts = [&mut model.block].into_iter().chain(&mut model.tables);
+        let all = parts.chain(&mut model.transforms).flat_map(|floats| floats.iter_mut());
+        all.enumerate().for_each(|(i, x)| *x = i as f32);
+        model.set_tokenizer(Bpe::bytes().unwrap()).unwrap();
+        model.tokens = vec![TokenRecord { frequency: 3.0, ..TokenRecord::plain(1) }];
+        model.training.training_steps = 9;
+        model.metadata = Metadata {
+            name: b"a name".to_vec(),
+            description: b"what it is".to_vec(),
+            created: 1,
+            modified: 2,
+            trained: 3,
+            context: 5,
+            architecture: 7,
+        };
+
+        let mut copy = model.try_clone().unwrap();
+        assert_eq!(copy.shape, model.shape);
+        assert_eq!(values(&copy), values(&model));
+        assert_eq!(copy.view().params.tensors().len(), model.view().params.tensors().len());
+        for (ours, theirs) in copy.view().params.tensors().iter().zip(model.view().params.tensors())
+        {
+            assert_eq!(*ours, theirs);
+        }
+        assert_eq!(copy.view().spiral, model.view().spiral);
+        assert_eq!(copy.tokenizer, model.tokenizer);
+        assert_eq!((&copy.tokens, &copy.points), (&model.tokens, &model.points));
+        assert_eq!((&copy.training, &copy.metadata), (&model.training, &model.metadata));
+
+        // A generator's cache of the one must not be taken for the other's.
+        assert_ne!(copy.version, model.version);
+        let before = values(&model);
+        copy.params_mut().map(|_, _, tensor| tensor.fill(0.5));
+        copy.take_tokenizer();
+        copy.metadata.name.clear();
+        assert_eq!(values(&model), before);
+        assert!(model.tokenizer.is_some() && model.metadata.name == b"a name");
+        assert_ne!(values(&copy), before);
     }
 }

@@ -57,7 +57,7 @@ impl Model {
     /// Attention matrices by head, as files of the original library have them; no memory.
     pub fn quantize(&self, pool: &Pool) -> Result<QuantizedModel> {
         let mut quantized = QuantizedModel::of_source(self.shape(), self, pool)?;
-        quantized.rest.copy_records(self);
+        quantized.rest.copy_records(self)?;
         Ok(quantized)
     }
 }
@@ -104,7 +104,7 @@ impl QuantizedModel {
         let shape = ModelShape { precision: Precision::F32, ..self.shape().clone() };
         let mut model = Model::zeroed(shape)?;
         self.expand_into(&mut model);
-        model.copy_records(&self.rest);
+        model.copy_records(&self.rest)?;
         Ok(model)
     }
 
