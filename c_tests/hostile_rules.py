@@ -167,6 +167,8 @@ REFUSED = {
     ("cllm_benchmark_forward_pass", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_benchmark_training_step", "num_iterations"): ["0", "-1", "INT_MIN", "INT_MAX"],
     ("cllm_score_tokens", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_dynamic_evaluation", "stride"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_dynamic_evaluation", "learning_rate"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_score_text", "stride"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_next_tokens", "count"): ["0", "-1", "INT_MIN"],
     ("cllm_next_words", "num_words"): ["0", "-1", "INT_MIN", "INT_MAX"],

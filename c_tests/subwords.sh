@@ -232,7 +232,13 @@ check "--score" try 0 cllm_inference run/final_model.cllm --score play
 check "ends in bits per byte" says '^play: [0-9]+ bytes, [0-9]+ tokens, .* [0-9.]+ bits per byte$'
 known=$(last_bits stdout)
 check "--score of another text" try 0 cllm_inference run/final_model.cllm --score "$headers/cllm.h"
-check "which is stranger" less "$known" "$(last_bits stdout)"
+strange=$(last_bits stdout)
+check "which is stranger" less "$known" "$strange"
+check "--score --dynamic" try 0 cllm_inference run/final_model.cllm --score "$headers/cllm.h" --dynamic
+check "learns on the way" less "$(last_bits stdout)" "$strange"
+check "--score --dynamic with threads" try 0 cllm_inference run/final_model.cllm --score play --dynamic --threads 2
+check "--dynamic alone" try 2 cllm_inference run/final_model.cllm --dynamic
+check "says what it belongs to" complains "belongs to --score"
 check "--score and --next" try 2 cllm_inference run/final_model.cllm --score play --next 2
 printf x > one_token
 check "--score of one token" try 1 cllm_inference run/final_model.cllm --score one_token

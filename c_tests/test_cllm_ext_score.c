@@ -21,6 +21,10 @@ static CLLMModel *made(unsigned seed) {
     return model;
 }
 
+static bool same_weights(const CLLMModel *a, const CLLMModel *b) {
+    return memcmp(a->weights, b->weights, a->num_weights * sizeof *a->weights) == 0;
+}
+
 /* The same with words: the five special ones, a01, a02, ... */
 static CLLMModel *with_words(unsigned seed) {
     char text[V * 5] = "";
@@ -105,6 +109,62 @@ static void scores(void) {
     cllm_inference_cleanup(other);
     cllm_inference_cleanup(inference);
     cllm_free_model(model);
+}
+
+/* Each window is scored, and learnt then. */
+static void learning_on_the_way(void) {
+    enum { WINDOW = 8, STRIDE = 4 };
+    CLLMTrainingConfig config = {.batch_size = 1, .sequence_length = WINDOW, .gradient_clip = 1};
+    uint32_t ids[N];
+    for (uint32_t i = 0; i < N; i++) ids[i] = i % 5 + 7;
+    float log_probs[2][N], plain[N];
+    CLLMScore score = {.struct_size = sizeof score}, again = score, without = score;
+    CLLMModel *models[] = {made(3), made(3)}, *same = made(3);
+    for (int i = 0; i < 2; i++) {
+        CLLMTraining *training = cllm_training_init(models[i], &config);
+        CHECK(cllm_dynamic_evaluation(training, ids, N, 100, STRIDE, 0, 1, plain, &without) == 0);
+        CHECK(same_weights(models[i], same) && training->current_step == 0);
+        CHECK(cllm_dynamic_evaluation(training, ids, N, 100, i ? 0 : STRIDE, 1e-2f, i + 1, log_probs[i],
+                                      i ? &again : &score) == 0);
+        /* A window of 8, then one every 4 tokens, the last of them shorter. */
+        CHECK(training->current_step == 1 + (N - 1 - WINDOW + STRIDE - 1) / STRIDE);
+        cllm_training_free(training);
+    }
+    /* Half of a window is the stride unless one is given, and threads change nothing. */
+    CHECK(memcmp(log_probs[0], log_probs[1], sizeof plain) == 0);
+    CHECK(memcmp(&score, &again, sizeof score) == 0 && same_weights(models[0], models[1]));
+    CHECK(!same_weights(models[0], same) && models[0]->training_meta.training_steps > 0);
+    CHECK(log_probs[0][0] == 0 && score.tokens == N - 1 && score.bytes == 100);
+    double nats = 0;
+    for (int i = 1; i < N; i++) nats -= log_probs[0][i];
+    CHECK_NEAR(score.nats, nats, 1e-5);
+    /* The first window is not learnt when it is scored; what comes again is known by then. */
+    CHECK(memcmp(log_probs[0], plain, (WINDOW + 1) * sizeof *plain) == 0);
+    CHECK(memcmp(log_probs[0] + WINDOW + 1, plain + WINDOW + 1, sizeof *plain) != 0);
+    CHECK(score.nats < without.nats);
+
+    CLLMTraining *training = cllm_training_init(same, &config);
+    score.nats = -1;
+    CHECK(cllm_dynamic_evaluation(NULL, ids, N, 0, 0, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(cllm_dynamic_evaluation(training, ids, 0, 0, 0, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, WINDOW + 1, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, -1, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, 0, -1e-3f, 1, NULL, &score) == -1);
+    CHECK(strstr(cllm_last_error(), "learning rate"));
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, 0, NAN, 1, NULL, &score) == -1);
+    ids[N - 1] = V;
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, 0, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(strstr(cllm_last_error(), "a token id is 40"));
+    score.struct_size = 8;
+    CHECK(cllm_dynamic_evaluation(training, ids, 5, 0, 0, 1e-3f, 1, NULL, &score) == -1);
+    CHECK(score.nats == -1 && training->current_step == 0);
+    CLLMModel *untouched = made(3);
+    CHECK(same_weights(same, untouched));
+    cllm_free_model(untouched);
+    cllm_training_free(training);
+    cllm_free_model(models[0]);
+    cllm_free_model(models[1]);
+    cllm_free_model(same);
 }
 
 /* A text is its tokens, and its length is the text's. */
@@ -322,6 +382,7 @@ static void allowed(void) {
 int main(void) {
     cllm_set_log_silent();
     RUN(scores);
+    RUN(learning_on_the_way);
     RUN(texts);
     RUN(what_comes_next);
     RUN(a_space_was_typed);

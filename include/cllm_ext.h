@@ -1685,6 +1685,52 @@ int cllm_score_text(CLLMInference *inference,
                     struct CLLMScore *score);
 
 /**
+ * Dynamic evaluation (Krause et al., 2018): scores tokens as cllm_score_tokens does, by a model that goes on
+ * learning: it takes a training step with each window as soon as that has been scored, so every token is
+ * predicted before it is learnt. Compressors read a text so, and a program that adapts to what its user
+ * writes. Texts that say things of their own again and again cost much less by it. Nothing else of
+ * the training object is needed but its configuration, where `weight_decay` is 0, or the model
+ * forgets: its tokens may be NULL. Afterwards the model is what it has become; save it before, if that
+ * is to be kept.
+ *
+ * Windows are those of cllm_score_tokens, but of `config.sequence_length` tokens.
+ *
+ * @param training       made by cllm_training_init.
+ * @param tokens         `[num_tokens]` ids below the vocabulary size.
+ * @param num_tokens     at least 1.
+ * @param bytes          of the text that the tokens stand for, for bits_per_byte; 0: not known.
+ * @param stride         from 1 to the window; 0: half of it. Smaller ones learn more often.
+ * @param learning_rate  0 or more, the same for all steps; 3e-4 is good for a small model. 0 learns nothing.
+ * @param threads        0: as cllm_set_threads() says. The result is the same for any number.
+ * @param log_probs      `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
+ *                       the first; may be NULL.
+ * @param score          receives the sum, its `struct_size` set before; may be NULL.
+ * @return 0; -1 on failure. Where memory was missing, a part may have been learnt and its scores
+ *         written; otherwise all is unchanged.
+ *
+ * ```c
+ * CLLMTrainingConfig config = {.batch_size = 1, .sequence_length = 128, .gradient_clip = 1};
+ * CLLMTraining *training = cllm_training_init(model, &config);
+ * CLLMScore score = {.struct_size = sizeof score};
+ * if (cllm_dynamic_evaluation(training, ids, count, strlen(text), 0, 3e-4f, 0, NULL, &score) == 0)
+ *     printf("%.3f bits per byte, learnt on the way\n", score.bits_per_byte);
+ * cllm_training_free(training);
+ * ```
+ *
+ * @pre `training` is NULL or live; one thread at a time. The arrays are NULL or hold `num_tokens` values;
+ * `score` is NULL or of the size that it says.
+ */
+int cllm_dynamic_evaluation(CLLMTraining *training,
+                            const uint32_t *tokens,
+                            size_t num_tokens,
+                            size_t bytes,
+                            int stride,
+                            float learning_rate,
+                            int threads,
+                            float *log_probs,
+                            struct CLLMScore *score);
+
+/**
  * cllm_evaluate with a result that also compares models of different tokens: windows of `seq_len`
  * tokens that don't see each other, in each of which token i+1 is predicted from those up to i.
  *

@@ -46,6 +46,9 @@ static const char help[] =
     "                          last word\n"
     "      --score FILE        how well the model predicts a text, - is standard\n"
     "                          input: a line that ends in its bits per byte\n"
+    "      --dynamic           with --score: the model, not its file, learns each\n"
+    "                          part of the text as soon as that has been scored,\n"
+    "                          as a compressor does (dynamic evaluation)\n"
     "Running:\n"
     "      --map               leave the weights in the file, which processes share:\n"
     "                          they are read as they are needed, and not checked\n"
@@ -66,7 +69,7 @@ typedef struct Options {
     int tokens, top_k, threads, next, next_words;
     double temperature, top_p, repeat_penalty;
     uint64_t seed;
-    bool seeded, greedy, map, verify, verbose;
+    bool seeded, greedy, dynamic, map, verify, verbose;
 } Options;
 
 typedef struct Generation {
@@ -77,7 +80,7 @@ typedef struct Generation {
 } Generation;
 
 static Options parse_options(int argc, char **argv) {
-    enum { TOP_P = 256, PENALTY, GREEDY, THREADS, NEXT, NEXT_WORDS, SCORE, MAP, VERIFY };
+    enum { TOP_P = 256, PENALTY, GREEDY, THREADS, NEXT, NEXT_WORDS, SCORE, DYNAMIC, MAP, VERIFY };
     static const struct option known[] = {
         {"prompt", required_argument, NULL, 'p'},
         {"tokens", required_argument, NULL, 'n'},
@@ -91,6 +94,7 @@ static Options parse_options(int argc, char **argv) {
         {"next", required_argument, NULL, NEXT},
         {"next-words", required_argument, NULL, NEXT_WORDS},
         {"score", required_argument, NULL, SCORE},
+        {"dynamic", no_argument, NULL, DYNAMIC},
         {"map", no_argument, NULL, MAP},
         {"verify", no_argument, NULL, VERIFY},
         {"verbose", no_argument, NULL, 'v'},
@@ -116,6 +120,7 @@ static Options parse_options(int argc, char **argv) {
         case NEXT: o.next = (int)parse_integer("--next", optarg, 1, 1000000); break;
         case NEXT_WORDS: o.next_words = (int)parse_integer("--next-words", optarg, 1, 256); break;
         case SCORE: o.score = optarg; break;
+        case DYNAMIC: o.dynamic = true; break;
         case VERIFY: o.verify = true; /* fall through */
         case MAP: o.map = true; break;
         case 'v': o.verbose = true; break;
@@ -136,6 +141,9 @@ static Options parse_options(int argc, char **argv) {
     }
     if ((o.next > 0) + (o.next_words > 0) + (o.score != NULL) > 1) {
         fail_usage("--next, --next-words and --score exclude each other");
+    }
+    if (o.dynamic && !o.score) {
+        fail_usage("--dynamic belongs to --score");
     }
     if (o.score && o.prompt) {
         fail_usage("--score takes no prompt");
@@ -370,11 +378,38 @@ static void print_next_words(const Options *options, CLLMInference *inference) {
     free(prompt);
 }
 
+/* A good rate for the models that train_model makes: a seventh of the highest one they learn with. */
+static const float DYNAMIC_RATE = 3e-4F;
+
+static bool score_dynamically(const Options *options, CLLMModel *model, Text text, CLLMScore *score) {
+    if (kind_of_model(model) <= CLLM_TOKENS_WORDS) {
+        fail("--dynamic needs a model of subwords or bytes");
+    }
+    CLLMTrainingConfig config = {.batch_size = 1, .gradient_clip = 1, .optimizer = "adamw"};
+    config.sequence_length = (int)model->pos_encoding.max_length;
+    CLLMTraining *training = cllm_training_init(model, &config);
+    if (!training) {
+        return false;
+    }
+    CLLMTokenizer *tokenizer = load_tokenizer(options->model);
+    size_t count;
+    uint32_t *ids = encode_bytes(tokenizer, text.bytes, text.length, options->threads, &count);
+    bool scored = cllm_dynamic_evaluation(training, ids, count, text.length, 0, DYNAMIC_RATE,
+                                          options->threads, NULL, score) == 0;
+    free(ids);
+    cllm_free_tokenizer(tokenizer);
+    cllm_training_free(training);
+    return scored;
+}
+
 static void print_score(const Options *options, CLLMInference *inference) {
     bool exact = kind_of_model(inference->model) > CLLM_TOKENS_WORDS;
     Text text = exact ? read_bytes(options->score) : read_input(options->score);
     CLLMScore score = {.struct_size = sizeof score};
-    if (cllm_score_text(inference, text.bytes, text.length, 0, &score) != 0) {
+    bool scored = options->dynamic
+                      ? score_dynamically(options, inference->model, text, &score)
+                      : cllm_score_text(inference, text.bytes, text.length, 0, &score) == 0;
+    if (!scored) {
         fail("can't score '%s': %s", shown_name(options->score), library_error());
     }
     if (score.tokens == 0) {

@@ -122,6 +122,28 @@ def test_the_best_weights() -> None:
         assert trainer.use_best() == 20 and (model.weights == weights).all()
 
 
+def test_dynamic_evaluation_learns_on_the_way() -> None:
+    scores, weights = [], []
+    for threads in (1, 2):
+        model = new()
+        plain = model.evaluate(TEXT)
+        with cllm.Trainer(model, TEXT, weight_decay=0, threads=threads) as trainer:
+            before = model.weights.copy()
+            still = trainer.dynamic_evaluation(TEXT, learning_rate=0, stride=16)
+            assert trainer.steps == 0 and (model.weights == before).all()
+            assert still.nats == pytest.approx(plain.nats, rel=1e-4) and still.bytes == len(TEXT.encode())
+            scores.append(trainer.dynamic_evaluation(TEXT, learning_rate=1e-2))
+            assert trainer.steps > 0 and scores[-1].nats < still.nats
+            with pytest.raises(cllm.Error, match="stride"):
+                trainer.dynamic_evaluation(TEXT, stride=17)
+            with pytest.raises(cllm.Error, match="learning rate"):
+                trainer.dynamic_evaluation(TEXT, learning_rate=-1)
+            with pytest.raises(ValueError):
+                trainer.dynamic_evaluation([-1, 2])
+        weights.append(model.weights.copy())
+    assert scores[0] == scores[1] and (weights[0] == weights[1]).all()
+
+
 def test_options_count() -> None:
     first = [new() for _ in range(4)]
     half: Dict[str, object] = {"short_windows": 4, "short_part": 0.5, "schedule_steps": 8}

@@ -5,6 +5,7 @@ mod reference;
 use cllm_engine::error::{Error, ErrorKind};
 use cllm_engine::model::{Architecture, ModelRef, Params};
 use cllm_engine::nn::loss::Targets;
+use cllm_engine::score::{Scorer, TokenScore, Windows};
 use cllm_engine::text::{Dataset, TokenFile};
 use cllm_engine::train::checkpoint::{self, Checkpoint, DataMark};
 use cllm_engine::train::{
@@ -172,6 +173,89 @@ fn batches_that_fit_nothing_are_errors_and_no_steps() {
     assert_eq!((bits(weights.model()), trainer.counters.step), (before, 0));
     assert!(Corpus::new(&[1, 2], 0, 4).is_err() && Corpus::new(&[1, 2], 4, 0).is_err());
     assert!(Corpus::new(&[1, 2], usize::MAX, 2).is_err());
+}
+
+#[test]
+fn dynamic_evaluation_scores_each_window_and_then_learns_it() {
+    let (spec, config) = modern();
+    let (ids, rate) = (ids(50), 3e-3);
+    for (context, stride) in [(8, 8), (8, 3), (64, 32), (1, 1)] {
+        let pool = Pool::serial();
+        let windows = Windows::new(context, stride).unwrap();
+        let evaluated = |pool: &Pool, rate: f32| {
+            let mut weights = TrainingWeights::new(random(&spec, 2));
+            let (mut trainer, mut scores) = (Trainer::new(config), Vec::new());
+            let all =
+                trainer.dynamic_evaluation(pool, &mut weights, &ids, windows, rate, |i, s| {
+                    assert_eq!(i, scores.len() + 1, "each once, in order");
+                    scores.push(s.log_prob.to_bits());
+                });
+            assert_eq!(all.unwrap().tokens, 49);
+            (scores, bits(weights.model()), trainer.counters.step)
+        };
+
+        // Without learning it is the score, and the weights stay. A pass of one window may round otherwise than
+        // one of several.
+        let (model, mut plain) = (random(&spec, 2), Vec::new());
+        let push = |_, s: TokenScore| plain.push(s.log_prob);
+        Scorer::new().score(&pool, &model.view(), &ids, windows, push).unwrap();
+        let (scores, weights, steps) = evaluated(&pool, 0.0);
+        assert!(weights == bits(&model) && steps == 0);
+        for (&found, expected) in scores.iter().zip(plain) {
+            let found = f32::from_bits(found);
+            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found}, {expected}");
+        }
+
+        // The same by hand: where windows begin and what they answer for is the rule of `Windows`.
+        let mut weights = TrainingWeights::new(random(&spec, 2));
+        let (mut trainer, mut by_hand) = (Trainer::new(config), Vec::new());
+        for start in (0..).step_by(stride) {
+            let window = &ids[start..(start + context).min(49) + 1];
+            let all = Windows::new(context, context).unwrap();
+            let push = |i: usize, s: TokenScore| {
+                if start + i > by_hand.len() {
+                    by_hand.push(s.log_prob.to_bits());
+                }
+            };
+            Scorer::new().score(&pool, &weights.model().view(), window, all, push).unwrap();
+            let (tokens, targets) = (&window[..window.len() - 1], Targets::all(&window[1..]));
+            let batch = Batch { tokens, targets, sequences: 1 };
+            trainer.step(&pool, &mut weights, &batch, rate).unwrap();
+            if start + context >= 49 {
+                break;
+            }
+        }
+        let steps = trainer.counters.step;
+        let expected = (by_hand, bits(weights.model()), steps);
+        for pool in [pool, Pool::start(2)] {
+            assert!(evaluated(&pool, rate) == expected, "{context}, {stride}");
+        }
+        assert_eq!(steps as usize, 1 + 49usize.saturating_sub(context).div_ceil(stride));
+    }
+}
+
+#[test]
+fn dynamic_evaluation_refuses_before_it_learns() {
+    let mut weights = TrainingWeights::new(random(&Spec::default(), 1));
+    let before = bits(weights.model());
+    let (windows, mut trainer) = (Windows::new(4, 4).unwrap(), Trainer::new(config()));
+    let vocab = weights.model().vocab as u32;
+    let cases = [
+        (vec![1, 2, 3, 4, 5, 6], f32::NAN),
+        (vec![1, 2, 3, 4, 5, 6], -1e-3),
+        (vec![1, 2, 3, 4, 5, 6], f32::INFINITY),
+        (vec![], 1e-3),
+        (vec![1, 2, 3, 4, 5, 6, vocab], 1e-3),
+    ];
+    for (ids, rate) in cases {
+        let refused = trainer
+            .dynamic_evaluation(&Pool::serial(), &mut weights, &ids, windows, rate, |_, _| {
+                panic!("nothing is scored")
+            })
+            .unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::Argument { .. }), "{refused}");
+    }
+    assert_eq!((bits(weights.model()), trainer.counters.step), (before, 0));
 }
 
 #[test]

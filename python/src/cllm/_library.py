@@ -127,6 +127,8 @@ _FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("cllm_training_set_options", _I, [_TRAINING, c.POINTER(s.TrainingOptions)]),
     ("cllm_training_set_end", _I, [_TRAINING, _I]),
     ("cllm_training_evaluate", _I, [_TRAINING, s.Ids, _Z, _I, _DOUBLE]),
+    ("cllm_dynamic_evaluation", _I, [
+        _TRAINING, s.Ids, _Z, _Z, _I, c.c_float, _I, s.Floats, _SCORE]),
     ("cllm_training_best", _I, [_TRAINING, c.POINTER(_I), _DOUBLE]),
     ("cllm_training_use_best", _I, [_TRAINING]),
     ("cllm_precision_support", _I, [_I]),

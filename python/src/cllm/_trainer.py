@@ -5,13 +5,16 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NoReturn, Optional
 
 from . import _library as l
 from . import _structs as s
 from ._library import Error, Handle, PathLike, Text, check, lib
 from ._model import Model
 from ._progress import Bar
+
+if TYPE_CHECKING:
+    from ._generator import Score
 
 _SCHEDULES = ("none", "linear", "cosine", "step")
 _OPTIMIZERS = ("adamw", "sgd")
@@ -196,6 +199,27 @@ class Trainer(l.Owning):
             check(lib.cllm_training_evaluate(
                 pointer, l.ids_pointer(tokens), len(tokens), self._threads, c.byref(loss)))
         return loss.value
+
+    def dynamic_evaluation(
+        self, text: Text, *, learning_rate: float = 3e-4, stride: int = 0,
+    ) -> "Score":
+        """Scores a text that the trainer need not have, and learns each window of it as soon as that has been
+        scored. Make the trainer with ``weight_decay=0`` for it, or the model forgets. The model is what it has
+        become afterwards.
+
+        :param text: or its tokens.
+        :param learning_rate: of each step; 0 learns nothing.
+        :param stride: tokens from one window to the next, at most the trainer's ``window``; 0: half.
+        """
+        from ._generator import Score
+
+        tokens, score = self._model._tokens(text), s.Score(struct_size=c.sizeof(s.Score))
+        length = len(l.bytes_of(text)) if isinstance(text, (str, bytes)) else 0
+        with self._using() as pointer:
+            check(lib.cllm_dynamic_evaluation(
+                pointer, l.ids_pointer(tokens), len(tokens), length, stride, learning_rate,
+                self._threads, None, c.byref(score)))
+        return Score._of(score)
 
     def use_best(self) -> int:
         """Puts the weights of the best evaluation into the model, for use: what is to be trained on goes on

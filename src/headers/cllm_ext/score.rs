@@ -6,6 +6,7 @@ use crate::border::registry::lock;
 use crate::headers::cllm::CLLMModel;
 use crate::headers::cllm_inference::CLLMInference;
 use crate::headers::cllm_inference::context::{self, ContextState};
+use crate::headers::cllm_training::{CLLMTraining, loops};
 use crate::model::kept;
 use crate::model::words::{self, Rule};
 use cllm_engine::Evaluation;
@@ -219,6 +220,74 @@ unsafe fn ids_of(
         return Err(Error::argument("text", "empty", "at least one token"));
     }
     Ok(ids)
+}
+
+/// Dynamic evaluation (Krause et al., 2018): scores tokens as cllm_score_tokens does, by a model that goes on
+/// learning: it takes a training step with each window as soon as that has been scored, so every token is
+/// predicted before it is learnt. Compressors read a text so, and a program that adapts to what its user
+/// writes. Texts that say things of their own again and again cost much less by it. Nothing else of
+/// the training object is needed but its configuration, where `weight_decay` is 0, or the model
+/// forgets: its tokens may be NULL. Afterwards the model is what it has become; save it before, if that
+/// is to be kept.
+///
+/// Windows are those of cllm_score_tokens, but of `config.sequence_length` tokens.
+///
+/// @param training       made by cllm_training_init.
+/// @param tokens         `[num_tokens]` ids below the vocabulary size.
+/// @param num_tokens     at least 1.
+/// @param bytes          of the text that the tokens stand for, for bits_per_byte; 0: not known.
+/// @param stride         from 1 to the window; 0: half of it. Smaller ones learn more often.
+/// @param learning_rate  0 or more, the same for all steps; 3e-4 is good for a small model. 0 learns nothing.
+/// @param threads        0: as cllm_set_threads() says. The result is the same for any number.
+/// @param log_probs      `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
+///                       the first; may be NULL.
+/// @param score          receives the sum, its `struct_size` set before; may be NULL.
+/// @return 0; -1 on failure. Where memory was missing, a part may have been learnt and its scores
+///         written; otherwise all is unchanged.
+///
+/// ```c
+/// CLLMTrainingConfig config = {.batch_size = 1, .sequence_length = 128, .gradient_clip = 1};
+/// CLLMTraining *training = cllm_training_init(model, &config);
+/// CLLMScore score = {.struct_size = sizeof score};
+/// if (cllm_dynamic_evaluation(training, ids, count, strlen(text), 0, 3e-4f, 0, NULL, &score) == 0)
+///     printf("%.3f bits per byte, learnt on the way\n", score.bits_per_byte);
+/// cllm_training_free(training);
+/// ```
+///
+/// # Safety
+/// `training` is NULL or live; one thread at a time. The arrays are NULL or hold `num_tokens` values;
+/// `score` is NULL or of the size that it says.
+#[unsafe(no_mangle)]
+#[c_api(-1)]
+pub unsafe extern "C" fn cllm_dynamic_evaluation(
+    training: *mut CLLMTraining,
+    tokens: *const u32,
+    num_tokens: usize,
+    bytes: usize,
+    stride: c_int,
+    learning_rate: f32,
+    threads: c_int,
+    log_probs: *mut f32,
+    score: *mut CLLMScore,
+) -> c_int {
+    let tokens = ffi::slice(tokens, num_tokens, "tokens")?;
+    let mut log_probs = ffi::slice_mut_opt(log_probs, num_tokens, "log_probs")?;
+    if !score.is_null() {
+        check_score(score)?;
+    }
+    let stride = ffi::len(stride, "stride")?;
+    let pool = pool_of(threads)?;
+    let found =
+        loops::dynamic_evaluation(training, &pool, tokens, stride, learning_rate, |i, token| {
+            if let Some(log_probs) = &mut log_probs {
+                log_probs[i] = token.log_prob;
+            }
+        })?;
+    if let Some(log_probs) = log_probs {
+        log_probs[0] = 0.0;
+    }
+    set_score(score, &found, bytes)?;
+    Ok(0)
 }
 
 /// cllm_evaluate with a result that also compares models of different tokens: windows of `seq_len`

@@ -12,14 +12,16 @@ use crate::headers::cllm_ext::CLLMProgress;
 use crate::headers::cllm_ext::options::CLLMTrainingOptions;
 use crate::model::file::write_model;
 use crate::model::{view, words};
+use cllm_engine::Evaluation;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::log;
+use cllm_engine::score::{self, TokenScore};
 use cllm_engine::system::date;
 use cllm_engine::text::Ids;
 use cllm_engine::train::batch::Windows;
 use cllm_engine::train::run::{self, Run};
 use cllm_engine::train::tokens;
-use cllm_engine::train::{Batch, Corpus, Counters, Position, Progress, Step};
+use cllm_engine::train::{Batch, Corpus, Counters, Outcome, Position, Progress, Step};
 use cllm_kernels::Pool;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -283,6 +285,41 @@ pub(crate) unsafe fn run_at(
     };
     let settle = |stop| with_training(training, |_, state| state.trainer.settle(stop));
     run::run(limit, next, |progress| tell(training, progress), settle)
+}
+
+/// Scores `ids` in windows of the configured length, 0 standing for a stride of half of them, and learns
+/// each of them; `each` is told the scores.
+///
+/// # Safety
+/// As [`with_training`].
+pub(crate) unsafe fn dynamic_evaluation(
+    training: *mut CLLMTraining,
+    pool: &Pool,
+    ids: &[u32],
+    stride: usize,
+    learning_rate: f32,
+    each: impl FnMut(usize, TokenScore),
+) -> Result<Evaluation> {
+    with_training(training, |t, state| {
+        let (_, length) = batch_shape(&t.config)?;
+        let windows = match stride {
+            0 => score::Windows::new(length, length.div_ceil(2))?,
+            stride => score::Windows::new(length, stride)?,
+        };
+        state.input.clear();
+        let before = state.trainer.counters.updates;
+        let found = state.train(t, |trainer, weights| {
+            trainer.dynamic_evaluation(pool, weights, ids, windows, learning_rate, each)
+        });
+        // Also after an error, for what was learnt before it.
+        let counters = &state.trainer.counters;
+        write_counters(t, counters);
+        if counters.updates != before {
+            updates::finish(t, counters, Outcome::Updated)?;
+            note_in_model(t)?;
+        }
+        found
+    })
 }
 
 /// Tells the program how far a loop is, if it wants to know; whether to go on. To be called

@@ -93,6 +93,12 @@ impl Windows {
         n.saturating_sub(self.context).div_ceil(self.stride) * self.stride
     }
 
+    /// The windows of `n` tokens one by one, each with how many of its first tokens an earlier one answers
+    /// for.
+    pub(crate) fn each(self, n: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        self.passes(n).flat_map(|pass| (0..pass.count).map(move |i| (pass.tokens(i), pass.seen(i))))
+    }
+
     /// The passes over `n` tokens.
     fn passes(self, n: usize) -> impl Iterator<Item = Windowed> {
         // The last window may be shorter: it has a pass of its own.
@@ -219,8 +225,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(next, n);
-            let starts = windows.passes(n).flat_map(|pass| (0..pass.count).map(move |i| pass.tokens(i)));
-            prop_assert_eq!(windows.last_start(n), starts.last().map_or(0, |tokens| tokens.start));
+            prop_assert_eq!(windows.last_start(n), windows.each(n).last().map_or(0, |(tokens, _)| tokens.start));
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 use crate::generate::Allowed;
 use crate::generate::session::Session;
 use crate::model::{Network, Weight};
-use crate::nn::activations::Activations;
+use crate::nn::activations::{Activations, Save};
+use crate::nn::forward::{self, Beyond};
 use crate::nn::loss::{self, LossBuffers};
 use crate::nn::windows::{self, WindowBuffers};
 use cllm_kernels::Pool;
@@ -95,13 +96,39 @@ impl Scorer {
             }
             Ok(())
         })?;
-        let mean_loss = if n == 0 { 0.0 } else { nats / n as f64 };
-        Ok(Evaluation { mean_loss, tokens: n })
+        Ok(mean(nats, n))
+    }
+
+    /// The scores of one window, whose `ids` end with the token behind it; its first `seen` tokens only
+    /// stand before the others. `each` gets the place of a token in `ids` and its score.
+    pub(crate) fn score_window(
+        &mut self,
+        pool: &Pool,
+        model: &Network<impl Weight>,
+        ids: &[u32],
+        seen: usize,
+        mut each: impl FnMut(usize, TokenScore),
+    ) -> Result<()> {
+        let Self { activations, loss, scores, .. } = self;
+        let tokens = &ids[..ids.len() - 1];
+        let (save, beyond) = (Save::Nothing, Beyond::NoPosition);
+        forward::forward(pool, model, tokens, 1, activations, save, None, beyond)?;
+        let (targets, normed) = (&ids[1 + seen..], &activations.normed[seen * model.dim..]);
+        grow("the scores", scores, targets.len())?;
+        let scores = &mut scores[..targets.len()];
+        loss::token_scores(pool, model, normed, targets, loss, scores)?;
+        scores.iter().enumerate().for_each(|(i, &score)| each(1 + seen + i, score));
+        Ok(())
     }
 }
 
+/// The mean of `n` losses, 0 of none.
+pub(crate) fn mean(nats: f64, n: usize) -> Evaluation {
+    Evaluation { mean_loss: if n == 0 { 0.0 } else { nats / n as f64 }, tokens: n }
+}
+
 /// Refuses an empty text, and ids that the model does not have.
-fn check(model: &Network<impl Weight>, ids: &[u32]) -> Result<()> {
+pub(crate) fn check(model: &Network<impl Weight>, ids: &[u32]) -> Result<()> {
     if ids.is_empty() {
         return Err(Error::argument("the number of tokens", 0, "1 or more"));
     }

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod best;
 pub mod checkpoint;
 mod division;
+mod dynamic;
 mod notes;
 pub mod optimizer;
 mod prefix;
