@@ -378,8 +378,8 @@ static void print_next_words(const Options *options, CLLMInference *inference) {
     free(prompt);
 }
 
-/* A good rate for the models that train_model makes: a seventh of the highest one they learn with. */
-static const float DYNAMIC_RATE = 3e-4F;
+/* A tenth of the highest rate that train_model chooses for a small model: docs/LEARNING.md has trials. */
+static const float DYNAMIC_RATE = 2e-4F;
 
 static bool score_dynamically(const Options *options, CLLMModel *model, Text text, CLLMScore *score) {
     if (kind_of_model(model) <= CLLM_TOKENS_WORDS) {

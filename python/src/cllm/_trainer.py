@@ -201,7 +201,7 @@ class Trainer(l.Owning):
         return loss.value
 
     def dynamic_evaluation(
-        self, text: Text, *, learning_rate: float = 3e-4, stride: int = 0,
+        self, text: Text, *, learning_rate: float = 2e-4, stride: int = 0,
     ) -> "Score":
         """Scores a text that the trainer need not have, and learns each window of it as soon as that has been
         scored. Make the trainer with ``weight_decay=0`` for it, or the model forgets. The model is what it has

@@ -237,7 +237,7 @@ unsafe fn ids_of(
 /// @param num_tokens     at least 1.
 /// @param bytes          of the text that the tokens stand for, for bits_per_byte; 0: not known.
 /// @param stride         from 1 to the window; 0: half of it. Smaller ones learn more often.
-/// @param learning_rate  0 or more, the same for all steps; 3e-4 is good for a small model. 0 learns nothing.
+/// @param learning_rate  0 or more, the same for all steps; 2e-4 is good for a small model. 0 learns nothing.
 /// @param threads        0: as cllm_set_threads() says. The result is the same for any number.
 /// @param log_probs      `[num_tokens]`, receives the natural logarithm of each token's probability; 0 for
 ///                       the first; may be NULL.
@@ -249,7 +249,7 @@ unsafe fn ids_of(
 /// CLLMTrainingConfig config = {.batch_size = 1, .sequence_length = 128, .gradient_clip = 1};
 /// CLLMTraining *training = cllm_training_init(model, &config);
 /// CLLMScore score = {.struct_size = sizeof score};
-/// if (cllm_dynamic_evaluation(training, ids, count, strlen(text), 0, 3e-4f, 0, NULL, &score) == 0)
+/// if (cllm_dynamic_evaluation(training, ids, count, strlen(text), 0, 2e-4f, 0, NULL, &score) == 0)
 ///     printf("%.3f bits per byte, learnt on the way\n", score.bits_per_byte);
 /// cllm_training_free(training);
 /// ```

@@ -16,7 +16,7 @@ impl Trainer {
     /// so a program goes on learning from what its user writes. The weights are those of the end
     /// afterwards; the steps count. A rate of 0 learns nothing.
     ///
-    /// A rate about a seventh of the highest one in training does well; weight decay pulls the model away
+    /// A tenth of the highest rate in training does well; weight decay pulls the model away
     /// from what it knows, so none of it should be configured.
     ///
     /// ```
