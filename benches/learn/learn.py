@@ -25,7 +25,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.environ.get("TRAIN_MODEL", os.path.join(ROOT, "tools", "train_model"))
 SCORER = os.path.join(os.path.dirname(TOOL), "cllm_inference")
-PARTS = ["default", "score", "old", "words", "nanogpt", "xz", "ppmd"]
+PARTS = ["default", "score", "dynamic", "old", "words", "nanogpt", "xz", "ppmd"]
 
 
 # ---- Texts ----
@@ -108,17 +108,27 @@ def default(path, text, seconds, seed, threads, folder):
     return held_out(train(path, folder, "--minutes", seconds / 60, "--seed", seed, "--threads", threads))
 
 
-def score(path, text, seconds, seed, threads, folder):
-    """The same model over the held-out part as one text: each token sees at least half a window before it."""
+def scored(path, text, seconds, seed, threads, folder, *options):
+    """What cllm_inference --score says of the held-out part for the model of `default`, made if need be."""
     run = f"{folder}-{seed}"
     if not os.path.exists(run):
         default(path, text, seconds, seed, threads, folder)
     rest = os.path.join(run, "held_out.txt")
     with open(rest, "wb") as file:
         file.write(text[cut(text):])
-    command = [SCORER, os.path.join(run, "final_model.cllm"), "--score", rest, "--threads", str(threads)]
+    command = [SCORER, os.path.join(run, "final_model.cllm"), "--score", rest, "--threads", str(threads), *options]
     printed = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
     return float(re.findall(r"([\d.]+) bits per byte", printed)[-1])
+
+
+def score(*of):
+    """The model over the held-out part as one text: each token sees at least half a window before it."""
+    return scored(*of)
+
+
+def dynamic(*of):
+    """The same, and each window is learnt after it was scored, as compressors learn what they read."""
+    return scored(*of, "--dynamic")
 
 
 def fixed(path, seconds, seed, threads, folder, *options):
@@ -191,9 +201,10 @@ def ppmd_size(order):
     return size
 
 
-MEASURES = {"default": default, "score": score, "old": old, "words": words, "nanogpt": nanogpt,
+MEASURES = {"default": default, "score": score, "dynamic": dynamic, "old": old, "words": words, "nanogpt": nanogpt,
             "xz": compressed(xz_size), "ppmd": compressed(ppmd_size(6), ppmd_size(16))}
 NAMES = {"default": "train_model --minutes", "score": "the same model, cllm_inference --score",
+         "dynamic": "the same model, --score --dynamic",
          "old": "original block, constant rate, subwords", "words": "original block, constant rate, words", "nanogpt": "nanoGPT's CPU recipe, PyTorch",
          "xz": "xz -9e", "ppmd": "PPMd, order 6 or 16"}
 # What follows from no seed.
