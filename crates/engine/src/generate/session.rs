@@ -80,7 +80,7 @@ impl Session {
         }
         let known = self.cached.len();
         let extends = known < tokens.len() && tokens[..known] == self.cached[..];
-        let version = model.weights_version();
+        let version = model.weights_version_since(self.version);
         if !extends || version != self.version {
             self.clear();
         }

@@ -41,6 +41,17 @@ impl<W: Weight> Network<W> {
         WeightsVersion { counted: self.version, sampled: hash.0 }
     }
 
+    /// [`weights_version`](Self::weights_version), where `before` was found last. Nobody but their owner, who
+    /// counts, can change 8-bit weights: of those nothing is sampled while the count stays.
+    pub(crate) fn weights_version_since(&self, before: WeightsVersion) -> WeightsVersion {
+        let int8 = matches!(self.params.embeddings.tensor(), Tensor::Int8(_));
+        if int8 && self.version != 0 && self.version == before.counted {
+            before
+        } else {
+            self.weights_version()
+        }
+    }
+
     /// What earlier releases took for [`WeightsVersion::portable`]: without the heads.
     pub(crate) fn weights_version_without_heads(&self) -> u64 {
         self.sample().0
@@ -71,5 +82,38 @@ struct Fnv(u64);
 impl Fnv {
     fn add(&mut self, value: u64) {
         self.0 = (self.0 ^ value).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Model, ModelConfig};
+    use super::*;
+    use cllm_kernels::Pool;
+
+    #[test]
+    fn other_weights_of_8_bits_are_noticed_without_sampling() {
+        let config = ModelConfig { vocab: 40, dim: 32, heads: 2, hidden: 64, ..Default::default() };
+        let quantized = |seed| {
+            let model = Model::new(&config, seed).unwrap();
+            model.quantize(&Pool::serial()).unwrap()
+        };
+        let [one, other, same] = [quantized(1), quantized(2), quantized(1)];
+        let none = WeightsVersion::default();
+        let found = one.view().weights_version_since(none);
+        assert_eq!(found, one.view().weights_version());
+        assert_eq!(one.view().weights_version_since(found), found);
+        for next in [other, same] {
+            assert_eq!(next.view().weights_version_since(found), next.view().weights_version());
+            assert_ne!(next.view().weights_version_since(found), found);
+        }
+        // Floats that somebody may change unseen are sampled each time.
+        let mut model = Model::new(&config, 1).unwrap();
+        let found = model.view().weights_version_since(none);
+        let counted = model.view().version;
+        model.params_mut().embeddings.fill(0.5);
+        let mut changed = model.view();
+        changed.version = counted;
+        assert_ne!(changed.weights_version_since(found), found);
     }
 }
