@@ -70,7 +70,7 @@ $(filter-out tools/cllm_inference_fixed,$(TOOLS)): tools/tokens.c tools/tokens.h
 tools/cllm_inference: tools/inference_session.c tools/inference_session.h
 
 tools/%: tools/%.c tools/common.c tools/files.c tools/common.h tools/terminal.c tools/terminal.h libcllm.so libcllm.so.1
-	$(TOOL_CC) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
+	$(TOOL_CC) $(CPPFLAGS) $(TOOL_CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) $(TOOL_LIBS)
 
 tools/cllm_inference_fixed: tools/cllm_inference
 	cp -f $< $@

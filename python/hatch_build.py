@@ -1,7 +1,7 @@
 """Puts libcllm.so into the wheel and says on which systems it runs.
 
-The library is built by cargo from the folder above this one. Where one is built already, its path in
-CLLM_BUILT_LIBRARY takes the place of cargo.
+The library is built by make and cargo from the folder above this one, as the one that is installed. Where
+one is built already, its path in CLLM_BUILT_LIBRARY takes the place of that.
 """
 
 import os
@@ -31,10 +31,13 @@ def built_library(tree: Path) -> Path:
     cargo = os.environ.get("CARGO", "cargo")
     if shutil.which(cargo) is None:
         raise RuntimeError("cargo is missing: install Rust 1.89 or later, from https://rustup.rs")
-    # What cargo reports goes to pip, which shows it where the build fails or with -v.
-    subprocess.run([cargo, "build", "--release", "--package", "cllm-shipped"], cwd=tree, check=True)
+    if shutil.which("make") is None:
+        raise RuntimeError("make is missing")
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
-    return (tree / target / "release" / "libcllm_shipped.so").resolve()
+    library = target / "release" / "libcllm_shipped.so"
+    # What cargo reports goes to pip, which shows it where the build fails or with -v.
+    subprocess.run(["make", f"CARGO={cargo} --locked", str(library)], cwd=tree, check=True)
+    return (tree / library).resolve()
 
 
 def platform_tag(library: Path) -> str:

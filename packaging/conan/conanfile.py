@@ -49,10 +49,10 @@ class Cllm(ConanFile):
             raise ConanInvalidConfiguration("cllm is for Linux on x86-64 and ARM64")
 
     def build(self):
-        self.run("make all MPICC=")
+        self.run("make all CARGO='cargo --locked' MPICC=")
 
     def package(self):
-        self.run(f"make install PREFIX='{self.package_folder}' FLAT=no MPICC=")
+        self.run(f"make install PREFIX='{self.package_folder}' FLAT=no CARGO='cargo --locked' MPICC=")
         other = "libcllm.a" if self.options.shared else "libcllm.so*"
         rm(self, other, os.path.join(self.package_folder, "lib"))
         if not self.options.shared:

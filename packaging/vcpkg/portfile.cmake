@@ -5,7 +5,7 @@ set(VCPKG_BUILD_TYPE release)
 
 file(MAKE_DIRECTORY "${CURRENT_BUILDTREES_DIR}")
 vcpkg_execute_required_process(
-    COMMAND make -C "${tree}" install "PREFIX=${CURRENT_PACKAGES_DIR}" FLAT=no MPICC=
+    COMMAND make -C "${tree}" install "PREFIX=${CURRENT_PACKAGES_DIR}" FLAT=no MPICC= "CARGO=cargo --locked"
     WORKING_DIRECTORY "${CURRENT_BUILDTREES_DIR}"
     LOGNAME "install-${TARGET_TRIPLET}")
 

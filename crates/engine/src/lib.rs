@@ -97,6 +97,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+/// Its example is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod error;
 mod evaluate;
 pub mod file;
