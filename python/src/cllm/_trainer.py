@@ -209,7 +209,7 @@ class Trainer(l.Owning):
 
         :param text: or its tokens.
         :param learning_rate: of each step; 0 learns nothing.
-        :param stride: tokens from one window to the next, at most the trainer's ``window``; 0: half.
+        :param stride: tokens from one window to the next, at most ``sequence_length`` of the trainer; 0: half.
         """
         from ._generator import Score
 
