@@ -149,16 +149,20 @@ static void *look_after_ranks(void *unused) {
     (void)unused;
     int since_told = 0;
     for (; atomic_load(&watching); wait_a_tenth()) {
-        int dead = -1, speaker = -1;
+        int dead = -1, speaker = -1, dead_ranks = 0;
         for (int i = 0; i < ranks; i++) {
             if (members[i].pid == 0) {
                 continue; /* elsewhere */
             }
             bool gone = i != rank && is_dead(&members[i]);
             dead = gone && dead < 0 ? i : dead;
+            dead_ranks += gone;
             speaker = !gone && speaker < 0 ? i : speaker;
         }
         if (dead >= 0 && atomic_load(&watching)) {
+            if (dead_ranks > 1 && !ending) {
+                sleep(1); /* one of them may have spoken: its signal waits for a thread that has to run */
+            }
             if (ending) {
                 sleep(2);
             } else if (speaker == rank) {
