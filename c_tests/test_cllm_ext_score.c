@@ -161,6 +161,13 @@ static void learning_on_the_way(void) {
     CLLMModel *untouched = made(3);
     CHECK(same_weights(same, untouched));
     cllm_free_model(untouched);
+    /* A gradient that is not finite costs its update, and is said. */
+    fill(ids);
+    same->weights[V * D] = NAN;
+    double before = same->weights[0];
+    CHECK(cllm_dynamic_evaluation(training, ids, N, 0, 0, 1e-3f, 1, NULL, NULL) == 0);
+    CHECK(cllm_skipped_updates(training) == training->current_step && training->current_step > 0);
+    CHECK(same->weights[0] == before && strstr(cllm_last_error(), "not finite"));
     cllm_training_free(training);
     cllm_free_model(models[0]);
     cllm_free_model(models[1]);

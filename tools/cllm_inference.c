@@ -387,11 +387,17 @@ static bool score_dynamically(const Options *options, CLLMModel *model, Text tex
     }
     CLLMTrainingConfig config = {.batch_size = 1, .gradient_clip = 1, .optimizer = "adamw"};
     config.sequence_length = (int)model->pos_encoding.max_length;
+    if (config.sequence_length <= 0) {
+        config.sequence_length = 512; /* as cllm_score_text() does without positions */
+    }
     CLLMTraining *training = cllm_training_init(model, &config);
     if (!training) {
         return false;
     }
-    CLLMTokenizer *tokenizer = load_tokenizer(options->model);
+    CLLMTokenizer *tokenizer = cllm_model_tokenizer(model, 0);
+    if (!tokenizer) {
+        fail("can't use the tokenizer of '%s': %s", options->model, library_error());
+    }
     size_t count;
     uint32_t *ids = encode_bytes(tokenizer, text.bytes, text.length, options->threads, &count);
     bool scored = cllm_dynamic_evaluation(training, ids, count, text.length, 0, DYNAMIC_RATE,

@@ -41,11 +41,20 @@ static pthread_mutex_t folder_lock = PTHREAD_MUTEX_INITIALIZER;
 static char *run_folder, *run_resumed;
 
 /* A rank of this machine ends the run and has said why: nobody else need speak. */
-static volatile sig_atomic_t ending;
+static atomic_bool ending;
 
 static void on_ending(int signal_number) {
     (void)signal_number;
     ending = 1;
+}
+
+/* The signal of it is for the thread that watches alone: by the time that this one sees a rank's end, it has
+ * taken what that rank sent before. Where nobody watches, any thread takes it. */
+static void take_ending(int how) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGUSR2);
+    pthread_sigmask(how, &signals, NULL);
 }
 
 /* Tells the other ranks of this machine that this one speaks. */
@@ -101,6 +110,7 @@ void leave_ranks(void) {
     left = true;
     if (atomic_exchange(&watching, false)) { /* from here on, ranks may end */
         pthread_join(watch, NULL);
+        take_ending(SIG_UNBLOCK);
     }
     MPI_Finalize();
 }
@@ -147,22 +157,19 @@ void rank_is_told_to_end(void) {
 
 static void *look_after_ranks(void *unused) {
     (void)unused;
+    take_ending(SIG_UNBLOCK);
     int since_told = 0;
     for (; atomic_load(&watching); wait_a_tenth()) {
-        int dead = -1, speaker = -1, dead_ranks = 0;
+        int dead = -1, speaker = -1;
         for (int i = 0; i < ranks; i++) {
             if (members[i].pid == 0) {
                 continue; /* elsewhere */
             }
             bool gone = i != rank && is_dead(&members[i]);
             dead = gone && dead < 0 ? i : dead;
-            dead_ranks += gone;
             speaker = !gone && speaker < 0 ? i : speaker;
         }
         if (dead >= 0 && atomic_load(&watching)) {
-            if (dead_ranks > 1 && !ending) {
-                sleep(1); /* one of them may have spoken: its signal waits for a thread that has to run */
-            }
             if (ending) {
                 sleep(2);
             } else if (speaker == rank) {
@@ -201,6 +208,7 @@ static void meet_ranks(void) {
     atomic_store(&watching, true);
     if (pthread_create(&watch, NULL, look_after_ranks, NULL) != 0) {
         atomic_store(&watching, false);
+        take_ending(SIG_UNBLOCK);
         warn("warning: can't look after the other ranks: %s", strerror(errno));
     }
 }
@@ -210,6 +218,7 @@ static void meet_ranks(void) {
 void join_ranks(int *argc, char ***argv) {
     int given;
     double seconds;
+    take_ending(SIG_BLOCK); /* before MPI and the library start threads, which inherit it */
     if (MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &given) != MPI_SUCCESS) {
         fail("can't start MPI");
     }

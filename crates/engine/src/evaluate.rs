@@ -16,6 +16,11 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// Of `tokens` tokens whose loss together is `nats`.
+    pub(crate) fn of(nats: f64, tokens: usize) -> Self {
+        Self { mean_loss: if tokens == 0 { 0.0 } else { nats / tokens as f64 }, tokens }
+    }
+
     /// e^mean_loss: among how many equally likely tokens the model is undecided, in the mean.
     pub fn perplexity(&self) -> f64 {
         functions::exp(self.mean_loss)

@@ -307,16 +307,20 @@ pub(crate) unsafe fn dynamic_evaluation(
             stride => score::Windows::new(length, stride)?,
         };
         state.input.clear();
-        let before = state.trainer.counters.updates;
+        let Counters { updates, skipped, .. } = state.trainer.counters;
         let found = state.train(t, |trainer, weights| {
             trainer.dynamic_evaluation(pool, weights, ids, windows, learning_rate, each)
         });
         // Also after an error, for what was learnt before it.
         let counters = &state.trainer.counters;
         write_counters(t, counters);
-        if counters.updates != before {
+        if counters.updates != updates {
             updates::finish(t, counters, Outcome::Updated)?;
             note_in_model(t)?;
+        }
+        if counters.skipped != skipped {
+            // A gradient that is not finite costs its update, not the run.
+            updates::finish(t, counters, Outcome::Skipped).unwrap_or_else(report);
         }
         found
     })

@@ -87,16 +87,21 @@ impl Scorer {
         let (targets, n) = (&ids[1..], ids.len() - 1);
         let mut nats = 0.0;
         windows::run(pool, model, &ids[..n], windows, activations, buffers, |at, normed| {
-            grow("the scores", scores, at.len())?;
-            let scores = &mut scores[..at.len()];
-            loss::token_scores(pool, model, normed, &targets[at.clone()], loss, scores)?;
-            for (i, &score) in at.zip(scores.iter()) {
-                nats -= f64::from(score.log_prob);
-                each(i + 1, score);
-            }
-            Ok(())
+            let buffers = (&mut *loss, &mut *scores);
+            token_scores(
+                pool,
+                model,
+                normed,
+                &targets[at.clone()],
+                buffers,
+                at.start + 1,
+                |i, score| {
+                    nats -= f64::from(score.log_prob);
+                    each(i, score);
+                },
+            )
         })?;
-        Ok(mean(nats, n))
+        Ok(Evaluation::of(nats, n))
     }
 
     /// The scores of one window, whose `ids` end with the token behind it; its first `seen` tokens only
@@ -107,24 +112,32 @@ impl Scorer {
         model: &Network<impl Weight>,
         ids: &[u32],
         seen: usize,
-        mut each: impl FnMut(usize, TokenScore),
+        each: impl FnMut(usize, TokenScore),
     ) -> Result<()> {
         let Self { activations, loss, scores, .. } = self;
         let tokens = &ids[..ids.len() - 1];
         let (save, beyond) = (Save::Nothing, Beyond::NoPosition);
         forward::forward(pool, model, tokens, 1, activations, save, None, beyond)?;
         let (targets, normed) = (&ids[1 + seen..], &activations.normed[seen * model.dim..]);
-        grow("the scores", scores, targets.len())?;
-        let scores = &mut scores[..targets.len()];
-        loss::token_scores(pool, model, normed, targets, loss, scores)?;
-        scores.iter().enumerate().for_each(|(i, &score)| each(1 + seen + i, score));
-        Ok(())
+        token_scores(pool, model, normed, targets, (loss, scores), 1 + seen, each)
     }
 }
 
-/// The mean of `n` losses, 0 of none.
-pub(crate) fn mean(nats: f64, n: usize) -> Evaluation {
-    Evaluation { mean_loss: if n == 0 { 0.0 } else { nats / n as f64 }, tokens: n }
+/// The scores of `targets` by the rows of `normed`, told to `each` as those of the tokens from `first` on.
+fn token_scores(
+    pool: &Pool,
+    model: &Network<impl Weight>,
+    normed: &[f32],
+    targets: &[u32],
+    (loss, scores): (&mut LossBuffers, &mut Vec<TokenScore>),
+    first: usize,
+    mut each: impl FnMut(usize, TokenScore),
+) -> Result<()> {
+    grow("the scores", scores, targets.len())?;
+    let scores = &mut scores[..targets.len()];
+    loss::token_scores(pool, model, normed, targets, loss, scores)?;
+    scores.iter().zip(first..).for_each(|(&score, i)| each(i, score));
+    Ok(())
 }
 
 /// Refuses an empty text, and ids that the model does not have.

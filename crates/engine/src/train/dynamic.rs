@@ -65,6 +65,6 @@ impl Trainer {
                 self.step(pool, weights, &batch, learning_rate)?;
             }
         }
-        Ok(score::mean(nats, n))
+        Ok(Evaluation::of(nats, n))
     }
 }
