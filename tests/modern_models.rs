@@ -6,12 +6,14 @@
 use cllm::headers::cllm::CLLMModel;
 use cllm::headers::cllm::models::cllm_write_model;
 use cllm::headers::cllm_ext::evaluation::cllm_evaluate;
+use cllm::headers::cllm_ext::tokenizer::{cllm_grow_vocab, cllm_model_tokenizer};
 use cllm::headers::cllm_ext::training::cllm_train_steps;
 use cllm::headers::cllm_format::files::cllm_read_model;
 use cllm::headers::cllm_inference::attention::cllm_attention_forward;
 use cllm::headers::cllm_inference::context::{cllm_inference_cleanup, cllm_inference_init};
 use cllm::headers::cllm_inference::feed_forward::cllm_feedforward;
 use cllm::headers::cllm_inference::generation::cllm_forward;
+use cllm::headers::cllm_tokenizer::{cllm_build_vocab, cllm_free_tokenizer};
 use cllm::headers::cllm_training::checkpoints::{cllm_load_checkpoint, cllm_save_checkpoint};
 use cllm::headers::cllm_training::lifecycle::{cllm_training_free, cllm_training_init};
 use cllm::headers::cllm_training::{CLLMTraining, CLLMTrainingConfig};
@@ -19,7 +21,7 @@ use cllm::headers::cllm_utils::models::cllm_free_model;
 use cllm_engine::generate::{Generator, GeneratorConfig};
 use cllm_engine::model::{Architecture, Part};
 use cllm_engine::train::{Corpus, Schedule, Trainer, TrainerConfig, TrainingWeights};
-use cllm_engine::{Model, ModelConfig, Pool, evaluate};
+use cllm_engine::{Model, ModelConfig, Pool, Vocabulary, evaluate};
 use serde_json::{Value, json};
 use std::ffi::CString;
 use std::fs;
@@ -248,6 +250,39 @@ fn the_same_training() {
                 end(run);
             }
         });
+    }
+}
+
+/// New words shift what lies behind the embeddings; what they are stays.
+#[test]
+fn new_words_leave_all_other_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, file] = ["first.cllm", "more.cllm"].map(|name| dir.path().join(name));
+    for architecture in architectures() {
+        let mut model = model(architecture);
+        let words = |n: u8| (b'a'..).take(n.into()).map(char::from).map(String::from);
+        let vocabulary = |n| {
+            let text = words(n).collect::<Vec<_>>().join(" ");
+            Vocabulary::from_text(text.as_bytes(), 40, 1).unwrap()
+        };
+        // With the special tokens all 23 ids.
+        let known = 23 - (vocabulary(1).len() - 1) as u8;
+        model.set_tokenizer(vocabulary(known)).unwrap();
+        model.write(&first).unwrap();
+        // SAFETY: live objects, each freed once.
+        unsafe {
+            let read = cllm_read_model(c(&first).as_ptr());
+            let tokenizer = cllm_model_tokenizer(read, 40);
+            let text = c(Path::new(&words(known + 3).collect::<Vec<_>>().join(" ")));
+            cllm_build_vocab(tokenizer, text.as_ptr());
+            assert_eq!(cllm_grow_vocab(read, tokenizer), 3);
+            assert_eq!(cllm_write_model(read, c(&file).as_ptr()), 0);
+            cllm_free_tokenizer(tokenizer);
+            cllm_free_model(read);
+        }
+        let (grown, mut expected) = (Model::read(&file).unwrap(), model);
+        expected.grow(26).unwrap();
+        assert!(values(&grown) == values(&expected), "{architecture}");
     }
 }
 

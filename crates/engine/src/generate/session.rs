@@ -1,13 +1,11 @@
 //! The key/value cache at work: which tokens it holds, and what comes after them.
 
 use crate::error::{Error, Result};
-use crate::limits::CACHE_AHEAD;
 use crate::model::{Network, Weight, WeightsVersion};
 use crate::nn::activations::{Activations, Save};
 use crate::nn::cache::KvCache;
 use crate::nn::forward::{self, Beyond};
 use cllm_kernels::Pool;
-use cllm_kernels::memory::reserve;
 
 /// Positions that one pass of a long prompt runs at once; bounds the memory of prefill.
 const PREFILL_ROWS: usize = 256;
@@ -16,8 +14,6 @@ const PREFILL_ROWS: usize = 256;
 #[derive(Debug, Default)]
 pub struct Session {
     cache: KvCache,
-    /// The tokens whose keys and values are cached.
-    cached: Vec<u32>,
     activations: Activations,
     /// The weights that the cache was filled with.
     version: WeightsVersion,
@@ -27,24 +23,21 @@ impl Session {
     /// Empties the cache.
     pub fn clear(&mut self) {
         self.cache.truncate(0);
-        self.cached.clear();
     }
 
     /// Forgets what is cached behind the first `len` tokens.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.cache.truncate(len);
-        self.cached.truncate(len);
     }
 
-    /// The cached tokens and their tables, unless the weights have changed since: `version` is what
-    /// they are now.
-    pub(crate) fn content(&self, version: WeightsVersion) -> Option<(&[u32], &KvCache)> {
-        (version == self.version && !self.cached.is_empty()).then_some((&self.cached, &self.cache))
+    /// What is cached, unless the weights have changed since: `version` is what they are now.
+    pub(crate) fn content(&self, version: WeightsVersion) -> Option<&KvCache> {
+        (version == self.version && !self.cache.is_empty()).then_some(&self.cache)
     }
 
     /// A session whose cache was filled with the weights of `version`.
-    pub(crate) fn with_content(cached: Vec<u32>, cache: KvCache, version: WeightsVersion) -> Self {
-        Self { cache, cached, version, ..Self::default() }
+    pub(crate) fn with_content(cache: KvCache, version: WeightsVersion) -> Self {
+        Self { cache, version, ..Self::default() }
     }
 
     /// Leaves the hidden vector `[d]` of the last of `tokens` in `hidden`, and the logits `[V]` of
@@ -78,14 +71,14 @@ impl Session {
                 model.vocab
             )));
         }
-        let known = self.cached.len();
-        let extends = known < tokens.len() && tokens[..known] == self.cached[..];
+        let cached = self.cache.tokens();
+        let extends = cached.len() < tokens.len() && tokens.starts_with(cached);
         let version = model.weights_version_since(self.version);
         if !extends || version != self.version {
             self.clear();
         }
         self.version = version;
-        let rest = &tokens[self.cached.len()..];
+        let rest = &tokens[self.cache.len()..];
         if let Err(error) = self.append(pool, model, rest) {
             self.clear();
             return Err(error);
@@ -99,11 +92,6 @@ impl Session {
     }
 
     fn append(&mut self, pool: &Pool, model: &Network<impl Weight>, tokens: &[u32]) -> Result<()> {
-        let len = self.cached.len() + tokens.len();
-        if self.cached.capacity() < len {
-            let room = len.max(model.max_length.min(CACHE_AHEAD)).max(len + len / 2);
-            reserve("the cached tokens", &mut self.cached, room)?;
-        }
         for piece in tokens.chunks(PREFILL_ROWS) {
             let (activations, cache) = (&mut self.activations, Some(&mut self.cache));
             forward::forward(
@@ -116,7 +104,6 @@ impl Session {
                 cache,
                 Beyond::LastRow,
             )?;
-            self.cached.extend_from_slice(piece);
         }
         Ok(())
     }

@@ -43,9 +43,9 @@ pub(super) struct Restored {
 /// The bytes of a state.
 pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<u8>> {
     let version = model.weights_version();
-    let (cached, cache) = state.session.content(version).unzip();
-    let cached = cached.unwrap_or_default();
-    let floats: usize = cache.map_or(0, |c: &KvCache| c.tables().map(<[f32]>::len).sum());
+    let cache = state.session.content(version);
+    let cached = cache.map_or(&[][..], KvCache::tokens);
+    let floats: usize = cache.map_or(0, |c| c.tables().map(<[f32]>::len).sum());
     let size = 256 + 4 * (state.sequence.len() + cached.len() + floats);
     let mut out = Vec::new();
     out.try_reserve_exact(size).map_err(|_| Error::memory("the state", size))?;
@@ -122,7 +122,7 @@ pub(super) fn decode(bytes: &[u8], model: &Network<impl Weight>) -> Result<Resto
         if parser.left() != floats.saturating_mul(4) {
             return Err(Problem::content("the state's keys and values have another size"));
         }
-        cache.restore(model, cached.len(), |table| {
+        cache.restore(model, &cached, |table| {
             bytes_to_floats(parser.take(4 * table.len())?, table);
             Ok::<_, Problem>(())
         })?;
@@ -138,7 +138,7 @@ pub(super) fn decode(bytes: &[u8], model: &Network<impl Weight>) -> Result<Resto
         max_tokens: usize::try_from(max_tokens.cast_signed()).unwrap_or(0),
         ..GeneratorConfig::default()
     };
-    let session = Session::with_content(cached, cache, version);
+    let session = Session::with_content(cache, version);
     Ok(Restored { config, sampler: rng.into(), sequence, session })
 }
 

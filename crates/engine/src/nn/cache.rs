@@ -1,10 +1,10 @@
-//! Keys and values of the positions already processed, so that a new token costs one position.
+//! Tokens already processed, their keys and values, so that a new token costs one position.
 
 use crate::error::{Error, Result};
 use crate::limits::CACHE_AHEAD;
 use crate::model::{Network, Weight};
 use cllm_kernels::memory::floats::Floats;
-use cllm_kernels::memory::product;
+use cllm_kernels::memory::{product, reserve};
 
 /// The key/value cache of one sequence.
 #[derive(Debug, Default)]
@@ -13,24 +13,30 @@ pub struct KvCache {
     tables: Floats,
     layers: usize,
     capacity: usize,
-    len: usize,
     dim: usize,
+    /// What the cache holds, with room for the capacity.
+    tokens: Vec<u32>,
 }
 
 impl KvCache {
     /// Positions in the cache.
     pub fn len(&self) -> usize {
-        self.len
+        self.tokens.len()
+    }
+
+    /// The tokens whose keys and values are there.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Whether it holds no position.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.tokens.is_empty()
     }
 
     /// Forgets the positions from `len` on.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.tokens.truncate(len);
     }
 
     /// Floats of one table.
@@ -40,26 +46,26 @@ impl KvCache {
 
     /// Keys, then values, of each layer: `[len][d]` each.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &[f32]> {
-        let n = self.len * self.dim;
+        let n = self.len() * self.dim;
         self.tables.chunks_exact(self.table_len().max(1)).map(move |table| &table[..n])
     }
 
-    /// Makes `len` positions of `model` the content; `fill` gets each table that
+    /// Makes `tokens` of `model` the content; `fill` gets each table that
     /// [`KvCache::tables`] gives, in its order.
     pub(crate) fn restore<E: From<Error>>(
         &mut self,
         model: &Network<impl Weight>,
-        len: usize,
+        tokens: &[u32],
         mut fill: impl FnMut(&mut [f32]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.len = 0;
-        self.reserve(model, len)?;
-        let n = len * self.dim;
+        self.tokens.clear();
+        self.reserve(model, tokens.len())?;
+        let n = tokens.len() * self.dim;
         let table_len = self.table_len().max(1);
         for table in self.tables.chunks_exact_mut(table_len) {
             fill(&mut table[..n])?;
         }
-        self.len = len;
+        self.advance(tokens);
         Ok(())
     }
 
@@ -70,7 +76,7 @@ impl KvCache {
         if self.dim != model.dim || self.layers != layers {
             *self = Self { dim: model.dim, layers, ..Self::default() };
         }
-        let need = self.len.saturating_add(more);
+        let need = self.len().saturating_add(more);
         if need <= self.capacity {
             return Ok(());
         }
@@ -81,6 +87,7 @@ impl KvCache {
         let ahead = model.weights().max(CACHE_AHEAD) / position.max(1);
         let grown = need.max(self.capacity + self.capacity / 2).max(ahead);
         let capacity = if need <= model.max_length { grown.min(model.max_length) } else { grown };
+        reserve(WHAT, &mut self.tokens, capacity)?;
         let mut tables = Floats::new();
         tables.grow(WHAT, product(WHAT, &[capacity, position])?)?;
         let table_len = capacity * self.dim;
@@ -99,16 +106,16 @@ impl KvCache {
         let (keys, values) = self.tables[2 * layer * n..][..2 * n].split_at_mut(n);
         let rows = qkv.chunks_exact(3 * d);
         for (i, row) in rows.enumerate() {
-            let at = (self.len + i) * d..(self.len + i + 1) * d;
+            let at = (self.tokens.len() + i) * d..(self.tokens.len() + i + 1) * d;
             keys[at.clone()].copy_from_slice(&row[d..2 * d]);
             values[at].copy_from_slice(&row[2 * d..]);
         }
         (keys, values)
     }
 
-    /// The appended rows of all layers now count.
-    pub(crate) fn advance(&mut self, rows: usize) {
-        self.len += rows;
+    /// The appended rows of all layers now count: they are those of `tokens`, for which there is room.
+    pub(crate) fn advance(&mut self, tokens: &[u32]) {
+        self.tokens.extend_from_slice(tokens);
     }
 }
 
@@ -139,7 +146,7 @@ mod tests {
             let qkv: Vec<f32> = (0..3 * d).map(|i| key + (i / d) as f32 / 2.0 - 0.5).collect();
             cache.append(layer, &qkv, d);
         }
-        cache.advance(1);
+        cache.advance(&[position as u32]);
     }
 
     #[test]
@@ -171,7 +178,7 @@ mod tests {
         bare.params.layers.clear();
         let mut cache = KvCache::default();
         cache.reserve(&bare, 3).unwrap();
-        cache.advance(3);
+        cache.advance(&[7; 3]);
         assert_eq!((cache.len(), cache.tables().count()), (3, 0));
     }
 

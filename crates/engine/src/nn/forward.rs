@@ -82,7 +82,7 @@ pub fn forward(
         blocks(&pass, model, activations, save, cache.as_deref_mut());
     });
     if let Some(cache) = cache {
-        cache.advance(rows);
+        cache.advance(tokens);
     }
     Ok(())
 }
