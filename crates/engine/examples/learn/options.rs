@@ -29,7 +29,8 @@ pub struct Options {
     pub decay: Decay,
     /// The part of the run after which a linear decay begins.
     pub hold: f32,
-    /// β₂, λ, the limit of the gradient's norm, the share left out.
+    /// β₂, λ, the limit of the gradient's norm, the share left out; `short` and `short_part`: windows of
+    /// so many tokens in that part of the run.
     pub trainer: TrainerConfig,
     /// Windows at random offsets, or batches in order.
     pub shuffle: bool,
@@ -131,6 +132,8 @@ impl Options {
             "weight_decay" => self.trainer.weight_decay = parsed(value)?,
             "clip" => self.trainer.clip = parsed(value)?,
             "dropout" => self.trainer.dropout = parsed(value)?,
+            "short" => self.trainer.short_windows.positions = parsed(value)?,
+            "short_part" => self.trainer.short_windows.part = parsed(value)?,
             "shuffle" => self.shuffle = parsed(value)?,
             "zero" => self.zero = parsed(value)?,
             "sigma" => self.sigma = parsed(value)?,
