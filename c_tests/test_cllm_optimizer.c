@@ -39,6 +39,21 @@ static void life(void) {
     optimizer_free(NULL);
 }
 
+/* All but the bytes between the fields, which nobody sets: byte for byte, but the configuration by its parts. */
+static int same_state(const OptimizerState *a, const OptimizerState *b) {
+#define SAME(first, end) \
+    (memcmp((const char *)a + offsetof(OptimizerConfig, first), (const char *)b + offsetof(OptimizerConfig, first), \
+            offsetof(OptimizerConfig, end) - offsetof(OptimizerConfig, first)) == 0)
+    size_t rest = offsetof(OptimizerState, step);
+    return SAME(type, use_nesterov) && a->config.use_nesterov == b->config.use_nesterov && SAME(beta1, amsgrad) &&
+           a->config.amsgrad == b->config.amsgrad && SAME(weight_decay, decoupled_weight_decay) &&
+           a->config.decoupled_weight_decay == b->config.decoupled_weight_decay &&
+           a->config.use_gradient_clipping == b->config.use_gradient_clipping && SAME(clip_value, cycle_steps) &&
+           a->config.cycle_steps == b->config.cycle_steps &&
+           memcmp((const char *)a + rest, (const char *)b + rest, sizeof *a - rest) == 0;
+#undef SAME
+}
+
 static void refusals(void) {
     float w[2] = {1, 2}, g[2] = {1, 1};
     OptimizerConfig config = optimizer_default_config(OPTIMIZER_ADAM);
@@ -82,7 +97,7 @@ static void refusals(void) {
     float bad[2] = {1, NAN};
     CHECK(optimizer_step(s, bad) == -1 && fails("gradients[1]"));
     CHECK(optimizer_adam_step(s, bad) == -1 && w[0] == 1 && w[1] == 2);
-    CHECK(memcmp(&before, s, sizeof before) == 0 && s->momentum_buffer[0] == 0 && s->gradients[0] == 0);
+    CHECK(same_state(&before, s) && s->momentum_buffer[0] == 0 && s->gradients[0] == 0);
     s->config.type = (OptimizerType)99;
     CHECK(optimizer_step(s, g) == -1 && s->gradient_norm == 0 && s->gradients[0] == 0);
     s->config.type = OPTIMIZER_ADAM;

@@ -29,9 +29,9 @@ static CLLMModel *words_only(const char *const *words, uint64_t n) {
     return m;
 }
 
+/* The library forgets what it keeps of the words, too. */
 static void drop(CLLMModel *m) {
-    free(m->tokens);
-    free(m);
+    cllm_free_model(m);
 }
 
 static uint32_t hash(const char *word, uint32_t vocab) {
