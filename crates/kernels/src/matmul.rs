@@ -15,6 +15,9 @@ use std::ops::Range;
 /// Rows of a task, about: with one depth of the left matrix they stay in the second cache.
 const BLOCK_ROWS: usize = 192;
 
+/// Elements of the result of a task, about: they stay in the second cache from depth to depth.
+const BLOCK: usize = 1 << 16;
+
 /// Rows up to which a product with a transposed matrix reads that matrix where it lies, since
 /// rearranging it would cost more than multiplying.
 const FEW_ROWS: usize = 8;
@@ -144,17 +147,23 @@ impl Grid {
     /// For panels of `width` columns and tiles, or groups of them, of `height` rows.
     pub fn new((width, height): (usize, usize), [m, n, k]: [usize; 3], threads: usize) -> Self {
         let panels = n.div_ceil(width);
-        let whole = panels * width;
         let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(height);
+        // All panels, in tasks of as many each, whose results stay in the cache.
+        let across = |rows: usize| {
+            let most = (BLOCK / width / rows.max(1)).max(1);
+            panels.div_ceil(panels.div_ceil(most)) * width
+        };
         let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
-            (m, whole)
+            (m, panels * width)
         } else if m >= 4 * BLOCK_ROWS {
             // As many for each thread as for the others.
-            (high(m.div_ceil(BLOCK_ROWS).next_multiple_of(threads)), whole)
+            let rows = high(m.div_ceil(BLOCK_ROWS).next_multiple_of(threads));
+            (rows, across(rows))
         } else if threads == 1 {
-            (m, whole)
+            (m, across(m))
         } else if panels >= threads {
-            (m, width)
+            // Some for each thread, since one may come late or be slow.
+            (m, across(m).min((panels / (4 * threads)).max(1) * width))
         } else {
             (high(threads.div_ceil(panels)), width)
         };
@@ -317,7 +326,7 @@ fn in_tiles(
     let (width, panels) = (tiles.panel(), n.div_ceil(tiles.panel()));
     let grid = Grid::new((width, tiles.height(width)), sizes, pool.threads());
     // Several tasks that need the same panels find them packed.
-    let prepared = grid.down() > 1 && grid.across() == 1;
+    let prepared = grid.down() > 1;
     let len = if prepared { panels * width * k } else { 0 };
     scratch::with(Buffer::Panels, len, |packed| {
         let packed = Target { start: packed.as_mut_ptr(), row: width * k };
@@ -470,7 +479,14 @@ mod tests {
 
     #[test]
     fn large_products_have_the_same_bits_for_any_number_of_threads() {
-        for (m, n, k) in [(800, 200, 300), (100, 700, 130), (130, 70, 500), (4, 3000, 200)] {
+        for (m, n, k) in [
+            (800, 200, 300),
+            (800, 900, 140),
+            (400, 1000, 150),
+            (100, 700, 130),
+            (130, 70, 500),
+            (4, 3000, 200),
+        ] {
             let (a, b) = (random(m, k, 3), random(n, k, 4));
             let mut results = Vec::new();
             for threads in [1, 2, 3, 7] {
@@ -509,7 +525,10 @@ mod tests {
 
     #[test]
     fn every_element_is_finished_once() {
-        for (m, n, k) in [(3, 40, 20), (800, 70, 30), (60, 700, 40)] {
+        /// So many places are told apart, and f32 holds their numbers and a sum exactly enough.
+        const PLACES: usize = 9973;
+        for (m, n, k) in [(3, 40, 20), (800, 70, 30), (800, 900, 3), (400, 1000, 4), (60, 700, 40)]
+        {
             let (a, b) = (random(m, k, 5), random(n, k, 6));
             let mut out = Array2::zeros((m, n));
             let mut also = Array2::zeros((m, n));
@@ -522,14 +541,14 @@ mod tests {
                 b.t(),
                 |i, j, part, also| {
                     for (c, (x, also)) in part.iter_mut().zip(also).enumerate() {
-                        *also += *x + (i * n + j + c) as f32;
+                        *also += *x + ((i * n + j + c) % PLACES) as f32;
                         *x += 1.0;
                     }
                 },
             );
             let want = reference(a.view(), b.t());
             close(out.view(), &(&want + 1.0), k);
-            let place = Array2::from_shape_fn((m, n), |(i, j)| (i * n + j) as f64);
+            let place = Array2::from_shape_fn((m, n), |(i, j)| ((i * n + j) % PLACES) as f64);
             for ((got, want), place) in also.iter().zip(&want).zip(&place) {
                 assert!((f64::from(*got) - want - place).abs() < 1e-2);
             }

@@ -156,6 +156,14 @@ pub(crate) unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t
     // only `columns` are touched.
     unsafe {
         let mut sums = [[V::zero(); WIDE]; ROWS];
+        // What is there is needed when the sums are done: it comes while they are computed.
+        for i in 0..ROWS {
+            let out = t.out.wrapping_add(i * t.out_row);
+            for v in 0..WIDE {
+                V::prefetch(out.wrapping_add(v * V::LANES));
+            }
+            V::prefetch(out.wrapping_add(WIDE * V::LANES - 1));
+        }
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let mut right = [V::zero(); WIDE];

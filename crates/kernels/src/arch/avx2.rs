@@ -115,6 +115,12 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        // SAFETY: a hint, which touches nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
         // SAFETY: as above.
         unsafe {

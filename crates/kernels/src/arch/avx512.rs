@@ -112,6 +112,12 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(at: *const f32) {
+        // SAFETY: a hint, which touches nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
         // SAFETY: the level includes AVX2.
         unsafe { Avx2::transpose8(from, from_step, to, to_step) }

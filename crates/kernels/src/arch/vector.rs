@@ -48,6 +48,9 @@ pub(crate) trait Vector: Copy {
     /// The sum of the lanes, half by half: a lane of the lower half and the one of its place in the
     /// upper half, until one is left.
     unsafe fn sum(self) -> f32;
+    /// A hint that what is at `at` will be needed soon. Nothing need be there.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const f32) {}
     /// Turns the 8 columns of 8 rows, `from_step` floats apart, into 8 rows, `to_step` apart.
     unsafe fn transpose8(from: *const f32, from_step: usize, to: *mut f32, to_step: usize);
 }
