@@ -149,21 +149,18 @@ impl Grid {
         let panels = n.div_ceil(width);
         let high = |tasks: usize| m.div_ceil(tasks.max(1)).next_multiple_of(height);
         // All panels, in tasks of as many each, whose results stay in the cache.
-        let across = |rows: usize| {
-            let most = (BLOCK / width / rows.max(1)).max(1);
-            panels.div_ceil(panels.div_ceil(most)) * width
-        };
+        let most = (BLOCK / width / m.max(1)).max(1);
+        let across = panels.div_ceil(panels.div_ceil(most)) * width;
         let (rows, columns) = if m.saturating_mul(n).saturating_mul(k) < TASK_WORK {
             (m, panels * width)
         } else if m >= 4 * BLOCK_ROWS {
             // As many for each thread as for the others.
-            let rows = high(m.div_ceil(BLOCK_ROWS).next_multiple_of(threads));
-            (rows, across(rows))
+            (high(m.div_ceil(BLOCK_ROWS).next_multiple_of(threads)), panels * width)
         } else if threads == 1 {
-            (m, across(m))
+            (m, across)
         } else if panels >= threads {
             // Some for each thread, since one may come late or be slow.
-            (m, across(m).min((panels / (4 * threads)).max(1) * width))
+            (m, across.min((panels / (4 * threads)).max(1) * width))
         } else {
             (high(threads.div_ceil(panels)), width)
         };
@@ -406,6 +403,7 @@ impl Product<'_> {
                             out_row: out.row,
                             columns: wide,
                             add: add || p > 0,
+                            far: true,
                         };
                         tiles.rows(rows.len(), tile);
                     }

@@ -36,6 +36,8 @@ pub(crate) struct Tile {
     pub columns: usize,
     /// Whether the products are added to what is there, otherwise to 0.
     pub add: bool,
+    /// Whether the result may lie outside of the caches.
+    pub far: bool,
 }
 
 /// A function that computes a tile of one size.
@@ -156,13 +158,15 @@ pub(crate) unsafe fn multiply<V: Vector, const ROWS: usize, const WIDE: usize>(t
     // only `columns` are touched.
     unsafe {
         let mut sums = [[V::zero(); WIDE]; ROWS];
-        // What is there is needed when the sums are done: it comes while they are computed.
-        for i in 0..ROWS {
-            let out = t.out.wrapping_add(i * t.out_row);
-            for v in 0..WIDE {
-                V::prefetch(out.wrapping_add(v * V::LANES));
+        if t.far {
+            // Its lines come while the sums are computed.
+            for i in 0..ROWS {
+                let out = t.out.wrapping_add(i * t.out_row);
+                for v in 0..WIDE {
+                    V::prefetch(out.wrapping_add(v * V::LANES));
+                }
+                V::prefetch(out.wrapping_add(WIDE * V::LANES - 1));
             }
-            V::prefetch(out.wrapping_add(WIDE * V::LANES - 1));
         }
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {

@@ -57,6 +57,7 @@ pub(super) unsafe fn products(
                 out_row: row,
                 columns: left.min(width),
                 add: false,
+                far: false,
             };
             // SAFETY: the caller's promise. The tile may be lower than a narrow one could be.
             unsafe { tiles.tile(rows, &tile) };
@@ -107,6 +108,7 @@ pub(super) fn weighted(
                 out_row,
                 columns,
                 add,
+                far: false,
             };
             // SAFETY: rows and columns of `out`; the weights were checked; `x` has rows up to `to`,
             // in whole registers.
