@@ -193,15 +193,15 @@ static void damage(void) {
     cllm_free_model(model);
 }
 
-/* Two processes, one of which goes on when the other is gone. */
+/* Two processes, one of which goes on when the other is gone. They are two before the library starts a thread: to
+ * valgrind, what one that has not begun yet would free is lost in the other process. */
 static void two_processes(void) {
     CLLMModel *model = new_model(11, true);
     const char *path = in_scratch("model.cllm");
     CHECK(cllm_write_model(model, path) == 0);
     CLLMModel *mapped = cllm_map_model(path);
-    uint64_t want = results(model);
-    CHECK(results(mapped) == want);
     pid_t child = fork();
+    uint64_t want = results(model);
     if (child == 0) {
         CLLMModel *own = cllm_map_model(path);
         bool good = own && results(own) == want && results(mapped) == want;
@@ -221,12 +221,12 @@ static void two_processes(void) {
 int main(void) {
     scratch_make();
     cllm_set_log_silent();
+    RUN(two_processes);
     RUN(the_same_results_from_the_file);
     RUN(what_needs_the_weights_refuses);
     RUN(files_that_are_read_instead);
     RUN(another_file_in_its_place);
     RUN(damage);
-    RUN(two_processes);
     scratch_remove();
     return harness_report();
 }

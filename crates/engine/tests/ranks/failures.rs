@@ -9,7 +9,6 @@ use cllm_engine::train::weights::Tensor;
 use cllm_engine::train::{Corpus, TrainingWeights, Weights, checkpoint};
 use cllm_engine::{Model, ModelConfig};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -73,14 +72,19 @@ fn moments_stay_where_they_are_as_long_as_a_rank_has_no_memory() {
     }
 }
 
-/// A rank that can't be reached after so many exchanges.
-#[derive(Debug)]
-struct Leaves {
+/// A rank where something happens before each exchange.
+struct Before<F> {
     rank: Threads,
-    left: Arc<AtomicUsize>,
+    happens: F,
 }
 
-impl Communicator for Leaves {
+impl<F> std::fmt::Debug for Before<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Before").field("rank", &self.rank).finish_non_exhaustive()
+    }
+}
+
+impl<F: FnMut() -> Result<()> + Send + Sync> Communicator for Before<F> {
     fn rank(&self) -> usize {
         self.rank.rank()
     }
@@ -90,9 +94,7 @@ impl Communicator for Leaves {
     }
 
     fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
-        if self.left.fetch_sub(1, SeqCst) == 0 {
-            return Err(Error::state("out of reach"));
-        }
+        (self.happens)()?;
         self.rank.exchange(to, send, from, receive)
     }
 }
@@ -107,8 +109,12 @@ fn parts_stay_parts_where_the_ranks_lose_each_other() {
             let first = rank.rank() == 0;
             let left = Arc::new(AtomicUsize::new(usize::MAX));
             let mut run = Run::new(config(2));
-            let leaves = Leaves { rank, left: left.clone() };
-            run.trainer.set_communicator(Some(Box::new(leaves))).unwrap();
+            let counted = left.clone();
+            let happens = move || match counted.fetch_sub(1, SeqCst) {
+                0 => Err(Error::state("out of reach")),
+                _ => Ok(()),
+            };
+            run.trainer.set_communicator(Some(Box::new(Before { rank, happens }))).unwrap();
             let mut run = run.divided(true);
             run.steps(&corpus, 1, 4).unwrap();
             let before = run.bits();
@@ -123,31 +129,6 @@ fn parts_stay_parts_where_the_ranks_lose_each_other() {
     }
 }
 
-/// A rank beside which somebody makes a folder of a file's name while the file is being written.
-#[derive(Debug)]
-struct Taken {
-    rank: Threads,
-    name: PathBuf,
-}
-
-impl Communicator for Taken {
-    fn rank(&self) -> usize {
-        self.rank.rank()
-    }
-
-    fn ranks(&self) -> usize {
-        self.rank.ranks()
-    }
-
-    fn exchange(&mut self, to: usize, send: &[u8], from: usize, receive: &mut [u8]) -> Result<()> {
-        let mut there = std::fs::read_dir(self.name.parent().unwrap()).unwrap();
-        if there.next().is_some() && !self.name.exists() {
-            std::fs::create_dir(&self.name).unwrap();
-        }
-        self.rank.exchange(to, send, from, receive)
-    }
-}
-
 #[test]
 fn a_checkpoint_that_does_not_appear_is_an_error_of_all() {
     let dir = tempfile::tempdir().unwrap();
@@ -156,8 +137,17 @@ fn a_checkpoint_that_does_not_appear_is_an_error_of_all() {
     let name = dir.path().join("taken");
     let texts = on_ranks(3, |rank| {
         let mut run = Run::new(config(2));
+        let taken = name.clone();
+        // Somebody makes a folder of a file's name while the file is being written.
+        let happens = move || {
+            let mut there = std::fs::read_dir(taken.parent().unwrap()).unwrap();
+            if there.next().is_some() && !taken.exists() {
+                std::fs::create_dir(&taken).unwrap();
+            }
+            Ok(())
+        };
         let communicator: Box<dyn Communicator> = match rank.rank() {
-            0 => Box::new(Taken { rank, name: name.clone() }),
+            0 => Box::new(Before { rank, happens }),
             _ => Box::new(rank),
         };
         run.trainer.set_communicator(Some(communicator)).unwrap();
