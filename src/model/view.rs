@@ -380,11 +380,23 @@ fn attention(
     let joined = origin.joined(qkv, len);
     let qkv = qkv.map(|pointer| Raw { pointer, len });
     let Architecture { rotary, qk_norm, sharp, .. } = origin.architecture;
+    let shifted = origin.architecture.shifted_heads(heads);
     let output = match origin.architecture.output {
         true => origin.later(Part::Output, index, product("an attention matrix", &[dim, dim])?),
         false => None,
     };
-    Ok(Some(Attention { heads, head_dim, layout, qkv, joined, output, rotary, qk_norm, sharp }))
+    Ok(Some(Attention {
+        heads,
+        head_dim,
+        layout,
+        qkv,
+        joined,
+        output,
+        rotary,
+        qk_norm,
+        sharp,
+        shifted,
+    }))
 }
 
 /// The feed-forward part of a layer; `None` where it is absent or does not fit the width.

@@ -99,11 +99,13 @@ fn run(config: &ModelConfig, optimizer: Optimizer) -> [u64; 3] {
 #[test]
 fn the_bits_are_those_written_down() {
     let modern = Architecture::MODERN;
-    let mild = Architecture { sharp: false, ..modern };
+    let before = Architecture { shifted_keys: false, ..modern };
+    let mild = Architecture { sharp: false, ..before };
     let untied = Architecture { untied: true, ..mild };
     let got = [
         run(&config(Architecture::ORIGINAL, true), Optimizer::AdamW),
         run(&config(mild, false), Optimizer::AdamW),
+        run(&config(before, false), Optimizer::AdamW),
         run(&config(modern, false), Optimizer::AdamW),
         run(&config(untied, true), Optimizer::Momentum { mu: 0.9 }),
     ];

@@ -206,6 +206,8 @@ fn every_part_of_the_modern_block() {
         Architecture { qk_norm: true, ..original },
         Architecture { sharp: true, ..original },
         Architecture { sharp: false, ..modern },
+        Architecture { shifted_keys: true, ..original },
+        Architecture { shifted_keys: false, ..modern },
         Architecture { output: true, ..original },
         Architecture { activation: Activation::SquaredRelu, ..original },
         Architecture { untied: true, ..original },

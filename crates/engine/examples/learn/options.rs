@@ -19,7 +19,7 @@ pub struct Options {
     /// Sequences of a batch.
     pub batch: usize,
     /// The model and the length of windows (`dim`, `layers`, `heads`, `hidden`, `context`, `rotary`,
-    /// `qk_norm`, `sharp`, `output`, `untied`, `norm_parameters`, `biases`; `activation` is `gelu` or
+    /// `qk_norm`, `sharp`, `shifted_keys`, `output`, `untied`, `norm_parameters`, `biases`; `activation` is `gelu` or
     /// `squared_relu`). `original=true` begins with the block of the original library.
     pub model: ModelConfig,
     /// The rate at its peak, the steps up to it, and how it ends: `linear` (to 0), `cosine`,
@@ -106,6 +106,7 @@ impl Options {
             "rotary" => m.architecture.rotary = parsed(value)?,
             "qk_norm" => m.architecture.qk_norm = parsed(value)?,
             "sharp" => m.architecture.sharp = parsed(value)?,
+            "shifted_keys" => m.architecture.shifted_keys = parsed(value)?,
             "output" => m.architecture.output = parsed(value)?,
             "untied" => m.architecture.untied = parsed(value)?,
             "norm_parameters" => m.norm_parameters = parsed(value)?,

@@ -8,8 +8,8 @@ use crate::model::{Activation, Architecture};
 impl Architecture {
     /// The payload of the section.
     pub(super) fn to_bytes(self) -> Vec<u8> {
-        let Self { rotary, qk_norm, sharp, output, activation, untied } = self;
-        let bits = [rotary, qk_norm, output, untied, sharp];
+        let Self { rotary, qk_norm, sharp, shifted_keys, output, activation, untied } = self;
+        let bits = [rotary, qk_norm, output, untied, sharp, shifted_keys];
         let bits = bits.iter().rev().fold(0u32, |n, &bit| n << 1 | u32::from(bit));
         let activation: u32 = match activation {
             Activation::Gelu => 0,
@@ -23,7 +23,7 @@ impl Architecture {
         let mut p = Parser::new("section ARCH", bytes);
         let [bits, activation] = p.u32s()?;
         p.end()?;
-        if bits >> 5 != 0 {
+        if bits >> 6 != 0 {
             return Err(Problem::content(format!(
                 "section ARCH: the blocks have a part that this version of the library does not \
                  know (bits {bits:#x})"
@@ -46,6 +46,7 @@ impl Architecture {
             },
             untied: has(3),
             sharp: has(4),
+            shifted_keys: has(5),
         })
     }
 }
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_architecture_survives() {
-        for bits in 0..32u32 {
+        for bits in 0..64u32 {
             for activation in [Activation::Gelu, Activation::SquaredRelu] {
                 let has = |bit: u32| bits >> bit & 1 == 1;
                 let architecture = Architecture {
@@ -66,6 +67,7 @@ mod tests {
                     activation,
                     untied: has(3),
                     sharp: has(4),
+                    shifted_keys: has(5),
                 };
                 let bytes = architecture.to_bytes();
                 assert_eq!(bytes[..4], bits.to_le_bytes());
@@ -77,7 +79,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         for (bytes, problem) in [
-            (&[32, 0, 0, 0, 0, 0, 0, 0][..], "a part that this version"),
+            (&[64, 0, 0, 0, 0, 0, 0, 0][..], "a part that this version"),
             (&[1, 0, 0, 0, 2, 0, 0, 0], "activation 2"),
             (&[1, 0, 0, 0], "ends early"),
             (&[0; 12], "4 bytes too many"),

@@ -43,7 +43,7 @@ pub(super) struct Restored {
 /// The bytes of a state.
 pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<u8>> {
     let version = model.weights_version();
-    let cache = state.session.content(version);
+    let cache = state.session.content(version).filter(|cache| !cache.is_empty());
     let cached = cache.map_or(&[][..], KvCache::tokens);
     let floats: usize = cache.map_or(0, |c| c.tables().map(<[f32]>::len).sum());
     let size = 256 + 4 * (state.sequence.len() + cached.len() + floats);
@@ -118,7 +118,8 @@ pub(super) fn decode(bytes: &[u8], model: &Network<impl Weight>) -> Result<Resto
     let mut cache = KvCache::default();
     if !cached.is_empty() {
         // Nothing is allocated that the bytes do not fill.
-        let floats = cached.len().saturating_mul(model.dim * 2 * model.params.layers.len());
+        let rows = cached.len().saturating_add(KvCache::ahead(model));
+        let floats = rows.saturating_mul(model.dim * 2 * model.params.layers.len());
         if parser.left() != floats.saturating_mul(4) {
             return Err(Problem::content("the state's keys and values have another size"));
         }
@@ -176,6 +177,7 @@ mod tests {
             rotary: false,
             qk_norm: false,
             sharp: false,
+            shifted: 0,
         };
         let layer = Layer {
             norm1: Norm::default(),

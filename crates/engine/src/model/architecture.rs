@@ -40,6 +40,10 @@ pub struct Architecture {
     /// Scores of attention are multiplied by [`SHARPNESS`]. Those of normalised queries and keys are at
     /// most √h in magnitude, too little to tell one of many keys from the rest.
     pub sharp: bool,
+    /// Some heads have the keys of the token before: their queries can ask for what followed a token, with
+    /// which a single layer copies what stands in the text already. They are the last quarter of a layer's
+    /// heads ([`shifted_heads`](Self::shifted_heads)).
+    pub shifted_keys: bool,
     /// A matrix Wo after attention.
     pub output: bool,
     /// What the hidden units compute.
@@ -55,21 +59,30 @@ impl Architecture {
         rotary: false,
         qk_norm: false,
         sharp: false,
+        shifted_keys: false,
         output: false,
         activation: Activation::Gelu,
         untied: false,
     };
 
     /// The block that learns most from a token: rotary positions, normalised queries and keys whose
-    /// scores are sharp, a matrix after attention, squared ReLU.
+    /// scores are sharp, keys of the token before in a quarter of the heads, a matrix after attention,
+    /// squared ReLU.
     pub const MODERN: Self = Self {
         rotary: true,
         qk_norm: true,
         sharp: true,
+        shifted_keys: true,
         output: true,
         activation: Activation::SquaredRelu,
         untied: false,
     };
+
+    /// How many heads of `heads`, the last ones, have the keys of the token before: a quarter, rounded up,
+    /// but none of a single one.
+    pub fn shifted_heads(&self, heads: usize) -> usize {
+        if self.shifted_keys && heads > 1 { heads.div_ceil(4) } else { 0 }
+    }
 
     /// Whether it is the block of files without a section `ARCH`.
     pub fn is_original(&self) -> bool {
@@ -77,14 +90,15 @@ impl Architecture {
     }
 }
 
-/// Its parts in words: `rotary positions, norms of queries and keys, sharp scores, matrix after
-/// attention, squared ReLU`.
+/// Its parts in words: `rotary positions, norms of queries and keys, sharp scores, keys of the token
+/// before, matrix after attention, squared ReLU`.
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             (self.rotary, "rotary positions"),
             (self.qk_norm, "norms of queries and keys"),
             (self.sharp, "sharp scores"),
+            (self.shifted_keys, "keys of the token before"),
             (self.output, "matrix after attention"),
             (self.untied, "output matrix of its own"),
         ];

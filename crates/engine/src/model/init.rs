@@ -98,6 +98,7 @@ mod tests {
                     rotary: false,
                     qk_norm: false,
                     sharp: false,
+                    shifted: 0,
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,

@@ -51,6 +51,8 @@ pub struct Attention<T> {
     pub qk_norm: bool,
     /// Whether scores are multiplied by [`SHARPNESS`].
     pub sharp: bool,
+    /// So many heads, the last ones, have the keys of the token before, and its first token none.
+    pub shifted: usize,
 }
 
 impl<T> Attention<T> {
@@ -58,6 +60,11 @@ impl<T> Attention<T> {
     pub fn scale(&self) -> f32 {
         let scale = 1.0 / (self.head_dim as f32).sqrt();
         if self.sharp { SHARPNESS * scale } else { scale }
+    }
+
+    /// Components of a key that are those of the token itself: those before the shifted heads.
+    pub fn own_components(&self) -> usize {
+        (self.heads - self.shifted) * self.head_dim
     }
 }
 
@@ -162,7 +169,9 @@ impl<T> Params<T> {
             let attention = match layer.attention {
                 None => None,
                 Some(a) => {
-                    let Attention { heads, head_dim, layout, rotary, qk_norm, sharp, .. } = a;
+                    let Attention {
+                        heads, head_dim, layout, rotary, qk_norm, sharp, shifted, ..
+                    } = a;
                     let [q, k, v] = a.qkv;
                     let qkv = [f(Part::Query, l, q)?, f(Part::Key, l, k)?, f(Part::Value, l, v)?];
                     let output = a.output.map(|t| f(Part::Output, l, t)).transpose()?;
@@ -177,6 +186,7 @@ impl<T> Params<T> {
                         rotary,
                         qk_norm,
                         sharp,
+                        shifted,
                     })
                 }
             };
@@ -253,6 +263,7 @@ macro_rules! borrowing {
                         rotary: a.rotary,
                         qk_norm: a.qk_norm,
                         sharp: a.sharp,
+                        shifted: a.shifted,
                     }),
                     norm2: layer.norm2.$by(),
                     feed_forward: layer.feed_forward.$as_ref().map(|ff| FeedForward {

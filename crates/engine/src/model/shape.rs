@@ -287,6 +287,7 @@ impl ModelShape {
                 rotary: self.architecture.rotary,
                 qk_norm: self.architecture.qk_norm,
                 sharp: self.architecture.sharp,
+                shifted: self.architecture.shifted_heads(heads),
             });
             let feed_forward = (shape.feed_forward && shape.hidden > 0).then(|| FeedForward {
                 hidden: shape.hidden,

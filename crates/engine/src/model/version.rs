@@ -32,7 +32,8 @@ impl<W: Weight> Network<W> {
                 continue;
             };
             hash.add(attention.heads as u64);
-            let parts = [attention.rotary, attention.qk_norm, attention.sharp];
+            let parts =
+                [attention.rotary, attention.qk_norm, attention.sharp, attention.shifted > 0];
             if parts.contains(&true) {
                 let bits = parts.iter().rev().fold(0, |bits, &part| 2 * bits + u64::from(part));
                 hash.add(1 + bits);

@@ -6,7 +6,7 @@ use super::dropout::{Dropout, Site};
 use super::forward::qkv_heads;
 use super::rotary::{self, Angles};
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, partials_len, strided, strided_mut, sum_rows};
-use super::work;
+use super::{shift, work};
 use crate::error::Result;
 use crate::model::{Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm, Params};
 use cllm_kernels::Pool;
@@ -211,6 +211,7 @@ pub fn layer_backward(
         };
         attention::backward(pass.pool, &call, heads, lse, dattended, dqkv, 3 * d, columns);
         rotary::backward(pass, w, passed.angles, &a.qkv, &a.qk_factors, dqkv);
+        shift::backward(pass, w, dqkv);
         projection_backward(pass, w, &a.normed1, dqkv, grads_w, branch, accumulate);
         let norm = NormInput { x: &a.input[..len], stats: &a.stats1, norm: &layer.norm1 };
         norm_backward(pass, norm, branch, dx, partials, &mut grads.norm1, accumulate);

@@ -9,11 +9,13 @@ use cllm_kernels::memory::{product, reserve};
 /// The key/value cache of one sequence.
 #[derive(Debug, Default)]
 pub struct KvCache {
-    /// Keys then values of each layer, `[capacity][d]` each; one block, which huge pages can hold.
+    /// Keys then values of each layer, `[capacity + ahead][d]` each; one block, which huge pages can hold.
     tables: Floats,
     layers: usize,
     capacity: usize,
     dim: usize,
+    /// 1 where keys are of the token before: what a token leaves for the next one stands in its row.
+    ahead: usize,
     /// What the cache holds, with room for the capacity.
     tokens: Vec<u32>,
 }
@@ -39,14 +41,20 @@ impl KvCache {
         self.tokens.truncate(len);
     }
 
-    /// Floats of one table.
-    fn table_len(&self) -> usize {
-        self.capacity * self.dim
+    /// Rows of a table of `model` beyond the tokens'.
+    pub(crate) fn ahead(model: &Network<impl Weight>) -> usize {
+        usize::from(model.some_attention(|w| w.shifted > 0))
     }
 
-    /// Keys, then values, of each layer: `[len][d]` each.
+    /// Floats of one table.
+    fn table_len(&self) -> usize {
+        (self.capacity + self.ahead) * self.dim
+    }
+
+    /// Keys, then values, of each layer: `[len][d]` each, and the row of the next token where keys are of
+    /// the token before.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &[f32]> {
-        let n = self.len() * self.dim;
+        let n = (self.len() + self.ahead) * self.dim;
         self.tables.chunks_exact(self.table_len().max(1)).map(move |table| &table[..n])
     }
 
@@ -60,7 +68,7 @@ impl KvCache {
     ) -> Result<(), E> {
         self.tokens.clear();
         self.reserve(model, tokens.len())?;
-        let n = tokens.len() * self.dim;
+        let n = (tokens.len() + self.ahead) * self.dim;
         let table_len = self.table_len().max(1);
         for table in self.tables.chunks_exact_mut(table_len) {
             fill(&mut table[..n])?;
@@ -73,8 +81,9 @@ impl KvCache {
     pub(crate) fn reserve(&mut self, model: &Network<impl Weight>, more: usize) -> Result<()> {
         const WHAT: &str = "the key/value cache";
         let layers = model.params.layers.len();
-        if self.dim != model.dim || self.layers != layers {
-            *self = Self { dim: model.dim, layers, ..Self::default() };
+        let ahead = Self::ahead(model);
+        if (self.dim, self.layers, self.ahead) != (model.dim, layers, ahead) {
+            *self = Self { dim: model.dim, layers, ahead, ..Self::default() };
         }
         let need = self.len().saturating_add(more);
         if need <= self.capacity {
@@ -84,13 +93,13 @@ impl KvCache {
         // the pages in use are ever touched; else growing by half again keeps the copying linear in
         // the length of the sequence.
         let position = product(WHAT, &[2 * layers, self.dim])?;
-        let ahead = model.weights().max(CACHE_AHEAD) / position.max(1);
-        let grown = need.max(self.capacity + self.capacity / 2).max(ahead);
+        let cheap = model.weights().max(CACHE_AHEAD) / position.max(1);
+        let grown = need.max(self.capacity + self.capacity / 2).max(cheap);
         let capacity = if need <= model.max_length { grown.min(model.max_length) } else { grown };
         reserve(WHAT, &mut self.tokens, capacity)?;
         let mut tables = Floats::new();
-        tables.grow(WHAT, product(WHAT, &[capacity, position])?)?;
-        let table_len = capacity * self.dim;
+        tables.grow(WHAT, product(WHAT, &[capacity.saturating_add(ahead), position])?)?;
+        let table_len = (capacity + ahead) * self.dim;
         for (new, old) in tables.chunks_exact_mut(table_len.max(1)).zip(self.tables()) {
             new[..old.len()].copy_from_slice(old);
         }
@@ -100,15 +109,29 @@ impl KvCache {
     }
 
     /// Appends the keys and values of new rows of `qkv` `[rows][3d]`; all keys and values of the
-    /// layer, the new ones included. [`KvCache::advance`] makes them part of the sequence.
-    pub(crate) fn append(&mut self, layer: usize, qkv: &[f32], d: usize) -> (&[f32], &[f32]) {
+    /// layer, the new ones included. Of a key, `own` components are the token's; the others are for the next
+    /// token. [`KvCache::advance`] makes them part of the sequence.
+    pub(crate) fn append(
+        &mut self,
+        layer: usize,
+        qkv: &[f32],
+        d: usize,
+        own: usize,
+    ) -> (&[f32], &[f32]) {
         let n = self.table_len();
         let (keys, values) = self.tables[2 * layer * n..][..2 * n].split_at_mut(n);
+        if self.tokens.is_empty() && own < d {
+            keys[own..d].fill(0.0);
+        }
         let rows = qkv.chunks_exact(3 * d);
         for (i, row) in rows.enumerate() {
-            let at = (self.tokens.len() + i) * d..(self.tokens.len() + i + 1) * d;
-            keys[at.clone()].copy_from_slice(&row[d..2 * d]);
-            values[at].copy_from_slice(&row[2 * d..]);
+            let at = (self.tokens.len() + i) * d;
+            let (key, for_next) = row[d..2 * d].split_at(own);
+            keys[at..at + own].copy_from_slice(key);
+            if own < d {
+                keys[at + d + own..at + 2 * d].copy_from_slice(for_next);
+            }
+            values[at..at + d].copy_from_slice(&row[2 * d..]);
         }
         (keys, values)
     }
@@ -144,7 +167,7 @@ mod tests {
         for layer in 0..2 {
             let key = (10 * position + layer) as f32;
             let qkv: Vec<f32> = (0..3 * d).map(|i| key + (i / d) as f32 / 2.0 - 0.5).collect();
-            cache.append(layer, &qkv, d);
+            cache.append(layer, &qkv, d, d);
         }
         cache.advance(&[position as u32]);
     }

@@ -14,6 +14,7 @@ use super::dropout::Site;
 use super::products::Products;
 use super::rotary;
 use super::rows::{Pass, TASK_ROWS, mat, mat_mut, strided, strided_mut};
+use super::shift;
 use super::work;
 use crate::error::{Error, Result};
 use crate::model::{
@@ -67,7 +68,9 @@ pub fn forward(
         base = cache.len();
     }
     if let Some(head_dim) = model.rotary_head_dim()? {
-        activations.angles.reserve(head_dim, base.saturating_add(rows), model.max_length)?;
+        // One more for keys that are of the next position.
+        let positions = base.saturating_add(rows).saturating_add(1);
+        activations.angles.reserve(head_dim, positions, model.max_length)?;
     }
     let bfloat16 = activations.bfloat16.filter(|_| save == Save::ForBackward);
     let pass = Pass { pool, batch, rows, base, d, bfloat16 };
@@ -100,7 +103,7 @@ pub fn layer_forward(
 ) -> Result<()> {
     let pass = Pass::one(pool, x.len() / model.dim, model.dim);
     if let Some(head_dim) = model.rotary_head_dim()? {
-        activations.angles.reserve(head_dim, pass.rows, 0)?;
+        activations.angles.reserve(head_dim, pass.rows + 1, 0)?;
     }
     activations.layers[0].input[..x.len()].copy_from_slice(x);
     blocks(&pass, model, activations, Save::ForBackward, None);
@@ -131,7 +134,11 @@ fn blocks(
         let a = &mut layers[index(l)];
         if let Some(attention) = &layer.attention {
             project(pass, attention, &a.normed1, &mut a.qkv);
-            rotary::forward(pass, attention, angles, &mut a.qkv, &mut a.qk_factors);
+            if cache.is_none() {
+                shift::forward(pass, attention, &mut a.qkv);
+            }
+            let ahead = if cache.is_some() { attention.shifted } else { 0 };
+            rotary::forward(pass, attention, angles, ahead, &mut a.qkv, &mut a.qk_factors);
             let cache = cache.as_deref_mut().map(|cache| (cache, l));
             attend(pass, attention, a, &mut delta[..len], save, cache);
             if let Some(dropout) = dropout {
@@ -320,7 +327,7 @@ fn attend(
     match cache {
         None => attention::forward(pool, &call, q, k, v, attended, lse),
         Some((cache, layer)) => {
-            let (keys, values) = cache.append(layer, &a.qkv[..n * 3 * d], d);
+            let (keys, values) = cache.append(layer, &a.qkv[..n * 3 * d], d, w.own_components());
             let cached = |data| Heads { data, row: d, sequence: 0 };
             attention::forward(pool, &call, q, cached(keys), cached(values), attended, lse);
         }

@@ -12,5 +12,6 @@ pub mod loss;
 pub mod products;
 pub mod rotary;
 pub mod rows;
+mod shift;
 pub mod windows;
 mod work;

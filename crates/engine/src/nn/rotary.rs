@@ -43,12 +43,14 @@ impl Angles {
     }
 }
 
-/// Normalises and turns the queries and keys of `qkv` `[n][3d]`, where the layer does so.
-/// `factors` `[n][2H]` receives what the heads were multiplied by.
+/// Normalises and turns the queries and keys of `qkv` `[n][3d]`, where the layer does so; the last `ahead`
+/// heads of a key as those of the next position. `factors` `[n][2H]` receives what the heads were
+/// multiplied by.
 pub fn forward(
     pass: &Pass,
     w: &Attention<impl Weight>,
     angles: &Angles,
+    ahead: usize,
     qkv: &mut [f32],
     factors: &mut [f32],
 ) {
@@ -56,9 +58,15 @@ pub fn forward(
         return;
     }
     let (n, d, width) = (pass.n(), pass.d, 2 * w.heads);
-    let row = |t: usize, qkv: &mut [f32], factors: Option<&mut [f32]>| {
-        let angles = w.rotary.then(|| angles.of(pass.base + t % pass.rows));
-        rotary::forward(&mut qkv[..2 * d], w.head_dim, angles, DEFAULT_EPSILON, factors);
+    let row = |t: usize, qkv: &mut [f32], mut factors: Option<&mut [f32]>| {
+        let position = pass.base + t % pass.rows;
+        let (now, next) = qkv[..2 * d].split_at_mut(2 * d - ahead * w.head_dim);
+        for (heads, position) in [(now, position), (next, position + 1)] {
+            let count = heads.len() / w.head_dim;
+            let factors = factors.as_mut().and_then(|all| all.split_off_mut(..count));
+            let angles = w.rotary.then(|| angles.of(position));
+            rotary::forward(heads, w.head_dim, angles, DEFAULT_EPSILON, factors);
+        }
     };
     let qkv = (&mut qkv[..n * 3 * d], TASK_ROWS * 3 * d);
     if w.qk_norm {

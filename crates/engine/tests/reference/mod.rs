@@ -73,6 +73,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
             let Architecture { output, rotary, qk_norm, sharp, .. } = spec.architecture;
+            let shifted = spec.architecture.shifted_heads(spec.heads);
             Attention {
                 heads: spec.heads,
                 head_dim: h,
@@ -83,6 +84,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
                 rotary,
                 qk_norm,
                 sharp,
+                shifted,
             }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
@@ -231,6 +233,11 @@ fn masked_logits(
                 let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
+                for t in (0..s).rev() {
+                    for c in (a.heads - a.shifted) * h..d {
+                        k[t][c] = if t > 0 { k[t - 1][c] } else { 0.0 };
+                    }
+                }
                 let sharpness = if a.sharp { 2.5 } else { 1.0 };
                 for rows in [&mut q, &mut k] {
                     for (position, row) in rows.iter_mut().enumerate() {

@@ -49,6 +49,7 @@ pub(crate) unsafe fn attention_view<'a>(
         rotary: false,
         qk_norm: false,
         sharp: false,
+        shifted: 0,
     })
 }
 

@@ -139,6 +139,7 @@ pub unsafe extern "C" fn cllm_attention_backward(
         rotary: false,
         qk_norm: false,
         sharp: false,
+        shifted: 0,
     };
     let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
     for (pointer, own) in given.into_iter().zip(&own) {
