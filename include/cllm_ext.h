@@ -2760,8 +2760,8 @@ CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
 
 /**
  * cllm_create_model_seeded() with the modern block: rotary positions in the place of a table, norms
- * of queries and keys, an output matrix after attention, squared ReLU, norms without parameters, no
- * biases; docs/MODEL.md has the formulas. It learns as much from a quarter of the tokens. The width
+ * of queries and keys, keys of the token before in a quarter of the heads, an output matrix after
+ * attention, squared ReLU, norms without parameters, no biases; docs/MODEL.md has the formulas. It learns as much from a quarter of the tokens. The width
  * of a head is even. Its file can't be read by the original library; everything here works with it.
  *
  * @param config  as for cllm_create_model(). `max_seq_len` is the length of the windows that the
@@ -2779,7 +2779,8 @@ CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
  *
  * @pre `config` is NULL or points to a `CLLMConfig`.
  */
-CLLMModel *cllm_create_modern_model(const CLLMConfig *config, uint64_t seed);
+CLLMModel *cllm_create_modern_model(const CLLMConfig *config,
+                                    uint64_t seed);
 
 /**
  * How the run was trained whose checkpoint this object was restored from: the `config` of the

@@ -167,7 +167,7 @@ def read_int8(payload, shape, architecture, tensors):
 
 def read_architecture(payload):
     bits, activation = struct.unpack("<II", payload)
-    names = ["rotary", "qk_norm", "output", "untied", "sharp"]
+    names = ["rotary", "qk_norm", "output", "untied", "sharp", "shifted_keys"]
     if bits >> len(names):
         sys.exit("ARCH has a bit that this reader does not know")
     architecture = {name: bits >> bit & 1 for bit, name in enumerate(names)}

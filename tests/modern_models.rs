@@ -100,7 +100,8 @@ fn an_independent_reader_agrees() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let dump: Value = serde_json::from_slice(&output.stdout).unwrap();
     let expected = json!({
-        "rotary": 1, "qk_norm": 1, "output": 1, "untied": 1, "sharp": 1, "activation": "squared relu"
+        "rotary": 1, "qk_norm": 1, "output": 1, "untied": 1, "sharp": 1, "shifted_keys": 1,
+        "activation": "squared relu"
     });
     assert_eq!(dump["architecture"], expected);
     let mut tensors = 0;

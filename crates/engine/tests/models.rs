@@ -154,7 +154,8 @@ fn the_architecture_is_needed_to_read_a_file() {
     assert_eq!((found.architecture, found.problems), (Some(Architecture::MODERN), Vec::new()));
     let part = |name: &str| found.parts.iter().find(|part| part.name == name).unwrap();
     assert_eq!((part("ARCH").bytes, part("WGHT").bytes), (8, 4 * 2 * 12 * 12));
-    let content = "rotary positions, norms of queries and keys, sharp scores, matrix after attention, squared ReLU";
+    let content = "rotary positions, norms of queries and keys, sharp scores, keys of the token before, \
+                   matrix after attention, squared ReLU";
     assert_eq!(part("ARCH").content, content);
     // As a reader sees it that does not know the section.
     let mut bytes = fs::read(&path).unwrap();

@@ -19,8 +19,8 @@ pub struct Options {
     /// Sequences of a batch.
     pub batch: usize,
     /// The model and the length of windows (`dim`, `layers`, `heads`, `hidden`, `context`, `rotary`,
-    /// `qk_norm`, `sharp`, `shifted_keys`, `output`, `untied`, `norm_parameters`, `biases`; `activation` is `gelu` or
-    /// `squared_relu`). `original=true` begins with the block of the original library.
+    /// `qk_norm`, `sharp`, `shifted_keys`, `output`, `untied`, `norm_parameters`, `biases`; `activation`
+    /// is `gelu` or `squared_relu`). `original=true` begins with the block of the original library.
     pub model: ModelConfig,
     /// The rate at its peak, the steps up to it, and how it ends: `linear` (to 0), `cosine`,
     /// `constant`.
