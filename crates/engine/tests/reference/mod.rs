@@ -233,11 +233,9 @@ fn masked_logits(
                 let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
-                for t in (0..s).rev() {
-                    for c in (a.heads - a.shifted) * h..d {
-                        k[t][c] = if t > 0 { k[t - 1][c] } else { 0.0 };
-                    }
-                }
+                let own = (a.heads - a.shifted) * h;
+                let mut before = vec![0.0; d - own];
+                k.iter_mut().for_each(|key| before.swap_with_slice(&mut key[own..]));
                 let sharpness = if a.sharp { 2.5 } else { 1.0 };
                 for rows in [&mut q, &mut k] {
                     for (position, row) in rows.iter_mut().enumerate() {
