@@ -5,7 +5,7 @@ mod reference;
 
 use cllm_engine::Pool;
 use cllm_engine::generate::{Generator, GeneratorConfig};
-use cllm_engine::model::ModelRef;
+use cllm_engine::model::{Architecture, ModelRef};
 use proptest::prelude::*;
 use reference::{Owned, Spec};
 use std::ops::ControlFlow::{Break, Continue};
@@ -227,6 +227,35 @@ fn changed_weights_are_noticed() {
         (attention.heads, attention.head_dim) = (4, 4);
     }
     assert_eq!(run(&model.view(), 8, &mut cached), fresh(&model.view(), &tokens[..8]));
+}
+
+/// What a token leaves for the next one survives another continuation, growth of the cache, and a state.
+#[test]
+fn keys_of_the_token_before_are_cached() {
+    for heads in [2, 4] {
+        let architecture = Architecture::MODERN;
+        let spec =
+            Spec { vocab: VOCAB, dim: 16, heads, max_length: 24, architecture, ..Spec::default() };
+        let model = reference::random(&Spec { spiral: false, learned: false, ..spec }, 12);
+        let (view, mut hidden, mut logits) = (model.view(), vec![0.0; 16], vec![0.0; VOCAB]);
+        let mut cached = generator(config(1), 0);
+        for tokens in
+            [&[3, 1, 4, 1, 5, 9][..], &[3, 1, 4, 8], &[3, 1, 4, 8, 2, 7, 1, 8], &[5], &[3, 1, 4]]
+        {
+            cached.forward(&view, tokens, &mut hidden, &mut logits).unwrap();
+            assert_eq!(logits, fresh(&view, tokens), "{heads} heads, {tokens:?}");
+        }
+        let mut whole = generator(config(12), 7);
+        whole.prompt(&[3, 4, 5]).unwrap();
+        let expected = all(&mut whole, &view);
+        let mut one = generator(config(12), 7);
+        one.prompt(&[3, 4, 5]).unwrap();
+        let first: Vec<u32> = one.tokens(view.clone()).take(5).map(Result::unwrap).collect();
+        let state = one.save_state(&view).unwrap();
+        let mut other = generator(config(1), 1);
+        other.restore_state(&state, &view).unwrap();
+        assert_eq!([first, all(&mut other, &view)].concat()[..expected.len()], expected[..]);
+    }
 }
 
 #[test]
