@@ -229,7 +229,7 @@ fn changed_weights_are_noticed() {
     assert_eq!(run(&model.view(), 8, &mut cached), fresh(&model.view(), &tokens[..8]));
 }
 
-/// What a token leaves for the next one survives another continuation, growth of the cache, and a state.
+/// What a token leaves for the next one survives another continuation and a state.
 #[test]
 fn keys_of_the_token_before_are_cached() {
     for heads in [2, 4] {

@@ -146,12 +146,25 @@ impl KvCache {
 mod tests {
     use super::*;
     use crate::model::ModelRef;
-    use crate::model::{Layer, Norm, Params};
+    use crate::model::{Attention, AttentionLayout, Layer, Norm, Params};
 
-    fn model(dim: usize, max_length: usize) -> ModelRef<'static> {
+    /// Two heads, of which so many are shifted.
+    fn model(dim: usize, max_length: usize, shifted: usize) -> ModelRef<'static> {
+        let attention = Attention {
+            heads: 2,
+            head_dim: dim / 2,
+            layout: AttentionLayout::Full,
+            qkv: [&[][..]; 3],
+            joined: None,
+            output: None,
+            rotary: false,
+            qk_norm: false,
+            sharp: false,
+            shifted,
+        };
         let layer = Layer {
             norm1: Norm::default(),
-            attention: None,
+            attention: Some(attention),
             norm2: Norm::default(),
             feed_forward: None,
         };
@@ -167,15 +180,20 @@ mod tests {
         for layer in 0..2 {
             let key = (10 * position + layer) as f32;
             let qkv: Vec<f32> = (0..3 * d).map(|i| key + (i / d) as f32 / 2.0 - 0.5).collect();
-            cache.append(layer, &qkv, d, d);
+            let own = model.params.layers[layer].attention.as_ref().unwrap().own_components();
+            cache.append(layer, &qkv, d, own);
         }
         cache.advance(&[position as u32]);
     }
 
     #[test]
     fn growing_keeps_what_is_there() {
+        (0..2).for_each(growing_keeps);
+    }
+
+    fn growing_keeps(shifted: usize) {
         // Two positions are within the limit; from there on it grows while it is filled.
-        let wide = model(CACHE_AHEAD / 8, 1000);
+        let wide = model(CACHE_AHEAD / 8, 1000, shifted);
         let mut cache = KvCache::default();
         let mut capacities = Vec::new();
         for position in 0..8 {
@@ -184,20 +202,25 @@ mod tests {
         }
         assert_eq!(capacities, [2, 2, 3, 4, 6, 6, 9, 9]);
         for (t, table) in cache.tables().enumerate() {
-            assert_eq!(table.len(), 8 * wide.dim);
-            for (position, row) in table.chunks(wide.dim).enumerate() {
-                let expected = (10 * position + t / 2) as f32 + (t % 2) as f32 / 2.0;
-                assert!(row.iter().all(|&x| x == expected), "table {t}, position {position}");
+            assert_eq!(table.len(), (8 + shifted) * wide.dim);
+            let is = |part: &[f32], value: f32| part.iter().all(|&x| x == value);
+            let of = |position: usize| (10 * position + t / 2) as f32 + (t % 2) as f32 / 2.0;
+            for (position, row) in table.chunks(wide.dim).take(8).enumerate() {
+                let (first, second) = row.split_at(wide.dim / 2);
+                let before = position.checked_sub(1).map_or(0.0, of);
+                let second_is = if shifted == 1 && t % 2 == 0 { before } else { of(position) };
+                assert!(is(first, of(position)), "table {t}, position {position}");
+                assert!(is(second, second_is), "table {t}, position {position}");
             }
         }
         // Another model starts anew.
-        add(&mut cache, &model(8, 4), 0);
+        add(&mut cache, &model(8, 4, 0), 0);
         assert_eq!((cache.len(), cache.capacity), (1, 4));
     }
 
     #[test]
     fn no_layers_have_no_tables() {
-        let mut bare = model(1, 4);
+        let mut bare = model(1, 4, 0);
         bare.params.layers.clear();
         let mut cache = KvCache::default();
         cache.reserve(&bare, 3).unwrap();
@@ -207,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_context_that_fits_is_reserved_at_once() {
-        let small = model(8, 4);
+        let small = model(8, 4, 0);
         let mut cache = KvCache::default();
         add(&mut cache, &small, 0);
         assert_eq!(cache.capacity, 4);
