@@ -9,7 +9,7 @@ use cllm_engine::error::{Error, Result};
 use cllm_engine::limits::MAX_LAYERS;
 use cllm_engine::model::{
     Activation, Architecture, Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer,
-    Layers, ModelRef, Network, Norm, Params, Part, TensorName,
+    Layers, ModelRef, Network, Norm, Params, Part, Scores, TensorName,
 };
 use cllm_kernels::memory::product;
 use smallvec::SmallVec;
@@ -379,24 +379,12 @@ fn attention(
     let len = product("an attention matrix", &[dim, rows])?;
     let joined = origin.joined(qkv, len);
     let qkv = qkv.map(|pointer| Raw { pointer, len });
-    let Architecture { rotary, qk_norm, sharp, .. } = origin.architecture;
-    let shifted = origin.architecture.shifted_heads(heads);
+    let scores = Scores::of(&origin.architecture, heads);
     let output = match origin.architecture.output {
         true => origin.later(Part::Output, index, product("an attention matrix", &[dim, dim])?),
         false => None,
     };
-    Ok(Some(Attention {
-        heads,
-        head_dim,
-        layout,
-        qkv,
-        joined,
-        output,
-        rotary,
-        qk_norm,
-        sharp,
-        shifted,
-    }))
+    Ok(Some(Attention { heads, head_dim, layout, qkv, joined, output, scores }))
 }
 
 /// The feed-forward part of a layer; `None` where it is absent or does not fit the width.

@@ -161,7 +161,7 @@ fn ids(parser: &mut Parser, model: &Network<impl Weight>) -> Result<Vec<u32>, Pr
 mod tests {
     use super::*;
     use crate::model::ModelRef;
-    use crate::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params};
+    use crate::model::{Attention, AttentionLayout, Layer, Layers, Norm, Params, Scores};
 
     /// A model of width 4 with one layer of so many heads.
     fn model(heads: usize) -> ModelRef<'static> {
@@ -174,10 +174,7 @@ mod tests {
             qkv: [&VALUES[..]; 3],
             joined: None,
             output: None,
-            rotary: false,
-            qk_norm: false,
-            sharp: false,
-            shifted: 0,
+            scores: Scores::default(),
         };
         let layer = Layer {
             norm1: Norm::default(),

@@ -67,7 +67,7 @@ fn initialize_idle(
 mod tests {
     use super::*;
     use crate::model::architecture::Activation;
-    use crate::model::params::{Attention, AttentionLayout, FeedForward, Layer, Norm};
+    use crate::model::params::{Attention, AttentionLayout, FeedForward, Layer, Norm, Scores};
     use crate::rng::seeded;
 
     const D: usize = 32;
@@ -95,10 +95,7 @@ mod tests {
                     qkv: [next(), next(), next()],
                     joined: None,
                     output: None,
-                    rotary: false,
-                    qk_norm: false,
-                    sharp: false,
-                    shifted: 0,
+                    scores: Scores::default(),
                 }),
                 feed_forward: Some(FeedForward {
                     hidden: F,

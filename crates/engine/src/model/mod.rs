@@ -22,7 +22,7 @@ pub use mapped::MappedModel;
 pub use owned::Model;
 pub use params::{
     Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, ModelRef, Network,
-    Norm, Params,
+    Norm, Params, Scores,
 };
 pub use part::{Extent, Part, TensorName};
 pub use quantized::QuantizedModel;

@@ -1,7 +1,7 @@
 //! The parameters of a model as shaped views: the same structure over weights, gradients and
 //! optimizer moments.
 
-use super::architecture::{Activation, SHARPNESS};
+use super::architecture::{Activation, Architecture, SHARPNESS};
 use super::part::{Extent, Part, TensorName};
 use super::tensor::Weight;
 use crate::error::{Error, Result};
@@ -45,6 +45,13 @@ pub struct Attention<T> {
     pub joined: Option<T>,
     /// Wo, `[d][d]`; absent: what attention gives is added as it is.
     pub output: Option<T>,
+    /// How queries and keys become scores.
+    pub scores: Scores,
+}
+
+/// How the queries and keys of a layer become scores; by default the products of them alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
     /// Whether queries and keys are turned by their positions.
     pub rotary: bool,
     /// Whether each head of queries and keys is divided by its root mean square.
@@ -55,16 +62,24 @@ pub struct Attention<T> {
     pub shifted: usize,
 }
 
+impl Scores {
+    /// Those of an architecture, in a layer of so many heads.
+    pub fn of(architecture: &Architecture, heads: usize) -> Self {
+        let &Architecture { rotary, qk_norm, sharp, .. } = architecture;
+        Self { rotary, qk_norm, sharp, shifted: architecture.shifted_heads(heads) }
+    }
+}
+
 impl<T> Attention<T> {
     /// What products of a query and a key are multiplied by.
     pub fn scale(&self) -> f32 {
         let scale = 1.0 / (self.head_dim as f32).sqrt();
-        if self.sharp { SHARPNESS * scale } else { scale }
+        if self.scores.sharp { SHARPNESS * scale } else { scale }
     }
 
     /// Components of a key that are those of the token itself: those before the shifted heads.
     pub fn own_components(&self) -> usize {
-        (self.heads - self.shifted) * self.head_dim
+        (self.heads - self.scores.shifted) * self.head_dim
     }
 }
 
@@ -169,25 +184,12 @@ impl<T> Params<T> {
             let attention = match layer.attention {
                 None => None,
                 Some(a) => {
-                    let Attention {
-                        heads, head_dim, layout, rotary, qk_norm, sharp, shifted, ..
-                    } = a;
+                    let Attention { heads, head_dim, layout, scores, .. } = a;
                     let [q, k, v] = a.qkv;
                     let qkv = [f(Part::Query, l, q)?, f(Part::Key, l, k)?, f(Part::Value, l, v)?];
                     let output = a.output.map(|t| f(Part::Output, l, t)).transpose()?;
                     let joined = None;
-                    Some(Attention {
-                        heads,
-                        head_dim,
-                        layout,
-                        qkv,
-                        joined,
-                        output,
-                        rotary,
-                        qk_norm,
-                        sharp,
-                        shifted,
-                    })
+                    Some(Attention { heads, head_dim, layout, qkv, joined, output, scores })
                 }
             };
             let feed_forward = match layer.feed_forward {
@@ -260,10 +262,7 @@ macro_rules! borrowing {
                         qkv: a.qkv.$each_ref(),
                         joined: $joined(&a.joined),
                         output: a.output.$as_ref(),
-                        rotary: a.rotary,
-                        qk_norm: a.qk_norm,
-                        sharp: a.sharp,
-                        shifted: a.shifted,
+                        scores: a.scores,
                     }),
                     norm2: layer.norm2.$by(),
                     feed_forward: layer.feed_forward.$as_ref().map(|ff| FeedForward {
@@ -377,7 +376,7 @@ impl<W: Weight> Network<W> {
     /// those that it was trained on. `None` where it tells no positions apart.
     pub fn positions(&self) -> Option<usize> {
         let tables = self.spiral.is_some() || self.params.learned.is_some();
-        (self.max_length > 0 && (tables || self.some_attention(|w| w.rotary)))
+        (self.max_length > 0 && (tables || self.some_attention(|w| w.scores.rotary)))
             .then_some(self.max_length)
     }
 
@@ -392,7 +391,7 @@ impl<W: Weight> Network<W> {
     /// Heads of an odd number of components, or of different ones.
     pub fn rotary_head_dim(&self) -> Result<Option<usize>> {
         let attention = self.params.layers.iter().filter_map(|l| l.attention.as_ref());
-        super::shape::rotary_head_dim(attention.filter(|a| a.rotary).map(|a| a.head_dim))
+        super::shape::rotary_head_dim(attention.filter(|a| a.scores.rotary).map(|a| a.head_dim))
     }
 
     /// The widest feed-forward sublayer; 0 without any.

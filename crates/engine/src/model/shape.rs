@@ -2,7 +2,7 @@
 
 use super::architecture::Architecture;
 use super::params::{
-    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm, Params,
+    Attention, AttentionLayout, DEFAULT_EPSILON, FeedForward, Layer, Layers, Norm, Params, Scores,
 };
 use super::part::{Extent, Part, TensorName};
 use super::tensor::is_matrix;
@@ -284,10 +284,7 @@ impl ModelShape {
                 },
                 joined: None,
                 output: present(Part::Output, l),
-                rotary: self.architecture.rotary,
-                qk_norm: self.architecture.qk_norm,
-                sharp: self.architecture.sharp,
-                shifted: self.architecture.shifted_heads(heads),
+                scores: Scores::of(&self.architecture, heads),
             });
             let feed_forward = (shape.feed_forward && shape.hidden > 0).then(|| FeedForward {
                 hidden: shape.hidden,

@@ -1,6 +1,6 @@
 //! Which weights something was computed from: what the key/value cache and saved states compare.
 
-use super::params::Network;
+use super::params::{Network, Scores};
 use super::tensor::{Tensor, Weight};
 
 /// Equal for the same weights in the same state. Two versions that differ are of weights that
@@ -32,8 +32,8 @@ impl<W: Weight> Network<W> {
                 continue;
             };
             hash.add(attention.heads as u64);
-            let parts =
-                [attention.rotary, attention.qk_norm, attention.sharp, attention.shifted > 0];
+            let Scores { rotary, qk_norm, sharp, shifted } = attention.scores;
+            let parts = [rotary, qk_norm, sharp, shifted > 0];
             if parts.contains(&true) {
                 let bits = parts.iter().rev().fold(0, |bits, &part| 2 * bits + u64::from(part));
                 hash.add(1 + bits);

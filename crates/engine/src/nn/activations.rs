@@ -104,7 +104,7 @@ impl Activations {
             grow(WHAT, &mut a.stats2, rows)?;
             if heads > 0 {
                 a.qkv.grow(WHAT, product(WHAT, &[3, width])?)?;
-                if model.some_attention(|w| w.qk_norm) {
+                if model.some_attention(|w| w.scores.qk_norm) {
                     a.qk_factors.grow(WHAT, product(WHAT, &[2, rows, heads])?)?;
                 }
                 if model.some_attention(|w| w.output.is_some()) {

@@ -43,7 +43,7 @@ impl KvCache {
 
     /// Rows of a table of `model` beyond the tokens'.
     pub(crate) fn ahead(model: &Network<impl Weight>) -> usize {
-        usize::from(model.some_attention(|w| w.shifted > 0))
+        usize::from(model.some_attention(|w| w.scores.shifted > 0))
     }
 
     /// Floats of one table.
@@ -146,7 +146,7 @@ impl KvCache {
 mod tests {
     use super::*;
     use crate::model::ModelRef;
-    use crate::model::{Attention, AttentionLayout, Layer, Norm, Params};
+    use crate::model::{Attention, AttentionLayout, Layer, Norm, Params, Scores};
 
     /// Two heads, of which so many are shifted.
     fn model(dim: usize, max_length: usize, shifted: usize) -> ModelRef<'static> {
@@ -157,10 +157,7 @@ mod tests {
             qkv: [&[][..]; 3],
             joined: None,
             output: None,
-            rotary: false,
-            qk_norm: false,
-            sharp: false,
-            shifted,
+            scores: Scores { shifted, ..Scores::default() },
         };
         let layer = Layer {
             norm1: Norm::default(),

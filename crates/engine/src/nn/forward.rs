@@ -137,7 +137,7 @@ fn blocks(
             if cache.is_none() {
                 shift::forward(pass, attention, &mut a.qkv);
             }
-            let ahead = if cache.is_some() { attention.shifted } else { 0 };
+            let ahead = if cache.is_some() { attention.scores.shifted } else { 0 };
             rotary::forward(pass, attention, angles, ahead, &mut a.qkv, &mut a.qk_factors);
             let cache = cache.as_deref_mut().map(|cache| (cache, l));
             attend(pass, attention, a, &mut delta[..len], save, cache);

@@ -54,7 +54,7 @@ pub fn forward(
     qkv: &mut [f32],
     factors: &mut [f32],
 ) {
-    if !w.rotary && !w.qk_norm {
+    if !w.scores.rotary && !w.scores.qk_norm {
         return;
     }
     let (n, d, width) = (pass.n(), pass.d, 2 * w.heads);
@@ -64,12 +64,12 @@ pub fn forward(
         for (heads, position) in [(now, position), (next, position + 1)] {
             let count = heads.len() / w.head_dim;
             let factors = factors.as_mut().and_then(|all| all.split_off_mut(..count));
-            let angles = w.rotary.then(|| angles.of(position));
+            let angles = w.scores.rotary.then(|| angles.of(position));
             rotary::forward(heads, w.head_dim, angles, DEFAULT_EPSILON, factors);
         }
     };
     let qkv = (&mut qkv[..n * 3 * d], TASK_ROWS * 3 * d);
-    if w.qk_norm {
+    if w.scores.qk_norm {
         let factors = (&mut factors[..n * width], TASK_ROWS * width);
         pass.pool.chunks2(qkv, factors, |task, qkv, factors| {
             let rows = qkv.chunks_exact_mut(3 * d).zip(factors.chunks_exact_mut(width));
@@ -96,15 +96,15 @@ pub fn backward(
     factors: &[f32],
     dqkv: &mut [f32],
 ) {
-    if !w.rotary && !w.qk_norm {
+    if !w.scores.rotary && !w.scores.qk_norm {
         return;
     }
     let (n, d, width) = (pass.n(), pass.d, 2 * w.heads);
     pass.pool.chunks((&mut dqkv[..n * 3 * d], TASK_ROWS * 3 * d), |task, dqkv| {
         for (i, dqkv) in dqkv.chunks_exact_mut(3 * d).enumerate() {
             let t = task * TASK_ROWS + i;
-            let angles = w.rotary.then(|| angles.of(pass.base + t % pass.rows));
-            let factors = w.qk_norm.then(|| &factors[t * width..][..width]);
+            let angles = w.scores.rotary.then(|| angles.of(pass.base + t % pass.rows));
+            let factors = w.scores.qk_norm.then(|| &factors[t * width..][..width]);
             let y = &qkv[t * 3 * d..][..2 * d];
             rotary::backward(&mut dqkv[..2 * d], y, w.head_dim, angles, factors);
         }

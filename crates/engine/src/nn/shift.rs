@@ -10,7 +10,7 @@ use crate::model::{Attention, Weight};
 /// Moves the keys in `qkv` `[n][3d]` to their next rows.
 pub fn forward(pass: &Pass, w: &Attention<impl Weight>, qkv: &mut [f32]) {
     let (d, own) = (pass.d, w.own_components());
-    if w.shifted == 0 {
+    if w.scores.shifted == 0 {
         return;
     }
     pass.pool.chunks((&mut qkv[..pass.n() * 3 * d], pass.rows * 3 * d), |_, sequence| {
@@ -25,7 +25,7 @@ pub fn forward(pass: &Pass, w: &Attention<impl Weight>, qkv: &mut [f32]) {
 /// The gradient of what [`forward`] was given, in the place of that of its result: `dqkv` `[n][3d]`.
 pub fn backward(pass: &Pass, w: &Attention<&[f32]>, dqkv: &mut [f32]) {
     let (d, own) = (pass.d, w.own_components());
-    if w.shifted == 0 {
+    if w.scores.shifted == 0 {
         return;
     }
     pass.pool.chunks((&mut dqkv[..pass.n() * 3 * d], pass.rows * 3 * d), |_, sequence| {

@@ -4,7 +4,7 @@
 
 use cllm_engine::model::{
     Activation, Architecture, Attention, AttentionLayout, FeedForward, Layer, ModelRef, Norm,
-    Params,
+    Params, Scores,
 };
 use cllm_engine::nn::dropout::Site;
 use rand::{RngExt, SeedableRng};
@@ -72,19 +72,14 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
         let attention = spec.attention.then(|| {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
-            let Architecture { output, rotary, qk_norm, sharp, .. } = spec.architecture;
-            let shifted = spec.architecture.shifted_heads(spec.heads);
             Attention {
                 heads: spec.heads,
                 head_dim: h,
                 layout: spec.layout,
                 qkv,
                 joined: None,
-                output: output.then(|| values(d * d, 0.0, 1.2)),
-                rotary,
-                qk_norm,
-                sharp,
-                shifted,
+                output: spec.architecture.output.then(|| values(d * d, 0.0, 1.2)),
+                scores: Scores::of(&spec.architecture, spec.heads),
             }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
@@ -233,10 +228,10 @@ fn masked_logits(
                 let [mut q, mut k, v] = [0, 1, 2]
                     .map(|i| u.iter().map(|row| project(row, &a.qkv[i], a)).collect::<Vec<_>>());
                 let h = a.head_dim;
-                let own = (a.heads - a.shifted) * h;
+                let own = (a.heads - a.scores.shifted) * h;
                 let mut before = vec![0.0; d - own];
                 k.iter_mut().for_each(|key| before.swap_with_slice(&mut key[own..]));
-                let sharpness = if a.sharp { 2.5 } else { 1.0 };
+                let sharpness = if a.scores.sharp { 2.5 } else { 1.0 };
                 for rows in [&mut q, &mut k] {
                     for (position, row) in rows.iter_mut().enumerate() {
                         row.chunks_mut(h).for_each(|head| prepare(head, position, a));
@@ -328,11 +323,11 @@ fn norm(x: &[f64], norm: &Norm<Vec<f64>>) -> Vec<f64> {
 /// A head of a query or key, normalised and turned.
 fn prepare(head: &mut [f64], position: usize, a: &Attention<Vec<f64>>) {
     let h = head.len();
-    if a.qk_norm {
+    if a.scores.qk_norm {
         let mean = head.iter().map(|x| x * x).sum::<f64>() / h as f64;
         head.iter_mut().for_each(|x| *x /= (mean + 1e-5).sqrt());
     }
-    if a.rotary {
+    if a.scores.rotary {
         for i in 0..h / 2 {
             let angle = position as f64 / 10_000f64.powf(2.0 * i as f64 / h as f64);
             let (p, q) = (head[i], head[i + h / 2]);

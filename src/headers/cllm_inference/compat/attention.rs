@@ -9,7 +9,7 @@ use crate::model::kept;
 use crate::model::view;
 use cllm_compat::sublayers::{self, Attended};
 use cllm_engine::error::{Error, Result};
-use cllm_engine::model::{Attention, AttentionLayout};
+use cllm_engine::model::{Attention, AttentionLayout, Scores};
 use cllm_kernels::memory::product;
 use cllm_macros::c_api;
 use std::ffi::c_int;
@@ -46,10 +46,7 @@ pub(crate) unsafe fn attention_view<'a>(
         qkv,
         joined: None,
         output: None,
-        rotary: false,
-        qk_norm: false,
-        sharp: false,
-        shifted: 0,
+        scores: Scores::default(),
     })
 }
 

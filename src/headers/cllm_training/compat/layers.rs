@@ -9,7 +9,7 @@ use crate::headers::cllm_training::CLLMTraining;
 use crate::headers::cllm_training::state::with_training;
 use cllm_compat::sublayers::{self, DenseGradients};
 use cllm_engine::error::Error;
-use cllm_engine::model::{Attention, Layers, ModelRef, Params};
+use cllm_engine::model::{Attention, Layers, ModelRef, Params, Scores};
 use cllm_engine::nn::activations::{Activations, Save};
 use cllm_engine::nn::backward::{ActivationGradients, Passed, layer_backward};
 use cllm_engine::nn::forward::layer_forward;
@@ -136,10 +136,7 @@ pub unsafe extern "C" fn cllm_attention_backward(
         qkv: own.each_mut().map(Vec::as_mut_slice),
         joined: None,
         output: None,
-        rotary: false,
-        qk_norm: false,
-        sharp: false,
-        shifted: 0,
+        scores: Scores::default(),
     };
     let dx = sublayers::attend_backward(&w, x, dout, n, &mut grads)?;
     for (pointer, own) in given.into_iter().zip(&own) {
