@@ -182,8 +182,14 @@ fn write_seeds() {
         let modern = cllm_create_modern_model(&CLLMConfig { vocab_size: 5, ..config }, 1);
         assert_eq!(cllm_write_model(modern, name("n").as_ptr()), 0);
         cllm_free_model(modern);
+        // One of two heads has the keys of the token before.
+        let two_heads = CLLMConfig { vocab_size: 5, embedding_dim: 4, num_heads: 2, ..config };
+        let modern = cllm_create_modern_model(&two_heads, 1);
+        assert_eq!(cllm_write_model(modern, name("k").as_ptr()), 0);
+        cllm_free_model(modern);
     }
     put("model/subwords", &read("s"));
     put("model/modern_sharp", &read("n"));
+    put("model/modern_shifted", &read("k"));
     put("text/bytes", b"\xff\xfe a\xc3 \0 \xed\xa0\x80\t\r\n<EOS> 12345");
 }
