@@ -4,7 +4,8 @@
 //!
 //! `docs/FORMAT.md` specifies the layout: `CLLMGEN1`; CRC-32 of all that follows; settings;
 //! generator (seed, stream, position); V, d, L and version of the weights; the sequence (count, ids);
-//! the cached tokens (count, ids) and for each layer their keys and values.
+//! the cached tokens (count, ids) and for each layer their keys and values, and what they leave for the
+//! keys of the next token.
 //!
 //! The version of the weights counts the heads of each layer, since keys and values mean another
 //! thing with other heads. States of releases before that are still read, unless the weights are
@@ -45,7 +46,7 @@ pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<
     let version = model.weights_version();
     let cache = state.session.content(version).filter(|cache| !cache.is_empty());
     let cached = cache.map_or(&[][..], KvCache::tokens);
-    let floats: usize = cache.map_or(0, |c| c.tables().map(<[f32]>::len).sum());
+    let floats = cache.map_or(0, |_| KvCache::floats(model, cached.len()));
     let size = 256 + 4 * (state.sequence.len() + cached.len() + floats);
     let mut out = Vec::new();
     out.try_reserve_exact(size).map_err(|_| Error::memory("the state", size))?;
@@ -70,8 +71,8 @@ pub(super) fn encode(state: &State, model: &Network<impl Weight>) -> Result<Vec<
         out.extend((ids.len() as u64).to_le_bytes());
         ids.iter().for_each(|id| out.extend(id.to_le_bytes()));
     }
-    for table in cache.into_iter().flat_map(|c| c.tables()) {
-        table.iter().for_each(|x| out.extend(x.to_le_bytes()));
+    for part in cache.into_iter().flat_map(|c| c.parts()) {
+        part.iter().for_each(|x| out.extend(x.to_le_bytes()));
     }
     let sum = crc32fast::hash(&out[12..]).to_le_bytes();
     out[8..12].copy_from_slice(&sum);
@@ -118,13 +119,11 @@ pub(super) fn decode(bytes: &[u8], model: &Network<impl Weight>) -> Result<Resto
     let mut cache = KvCache::default();
     if !cached.is_empty() {
         // Nothing is allocated that the bytes do not fill.
-        let rows = cached.len().saturating_add(KvCache::ahead(model));
-        let floats = rows.saturating_mul(model.dim * 2 * model.params.layers.len());
-        if parser.left() != floats.saturating_mul(4) {
+        if parser.left() != KvCache::floats(model, cached.len()).saturating_mul(4) {
             return Err(Problem::content("the state's keys and values have another size"));
         }
-        cache.restore(model, &cached, |table| {
-            bytes_to_floats(parser.take(4 * table.len())?, table);
+        cache.restore(model, &cached, |part| {
+            bytes_to_floats(parser.take(4 * part.len())?, part);
             Ok::<_, Problem>(())
         })?;
     }

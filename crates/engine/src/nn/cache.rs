@@ -5,19 +5,27 @@ use crate::limits::CACHE_AHEAD;
 use crate::model::{Network, Weight};
 use cllm_kernels::memory::floats::Floats;
 use cllm_kernels::memory::{product, reserve};
+use std::ops::Range;
 
 /// The key/value cache of one sequence.
 #[derive(Debug, Default)]
 pub struct KvCache {
-    /// Keys then values of each layer, `[capacity + ahead][d]` each; one block, which huge pages can hold.
+    /// Keys then values of each layer, `[capacity][d]` each, and a row more where a layer has keys of the
+    /// token before; one block, which huge pages can hold.
     tables: Floats,
-    layers: usize,
     capacity: usize,
     dim: usize,
-    /// 1 where keys are of the token before: what a token leaves for the next one stands in its row.
-    ahead: usize,
+    /// For each layer, how many components of a key, the last ones, are of the token before. What a token
+    /// leaves for the next one stands in the row of that one.
+    shifted: Vec<usize>,
     /// What the cache holds, with room for the capacity.
     tokens: Vec<u32>,
+}
+
+/// [`KvCache::shifted`] of a model.
+fn shifted(model: &Network<impl Weight>) -> impl Iterator<Item = usize> {
+    let attention = model.params.layers.iter().map(|layer| layer.attention.as_ref());
+    attention.map(|attention| attention.map_or(0, |a| a.scores.shifted * a.head_dim))
 }
 
 impl KvCache {
@@ -41,25 +49,40 @@ impl KvCache {
         self.tokens.truncate(len);
     }
 
-    /// Rows of a table of `model` beyond the tokens'.
-    pub(crate) fn ahead(model: &Network<impl Weight>) -> usize {
-        usize::from(model.some_attention(|w| w.scores.shifted > 0))
+    /// Floats of one table with room for so many positions.
+    fn table_len(&self, capacity: usize) -> usize {
+        (capacity + usize::from(self.shifted.iter().any(|&n| n > 0))) * self.dim
     }
 
-    /// Floats of one table.
-    fn table_len(&self) -> usize {
-        (self.capacity + self.ahead) * self.dim
+    /// Where `len` positions of a layer stand in tables with room for `capacity`: keys, values, and what the
+    /// last token leaves for the keys of the next one.
+    fn ranges(&self, layer: usize, capacity: usize, len: usize) -> [Range<usize>; 3] {
+        let n = self.table_len(capacity);
+        let keys = 2 * layer * n..2 * layer * n + len * self.dim;
+        let values = keys.start + n..keys.end + n;
+        let next = match self.shifted[layer] {
+            0 => 0..0,
+            shifted => keys.end + self.dim - shifted..keys.end + self.dim,
+        };
+        [keys, values, next]
     }
 
-    /// Keys, then values, of each layer: `[len][d]` each, and the row of the next token where keys are of
-    /// the token before.
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &[f32]> {
-        let n = (self.len() + self.ahead) * self.dim;
-        self.tables.chunks_exact(self.table_len().max(1)).map(move |table| &table[..n])
+    /// All that the cache holds, for each layer its keys `[len][d]`, its values `[len][d]`, and what the last
+    /// token leaves for the keys of the next one, which is nothing in most layers.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[f32]> {
+        let ranges =
+            (0..self.shifted.len()).flat_map(|l| self.ranges(l, self.capacity, self.len()));
+        ranges.map(|range| &self.tables[range])
     }
 
-    /// Makes `tokens` of `model` the content; `fill` gets each table that
-    /// [`KvCache::tables`] gives, in its order.
+    /// The floats of [`KvCache::parts`] of `model` behind `len` tokens.
+    pub(crate) fn floats(model: &Network<impl Weight>, len: usize) -> usize {
+        let layer = len.saturating_mul(2).saturating_mul(model.dim);
+        shifted(model).fold(0, |all: usize, n| all.saturating_add(layer).saturating_add(n))
+    }
+
+    /// Makes `tokens` of `model` the content; `fill` gets each part that
+    /// [`KvCache::parts`] gives, in its order.
     pub(crate) fn restore<E: From<Error>>(
         &mut self,
         model: &Network<impl Weight>,
@@ -68,10 +91,10 @@ impl KvCache {
     ) -> Result<(), E> {
         self.tokens.clear();
         self.reserve(model, tokens.len())?;
-        let n = (tokens.len() + self.ahead) * self.dim;
-        let table_len = self.table_len().max(1);
-        for table in self.tables.chunks_exact_mut(table_len) {
-            fill(&mut table[..n])?;
+        for layer in 0..self.shifted.len() {
+            for range in self.ranges(layer, self.capacity, tokens.len()) {
+                fill(&mut self.tables[range])?;
+            }
         }
         self.advance(tokens);
         Ok(())
@@ -81,9 +104,11 @@ impl KvCache {
     pub(crate) fn reserve(&mut self, model: &Network<impl Weight>, more: usize) -> Result<()> {
         const WHAT: &str = "the key/value cache";
         let layers = model.params.layers.len();
-        let ahead = Self::ahead(model);
-        if (self.dim, self.layers, self.ahead) != (model.dim, layers, ahead) {
-            *self = Self { dim: model.dim, layers, ahead, ..Self::default() };
+        if self.dim != model.dim || !shifted(model).eq(self.shifted.iter().copied()) {
+            let mut of_layers = Vec::new();
+            reserve(WHAT, &mut of_layers, layers)?;
+            of_layers.extend(shifted(model));
+            *self = Self { dim: model.dim, shifted: of_layers, ..Self::default() };
         }
         let need = self.len().saturating_add(more);
         if need <= self.capacity {
@@ -98,10 +123,15 @@ impl KvCache {
         let capacity = if need <= model.max_length { grown.min(model.max_length) } else { grown };
         reserve(WHAT, &mut self.tokens, capacity)?;
         let mut tables = Floats::new();
-        tables.grow(WHAT, product(WHAT, &[capacity.saturating_add(ahead), position])?)?;
-        let table_len = (capacity + ahead) * self.dim;
-        for (new, old) in tables.chunks_exact_mut(table_len.max(1)).zip(self.tables()) {
-            new[..old.len()].copy_from_slice(old);
+        product(WHAT, &[capacity.saturating_add(1), position])?;
+        tables.grow(WHAT, 2 * layers * self.table_len(capacity))?;
+        if !self.is_empty() {
+            for layer in 0..layers {
+                let old = self.ranges(layer, self.capacity, self.len());
+                for (new, old) in self.ranges(layer, capacity, self.len()).into_iter().zip(old) {
+                    tables[new].copy_from_slice(&self.tables[old]);
+                }
+            }
         }
         self.tables = tables;
         self.capacity = capacity;
@@ -109,16 +139,9 @@ impl KvCache {
     }
 
     /// Appends the keys and values of new rows of `qkv` `[rows][3d]`; all keys and values of the
-    /// layer, the new ones included. Of a key, `own` components are the token's; the others are for the next
-    /// token. [`KvCache::advance`] makes them part of the sequence.
-    pub(crate) fn append(
-        &mut self,
-        layer: usize,
-        qkv: &[f32],
-        d: usize,
-        own: usize,
-    ) -> (&[f32], &[f32]) {
-        let n = self.table_len();
+    /// layer, the new ones included. [`KvCache::advance`] makes them part of the sequence.
+    pub(crate) fn append(&mut self, layer: usize, qkv: &[f32]) -> (&[f32], &[f32]) {
+        let (d, n, own) = (self.dim, self.table_len(self.capacity), self.dim - self.shifted[layer]);
         let (keys, values) = self.tables[2 * layer * n..][..2 * n].split_at_mut(n);
         if self.tokens.is_empty() && own < d {
             keys[own..d].fill(0.0);
@@ -177,8 +200,7 @@ mod tests {
         for layer in 0..2 {
             let key = (10 * position + layer) as f32;
             let qkv: Vec<f32> = (0..3 * d).map(|i| key + (i / d) as f32 / 2.0 - 0.5).collect();
-            let own = model.params.layers[layer].attention.as_ref().unwrap().own_components();
-            cache.append(layer, &qkv, d, own);
+            cache.append(layer, &qkv);
         }
         cache.advance(&[position as u32]);
     }
@@ -198,21 +220,37 @@ mod tests {
             capacities.push(cache.capacity);
         }
         assert_eq!(capacities, [2, 2, 3, 4, 6, 6, 9, 9]);
-        for (t, table) in cache.tables().enumerate() {
-            assert_eq!(table.len(), (8 + shifted) * wide.dim);
-            let is = |part: &[f32], value: f32| part.iter().all(|&x| x == value);
-            let of = |position: usize| (10 * position + t / 2) as f32 + (t % 2) as f32 / 2.0;
-            for (position, row) in table.chunks(wide.dim).take(8).enumerate() {
-                let (first, second) = row.split_at(wide.dim / 2);
-                let before = position.checked_sub(1).map_or(0.0, of);
-                let second_is = if shifted == 1 && t % 2 == 0 { before } else { of(position) };
-                assert!(is(first, of(position)), "table {t}, position {position}");
-                assert!(is(second, second_is), "table {t}, position {position}");
+        let parts: Vec<_> = cache.parts().collect();
+        let (d, half) = (wide.dim, wide.dim / 2);
+        let is = |part: &[f32], value: usize| part.iter().all(|&x| x == value as f32);
+        for (layer, parts) in parts.chunks(3).enumerate() {
+            let [keys, values, next] = *parts else { panic!("no keys, values and next keys") };
+            assert_eq!((keys.len(), values.len(), next.len()), (8 * d, 8 * d, shifted * half));
+            let of = |position: usize| 10 * position + layer;
+            for position in 0..8 {
+                let (own, last) = keys[position * d..][..d].split_at(half);
+                let before = position.checked_sub(1).map_or(0, of);
+                assert!(is(own, of(position)), "layer {layer}, position {position}");
+                assert!(is(last, if shifted == 1 { before } else { of(position) }));
+                let doubled: Vec<_> = values[position * d..][..d].iter().map(|x| 2.0 * x).collect();
+                assert!(is(&doubled, 2 * of(position) + 1), "layer {layer}, position {position}");
             }
+            assert!(is(next, of(7)), "layer {layer}");
         }
+        assert_eq!(KvCache::floats(&wide, 8), parts.concat().len());
         // Another model starts anew.
         add(&mut cache, &model(8, 4, 0), 0);
         assert_eq!((cache.len(), cache.capacity), (1, 4));
+    }
+
+    #[test]
+    fn what_was_there_before_is_no_part_of_it() {
+        let model = model(8, 20, 1);
+        let (mut once, mut again) = (KvCache::default(), KvCache::default());
+        (0..3).for_each(|position| add(&mut once, &model, position));
+        (0..6).for_each(|position| add(&mut again, &model, position));
+        again.truncate(3);
+        assert!(once.parts().eq(again.parts()));
     }
 
     #[test]
@@ -222,7 +260,7 @@ mod tests {
         let mut cache = KvCache::default();
         cache.reserve(&bare, 3).unwrap();
         cache.advance(&[7; 3]);
-        assert_eq!((cache.len(), cache.tables().count()), (3, 0));
+        assert_eq!((cache.len(), cache.parts().count()), (3, 0));
     }
 
     #[test]
@@ -233,6 +271,6 @@ mod tests {
         assert_eq!(cache.capacity, 4);
         (1..5).for_each(|position| add(&mut cache, &small, position));
         assert!(cache.capacity >= 5);
-        assert_eq!(cache.tables().next().unwrap()[4 * 8], 40.0);
+        assert_eq!(cache.parts().next().unwrap()[4 * 8], 40.0);
     }
 }

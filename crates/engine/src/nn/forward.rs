@@ -327,7 +327,7 @@ fn attend(
     match cache {
         None => attention::forward(pool, &call, q, k, v, attended, lse),
         Some((cache, layer)) => {
-            let (keys, values) = cache.append(layer, &a.qkv[..n * 3 * d], d, w.own_components());
+            let (keys, values) = cache.append(layer, &a.qkv[..n * 3 * d]);
             let cached = |data| Heads { data, row: d, sequence: 0 };
             attention::forward(pool, &call, q, cached(keys), cached(values), attended, lse);
         }
