@@ -258,7 +258,7 @@ pub(crate) unsafe fn plan_incomplete(model: *const CLLMModel) -> Result<Plan> {
     for l in 0..count {
         layers.push(Layer {
             norm1: norm(norms.get(l), dim),
-            attention: attention(attention_layers.get(l), l, dim, &origin)?,
+            attention: attention(attention_layers.get(l), (l, count), dim, &origin)?,
             norm2: norm(norms.get(count + l).filter(|_| origin.second_norms), dim),
             feed_forward: feed_forward(ff_layers.get(l), dim, origin.architecture.activation)?,
         });
@@ -358,10 +358,10 @@ fn some(pointer: *mut f32, len: usize) -> Option<Raw> {
     (!pointer.is_null()).then_some(Raw { pointer, len })
 }
 
-/// The attention of a layer; `None` where it is absent or does not fit the width.
+/// The attention of layer `index` of `layers`; `None` where it is absent or does not fit the width.
 fn attention(
     layer: Option<&AttentionLayer>,
-    index: usize,
+    (index, layers): (usize, usize),
     dim: usize,
     origin: &Origin,
 ) -> Result<Option<Attention<Raw>>> {
@@ -379,7 +379,7 @@ fn attention(
     let len = product("an attention matrix", &[dim, rows])?;
     let joined = origin.joined(qkv, len);
     let qkv = qkv.map(|pointer| Raw { pointer, len });
-    let scores = Scores::of(&origin.architecture, heads);
+    let scores = Scores::of(&origin.architecture, heads, index, layers);
     let output = match origin.architecture.output {
         true => origin.later(Part::Output, index, product("an attention matrix", &[dim, dim])?),
         false => None,

@@ -41,8 +41,8 @@ pub struct Architecture {
     /// most √h in magnitude, too little to tell one of many keys from the rest.
     pub sharp: bool,
     /// Some heads have the keys of the token before: their queries can ask for what followed a token, with
-    /// which a single layer copies what stands in the text already. They are the last quarter of a layer's
-    /// heads ([`shifted_heads`](Self::shifted_heads)).
+    /// which a single layer copies what stands in the text already. They are the last quarter of the heads
+    /// in the last half of the layers ([`shifted_heads`](Self::shifted_heads)).
     pub shifted_keys: bool,
     /// A matrix Wo after attention.
     pub output: bool,
@@ -78,10 +78,11 @@ impl Architecture {
         untied: false,
     };
 
-    /// How many heads of `heads`, the last ones, have the keys of the token before: a quarter, rounded up,
-    /// but none of a single one.
-    pub fn shifted_heads(&self, heads: usize) -> usize {
-        if self.shifted_keys && heads > 1 { heads.div_ceil(4) } else { 0 }
+    /// How many of the `heads` of a layer, the last ones, have the keys of the token before: a quarter, rounded
+    /// up, but none of a single one, in the last half of the `layers`, rounded up.
+    pub fn shifted_heads(&self, heads: usize, layer: usize, layers: usize) -> usize {
+        let some = self.shifted_keys && heads > 1 && layer >= layers / 2;
+        if some { heads.div_ceil(4) } else { 0 }
     }
 
     /// Whether it is the block of files without a section `ARCH`.

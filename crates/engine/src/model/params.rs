@@ -63,10 +63,10 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Those of an architecture, in a layer of so many heads.
-    pub fn of(architecture: &Architecture, heads: usize) -> Self {
+    /// Those of an architecture, in a layer of so many heads, one of `layers`.
+    pub fn of(architecture: &Architecture, heads: usize, layer: usize, layers: usize) -> Self {
         let &Architecture { rotary, qk_norm, sharp, .. } = architecture;
-        Self { rotary, qk_norm, sharp, shifted: architecture.shifted_heads(heads) }
+        Self { rotary, qk_norm, sharp, shifted: architecture.shifted_heads(heads, layer, layers) }
     }
 }
 

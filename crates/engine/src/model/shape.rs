@@ -284,7 +284,7 @@ impl ModelShape {
                 },
                 joined: None,
                 output: present(Part::Output, l),
-                scores: Scores::of(&self.architecture, heads),
+                scores: Scores::of(&self.architecture, heads, l, self.layers.len()),
             });
             let feed_forward = (shape.feed_forward && shape.hidden > 0).then(|| FeedForward {
                 hidden: shape.hidden,

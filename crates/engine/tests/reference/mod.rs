@@ -68,7 +68,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
     let d = spec.dim;
     let h = d / spec.heads;
     let mut layers = Vec::new();
-    for _ in 0..spec.layers {
+    for l in 0..spec.layers {
         let attention = spec.attention.then(|| {
             let len = spec.layout.matrix_len(spec.heads, h);
             let qkv = [0, 1, 2].map(|_| values(len, 0.0, 1.2));
@@ -79,7 +79,7 @@ pub fn random(spec: &Spec, seed: u64) -> Owned {
                 qkv,
                 joined: None,
                 output: spec.architecture.output.then(|| values(d * d, 0.0, 1.2)),
-                scores: Scores::of(&spec.architecture, spec.heads),
+                scores: Scores::of(&spec.architecture, spec.heads, l, spec.layers),
             }
         });
         let feed_forward = spec.feed_forward.then(|| FeedForward {
