@@ -2760,7 +2760,7 @@ CLLMModel *cllm_create_model_seeded(const CLLMConfig *config, uint64_t seed);
 
 /**
  * cllm_create_model_seeded() with the modern block: rotary positions in the place of a table, norms
- * of queries and keys, keys of the token before in a quarter of the heads, an output matrix after
+ * of queries and keys, keys of the token before in some heads, an output matrix after
  * attention, squared ReLU, norms without parameters, no biases; docs/MODEL.md has the formulas. It
  * learns as much from a quarter of the tokens. The width of a head is even. Its file can't be read by
  * the original library; everything here works with it.

@@ -66,7 +66,7 @@ impl Architecture {
     };
 
     /// The block that learns most from a token: rotary positions, normalised queries and keys whose
-    /// scores are sharp, keys of the token before in a quarter of the heads, a matrix after attention,
+    /// scores are sharp, keys of the token before in some heads, a matrix after attention,
     /// squared ReLU.
     pub const MODERN: Self = Self {
         rotary: true,
