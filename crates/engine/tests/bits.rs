@@ -113,7 +113,7 @@ fn the_bits_are_those_written_down() {
         [0xec51_5469_fdf7_6da7, 0x5ffb_5f9b_2dfd_5f23, 0x5ec3_1374_cda4_f7b8],
         [0xc625_1b4e_28f1_b190, 0x1c0c_f525_ef7b_ddcf, 0xf325_175d_304c_da22],
         [0x52ea_ebe8_b12e_5826, 0x3458_8ea6_154f_7db6, 0x1e5a_de47_b9e2_5317],
-        [0x8ba4_76a8_9488_42b4, 0x4f40_c514_d34b_b54b, 0x030b_c276_4082_5d43],
+        [0xfdcd_f990_296d_201b, 0xb9e2_e319_5189_9d56, 0x2855_e160_1192_d355],
         [0xae98_b0e5_83f3_4512, 0xe5a4_a3f1_f0d0_6625, 0x27b7_055e_baa0_9d51],
     ];
     assert_eq!(got, want, "{got:#x?}");

@@ -66,12 +66,13 @@ fn turn_heads<const FMA: bool>(x: &mut [f32], h: usize, angles: &[f32], sign: f3
 
 simd! {
     /// In place, for the heads of `h` components that `x` holds side by side, all of one position:
-    /// `angles` are those of [`angles`], `None` for no turn; `factors` receives r of each head,
-    /// `None` for no division.
+    /// `angles` are those of [`angles`], `None` for no turn, and turn the heads in the first `turned`
+    /// components; `factors` receives r of each head, `None` for no division.
     pub fn forward(
         x: &mut [f32],
         h: usize,
         angles: Option<&[f32]>,
+        turned: usize,
         epsilon: f32,
         factors: Option<&mut [f32]>,
     ) {
@@ -91,7 +92,7 @@ simd! {
             }
         }
         if let Some(angles) = angles {
-            turn_heads::<FMA>(x, h, angles, 1.0);
+            turn_heads::<FMA>(&mut x[..turned], h, angles, 1.0);
         }
     }
 }
@@ -104,6 +105,7 @@ simd! {
         y: &[f32],
         h: usize,
         angles: Option<&[f32]>,
+        turned: usize,
         factors: Option<&[f32]>,
     ) {
         if let Some(factors) = factors {
@@ -117,7 +119,7 @@ simd! {
             }
         }
         if let Some(angles) = angles {
-            turn_heads::<FMA>(dy, h, angles, -1.0);
+            turn_heads::<FMA>(&mut dy[..turned], h, angles, -1.0);
         }
     }
 }
@@ -168,11 +170,14 @@ mod tests {
                     let mut y = x.clone();
                     let mut factors = vec![9.0; heads];
                     let kept = norm.then_some(&mut factors[..]);
-                    forward(&mut y, h, table.as_deref(), 1e-5, kept);
+                    // The second half of the heads is not turned.
+                    let turned = heads.div_ceil(2);
+                    forward(&mut y, h, table.as_deref(), turned * h, 1e-5, kept);
                     let mut dx = dy.clone();
                     let kept = norm.then_some(&factors[..]);
-                    backward(&mut dx, &y, h, table.as_deref(), kept);
+                    backward(&mut dx, &y, h, table.as_deref(), turned * h, kept);
                     for head in 0..heads {
+                        let position = position.filter(|_| head < turned);
                         let at = head * h..(head + 1) * h;
                         let double = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect();
                         let (x, dy): (Vec<f64>, Vec<f64>) =
@@ -206,8 +211,8 @@ mod tests {
         let h = 32;
         let product = |a: usize, b: usize| {
             let (mut q, mut k) = (random(h, 5), random(h, 6));
-            forward(&mut q, h, table(Some(a), h).as_deref(), 0.0, None);
-            forward(&mut k, h, table(Some(b), h).as_deref(), 0.0, None);
+            forward(&mut q, h, table(Some(a), h).as_deref(), h, 0.0, None);
+            forward(&mut k, h, table(Some(b), h).as_deref(), h, 0.0, None);
             q.iter().zip(&k).map(|(q, k)| f64::from(q * k)).sum::<f64>()
         };
         for (a, b) in [(3, 0), (60, 57), (1003, 1000)] {

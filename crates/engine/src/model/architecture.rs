@@ -42,7 +42,7 @@ pub struct Architecture {
     pub sharp: bool,
     /// Some heads have the keys of the token before: their queries can ask for what followed a token, with
     /// which a single layer copies what stands in the text already. They are the last quarter of the heads
-    /// in the last half of the layers ([`shifted_heads`](Self::shifted_heads)).
+    /// in the last half of the layers ([`shifted_heads`](Self::shifted_heads)), and positions don't turn them.
     pub shifted_keys: bool,
     /// A matrix Wo after attention.
     pub output: bool,

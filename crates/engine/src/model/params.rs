@@ -52,7 +52,7 @@ pub struct Attention<T> {
 /// How the queries and keys of a layer become scores; by default the products of them alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scores {
-    /// Whether queries and keys are turned by their positions.
+    /// Whether queries and keys are turned by their positions, but for the shifted heads.
     pub rotary: bool,
     /// Whether each head of queries and keys is divided by its root mean square.
     pub qk_norm: bool,

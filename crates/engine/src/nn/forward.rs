@@ -68,8 +68,7 @@ pub fn forward(
         base = cache.len();
     }
     if let Some(head_dim) = model.rotary_head_dim()? {
-        // One more for keys that are of the next position.
-        let positions = base.saturating_add(rows).saturating_add(1);
+        let positions = base.saturating_add(rows);
         activations.angles.reserve(head_dim, positions, model.max_length)?;
     }
     let bfloat16 = activations.bfloat16.filter(|_| save == Save::ForBackward);
@@ -103,7 +102,7 @@ pub fn layer_forward(
 ) -> Result<()> {
     let pass = Pass::one(pool, x.len() / model.dim, model.dim);
     if let Some(head_dim) = model.rotary_head_dim()? {
-        activations.angles.reserve(head_dim, pass.rows + 1, 0)?;
+        activations.angles.reserve(head_dim, pass.rows, 0)?;
     }
     activations.layers[0].input[..x.len()].copy_from_slice(x);
     blocks(&pass, model, activations, Save::ForBackward, None);
@@ -137,8 +136,7 @@ fn blocks(
             if cache.is_none() {
                 shift::forward(pass, attention, &mut a.qkv);
             }
-            let ahead = if cache.is_some() { attention.scores.shifted } else { 0 };
-            rotary::forward(pass, attention, angles, ahead, &mut a.qkv, &mut a.qk_factors);
+            rotary::forward(pass, attention, angles, &mut a.qkv, &mut a.qk_factors);
             let cache = cache.as_deref_mut().map(|cache| (cache, l));
             attend(pass, attention, a, &mut delta[..len], save, cache);
             if let Some(dropout) = dropout {

@@ -43,14 +43,12 @@ impl Angles {
     }
 }
 
-/// Normalises and turns the queries and keys of `qkv` `[n][3d]`, where the layer does so; the last `ahead`
-/// heads of a key as those of the next position. `factors` `[n][2H]` receives what the heads were
-/// multiplied by.
+/// Normalises and turns the queries and keys of `qkv` `[n][3d]`, where the layer does so; the shifted heads
+/// are not turned. `factors` `[n][2H]` receives what the heads were multiplied by.
 pub fn forward(
     pass: &Pass,
     w: &Attention<impl Weight>,
     angles: &Angles,
-    ahead: usize,
     qkv: &mut [f32],
     factors: &mut [f32],
 ) {
@@ -58,14 +56,12 @@ pub fn forward(
         return;
     }
     let (n, d, width) = (pass.n(), pass.d, 2 * w.heads);
+    let own = w.own_components();
     let row = |t: usize, qkv: &mut [f32], mut factors: Option<&mut [f32]>| {
-        let position = pass.base + t % pass.rows;
-        let (now, next) = qkv[..2 * d].split_at_mut(2 * d - ahead * w.head_dim);
-        for (heads, position) in [(now, position), (next, position + 1)] {
-            let count = heads.len() / w.head_dim;
-            let factors = factors.as_mut().and_then(|all| all.split_off_mut(..count));
-            let angles = w.scores.rotary.then(|| angles.of(position));
-            rotary::forward(heads, w.head_dim, angles, DEFAULT_EPSILON, factors);
+        let angles = w.scores.rotary.then(|| angles.of(pass.base + t % pass.rows));
+        for heads in qkv[..2 * d].chunks_exact_mut(d) {
+            let factors = factors.as_mut().and_then(|all| all.split_off_mut(..w.heads));
+            rotary::forward(heads, w.head_dim, angles, own, DEFAULT_EPSILON, factors);
         }
     };
     let qkv = (&mut qkv[..n * 3 * d], TASK_ROWS * 3 * d);
@@ -104,9 +100,13 @@ pub fn backward(
         for (i, dqkv) in dqkv.chunks_exact_mut(3 * d).enumerate() {
             let t = task * TASK_ROWS + i;
             let angles = w.scores.rotary.then(|| angles.of(pass.base + t % pass.rows));
-            let factors = w.scores.qk_norm.then(|| &factors[t * width..][..width]);
             let y = &qkv[t * 3 * d..][..2 * d];
-            rotary::backward(&mut dqkv[..2 * d], y, w.head_dim, angles, factors);
+            let heads = dqkv[..2 * d].chunks_exact_mut(d).zip(y.chunks_exact(d));
+            for (i, (dy, y)) in heads.enumerate() {
+                let at = t * width + i * w.heads;
+                let factors = w.scores.qk_norm.then(|| &factors[at..][..w.heads]);
+                rotary::backward(dy, y, w.head_dim, angles, w.own_components(), factors);
+            }
         }
     });
 }

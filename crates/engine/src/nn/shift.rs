@@ -2,7 +2,8 @@
 //! t − 1, and that of a sequence's first token is 0. Queries that look for the token that they are of
 //! find what followed it, so that one layer copies: what two layers together learn otherwise, the first of
 //! which marks each token with the one before it ("In-context Learning and Induction Heads", Olsson et al.,
-//! 2022). The records of fast training move a part of each head ("partial key offset", modded-nanogpt, 2025).
+//! 2022). The records of fast training move a part of each head ("partial key offset", modded-nanogpt, 2025), one
+//! that positions don't turn; nor do they turn these heads, for what is looked for may be anywhere.
 
 use super::rows::Pass;
 use crate::model::{Attention, Weight};

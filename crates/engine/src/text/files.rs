@@ -55,7 +55,7 @@ pub fn read_decoded(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// [`read_decoded`], in which NUL bytes, which no C string can hold, become spaces.
 pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let way = ": cllm_texts_add() and train_model read texts of any length, in pieces";
+    let way = ": a collection of texts, as train_model makes one, takes any length";
     let bytes = read_up_to(path, limit, way)?;
     let mut bytes = decode::decode(bytes).map_err(|problem| Error::file(path, problem))?;
     bytes.iter_mut().filter(|b| **b == 0).for_each(|b| *b = b' ');

@@ -234,7 +234,9 @@ fn masked_logits(
                 let sharpness = if a.scores.sharp { 2.5 } else { 1.0 };
                 for rows in [&mut q, &mut k] {
                     for (position, row) in rows.iter_mut().enumerate() {
-                        row.chunks_mut(h).for_each(|head| prepare(head, position, a));
+                        for (number, head) in row.chunks_mut(h).enumerate() {
+                            prepare(head, (number * h < own).then_some(position), a);
+                        }
                     }
                 }
                 let mut attended = vec![vec![0.0; d]; s];
@@ -321,13 +323,13 @@ fn norm(x: &[f64], norm: &Norm<Vec<f64>>) -> Vec<f64> {
 }
 
 /// A head of a query or key, normalised and turned.
-fn prepare(head: &mut [f64], position: usize, a: &Attention<Vec<f64>>) {
+fn prepare(head: &mut [f64], position: Option<usize>, a: &Attention<Vec<f64>>) {
     let h = head.len();
     if a.scores.qk_norm {
         let mean = head.iter().map(|x| x * x).sum::<f64>() / h as f64;
         head.iter_mut().for_each(|x| *x /= (mean + 1e-5).sqrt());
     }
-    if a.scores.rotary {
+    if let Some(position) = position.filter(|_| a.scores.rotary) {
         for i in 0..h / 2 {
             let angle = position as f64 / 10_000f64.powf(2.0 * i as f64 / h as f64);
             let (p, q) = (head[i], head[i + h / 2]);
