@@ -186,7 +186,8 @@ fn profile(arguments: &[String]) {
             tokens += 80;
         }
     } else {
-        let mut run = Training::new(shape);
+        let in_bfloat16 = arguments.get(2).is_some_and(|precision| precision == "bf16");
+        let mut run = if in_bfloat16 { Training::bfloat16(shape) } else { Training::new(shape) };
         while start.elapsed().as_secs() < 10 {
             run.steps(1, threads);
             tokens += shape.rows();

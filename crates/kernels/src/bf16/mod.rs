@@ -2,23 +2,32 @@
 //!
 //! bfloat16 is the upper half of an f32: its sign and exponent, and 8 significant bits. A product takes
 //! matrices of f32, rounds their values to it (to nearest, ties to even; what is below the smallest
-//! normal number becomes 0, NaN stays NaN), and sums up the products with the instruction `vdpbf16ps`,
-//! which takes two at a time:
+//! normal number becomes 0, NaN stays NaN), and sums up the products in f32 with an instruction of the
+//! processor, of which there are two ([`Sums`]). Each of their steps is rounded once, to nearest, with
+//! results below the smallest normal number becoming 0; the product of two bfloat16 is exact in f32.
+//! (Intel, "Architectures Software Developer's Manual", volume 2.)
+//!
+//! [`Sums::Tiles`], the instruction `tdpbf16ps` of AMX, adds up the even and the odd elements of 32 at a
+//! time, then both to the sum:
 //!
 //! ```text
-//! sum ← f32(sum + a_1·b_1);  sum ← f32(sum + a_0·b_0)
+//! e ← f32(e + a_{2i}·b_{2i}),  o ← f32(o + a_{2i+1}·b_{2i+1})  from 0, for i = 0 to 15
+//! sum ← f32(sum + f32(e + o))
 //! ```
 //!
-//! each step rounded once, to nearest, with results below the smallest normal number becoming 0 (Intel,
-//! "Architectures Software Developer's Manual", volume 2, VDPBF16PS; the product of two such numbers is
-//! exact in f32; processors of other makers may differ in last bits). The pairs follow each other in the order of k, in runs of `DEPTH` whose sums are
-//! added to the result in turn. So the order depends on k alone, and every element has the same bits
-//! however the work is cut and however many threads share it.
+//! [`Sums::Pairs`], the instruction `vdpbf16ps` of AVX512_BF16, takes two at a time, in runs of 192
+//! elements from 0 on, whose sums are added up in turn:
 //!
-//! There are no other ways to compute it: a processor without the instruction has f32. AMX, whose tiles
-//! do the same on some processors, is left out: its sums are of another order, its intrinsics are not
-//! stable, and there was no processor to test it on.
+//! ```text
+//! sum ← f32(sum + a_{2i+1}·b_{2i+1});  sum ← f32(sum + a_{2i}·b_{2i})
+//! ```
+//!
+//! (Processors of other makers may differ in last bits.) In both the order depends on k alone, so every
+//! element has the same bits however the work is cut and however many threads share it. There are no
+//! other ways to compute it: a processor without these instructions has f32.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod pack;
 mod product;
 #[cfg(test)]
@@ -39,26 +48,47 @@ use tile::Tile;
 /// Rows or columns of a matrix that lie side by side when it is packed: what a register has sums for.
 const GROUP: usize = 16;
 
-/// Groups of columns of the widest tile.
-const WIDE: usize = 4;
-
-/// Rows of the highest tile.
-const HIGH: usize = 6;
-
-/// Pairs after which a product goes on with the next rows: those of the widest tile's columns, and of a
-/// group of rows, stay in a first cache of 32 KiB.
-const DEPTH: usize = 96;
-
 /// Two neighbours in k, in bfloat16: the first one in the lower half.
 type Pair = u32;
 
-/// The functions that a product is made of.
+/// In which order products are added up: which instruction of the processor does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// `vdpbf16ps` of AVX512_BF16.
+    Pairs,
+    /// `tdpbf16ps` of AMX.
+    Tiles,
+}
+
+/// The functions that a product is made of, and the sizes that suit them.
 #[derive(Clone, Copy)]
 struct Kernels {
-    /// Packs a group.
-    pack: unsafe fn(Lanes, *mut Pair),
+    sums: Sums,
+    /// Pack a group of rows of the left matrix, or of columns of the right one.
+    pack_left: unsafe fn(Lanes, *mut Pair),
+    pack_right: unsafe fn(Lanes, *mut Pair),
     /// Computes a tile.
     tile: unsafe fn(Tile),
+    /// What a thread has to have for tiles, while it computes some.
+    registers: fn() -> Registers,
+    /// Pairs that are added up at once: packed lanes are filled up with zeros to whole ones.
+    step: usize,
+    /// Pairs after which a product goes on with the next rows: those of the widest tile's columns stay
+    /// in a first cache.
+    depth: usize,
+    /// Rows of the highest tile, and rows after which tiles begin again: whole groups.
+    high: usize,
+    band: usize,
+    /// Groups of columns of the widest tile.
+    wide: usize,
+}
+
+/// Registers that a thread has for a while.
+enum Registers {
+    /// Those that it always has.
+    Vectors,
+    #[cfg(target_arch = "x86_64")]
+    Tiles { _until_dropped: crate::arch::amx::Tiles },
 }
 
 /// Matrix products of bfloat16: there is one where the processor has the instructions for it.
@@ -83,34 +113,43 @@ pub struct Bfloat16 {
 
 impl fmt::Debug for Bfloat16 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bfloat16")
+        write!(f, "Bfloat16({:?})", self.sums())
     }
 }
 
-/// There is one kind only.
 impl PartialEq for Bfloat16 {
-    fn eq(&self, _: &Self) -> bool {
-        true
+    fn eq(&self, other: &Self) -> bool {
+        self.sums() == other.sums()
     }
 }
 
 impl Bfloat16 {
-    /// Those of this processor, if it has AVX512_BF16 and `CLLM_SIMD` does not forbid AVX-512.
+    /// Those of this processor, AMX before AVX512_BF16, if it has one and `CLLM_SIMD` does not forbid
+    /// AVX-512. The first call asks the system for AMX, which it gives to the whole process: from then on
+    /// Linux refuses an alternate signal stack (`sigaltstack`) of less than about 12 KB.
     pub fn found() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        return x86::found().map(|kernels| Self { kernels });
+        return amx::found().or_else(x86::found).map(|kernels| Self { kernels });
         #[cfg(not(target_arch = "x86_64"))]
         None
     }
 
-    /// Whether this processor multiplies bfloat16 faster than f32. `vdpbf16ps` does twice the work of a
-    /// fused multiply-add; some processors take as long for both, others four times as long. It is
+    /// In which order it adds up.
+    pub fn sums(self) -> Sums {
+        self.kernels.sums
+    }
+
+    /// Whether this processor multiplies bfloat16 faster than f32. AMX does. `vdpbf16ps` does twice the work
+    /// of a fused multiply-add; some processors take as long for both, others four times as long. It is
     /// measured, in less than a millisecond, once in a process.
     pub fn is_faster(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return x86::is_faster();
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+        match self.sums() {
+            Sums::Tiles => true,
+            #[cfg(target_arch = "x86_64")]
+            Sums::Pairs => x86::is_faster(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Sums::Pairs => false,
+        }
     }
 
     /// out = a·b, or out += a·b, as [`matmul`](crate::matmul::matmul).

@@ -1,5 +1,7 @@
 //! How the matrices of a product lie when they are packed: groups of [`GROUP`] rows of the left one, or
-//! columns of the right one. A group is, pair after pair in the order of k, the pair of each of its rows.
+//! columns of the right one. A group is, pair after pair in the order of k, the pair of each of its lanes.
+//! For the tiles of AMX groups of the left matrix are blocks of [`GROUP`] pairs of each of the lanes in turn:
+//! the transpose of the same block.
 
 use super::GROUP;
 

@@ -2,15 +2,12 @@
 
 use super::pack::Lanes;
 use super::tile::Tile;
-use super::{DEPTH, GROUP, HIGH, Kernels, Pair, WIDE};
+use super::{GROUP, Kernels, Pair};
 use crate::matmul::{Accumulate, Grid, Target, check, stride};
 use crate::memory::scratch::{self, Buffer};
 use crate::threads::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
-
-/// Columns of a panel: what the widest tile has.
-const PANEL: usize = WIDE * GROUP;
 
 /// Pairs that one task packs, about.
 const TASK_PAIRS: usize = 1 << 14;
@@ -40,7 +37,7 @@ pub(super) fn multiply(
         k,
     };
     let (left, right) = (lanes(&a, 0, m), lanes(&b, 1, n));
-    let whole = left.pairs() * GROUP;
+    let whole = left.pairs().next_multiple_of(kernels.step) * GROUP;
     let (left_len, right_len) = (left.groups() * whole, right.groups() * whole);
     const { assert!(size_of::<Pair>() == size_of::<f32>()) };
     scratch::with(Buffer::Panels, left_len + right_len, |packed| {
@@ -49,15 +46,15 @@ pub(super) fn multiply(
         let step = (TASK_PAIRS / whole.max(1)).max(1);
         pool.for_each(all.div_ceil(step), |task| {
             for g in task * step..all.min((task + 1) * step) {
-                let from = match g.checked_sub(left.groups()) {
-                    None => left.group(g),
-                    Some(g) => right.group(g),
+                let (pack, from) = match g.checked_sub(left.groups()) {
+                    None => (kernels.pack_left, left.group(g)),
+                    Some(g) => (kernels.pack_right, right.group(g)),
                 };
                 // SAFETY: lanes of the matrices; the scratch has room for all groups.
-                unsafe { (kernels.pack)(from, packed.at(g * whole)) }
+                unsafe { pack(from, packed.at(g * whole)) }
             }
         });
-        let grid = Grid::new((PANEL, GROUP), [m, n, k], pool.threads());
+        let grid = Grid::new((kernels.wide * GROUP, kernels.band), [m, n, k], pool.threads());
         let (a, b) = (packed.at(0), packed.at(left_len));
         let product = Product { kernels, out: target, a: Packed(a), b: Packed(b), k, accumulate };
         pool.for_each(grid.down() * grid.across(), |task| {
@@ -103,9 +100,11 @@ impl Product<'_> {
     /// Computes a part of the result: run after run of pairs, in each panel after panel.
     ///
     /// # Safety
-    /// The part is inside, begins with a group of rows and a panel, and no other task has it.
+    /// The part is inside, begins with a band of rows and a panel, and no other task has it.
     unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
-        let pairs = self.k.div_ceil(2);
+        let Kernels { step, depth, high, band, wide, .. } = *self.kernels;
+        let panel = wide * GROUP;
+        let pairs = self.k.div_ceil(2).next_multiple_of(step);
         let (whole, add) = (pairs * GROUP, self.accumulate == Accumulate::Add);
         if pairs == 0 && !add {
             for i in rows {
@@ -114,23 +113,26 @@ impl Product<'_> {
             }
             return;
         }
-        for p in (0..pairs).step_by(DEPTH) {
-            for j in columns.clone().step_by(PANEL) {
-                for group in rows.clone().step_by(GROUP) {
-                    let end = rows.end.min(group + GROUP);
-                    for i in (group..end).step_by(HIGH) {
+        let _registers = (self.kernels.registers)();
+        for p in (0..pairs).step_by(depth) {
+            for j in columns.clone().step_by(panel) {
+                for top in rows.clone().step_by(band) {
+                    let end = rows.end.min(top + band);
+                    for i in (top..end).step_by(high) {
                         let tile = Tile {
-                            pairs: DEPTH.min(pairs - p),
-                            a: self.a.at(group / GROUP * whole + p * GROUP + (i - group)),
+                            pairs: depth.min(pairs - p),
+                            a: self.a.at(i / GROUP * whole + p * GROUP + i % GROUP),
+                            a_group: whole,
                             b: self.b.at(j / GROUP * whole + p * GROUP),
                             b_group: whole,
                             out: self.out.at(i, j),
                             out_row: self.out.row(),
-                            rows: HIGH.min(end - i),
-                            columns: PANEL.min(columns.end - j),
+                            rows: high.min(end - i),
+                            columns: panel.min(columns.end - j),
                             add: add || p > 0,
                         };
-                        // SAFETY: these rows and columns are packed, their elements the caller's.
+                        // SAFETY: these rows and columns are packed, their elements the caller's; the
+                        // thread has the registers.
                         unsafe { (self.kernels.tile)(tile) }
                     }
                 }

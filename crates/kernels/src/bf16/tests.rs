@@ -1,19 +1,33 @@
-use super::reference::{self, add_pair, rounded};
-use super::{Bfloat16, Kernels, round};
+use super::reference::{self, add_pair, add_step, rounded};
+use super::{Bfloat16, Sums, round};
 use crate::matmul::Accumulate;
 use crate::threads::Pool;
 use ndarray::{Array2, ArrayView2, ShapeBuilder, s};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-static REFERENCE: Kernels = reference::KERNELS;
+/// The definitions.
+const DEFINITIONS: [Bfloat16; 2] =
+    [Bfloat16 { kernels: &reference::PAIRS }, Bfloat16 { kernels: &reference::TILES }];
 
-/// The definition, and what this processor has.
-fn ways() -> Vec<Bfloat16> {
-    [Some(Bfloat16 { kernels: &REFERENCE }), Bfloat16::found()].into_iter().flatten().collect()
+/// All that this processor has.
+fn found() -> Vec<Bfloat16> {
+    #[cfg(target_arch = "x86_64")]
+    let kernels = [super::x86::found(), super::amx::found()];
+    #[cfg(not(target_arch = "x86_64"))]
+    let kernels: [Option<&'static super::Kernels>; 0] = [];
+    kernels.into_iter().flatten().map(|kernels| Bfloat16 { kernels }).collect()
 }
 
-/// Whether this processor is of the maker whose manual defines the instruction, and has to give the
+fn ways() -> Vec<Bfloat16> {
+    [DEFINITIONS.to_vec(), found()].concat()
+}
+
+fn definition(sums: Sums) -> Bfloat16 {
+    *DEFINITIONS.iter().find(|way| way.sums() == sums).unwrap()
+}
+
+/// Whether this processor is of the maker whose manual defines the instructions, and has to give the
 /// bits of the definition. Of others it is known only that the sums are as good.
 fn is_defined() -> bool {
     std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("GenuineIntel"))
@@ -69,6 +83,19 @@ fn sums_as_the_manual_says() {
     assert!(add_pair(0.0, pair(f32::INFINITY, 0.0), 0).is_nan());
 }
 
+#[test]
+fn sums_of_tiles_as_the_manual_says() {
+    let pair = |low: f32, high: f32| u32::from(rounded(low)) | u32::from(rounded(high)) << 16;
+    let step = |sum: f32, pairs: &[(u32, u32)]| add_step(sum, pairs.iter().copied());
+    assert_eq!(step(1.0, &[(pair(2.0, 3.0), pair(5.0, 7.0)); 2]), 63.0);
+    // The even ones and the odd ones apart: 2^24 swallows 1 in either, then they take each other away.
+    let big = (1u32 << 24) as f32;
+    let swallowed = [(pair(1.0, -1.0), pair(big, big)), (pair(1.0, 1.0), pair(1.0, 1.0))];
+    assert_eq!(step(1.0, &swallowed), 2.0);
+    assert_eq!(step(1e-40, &[]), 0.0);
+    assert_eq!(step(f32::MIN_POSITIVE, &[(pair(-1.0, 0.0), pair(1.25e-38, 0.0))]), 0.0);
+}
+
 /// f64 sums of the rounded values.
 fn exact(a: ArrayView2<f32>, b: ArrayView2<f32>) -> Array2<f64> {
     a.mapv(|x| f64::from(value(x))).dot(&b.mapv(|x| f64::from(value(x))))
@@ -86,38 +113,39 @@ fn close(got: ArrayView2<f32>, want: &Array2<f64>, k: usize) {
 #[test]
 fn agrees_with_the_definition() {
     let (serial, pool) = (Pool::serial(), Pool::start(3));
-    let reference = Bfloat16 { kernels: &REFERENCE };
-    let tested = Bfloat16::found().unwrap_or(reference);
-    for (case, m) in [1, 5, 6, 7, 16, 17, 33, 100].into_iter().enumerate() {
-        for (other, n) in [1, 15, 16, 17, 63, 64, 65, 130].into_iter().enumerate() {
-            let k = [0, 1, 2, 31, 33, 191, 193, 400][(case + other) % 8];
-            let (a, b) = (random(m, k, 1), random(k, n, 2));
-            let a_other = Array2::from_shape_vec((m, k).f(), a.t().iter().copied().collect());
-            let b_other = Array2::from_shape_vec((k, n).f(), b.t().iter().copied().collect());
-            // Neither rows nor columns side by side.
-            let mut sparse = Array2::from_elem((m, 2 * k), f32::NAN);
-            sparse.slice_mut(s![.., ..;2]).assign(&a);
-            let (a_other, b_other) = (a_other.unwrap(), b_other.unwrap());
-            let want = exact(a.view(), b.view());
-            let mut defined = Array2::from_elem((m, n + 3), 7.0);
-            for accumulate in [Accumulate::Replace, Accumulate::Add] {
-                let out = defined.slice_mut(s![.., 1..n + 1]);
-                reference.matmul(&serial, out, a.view(), b.view(), accumulate);
-            }
-            let mut first = is_defined().then_some(defined);
-            for a in [a.view(), a_other.view(), sparse.slice(s![.., ..;2])] {
-                for b in [b.view(), b_other.view()] {
-                    for pool in [&serial, &pool] {
-                        // A result inside a wider buffer, which stays as it is around it.
-                        let mut wide = Array2::from_elem((m, n + 3), 7.0);
-                        let out = wide.slice_mut(s![.., 1..n + 1]);
-                        tested.matmul(pool, out, a, b, Accumulate::Replace);
-                        close(wide.slice(s![.., 1..n + 1]), &want, k);
-                        let out = wide.slice_mut(s![.., 1..n + 1]);
-                        tested.matmul(pool, out, a, b, Accumulate::Add);
-                        close(wide.slice(s![.., 1..n + 1]), &(&want * 2.0), k);
-                        let first = first.get_or_insert_with(|| wide.clone());
-                        assert_eq!(*first, wide, "{m}×{n}×{k}");
+    for tested in ways() {
+        let reference = definition(tested.sums());
+        for (case, m) in [1, 5, 6, 7, 16, 17, 33, 100].into_iter().enumerate() {
+            for (other, n) in [1, 15, 16, 17, 63, 64, 65, 130].into_iter().enumerate() {
+                let k = [0, 1, 2, 31, 33, 191, 193, 400][(case + other) % 8];
+                let (a, b) = (random(m, k, 1), random(k, n, 2));
+                let a_other = Array2::from_shape_vec((m, k).f(), a.t().iter().copied().collect());
+                let b_other = Array2::from_shape_vec((k, n).f(), b.t().iter().copied().collect());
+                // Neither rows nor columns side by side.
+                let mut sparse = Array2::from_elem((m, 2 * k), f32::NAN);
+                sparse.slice_mut(s![.., ..;2]).assign(&a);
+                let (a_other, b_other) = (a_other.unwrap(), b_other.unwrap());
+                let want = exact(a.view(), b.view());
+                let mut defined = Array2::from_elem((m, n + 3), 7.0);
+                for accumulate in [Accumulate::Replace, Accumulate::Add] {
+                    let out = defined.slice_mut(s![.., 1..n + 1]);
+                    reference.matmul(&serial, out, a.view(), b.view(), accumulate);
+                }
+                let mut first = is_defined().then_some(defined);
+                for a in [a.view(), a_other.view(), sparse.slice(s![.., ..;2])] {
+                    for b in [b.view(), b_other.view()] {
+                        for pool in [&serial, &pool] {
+                            // A result inside a wider buffer, which stays as it is around it.
+                            let mut wide = Array2::from_elem((m, n + 3), 7.0);
+                            let out = wide.slice_mut(s![.., 1..n + 1]);
+                            tested.matmul(pool, out, a, b, Accumulate::Replace);
+                            close(wide.slice(s![.., 1..n + 1]), &want, k);
+                            let out = wide.slice_mut(s![.., 1..n + 1]);
+                            tested.matmul(pool, out, a, b, Accumulate::Add);
+                            close(wide.slice(s![.., 1..n + 1]), &(&want * 2.0), k);
+                            let first = first.get_or_insert_with(|| wide.clone());
+                            assert_eq!(*first, wide, "{tested:?}, {m}×{n}×{k}");
+                        }
                     }
                 }
             }
@@ -149,19 +177,19 @@ fn agrees_with_the_definition_at_the_edges() {
     for rare in [false, true] {
         for k in [1, 2, 7, 250] {
             let (a, b) = (any(40, k, rare), any(k, 70, rare));
-            let mut results = ways().into_iter().map(|way| {
+            let result = |way: Bfloat16| {
                 let mut out = Array2::zeros((40, 70));
                 let pool = Pool::serial();
                 way.matmul(&pool, out.view_mut(), a.view(), b.view(), Accumulate::Replace);
                 out
-            });
-            let first = results.next().unwrap();
-            assert!(rare || k < 250 || first.iter().any(|x| *x != 0.0));
-            for other in results {
-                for (got, want) in other.iter().zip(&first) {
+            };
+            for way in found() {
+                let defined = result(definition(way.sums()));
+                assert!(rare || k < 250 || defined.iter().any(|x| *x != 0.0));
+                for (got, want) in result(way).iter().zip(&defined) {
                     // Which NaN comes out of two is nobody's business.
                     let same = got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
-                    assert!(same, "{got:e} {want:e} k = {k}");
+                    assert!(same, "{way:?}: {got:e} {want:e} k = {k}");
                 }
             }
         }
@@ -170,8 +198,8 @@ fn agrees_with_the_definition_at_the_edges() {
 
 #[test]
 fn large_products_have_the_same_bits_for_any_number_of_threads() {
-    let Some(way) = Bfloat16::found() else { return };
-    for (m, n, k) in [(1600, 200, 300), (100, 700, 130), (130, 70, 1500), (4, 3000, 200)] {
+    let shapes = [(1600, 200, 300), (100, 700, 130), (130, 70, 1500), (4, 3000, 200)];
+    for (way, (m, n, k)) in found().into_iter().flat_map(|way| shapes.map(|shape| (way, shape))) {
         let (a, b) = (random(m, k, 3), random(n, k, 4));
         let mut results = Vec::new();
         for threads in [1, 2, 3, 7] {
@@ -223,7 +251,7 @@ fn what_does_not_fit_panics() {
 /// Which of the two it is depends on the processor; that it says the same again does not.
 #[test]
 fn the_faster_one_is_known() {
-    if let Some(way) = Bfloat16::found() {
+    for way in found() {
         assert_eq!(way.is_faster(), way.is_faster());
     }
 }

@@ -12,8 +12,10 @@ use super::Pair;
 pub(super) struct Tile {
     /// Pairs that each element sums up.
     pub pairs: usize,
-    /// The first pair of the first row; the group's other rows follow it, then the next pairs.
+    /// The first pair of the first row.
     pub a: *const Pair,
+    /// Pairs from one group of rows to the next.
+    pub a_group: usize,
     /// The first pair of the first column.
     pub b: *const Pair,
     /// Pairs from one group of columns to the next.
@@ -21,9 +23,9 @@ pub(super) struct Tile {
     /// Row i of the result is at `out + i*out_row`.
     pub out: *mut f32,
     pub out_row: usize,
-    /// Rows: 1 to [`HIGH`](super::HIGH).
+    /// Rows: 1 to [`high`](super::Kernels::high).
     pub rows: usize,
-    /// Columns: 1 to [`WIDE`](super::WIDE) groups.
+    /// Columns: 1 to [`wide`](super::Kernels::wide) groups.
     pub columns: usize,
     /// Whether the products are added to what is there.
     pub add: bool,

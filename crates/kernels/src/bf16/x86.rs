@@ -1,8 +1,8 @@
-//! The instructions of x86-64: AVX512_BF16.
+//! The instructions of x86-64: AVX512_BF16, and packing for AMX.
 
 use super::pack::Lanes;
 use super::tile::Tile;
-use super::{GROUP, HIGH, Kernels, Pair, WIDE};
+use super::{GROUP, Kernels, Pair, Registers, Sums};
 use crate::arch::InstructionSet;
 use once_cell::sync::Lazy;
 use std::arch::is_x86_feature_detected as has;
@@ -11,11 +11,32 @@ use std::hint::black_box;
 use std::mem::transmute;
 use std::time::{Duration, Instant};
 
+/// Rows of the highest tile.
+const HIGH: usize = 6;
+
+/// Groups of columns of the widest tile.
+const WIDE: usize = 4;
+
 /// The kernels, where this processor has the instructions and they are allowed.
 pub(super) fn found() -> Option<&'static Kernels> {
-    const KERNELS: Kernels = Kernels { pack, tile };
-    let allowed = InstructionSet::in_use() == InstructionSet::Avx512;
-    (allowed && has!("avx512bf16")).then_some(&KERNELS)
+    const KERNELS: Kernels = Kernels {
+        sums: Sums::Pairs,
+        pack_left: pack,
+        pack_right: pack,
+        tile,
+        registers: || Registers::Vectors,
+        step: 1,
+        depth: 96,
+        high: HIGH,
+        band: GROUP,
+        wide: WIDE,
+    };
+    is_found().then_some(&KERNELS)
+}
+
+/// Whether this processor has the instructions, and they are allowed.
+pub(super) fn is_found() -> bool {
+    InstructionSet::in_use() == InstructionSet::Avx512 && has!("avx512bf16")
 }
 
 /// A function with the instructions enabled.
@@ -64,67 +85,111 @@ enable! {
     /// The lanes are there, and room for a group of them.
     unsafe fn pack(from: Lanes, to: *mut Pair) {
         // SAFETY: the caller's promise.
+        unsafe { pack_pairs(from, to, from.pairs()) }
+    }
+}
+
+enable! {
+    /// A group, pair after pair, with zeros up to whole blocks of [`GROUP`] pairs.
+    ///
+    /// # Safety
+    /// As [`pack`], with room for whole blocks.
+    pub(super) unsafe fn pack_right_blocks(from: Lanes, to: *mut Pair) {
+        // SAFETY: the caller's promise.
+        unsafe { pack_pairs(from, to, from.pairs().next_multiple_of(GROUP)) }
+    }
+}
+
+enable! {
+    /// A group in blocks of [`GROUP`] pairs, lane after lane of each, with zeros where there is nothing.
+    ///
+    /// # Safety
+    /// As [`pack_right_blocks`].
+    pub(super) unsafe fn pack_left_blocks(from: Lanes, to: *mut Pair) {
+        // SAFETY: the caller's promise.
         unsafe {
-            if from.lane == 1 {
-                pack_side_by_side(from, to);
-            } else {
-                pack_one_by_one(from, to);
+            for p in (0..from.pairs()).step_by(GROUP) {
+                let lanes = if from.lane == 1 {
+                    transposed(by_pair(from, p))
+                } else {
+                    by_lane(from, p)
+                };
+                for (i, pairs) in lanes.iter().enumerate() {
+                    _mm512_storeu_si512(to.add((p + i) * GROUP).cast(), *pairs);
+                }
             }
         }
     }
 }
 
-/// Lanes whose values for one p are neighbours.
+/// The first `pairs` pairs of a group, pair after pair, with zeros where there is nothing.
+///
+/// # Safety
+/// As [`pack`], with room for so many.
+#[inline(always)]
+unsafe fn pack_pairs(from: Lanes, to: *mut Pair, pairs: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for p in (0..pairs).step_by(GROUP) {
+            let turned =
+                if from.lane == 1 { by_pair(from, p) } else { transposed(by_lane(from, p)) };
+            for (i, lanes) in turned.iter().enumerate().take(pairs - p) {
+                _mm512_storeu_si512(to.add((p + i) * GROUP).cast(), *lanes);
+            }
+        }
+    }
+}
+
+/// [`GROUP`] pairs from pair p on, each of all lanes, whose values for one place of k are neighbours.
 ///
 /// # Safety
 /// As [`pack`].
 #[inline(always)]
-unsafe fn pack_side_by_side(from: Lanes, to: *mut Pair) {
-    let Lanes { start, step, count, k, .. } = from;
+unsafe fn by_pair(Lanes { start, step, count, k, .. }: Lanes, p: usize) -> [__m512i; GROUP] {
     // SAFETY: the caller's promise.
     unsafe {
         // Halves 0, 16, 1, 17 and so on.
         let both = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
         let both = _mm512_or_si512(both, _mm512_slli_epi32::<16>(both));
         let both = _mm512_or_si512(both, _mm512_set1_epi32(16 << 16));
-        for p in 0..from.pairs() {
-            let first = _mm512_maskz_loadu_ps(mask(count), start.add(2 * p * step));
-            let second = match 2 * p + 1 < k {
-                true => _mm512_maskz_loadu_ps(mask(count), start.add((2 * p + 1) * step)),
+        let mut pairs = [_mm512_setzero_si512(); GROUP];
+        for (i, pair) in pairs.iter_mut().enumerate() {
+            let at = 2 * (p + i);
+            if at >= k {
+                break;
+            }
+            let first = _mm512_maskz_loadu_ps(mask(count), start.add(at * step));
+            let second = match at + 1 < k {
+                true => _mm512_maskz_loadu_ps(mask(count), start.add((at + 1) * step)),
                 false => _mm512_setzero_ps(),
             };
-            let pairs = _mm512_permutexvar_epi16(both, rounded(first, second));
-            _mm512_storeu_si512(to.add(p * GROUP).cast(), pairs);
+            *pair = _mm512_permutexvar_epi16(both, rounded(first, second));
         }
+        pairs
     }
 }
 
-/// Lanes that lie anywhere: 16 pairs of each at a time.
+/// [`GROUP`] pairs from pair p on of each lane; lanes may lie anywhere.
 ///
 /// # Safety
 /// As [`pack`].
 #[inline(always)]
-unsafe fn pack_one_by_one(from: Lanes, to: *mut Pair) {
+unsafe fn by_lane(from: Lanes, p: usize) -> [__m512i; GROUP] {
     let Lanes { start, lane, step, count, k } = from;
+    let here = k.saturating_sub(2 * p);
     // SAFETY: the caller's promise.
     unsafe {
-        for p in (0..from.pairs()).step_by(GROUP) {
-            let mut lanes = [_mm512_setzero_si512(); GROUP];
-            let here = k - 2 * p;
-            for (i, pairs) in lanes.iter_mut().enumerate().take(count) {
-                let at = start.add(i * lane + 2 * p * step);
-                let first = load(at, step, here.min(GROUP));
-                let second = match here > GROUP {
-                    true => load(at.add(GROUP * step), step, (here - GROUP).min(GROUP)),
-                    false => _mm512_setzero_ps(),
-                };
-                *pairs = rounded(first, second);
-            }
-            let turned = transposed(lanes);
-            for (i, pairs) in turned.iter().enumerate().take(from.pairs() - p) {
-                _mm512_storeu_si512(to.add((p + i) * GROUP).cast(), *pairs);
-            }
+        let mut lanes = [_mm512_setzero_si512(); GROUP];
+        for (i, pairs) in lanes.iter_mut().enumerate().take(count) {
+            let at = start.wrapping_add(i * lane + 2 * p * step);
+            let first = load(at, step, here.min(GROUP));
+            let second = match here > GROUP {
+                true => load(at.add(GROUP * step), step, (here - GROUP).min(GROUP)),
+                false => _mm512_setzero_ps(),
+            };
+            *pairs = rounded(first, second);
         }
+        lanes
     }
 }
 
