@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::model::{Tensor, Weight};
 use crate::nn::rows::{mat, mat_mut};
 use cllm_kernels::Pool;
-use cllm_kernels::bf16::Bfloat16;
+use cllm_kernels::bf16::{Bfloat16, Sums};
 use cllm_kernels::int8;
 use cllm_kernels::matmul::{self, Accumulate};
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -55,14 +55,27 @@ impl TrainingPrecision {
     /// # Errors
     /// A processor without them.
     pub fn bfloat16(self) -> Result<Option<Bfloat16>> {
-        match (self, Bfloat16::found()) {
-            (Self::F32, _) => Ok(None),
-            (Self::Bf16, Some(found)) => Ok(Some(found)),
-            (Self::Bf16, None) => Err(Error::state(
-                "training in bfloat16 needs a processor with AVX512_BF16, which this one lacks or \
-                 CLLM_SIMD forbids"
-                    .to_string(),
-            )),
+        match self {
+            Self::F32 => Ok(None),
+            Self::Bf16 => match Bfloat16::found() {
+                Some(found) => Ok(Some(found)),
+                None => Err(Error::state(
+                    "training in bfloat16 needs a processor with AVX512_BF16, which this one lacks or \
+                     CLLM_SIMD forbids"
+                        .to_string(),
+                )),
+            },
+        }
+    }
+
+    /// What decides about the bits of its products: the name, and the order in which this processor adds
+    /// up.
+    pub fn arithmetic(self) -> String {
+        let sums = (self == Self::Bf16).then(Bfloat16::found).flatten().map(Bfloat16::sums);
+        match sums {
+            None => self.name().to_string(),
+            Some(Sums::Pairs) => format!("{} by AVX512_BF16", self.name()),
+            Some(Sums::Tiles) => format!("{} by AMX", self.name()),
         }
     }
 }

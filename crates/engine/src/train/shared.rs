@@ -230,7 +230,7 @@ impl Trainer {
             ("beta2", beta2.to_string()),
             ("the dropout", dropout.to_string()),
             ("the seed", seed.to_string()),
-            ("the precision", precision.name().to_string()),
+            ("the precision", precision.arithmetic()),
             ("the rounding of the sums", bfloat16_sums.to_string()),
             ("the division of the moments", division.is_some().to_string()),
             ("the step", c.step.to_string()),
