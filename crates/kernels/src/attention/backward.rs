@@ -155,9 +155,12 @@ simd! {
         // SAFETY: V is enabled here.
         let sum = unsafe { lanes_sum::<V, REGISTER>(&lanes) };
         for (p, ds) in p_chunks.iter().zip(ds_chunks) {
+            // Apart from `ds`, or the compiler takes one value from each of many registers at a time.
+            let mut gradient = [0.0; REGISTER];
             for i in 0..REGISTER {
-                ds[i] = p[i] * (ds[i] - sum) * scale;
+                gradient[i] = p[i] * (ds[i] - sum) * scale;
             }
+            *ds = gradient;
         }
         p[seen..].fill(0.0);
         ds[seen..].fill(0.0);

@@ -12,6 +12,10 @@ use std::ops::Range;
 /// Pairs that one task packs, about.
 const TASK_PAIRS: usize = 1 << 14;
 
+/// Rows of a block that a task packs and multiplies: they and their part of the result stay in a second
+/// cache.
+const BLOCK_ROWS: usize = 64;
+
 #[expect(clippy::too_many_arguments, reason = "those of a product, and what computes it")]
 pub(super) fn multiply(
     kernels: &Kernels,
@@ -38,15 +42,17 @@ pub(super) fn multiply(
     };
     let (left, right) = (lanes(&a, 0, m), lanes(&b, 1, n));
     let whole = left.pairs().next_multiple_of(kernels.step) * GROUP;
-    let (left_len, right_len) = (left.groups() * whole, right.groups() * whole);
+    let grid = Grid::new((kernels.wide * GROUP, kernels.band), [m, n, k], pool.threads());
+    // Rows that one task has for all columns are packed by it, just before they are multiplied.
+    let apart = if grid.across() == 1 { 0 } else { left.groups() };
     const { assert!(size_of::<Pair>() == size_of::<f32>()) };
-    scratch::with(Buffer::Panels, left_len + right_len, |packed| {
+    scratch::with(Buffer::Panels, (apart + right.groups()) * whole, |packed| {
         let packed = Packed(packed.as_mut_ptr().cast());
-        let all = left.groups() + right.groups();
+        let all = apart + right.groups();
         let step = (TASK_PAIRS / whole.max(1)).max(1);
         pool.for_each(all.div_ceil(step), |task| {
             for g in task * step..all.min((task + 1) * step) {
-                let (pack, from) = match g.checked_sub(left.groups()) {
+                let (pack, from) = match g.checked_sub(apart) {
                     None => (kernels.pack_left, left.group(g)),
                     Some(g) => (kernels.pack_right, right.group(g)),
                 };
@@ -54,12 +60,11 @@ pub(super) fn multiply(
                 unsafe { pack(from, packed.at(g * whole)) }
             }
         });
-        let grid = Grid::new((kernels.wide * GROUP, kernels.band), [m, n, k], pool.threads());
-        let (a, b) = (packed.at(0), packed.at(left_len));
-        let product = Product { kernels, out: target, a: Packed(a), b: Packed(b), k, accumulate };
-        pool.for_each(grid.down() * grid.across(), |task| {
-            let (rows, columns) = grid.part(task);
-            // SAFETY: parts of a grid are inside its matrices and disjoint.
+        let b = Packed(packed.at(apart * whole));
+        let product = Product { kernels, out: target, a: packed, b, k, accumulate };
+        let compute = |product: &Product, rows: Range<usize>, columns: Range<usize>| {
+            // SAFETY: parts of a grid, and parts of their rows in whole bands, are inside its matrices
+            // and disjoint.
             unsafe { product.part(rows.clone(), columns.clone()) };
             for i in rows {
                 let (j, len) = (columns.start, columns.len());
@@ -69,6 +74,28 @@ pub(super) fn multiply(
                 };
                 finish(i, j, part, also.unwrap_or_default());
             }
+        };
+        pool.for_each(grid.down() * grid.across(), |task| {
+            let (rows, columns) = grid.part(task);
+            if apart > 0 {
+                return compute(&product, rows, columns);
+            }
+            let block = (BLOCK_ROWS / kernels.band).max(1) * kernels.band;
+            scratch::with(Buffer::Panel, block.div_ceil(GROUP) * whole, |rows_packed| {
+                let packed = Packed(rows_packed.as_mut_ptr().cast());
+                for top in rows.clone().step_by(block) {
+                    let rows = top..rows.end.min(top + block);
+                    let groups = top / GROUP..rows.end.div_ceil(GROUP);
+                    for g in groups.clone() {
+                        let to = packed.at((g - groups.start) * whole);
+                        // SAFETY: lanes of the matrix; the scratch has room for the groups of a block.
+                        unsafe { (kernels.pack_left)(left.group(g), to) }
+                    }
+                    // Where the first group of all would be.
+                    let a = Packed(packed.0.wrapping_sub(groups.start * whole));
+                    compute(&Product { a, ..product }, rows, columns.clone());
+                }
+            });
         });
     });
 }
@@ -87,6 +114,7 @@ impl Packed {
 }
 
 /// What the tasks of a product share.
+#[derive(Clone, Copy)]
 struct Product<'a> {
     kernels: &'a Kernels,
     out: Target,
