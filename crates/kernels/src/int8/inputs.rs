@@ -1,12 +1,24 @@
 //! The rows that are multiplied with the weights.
 
-use super::{BLOCK, LARGEST, STEP, blocks, largest, quantize};
+use super::{BLOCK, LARGEST, blocks, largest, quantize};
+use crate::arch::simd;
 use crate::error::Result;
 use crate::memory::{grow, product};
 use crate::threads::Pool;
 
-/// Rows of a task.
-const TASK_ROWS: usize = 8;
+/// Rows whose scales lie next to each other: those of a tile of AMX. Also the rows of a task.
+pub(super) const STACK: usize = 16;
+
+/// The integers of a block of a row.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Integers(pub [i8; BLOCK]);
+
+impl Default for Integers {
+    fn default() -> Self {
+        Self([0; BLOCK])
+    }
+}
 
 /// Rows of floats in 8 bits, in memory that is used again.
 ///
@@ -16,12 +28,14 @@ const TASK_ROWS: usize = 8;
 pub(super) struct Inputs {
     rows: usize,
     columns: usize,
-    /// Row after row, with zeros up to a multiple of [`STEP`].
-    integers: Vec<i8>,
-    /// By row, then by block.
-    scales: Vec<f32>,
-    /// −128 times the sum of the integers of each block: the weights are stored with 128 added.
-    shifts: Vec<i32>,
+    /// Row after row, with zeros to the end of the last block; whole stacks, whose last rows may be
+    /// those of another time.
+    integers: Vec<Integers>,
+    /// By stack of rows, then by block, then by row of the stack.
+    scales: Vec<[f32; STACK]>,
+    /// Likewise −128 times the sum of the integers of each block: the weights are stored with 128
+    /// added.
+    shifts: Vec<[i32; STACK]>,
 }
 
 impl Inputs {
@@ -31,10 +45,10 @@ impl Inputs {
     /// No memory.
     pub fn reserve(&mut self, rows: usize, columns: usize) -> Result<()> {
         const WHAT: &str = "rows of 8 bits";
-        let len = product(WHAT, &[rows, blocks(columns)])?;
-        grow(WHAT, &mut self.scales, len)?;
-        grow(WHAT, &mut self.shifts, len)?;
-        grow(WHAT, &mut self.integers, product(WHAT, &[rows, columns.next_multiple_of(STEP)])?)
+        let stacks = product(WHAT, &[rows.div_ceil(STACK), blocks(columns)])?;
+        grow(WHAT, &mut self.scales, stacks)?;
+        grow(WHAT, &mut self.shifts, stacks)?;
+        grow(WHAT, &mut self.integers, product(WHAT, &[stacks, STACK])?)
     }
 
     /// Takes `rows` rows of `columns` values.
@@ -42,19 +56,17 @@ impl Inputs {
     /// # Panics
     /// If there are fewer values, or no room was made.
     pub fn quantize(&mut self, pool: &Pool, x: &[f32], rows: usize, columns: usize) {
-        let (width, blocks) = (columns.next_multiple_of(STEP), blocks(columns));
         (self.rows, self.columns) = (rows, columns);
+        let (blocks, stacks) = (blocks(columns), rows.div_ceil(STACK));
         let x = &x[..rows * columns];
         pool.chunks3(
-            (&mut self.integers[..rows * width], TASK_ROWS * width),
-            (&mut self.scales[..rows * blocks], TASK_ROWS * blocks),
-            (&mut self.shifts[..rows * blocks], TASK_ROWS * blocks),
-            |task, integers, scales, shifts| {
-                let x = x[task * TASK_ROWS * columns..].chunks_exact(columns);
-                let of_row = integers.chunks_exact_mut(width).zip(x);
-                let factors = scales.chunks_exact_mut(blocks).zip(shifts.chunks_exact_mut(blocks));
-                for ((integers, x), (scales, shifts)) in of_row.zip(factors) {
-                    quantize_row(x, integers, scales, shifts);
+            (&mut self.integers[..rows * blocks], STACK * blocks),
+            (&mut self.scales[..stacks * blocks], blocks),
+            (&mut self.shifts[..stacks * blocks], blocks),
+            |stack, integers, scales, shifts| {
+                let x = x[stack * STACK * columns..].chunks_exact(columns);
+                for (i, (integers, x)) in integers.chunks_exact_mut(blocks).zip(x).enumerate() {
+                    quantize_row(x, i, integers, scales, shifts);
                 }
             },
         );
@@ -72,34 +84,48 @@ impl Inputs {
 
     /// Bytes from one row to the next.
     pub(super) fn width(&self) -> usize {
-        self.columns.next_multiple_of(STEP)
+        blocks(self.columns) * BLOCK
     }
 
-    /// The integers from row i on.
-    pub(super) fn integers(&self, i: usize) -> &[i8] {
-        &self.integers[i * self.width()..self.rows * self.width()]
+    /// The integers of a stack and those behind it.
+    pub(super) fn integers(&self, stack: usize) -> &[Integers] {
+        &self.integers[stack * STACK * blocks(self.columns)..]
     }
 
-    /// The scales from row i on.
-    pub(super) fn scales(&self, i: usize) -> &[f32] {
-        let blocks = blocks(self.columns);
-        &self.scales[i * blocks..self.rows * blocks]
+    /// The scales of a stack and those behind it.
+    pub(super) fn scales(&self, stack: usize) -> &[[f32; STACK]] {
+        &self.scales[stack * blocks(self.columns)..]
     }
 
-    /// The shifts from row i on.
-    pub(super) fn shifts(&self, i: usize) -> &[i32] {
-        let blocks = blocks(self.columns);
-        &self.shifts[i * blocks..self.rows * blocks]
+    /// The shifts of a stack and those behind it.
+    pub(super) fn shifts(&self, stack: usize) -> &[[i32; STACK]] {
+        &self.shifts[stack * blocks(self.columns)..]
     }
 }
 
-fn quantize_row(x: &[f32], integers: &mut [i8], scales: &mut [f32], shifts: &mut [i32]) {
-    let of_block = x.chunks(BLOCK).zip(integers.chunks_mut(BLOCK));
-    for (((x, integers), scale), shift) in of_block.zip(scales).zip(shifts) {
-        let (integers, padding) = integers.split_at_mut(x.len());
-        padding.fill(0);
-        *scale = largest(x) / LARGEST;
-        quantize(x, *scale, integers);
-        *shift = -128 * integers.iter().map(|&q| i32::from(q)).sum::<i32>();
+simd! {
+    /// Takes row i of a stack, whose scales and shifts these are.
+    fn quantize_row(
+        x: &[f32],
+        i: usize,
+        integers: &mut [Integers],
+        scales: &mut [[f32; STACK]],
+        shifts: &mut [[i32; STACK]],
+    ) {
+        let factors = scales.iter_mut().zip(shifts);
+        for ((x, integers), (scales, shifts)) in x.chunks(BLOCK).zip(integers).zip(factors) {
+            let padded;
+            let x = if let Ok(x) = x.try_into() {
+                x
+            } else {
+                let mut all = [0.0; BLOCK];
+                all[..x.len()].copy_from_slice(x);
+                padded = all;
+                &padded
+            };
+            let x: &[f32; BLOCK] = x;
+            scales[i] = largest(x) / LARGEST;
+            shifts[i] = -128 * quantize(x, scales[i], &mut integers.0);
+        }
     }
 }

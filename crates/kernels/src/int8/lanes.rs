@@ -1,6 +1,7 @@
 //! What the instructions of a processor do with one line of weights, and the tile of a product that
 //! is written over it once for all of them.
 
+use super::inputs::STACK;
 use super::matrix::{GROUP, Line};
 use super::{BLOCK, STEP, scale_value};
 
@@ -51,12 +52,15 @@ pub(super) trait Lanes {
 /// A part of a product: some rows of inputs by some groups of outputs.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
-    /// The integers of the first row, and the bytes from row to row.
+    /// The integers of the first row, and the bytes from row to row. Where the first row is that of a
+    /// stack, all rows of the last stack are there.
     pub inputs: *const i8,
     pub input_row: usize,
-    /// Its scales and shifts: one per block.
-    pub input_scales: *const f32,
-    pub shifts: *const i32,
+    /// The scales and shifts of a stack, by block, and of those behind it; the first row's place in
+    /// them.
+    pub input_scales: *const [f32; STACK],
+    pub shifts: *const [i32; STACK],
+    pub first_row: usize,
     /// The first group's weights and scales.
     pub lines: *const Line,
     pub scales: *const u16,
@@ -72,18 +76,17 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn below(self, rows: usize) -> Self {
+    pub fn below(self, rows: usize) -> Self {
         Self {
             inputs: self.inputs.wrapping_add(rows * self.input_row),
-            input_scales: self.input_scales.wrapping_add(rows * self.blocks),
-            shifts: self.shifts.wrapping_add(rows * self.blocks),
+            first_row: self.first_row + rows,
             out: self.out.wrapping_add(rows * self.out_row),
             rows: self.rows - rows,
             ..self
         }
     }
 
-    fn behind(self, groups: usize) -> Self {
+    pub fn behind(self, groups: usize) -> Self {
         Self {
             lines: self.lines.wrapping_add(groups * self.group_lines),
             scales: self.scales.wrapping_add(groups * self.blocks * GROUP),
@@ -149,11 +152,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const WIDE: usize>(t: &Part) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut totals = [[L::zero(); WIDE]; ROWS];
+        // Where the scale and the shift of the first block are, for each row.
+        let factors: [usize; ROWS] = std::array::from_fn(|i| {
+            let row = t.first_row + i;
+            row / STACK * t.blocks * STACK + row % STACK
+        });
+        let (input_scales, shifts) = (t.input_scales.cast::<f32>(), t.shifts.cast::<i32>());
         for block in 0..t.blocks {
             let first = block * BLOCK_LINES;
             let mut sums = [[L::start(0); WIDE]; ROWS];
-            for (i, sums) in sums.iter_mut().enumerate() {
-                sums.fill(L::start(*t.shifts.add(i * t.blocks + block)));
+            for (sums, at) in sums.iter_mut().zip(factors) {
+                sums.fill(L::start(*shifts.add(at + block * STACK)));
             }
             for line in first..t.group_lines.min(first + BLOCK_LINES) {
                 let mut w = [L::weights(t.lines.add(line)); WIDE];
@@ -171,8 +180,8 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const WIDE: usize>(t: &Part) {
             for (g, scales) in scales.iter_mut().enumerate() {
                 *scales = L::scales(t.scales.add((g * t.blocks + block) * GROUP));
             }
-            for (i, (totals, sums)) in totals.iter_mut().zip(sums).enumerate() {
-                let scale = *t.input_scales.add(i * t.blocks + block);
+            for ((totals, sums), at) in totals.iter_mut().zip(sums).zip(factors) {
+                let scale = *input_scales.add(at + block * STACK);
                 for ((total, sum), scales) in totals.iter_mut().zip(sums).zip(scales) {
                     *total = L::add(*total, sum, scales, scale);
                 }

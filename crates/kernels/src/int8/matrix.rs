@@ -1,6 +1,7 @@
 //! The weights.
 
 use super::{BLOCK, LARGEST, STEP, blocks, largest, quantize, scale_value};
+use crate::arch::simd;
 use crate::error::Result;
 use crate::memory::floats::ask_for_huge_pages;
 use crate::memory::{filled, product, reserve};
@@ -216,14 +217,16 @@ fn scale(largest: f32) -> u16 {
     ((bits + 0xffff) >> 16) as u16
 }
 
-fn quantize_row(row: &[f32], lane: usize, lines: &mut [Line], scales: &mut [u16]) {
-    let mut integers = [0; BLOCK];
-    let of_block = lines.chunks_mut(BLOCK / STEP).zip(scales.chunks_exact_mut(GROUP));
-    for (x, (lines, scales)) in row.chunks(BLOCK).zip(of_block) {
-        let integers = &mut integers[..x.len()];
-        scales[lane] = scale(largest(x));
-        quantize(x, scale_value(scales[lane]), integers);
-        store_row(integers, lane, lines);
+simd! {
+    fn quantize_row(row: &[f32], lane: usize, lines: &mut [Line], scales: &mut [u16]) {
+        let mut integers = [0; BLOCK];
+        let of_block = lines.chunks_mut(BLOCK / STEP).zip(scales.chunks_exact_mut(GROUP));
+        for (x, (lines, scales)) in row.chunks(BLOCK).zip(of_block) {
+            let integers = &mut integers[..x.len()];
+            scales[lane] = scale(largest(x));
+            quantize(x, scale_value(scales[lane]), integers);
+            store_row(integers, lane, lines);
+        }
     }
 }
 

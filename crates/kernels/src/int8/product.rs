@@ -1,7 +1,7 @@
 //! Products of rows with matrices of 8-bit weights.
 
 use super::blocks;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, STACK};
 use super::lanes::{HIGHEST, Lanes, Part, Portable, part};
 use super::matrix::{GROUP, Line, Matrix};
 use crate::arch::InstructionSet;
@@ -13,8 +13,14 @@ use std::cell::RefCell;
 const TASK: usize = 1 << 17;
 /// The same where the rows are many: they stay in the second cache, for all rows of the task.
 const TASK_OF_MANY: usize = 1 << 16;
-/// Rows of a task where there are many; whole tiles.
-const TASK_ROWS: usize = 16 * HIGHEST;
+/// Rows of a task where there are many; whole tiles of all ways.
+const TASK_ROWS: usize = 9 * STACK;
+
+const _: () = assert!(TASK_ROWS.is_multiple_of(HIGHEST));
+
+/// From so many rows on [`way_of_many`] is the faster one: two stacks, for one row more costs as much as
+/// a whole one.
+const MANY: usize = 32;
 
 /// Computes a part of a product.
 pub(super) type Run = unsafe fn(Part);
@@ -43,6 +49,23 @@ pub(super) fn ways(allowed: InstructionSet) -> impl Iterator<Item = Run> {
 fn in_use() -> Run {
     static IN_USE: Lazy<Run> =
         Lazy::new(|| ways(InstructionSet::in_use()).next().unwrap_or(portable));
+    *IN_USE
+}
+
+/// The way for many rows, where there is another one, of what an instruction set allows. The first call
+/// may change a setting of the process (`arch::amx::found`).
+pub(super) fn way_of_many(allowed: InstructionSet) -> Option<Run> {
+    #[cfg(target_arch = "x86_64")]
+    if allowed == InstructionSet::Avx512 {
+        return super::amx::way();
+    }
+    _ = allowed;
+    None
+}
+
+fn in_use_of_many() -> Run {
+    static IN_USE: Lazy<Run> =
+        Lazy::new(|| way_of_many(InstructionSet::in_use()).unwrap_or_else(in_use));
     *IN_USE
 }
 
@@ -81,7 +104,8 @@ pub fn linear_then(
             panic!("{error}");
         }
         inputs.quantize(pool, x, rows, columns);
-        multiply(in_use(), pool, out, inputs, matrices, &finish);
+        let run = if rows >= MANY { in_use_of_many() } else { in_use() };
+        multiply(run, pool, out, inputs, matrices, &finish);
     });
 }
 
@@ -137,10 +161,11 @@ pub(super) fn multiply(
             let column = column + first * GROUP;
             let lines: &[Line] = &w.lines()[first * w.lines_of_group()..];
             let of = Part {
-                inputs: x.integers(top).as_ptr(),
+                inputs: x.integers(top / STACK).as_ptr().cast(),
                 input_row: x.width(),
-                input_scales: x.scales(top).as_ptr(),
-                shifts: x.shifts(top).as_ptr(),
+                input_scales: x.scales(top / STACK).as_ptr(),
+                shifts: x.shifts(top / STACK).as_ptr(),
+                first_row: 0,
                 lines: lines.as_ptr(),
                 scales: w.scales()[first * blocks(columns) * GROUP..].as_ptr(),
                 group_lines: w.lines_of_group(),

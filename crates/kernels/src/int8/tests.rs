@@ -1,5 +1,5 @@
-use super::inputs::Inputs;
-use super::product::{multiply, ways};
+use super::inputs::{Inputs, STACK};
+use super::product::{multiply, way_of_many, ways};
 use super::*;
 use crate::arch::InstructionSet;
 use crate::threads::Pool;
@@ -27,12 +27,14 @@ fn reference(x: &Inputs, w: &Matrix) -> Vec<f32> {
     for i in 0..x.rows() {
         for j in 0..w.rows() {
             w.row(j, &mut weights, &mut scales);
+            let row = &x.integers(i / STACK)[i % STACK * blocks..][..blocks];
+            let factors = &x.scales(i / STACK)[..blocks];
             let mut total = 0f32;
             for (b, scale) in scales.iter().enumerate() {
-                let block = b * BLOCK..columns.min((b + 1) * BLOCK);
-                let pairs = weights[block.clone()].iter().zip(&x.integers(i)[block]);
+                let weights = &weights[b * BLOCK..columns.min((b + 1) * BLOCK)];
+                let pairs = weights.iter().zip(&row[b].0);
                 let sum: i64 = pairs.map(|(q, p)| i64::from(*q) * i64::from(*p)).sum();
-                total += sum as f32 * (scale_value(*scale) * x.scales(i)[b]);
+                total += sum as f32 * (scale_value(*scale) * factors[b][i % STACK]);
             }
             out.push(total);
         }
@@ -55,7 +57,8 @@ fn check(x: &Inputs, matrices: &[&Matrix]) -> Vec<f32> {
         }
     }
     for pool in [Pool::serial(), Pool::start(3)] {
-        for (way, run) in ways(InstructionSet::in_use()).enumerate() {
+        let allowed = InstructionSet::in_use();
+        for (way, run) in way_of_many(allowed).into_iter().chain(ways(allowed)).enumerate() {
             let mut out = vec![7.0; want.len()];
             multiply(run, &pool, &mut out, x, matrices, &|_, _: &mut [f32]| ());
             let sizes: Vec<_> = matrices.iter().map(|w| (w.rows(), w.columns())).collect();
@@ -79,8 +82,14 @@ fn products_are_exact_for_all_sizes() {
         (8, 15, 191),
         (13, 200, 256),
         (1, 3000, 70),
+        (15, 16, 64),
+        (16, 63, 512),
+        (17, 65, 513),
+        (31, 31, 500),
+        (33, 100, 1100),
         (100, 130, 66),
         (200, 40, 20),
+        (300, 20, 1028),
     ];
     for (n, rows, columns) in sizes {
         let x = quantized(&random(n * columns, 1), n, columns);
@@ -109,7 +118,7 @@ fn nothing_overflows() {
     rows.push(vec![0.0; columns]);
     let all = rows.concat();
     let x = quantized(&all, rows.len(), columns);
-    assert!(x.integers(0)[..2 * columns].iter().all(|q| q.unsigned_abs() == 127));
+    assert!(x.integers(0)[..6].iter().all(|x| x.0.iter().all(|q| q.unsigned_abs() == 127)));
     let w = Matrix::quantized(&Pool::serial(), &all, rows.len(), columns).unwrap();
     let out = check(&x, &[&w]);
     let scale = scale_value(0x3c02); // 1/127, rounded upwards to eight bits
@@ -219,7 +228,9 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(Matrix::zeroed(usize::MAX, 64).is_err());
     assert!(Matrix::zeroed(0, 64).is_ok() && Matrix::zeroed(64, 0).is_ok());
     linear(&Pool::serial(), &mut [], &[], 0, &[&Matrix::zeroed(5, 64).unwrap()]);
-    let mut out = [1.0; 10];
-    linear(&Pool::serial(), &mut out, &[], 2, &[&Matrix::zeroed(5, 0).unwrap()]);
-    assert_eq!(out, [0.0; 10]);
+    for rows in [2, 100] {
+        let mut out = vec![1.0; rows * 5];
+        linear(&Pool::serial(), &mut out, &[], rows, &[&Matrix::zeroed(5, 0).unwrap()]);
+        assert_eq!(out, vec![0.0; rows * 5]);
+    }
 }

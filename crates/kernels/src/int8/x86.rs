@@ -37,7 +37,7 @@ unsafe fn avx2(of: Part) {
 }
 
 /// One instruction for a line.
-struct Avx512Vnni;
+pub(super) struct Avx512Vnni;
 
 impl Lanes for Avx512Vnni {
     const ROWS: usize = 6;
