@@ -143,10 +143,10 @@ simd! {
         p[seen..end].fill(f32::NEG_INFINITY);
         ds[seen..end].fill(0.0);
         let (p_chunks, _) = p[..end].as_chunks_mut::<REGISTER>();
-        let (ds_chunks, _) = ds[..end].as_chunks_mut::<REGISTER>();
+        let (ds_chunks, _) = ds[..end].as_chunks::<REGISTER>();
         // The sum is also do·o, but these rows are in the cache and o is not.
         let mut lanes = [0f32; REGISTER];
-        for (p, ds) in p_chunks.iter_mut().zip(&*ds_chunks) {
+        for (p, ds) in p_chunks.iter_mut().zip(ds_chunks) {
             for i in 0..REGISTER {
                 p[i] = exp::<FMA>(fma::<FMA>(p[i], scale, -lse));
                 lanes[i] = fma::<FMA>(p[i], ds[i], lanes[i]);
@@ -154,13 +154,9 @@ simd! {
         }
         // SAFETY: V is enabled here.
         let sum = unsafe { lanes_sum::<V, REGISTER>(&lanes) };
-        for (p, ds) in p_chunks.iter().zip(ds_chunks) {
-            // Apart from `ds`, or the compiler takes one value from each of many registers at a time.
-            let mut gradient = [0.0; REGISTER];
-            for i in 0..REGISTER {
-                gradient[i] = p[i] * (ds[i] - sum) * scale;
-            }
-            *ds = gradient;
+        // Not in chunks: of these the compiler gathers single values.
+        for (ds, p) in ds[..end].iter_mut().zip(&p[..end]) {
+            *ds = p * (*ds - sum) * scale;
         }
         p[seen..].fill(0.0);
         ds[seen..].fill(0.0);
