@@ -1,4 +1,4 @@
-/* The host's world is its own: signals, the floating-point environment, small stacks and coroutines,
+/* The host's world is its own: signals, the floating-point environment, small and alternate stacks, coroutines,
  * ending the threads. Whatever the program has set, results are the same and the setting stays. */
 #define _GNU_SOURCE
 #include "scratch.h"
@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #if defined __x86_64__
@@ -237,6 +238,56 @@ static void callbacks_have_the_environment_of_the_program(void) {
     finish(training, model);
 }
 
+/* ---- Alternate signal stacks ---- */
+
+/* A hash of the logits after 48 tokens, by 8-bit weights: as many positions as have instructions of
+ * their own where the processor has them, which need room on alternate stacks. 0 where a call fails. */
+static uint64_t logits_by_bytes(void) {
+    CLLMConfig config = {23, 80, 2, 2, 96, 64, 0};
+    CLLMModel *model = cllm_create_model_seeded(&config, 5);
+    CLLMModel *small = cllm_quantize_model(model, 0);
+    CLLMInference *inference = cllm_inference_init(small);
+    cllm_forward(inference, tokens, 48);
+    const float *logits = inference ? inference->logits : NULL;
+    uint64_t hash = logits ? hash_of(logits, 23 * sizeof *logits, 14695981039346656037u) : 0;
+    cllm_inference_cleanup(inference);
+    cllm_free_model(small);
+    cllm_free_model(model);
+    return hash;
+}
+
+static bool set_alternate_stack(char *bytes, size_t size) {
+    stack_t stack = {.ss_sp = bytes, .ss_size = size};
+    return sigaltstack(&stack, NULL) == 0;
+}
+
+/* In a process of its own, for what the system grants is granted to all of it: logits_by_bytes() with
+ * an alternate stack of `before` bytes (0: none), and whether one of 32 KiB is taken afterwards. */
+static uint64_t with_alternate_stack(size_t before) {
+    int ends[2];
+    uint64_t result = 0;
+    if (pipe(ends) != 0) return 0;
+    pid_t child = fork();
+    if (child == 0) {
+        static char bytes[32 << 10];
+        bool good = before == 0 || set_alternate_stack(bytes, before);
+        result = good ? logits_by_bytes() : 0;
+        if (!set_alternate_stack(bytes, sizeof bytes)) result = 0;
+        bool written = write(ends[1], &result, sizeof result) == sizeof result;
+        _exit(written ? 0 : 1);
+    }
+    close(ends[1]);
+    if (child < 0 || read(ends[0], &result, sizeof result) != sizeof result) result = 0;
+    close(ends[0]);
+    return child > 0 && waitpid(child, NULL, 0) == child ? result : 0;
+}
+
+static void alternate_stacks_change_nothing(void) {
+    uint64_t none = with_alternate_stack(0);
+    CHECK(none != 0);
+    CHECK(with_alternate_stack(4 << 10) == none && with_alternate_stack(16 << 10) == none);
+}
+
 /* ---- Stacks ---- */
 
 static void *work_of_a_thread(void *result) {
@@ -362,6 +413,7 @@ int main(void) {
     RUN(rounding_of_the_caller);
     RUN(exceptions_of_the_caller);
     RUN(callbacks_have_the_environment_of_the_program);
+    RUN(alternate_stacks_change_nothing);
     RUN(small_stacks);
     RUN(many_threads_with_small_stacks);
     RUN(a_coroutine);
