@@ -15,7 +15,7 @@ UNGUARDED = {"cllm_version", "cllm_last_error", "cllm_clear_error"}
 # Models of up to 0.6 GB, benchmarks, whole trainings, files of a second's writing.
 SLOW = {"cllm_create_medium_model", "cllm_create_large_model", "cllm_create_small_model",
         "cllm_run_benchmark_suite", "cllm_generate_performance_report", "cllm_measure_speed",
-        "train_quick"}
+        "cllm_measure_speed_in", "train_quick"}
 # What has to come before a call with good arguments.
 GENERATED = 'cllm_generate_stream(a0, "one", on_token, NULL);'
 KEPT = "cllm_training_evaluate(a0, ids(), 8, 1, NULL);"

@@ -175,6 +175,7 @@ REFUSED = {
     ("cllm_embed_tokens", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_embed_text", "pooling"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_precision_support", "precision"): ["-1", "INT_MIN", "INT_MAX"],
+    ("cllm_measure_speed_in", "precision"): ["-1", "INT_MIN", "INT_MAX"],
     ("cllm_set_repetition_penalty", "penalty"): ["NAN", "-1.0f"],
     ("cllm_set_min_p", "min_p"): ["NAN", "-1.0f", "INFINITY"],
     ("cllm_apply_gradient_clipping", "max_norm"): ["0.0f", "-1.0f", "NAN"],

@@ -293,6 +293,8 @@ static void recipes(void) {
     d.struct_size = 8;
     CHECK(cllm_recipe(900000, 200, 3e11, &d) == -1);
     CHECK(cllm_measure_speed(1) > 1e6 && cllm_measure_speed(-1) == 0);
+    CHECK(cllm_measure_speed_in(1, CLLM_PRECISION_F32) > 1e6 && cllm_measure_speed_in(1, 2) == 0);
+    CHECK((cllm_measure_speed_in(1, CLLM_PRECISION_BF16) > 1e6) == (cllm_precision_support(CLLM_PRECISION_BF16) > 0));
     CHECK(cllm_steps_left(100, 2, 900, 8) == 400 && cllm_steps_left(0, 0, 900, 8) == 900);
     CHECK(cllm_steps_left(-1, 2, 900, 8) == -1 && cllm_steps_left(1, 2, -1, 8) == -1);
 }

@@ -1530,7 +1530,8 @@ int cllm_training_set_communicator(CLLMTraining *training,
  * @param bytes    length of the training text, without what is held out; 1 or more.
  * @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take. With none of them,
  *                 but `embedding_dim`, a run is as many whole epochs as give each weight three tokens.
- * @param speed    what cllm_measure_speed() found; without seconds only `text` has it, and it may be 0.
+ * @param speed    what cllm_measure_speed() found, or cllm_measure_speed_in() for a run in bfloat16; without
+ *                 seconds only `text` has it, and it may be 0.
  * @param recipe   its `struct_size` set before; other fields that are not 0 stay.
  * @return 0; -1 for NULL, no text, nothing that says how long, a number out of its range, sizes that
  *         make no model, or a `sequence_length` or `batch_size` of which the text, by its tokens or
@@ -1562,6 +1563,21 @@ int cllm_recipe(uint64_t bytes,
  * ```
  */
 double cllm_measure_speed(int threads);
+
+/**
+ * cllm_measure_speed() with the matrix products of a precision, for a run that is to have them.
+ *
+ * @param threads    0: as cllm_set_threads() says.
+ * @param precision  CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where cllm_precision_support() finds it.
+ * @return as there; 0 for another number, too, or a precision that this processor lacks.
+ *
+ * ```c
+ * int precision = cllm_precision_support(CLLM_PRECISION_BF16) == 2 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;
+ * double speed = cllm_measure_speed_in(0, precision);
+ * ```
+ */
+double cllm_measure_speed_in(int threads,
+                             int precision);
 
 /**
  * How many steps a run that is to end on time should still make, for cllm_training_set_end(): as many

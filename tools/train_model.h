@@ -308,6 +308,8 @@ typedef struct Run {
 
 /* The end of the run's steps. */
 int last_step(const Run *run);
+/* CLLM_PRECISION_…: that of a new run; a run that goes on has its own. */
+int precision_of(const Options *options);
 /* Steps 4 and 5: model and training, made, or read where the run goes on. */
 void set_up(Run *run, Origin *origin);
 /* Prints them. */

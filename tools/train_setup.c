@@ -73,8 +73,7 @@ static int count_batches(const Options *options, const Data *data) {
     return (int)batches;
 }
 
-/* That of a new run; a run that goes on has its own. */
-static int precision_of(const Options *options) {
+int precision_of(const Options *options) {
     bool faster = options->precision == PRECISION_AUTO &&
                   cllm_precision_support(CLLM_PRECISION_BF16) == 2;
     return faster || options->precision == PRECISION_BF16 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;

@@ -2,7 +2,7 @@
 
 use cllm_engine::recipe::{self, Fixed, Recipe, Task, Tokens};
 use cllm_engine::text::Bpe;
-use cllm_engine::train::{Corpus, Trainer, TrainingWeights};
+use cllm_engine::train::{Corpus, Trainer, TrainingPrecision, TrainingWeights};
 use cllm_engine::{Error, Model, Pool, Result, evaluate};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 fn learn(text: &[u8], seconds: f64) -> Result<Model> {
     let (began, pool) = (Instant::now(), Pool::automatic());
     let (training, held_out) = text.split_at(text.len() - text.len() / 10);
-    let (bytes, speed) = (training.len() as u64, recipe::measure(&pool)?);
+    let (bytes, speed) = (training.len() as u64, recipe::measure(&pool, TrainingPrecision::F32)?);
     let task = Task { bytes, seconds: Some(seconds), speed, ..Task::default() };
     let first = Recipe::new(&task)?;
     let subwords = match first.tokens {

@@ -135,6 +135,7 @@ _FUNCTIONS: List[Tuple[str, Any, List[Any]]] = [
     ("cllm_model_parameters", c.c_uint64, [_MODEL]),
     ("cllm_recipe", _I, [c.c_uint64, c.c_double, c.c_double, c.POINTER(s.Recipe)]),
     ("cllm_measure_speed", c.c_double, [_I]),
+    ("cllm_measure_speed_in", c.c_double, [_I, _I]),
     ("cllm_steps_left", _I, [_I, c.c_double, _I, c.c_double]),
 ]
 for _name, _result, _arguments in _FUNCTIONS:

@@ -166,13 +166,14 @@ impl CLLMTrainingOptions {
         if !(0.0..=1.0).contains(&self.short_part) {
             return Err(Error::argument("options->short_part", self.short_part, "0 to 1"));
         }
-        check_precision(self.precision, "options->precision")
+        check_precision(self.precision, "options->precision").map(drop)
     }
 }
 
-fn check_precision(precision: c_int, name: &'static str) -> Result<()> {
+pub(super) fn check_precision(precision: c_int, name: &'static str) -> Result<TrainingPrecision> {
     match precision {
-        CLLM_PRECISION_F32 | CLLM_PRECISION_BF16 => Ok(()),
+        CLLM_PRECISION_F32 => Ok(TrainingPrecision::F32),
+        CLLM_PRECISION_BF16 => Ok(TrainingPrecision::Bf16),
         other => Err(Error::argument(name, other, "CLLM_PRECISION_F32 or CLLM_PRECISION_BF16")),
     }
 }

@@ -1,10 +1,12 @@
 //! The one dial: from the length of a text and the time to everything that training is told.
 
+use super::options::check_precision;
 use super::tokens::{CLLM_TOKENS_BYTES, CLLM_TOKENS_SUBWORDS, CLLM_TOKENS_WORDS};
 use super::training::pool_of;
 use crate::border::ffi;
 use cllm_engine::error::{Error, Result};
 use cllm_engine::recipe::{self, Fixed, Recipe, Task, Tokens};
+use cllm_engine::train::TrainingPrecision;
 use cllm_macros::c_api;
 use std::ffi::{c_char, c_int};
 use std::mem::offset_of;
@@ -79,7 +81,8 @@ const NAMES: [&str; 3] = ["recipe", "recipe->struct_size", "sizeof(CLLMRecipe)"]
 /// @param bytes    length of the training text, without what is held out; 1 or more.
 /// @param seconds  how long training may take; 0: as long as `epochs`, or `steps`, take. With none of them,
 ///                 but `embedding_dim`, a run is as many whole epochs as give each weight three tokens.
-/// @param speed    what cllm_measure_speed() found; without seconds only `text` has it, and it may be 0.
+/// @param speed    what cllm_measure_speed() found, or cllm_measure_speed_in() for a run in bfloat16; without
+///                 seconds only `text` has it, and it may be 0.
 /// @param recipe   its `struct_size` set before; other fields that are not 0 stay.
 /// @return 0; -1 for NULL, no text, nothing that says how long, a number out of its range, sizes that
 ///         make no model, or a `sequence_length` or `batch_size` of which the text, by its tokens or
@@ -211,7 +214,23 @@ fn filled(found: &Recipe, wanted: &CLLMRecipe) -> Result<CLLMRecipe> {
 #[unsafe(no_mangle)]
 #[c_api(0.0)]
 pub extern "C" fn cllm_measure_speed(threads: c_int) -> f64 {
-    recipe::measure(&*pool_of(threads)?)
+    recipe::measure(&*pool_of(threads)?, TrainingPrecision::F32)
+}
+
+/// cllm_measure_speed() with the matrix products of a precision, for a run that is to have them.
+///
+/// @param threads    0: as cllm_set_threads() says.
+/// @param precision  CLLM_PRECISION_F32, or CLLM_PRECISION_BF16 where cllm_precision_support() finds it.
+/// @return as there; 0 for another number, too, or a precision that this processor lacks.
+///
+/// ```c
+/// int precision = cllm_precision_support(CLLM_PRECISION_BF16) == 2 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;
+/// double speed = cllm_measure_speed_in(0, precision);
+/// ```
+#[unsafe(no_mangle)]
+#[c_api(0.0)]
+pub extern "C" fn cllm_measure_speed_in(threads: c_int, precision: c_int) -> f64 {
+    recipe::measure(&*pool_of(threads)?, check_precision(precision, "precision")?)
 }
 
 /// How many steps a run that is to end on time should still make, for cllm_training_set_end(): as many

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::{Model, ModelConfig};
 use crate::order;
-use crate::train::{Corpus, Trainer, TrainerConfig, TrainingWeights};
+use crate::train::{Corpus, Trainer, TrainerConfig, TrainingPrecision, TrainingWeights};
 use cllm_kernels::Pool;
 use std::time::Instant;
 
@@ -43,15 +43,15 @@ const LONGEST: f64 = 2.0;
 /// Where steps are slow, the one that ends after two seconds is the last, be it the first.
 ///
 /// # Errors
-/// Memory: about 30 MB.
-pub fn measure(pool: &Pool) -> Result<f64> {
+/// Memory: about 30 MB; a precision that the processor lacks.
+pub fn measure(pool: &Pool, precision: TrainingPrecision) -> Result<f64> {
     let config = ModelConfig { vocab: 512, ..ModelConfig::modern() };
     let rows = BATCH * config.context;
     // Any ids take as long.
     let ids: Vec<u32> = (0..=rows as u32).map(|i| i.wrapping_mul(2_654_435_761) >> 23).collect();
     let corpus = Corpus::new(&ids, BATCH, config.context)?;
     let mut weights = TrainingWeights::new(Model::new(&config, 1)?);
-    let mut trainer = Trainer::new(TrainerConfig::default());
+    let mut trainer = Trainer::new(TrainerConfig { precision, ..TrainerConfig::default() });
     let median = seconds_of_a_step(|| {
         let start = Instant::now();
         trainer.epoch(pool, &mut weights, &corpus, |_| std::ops::ControlFlow::Continue(()))?;
