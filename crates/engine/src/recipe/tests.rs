@@ -1,4 +1,5 @@
 use super::*;
+use crate::train::TrainingPrecision;
 
 fn minutes(bytes: u64, minutes: f64) -> Recipe {
     let task = Task { bytes, seconds: Some(60.0 * minutes), speed: 3e11, ..Task::default() };
@@ -317,8 +318,13 @@ fn corrections_end_a_run_on_time_at_the_end_of_its_schedule() {
 
 #[test]
 fn the_measurement_is_a_speed() {
-    let speed = measure(&cllm_kernels::Pool::serial()).unwrap();
-    assert!(speed.is_finite() && speed > 1e6, "{speed}");
+    let pool = cllm_kernels::Pool::serial();
+    for precision in [TrainingPrecision::F32, TrainingPrecision::Bf16] {
+        match measure(&pool, precision) {
+            Ok(speed) => assert!(speed.is_finite() && speed > 1e6, "{speed}"),
+            Err(error) => assert!(!precision.is_available(), "{error}"),
+        }
+    }
 }
 
 #[test]
