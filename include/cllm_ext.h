@@ -1371,8 +1371,8 @@ int cllm_checkpoint_options(const CLLMTraining *training,
  * CLLM_PRECISION_BF16 it looks for AMX, whose instruction does 16 times the work of one for f32 in the same
  * time, then for AVX512_BF16, whose instruction does twice the work and takes, on some processors, four
  * times as long: which of them this is, is measured once in a process, in less than a millisecond.
- * Linux gives AMX to whole processes: from the first call with CLLM_PRECISION_BF16 on, or the first step
- * that trains so, `sigaltstack` refuses stacks of less than about 12 KB in this process.
+ * Linux gives AMX to whole processes: from the first call with CLLM_PRECISION_BF16 on, here or where it is
+ * set, `sigaltstack` refuses stacks of less than about 12 KB in this process.
  *
  * @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
  * @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for
@@ -1574,6 +1574,7 @@ double cllm_measure_speed(int threads);
  * ```c
  * int precision = cllm_precision_support(CLLM_PRECISION_BF16) == 2 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;
  * double speed = cllm_measure_speed_in(0, precision);
+ * printf("%.0f billion operations a second\n", speed / 1e9);
  * ```
  */
 double cllm_measure_speed_in(int threads,

@@ -181,8 +181,8 @@ static void follow_recipe(Options *o, const CLLMTokenizer *given, size_t bytes) 
         r.vocab_size = (int)bpe_size(bytes);
     }
     double held_out = (double)bytes * o->val_fraction;
-    double left = o->minutes * 60 - (seconds_now() - o->began);
     double speed = dial ? cllm_measure_speed_in(o->threads, precision_of(o)) : 0;
+    double left = o->minutes * 60 - (seconds_now() - o->began);
     take_from_first(&left, sizeof left); /* so that all ranks choose the same */
     take_from_first(&speed, sizeof speed);
     size_t training = bytes > (size_t)held_out + 1 ? bytes - (size_t)held_out : 1;

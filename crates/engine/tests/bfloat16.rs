@@ -149,6 +149,9 @@ fn a_restored_run_is_the_same_run() {
     let mut saved = Checkpoint::open(&path).unwrap();
     let precision = saved.notes().precision;
     assert_eq!(precision, BF16);
+    let arithmetic = &saved.notes().arithmetic;
+    assert!(["bf16 by AMX", "bf16 by AVX512_BF16"].contains(&arithmetic.as_str()), "{arithmetic}");
+    assert_eq!(*arithmetic, BF16.arithmetic());
     let mut other = TrainingWeights::new(Model::new(&block, 4).unwrap());
     let mut resumed = Trainer::new(TrainerConfig { precision, ..trainer.config });
     resumed.counters = saved.restore(&mut other).unwrap();

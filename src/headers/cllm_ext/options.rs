@@ -280,8 +280,8 @@ pub unsafe extern "C" fn cllm_checkpoint_options(
 /// CLLM_PRECISION_BF16 it looks for AMX, whose instruction does 16 times the work of one for f32 in the same
 /// time, then for AVX512_BF16, whose instruction does twice the work and takes, on some processors, four
 /// times as long: which of them this is, is measured once in a process, in less than a millisecond.
-/// Linux gives AMX to whole processes: from the first call with CLLM_PRECISION_BF16 on, or the first step
-/// that trains so, `sigaltstack` refuses stacks of less than about 12 KB in this process.
+/// Linux gives AMX to whole processes: from the first call with CLLM_PRECISION_BF16 on, here or where it is
+/// set, `sigaltstack` refuses stacks of less than about 12 KB in this process.
 ///
 /// @param precision  CLLM_PRECISION_F32 or CLLM_PRECISION_BF16.
 /// @return 2 if it has it, and faster than f32; 1 if it has it (f32: always); 0 if it lacks it; -1 for

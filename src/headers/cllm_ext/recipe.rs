@@ -226,6 +226,7 @@ pub extern "C" fn cllm_measure_speed(threads: c_int) -> f64 {
 /// ```c
 /// int precision = cllm_precision_support(CLLM_PRECISION_BF16) == 2 ? CLLM_PRECISION_BF16 : CLLM_PRECISION_F32;
 /// double speed = cllm_measure_speed_in(0, precision);
+/// printf("%.0f billion operations a second\n", speed / 1e9);
 /// ```
 #[unsafe(no_mangle)]
 #[c_api(0.0)]

@@ -40,6 +40,7 @@ pub(crate) unsafe fn prepare_state(
     let notes = Notes {
         data: state.data.mark,
         precision: state.options.training_precision(),
+        arithmetic: state.options.training_precision().arithmetic(),
         bfloat16_sums: state.trainer.config.bfloat16_sums,
         total_batches: t.total_batches,
         loss_scale: t.current_loss_scale,
@@ -91,7 +92,7 @@ pub(crate) unsafe fn restore_state(
     t.total_batches = notes.total_batches;
     t.current_loss_scale = notes.loss_scale;
     t.loss_scale_steps = notes.loss_scale_steps;
-    state.data = Data::restored(notes.data, notes.precision, notes.bfloat16_sums);
+    state.data = Data::restored(notes);
     state.saved_config = config_from(&notes.config);
     // Checkpoints of older versions say neither.
     let options = state.saved_config.and_then(|_| CLLMTrainingOptions::from_bytes(&notes.options));

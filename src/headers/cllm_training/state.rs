@@ -13,7 +13,7 @@ use crate::model::words;
 use cllm_engine::error::Result;
 use cllm_engine::log;
 use cllm_engine::text::{Ids, TokenFile};
-use cllm_engine::train::checkpoint::DataMark;
+use cllm_engine::train::checkpoint::{DataMark, Notes};
 use cllm_engine::train::tokens::Foreign;
 use cllm_engine::train::{Best, Corpus, Counters, Trainer, TrainerConfig, TrainingPrecision};
 use std::ffi::{c_int, c_void};
@@ -58,21 +58,17 @@ pub(crate) struct Data {
     pub mark: Option<DataMark>,
     /// The mark in the checkpoint that was restored.
     restored: Option<DataMark>,
-    /// The precision of its run, and whether its sums were rounded.
-    precision: Option<(TrainingPrecision, bool)>,
+    /// The precision of its run, by which arithmetic, and whether its sums were rounded.
+    precision: Option<(TrainingPrecision, String, bool)>,
     /// Whether another run was warned of.
     warned: bool,
 }
 
 impl Data {
-    /// After a checkpoint with this mark, of a run in this precision, whose sums were rounded or not.
-    pub(crate) fn restored(
-        mark: Option<DataMark>,
-        precision: TrainingPrecision,
-        rounded: bool,
-    ) -> Self {
-        let precision = Some((precision, rounded));
-        Self { seen: (0, 0), mark, restored: mark, precision, warned: false }
+    /// After a checkpoint with these notes.
+    pub(crate) fn restored(notes: &Notes) -> Self {
+        let precision = Some((notes.precision, notes.arithmetic.clone(), notes.bfloat16_sums));
+        Self { seen: (0, 0), mark: notes.data, restored: notes.data, precision, warned: false }
     }
 
     /// What differs between the checkpoint that was restored and these ids, in words, or that
@@ -111,13 +107,19 @@ impl Data {
     ) {
         let data = self.compare(corpus, model).and_then(Result::err);
         let other = || {
-            let (then, were_rounded) = self.precision?;
-            if then != precision {
+            let (then, by, were_rounded) = self.precision.as_ref()?;
+            if *then != precision {
                 let (then, now) = (then.name(), precision.name());
                 return Some(format!("its products were in {then}, these are in {now}"));
             }
+            let now = precision.arithmetic();
+            if !by.is_empty() && *by != now {
+                return Some(format!(
+                    "its products were {by}, these are {now}, which rounds otherwise"
+                ));
+            }
             let of = |rounded| if rounded { "bf16" } else { "f32" };
-            let (then, now) = (of(were_rounded), of(rounded));
+            let (then, now) = (of(*were_rounded), of(rounded));
             (then != now).then(|| format!("its gradients were added in {then}, these are in {now}"))
         };
         if let Some(difference) = data.or_else(other)

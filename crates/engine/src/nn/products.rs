@@ -42,7 +42,7 @@ impl TrainingPrecision {
     }
 
     /// The one whose products this processor computes faster. It is a property of the processor: a run
-    /// that is to be the same elsewhere names one.
+    /// that is to be the same elsewhere names f32.
     pub fn fastest() -> Self {
         match Bfloat16::found() {
             Some(bfloat16) if bfloat16.is_faster() => Self::Bf16,
@@ -68,8 +68,8 @@ impl TrainingPrecision {
         }
     }
 
-    /// What decides about the bits of its products: the name, and the order in which this processor adds
-    /// up.
+    /// Its name, and by which instruction this processor computes its products, which decides about their
+    /// last bits: "f32", "bf16 by AMX" or "bf16 by AVX512_BF16".
     pub fn arithmetic(self) -> String {
         let sums = (self == Self::Bf16).then(Bfloat16::found).flatten().map(Bfloat16::sums);
         match sums {

@@ -38,8 +38,8 @@ pub fn save(
     corpus: Option<&Corpus>,
 ) -> Result<()> {
     let (data, precision) = (corpus.map(DataMark::of), trainer.config.precision);
-    let bfloat16_sums = trainer.config.bfloat16_sums;
-    let notes = Notes { data, precision, bfloat16_sums, ..Notes::default() };
+    let (arithmetic, bfloat16_sums) = (precision.arithmetic(), trainer.config.bfloat16_sums);
+    let notes = Notes { data, precision, arithmetic, bfloat16_sums, ..Notes::default() };
     let prepared = prepare(path, Prefix::State, trainer, &notes, None, weights)?;
     trainer.all_saved(prepared.map_or(Ok(()), Pending::commit))
 }
@@ -129,6 +129,7 @@ fn entries_of(
     }
     if notes.precision != TrainingPrecision::F32 {
         e.bytes("precision", notes.precision.name().as_bytes())?;
+        e.bytes("arithmetic", notes.arithmetic.as_bytes())?;
     }
     if notes.bfloat16_sums {
         e.bytes("sums", SUMS)?;
@@ -327,6 +328,10 @@ fn notes_of<R: Read + Seek>(saved: &mut Container<R>) -> Result<Notes, Problem> 
     Ok(Notes {
         data,
         precision,
+        arithmetic: match saved.contains("arithmetic") {
+            true => String::from_utf8_lossy(&saved.bytes("arithmetic")?).into_owned(),
+            false => String::new(),
+        },
         bfloat16_sums,
         total_batches: saved.i32("total_batches")?,
         loss_scale: saved.f32("loss_scale")?,

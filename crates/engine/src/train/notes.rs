@@ -89,6 +89,8 @@ pub struct Notes {
     pub data: Option<DataMark>,
     /// What the matrix products take: a run that goes on with another goes on differently.
     pub precision: TrainingPrecision,
+    /// [`TrainingPrecision::arithmetic`] of the processor that made them: likewise. Empty where it is not known.
+    pub arithmetic: String,
     /// Whether gradients and their sums are rounded to bfloat16: likewise.
     pub bfloat16_sums: bool,
     /// Fields of C's training object that the library itself does not use: they come back as they
@@ -109,6 +111,7 @@ impl Default for Notes {
         Self {
             data: None,
             precision: TrainingPrecision::F32,
+            arithmetic: String::new(),
             bfloat16_sums: false,
             total_batches: 0,
             loss_scale: 1024.0,

@@ -1,7 +1,8 @@
 //! The tiles of AMX: eight registers of 16 rows of 64 bytes, and products of two of them.
 //!
-//! The instructions are written in assembly, for the compiler's own are not stable. Nothing else uses
-//! these registers: what one block of assembly leaves in a tile, the next one finds.
+//! The instructions are written in assembly, for the compiler's own are not stable. It uses these
+//! registers for nothing else: that what one block of assembly leaves in a tile is what the next one finds
+//! relies on that.
 
 use super::InstructionSet;
 use once_cell::sync::Lazy;

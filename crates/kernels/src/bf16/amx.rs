@@ -60,10 +60,7 @@ unsafe fn tile(t: Tile) {
 /// Adds up the pairs of a tile: `$begin` and `$store` are instructions for the registers of sums, `$sum`
 /// those of a step.
 macro_rules! sums {
-    ($tile:ident, $begin:tt, [$($sum:literal),*], $store:tt) => {
-        sums!(@ $tile, $begin, [$($sum),*], $store)
-    };
-    (@ $t:ident, [$($begin:literal),*], [$($sum:literal),*], [$($store:literal),*]) => {
+    ($t:ident, [$($begin:literal),*], [$($sum:literal),*], [$($store:literal),*]) => {
         asm!(
             $($begin,)*
             "2:",

@@ -74,7 +74,7 @@ struct Kernels {
     /// Pairs that are added up at once: packed lanes are filled up with zeros to whole ones.
     step: usize,
     /// Pairs after which a product goes on with the next rows: those of the widest tile's columns stay
-    /// in a first cache.
+    /// in a first cache. Of [`Sums::Pairs`] it is the run, which decides about bits.
     depth: usize,
     /// Rows of the highest tile, and rows after which tiles begin again: whole groups.
     high: usize,
@@ -84,6 +84,7 @@ struct Kernels {
 }
 
 /// Registers that a thread has for a while.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "made where there are kernels"))]
 enum Registers {
     /// Those that it always has.
     Vectors,
@@ -167,7 +168,8 @@ impl Bfloat16 {
         product::multiply(self.kernels, pool, out, None, a, b, accumulate, &|_, _, _, _| ());
     }
 
-    /// out = a·b, then `finish`, as [`matmul_then`](crate::matmul::matmul_then).
+    /// out = a·b, then `finish`, as [`matmul_then`](crate::matmul::matmul_then). It multiplies no
+    /// matrices itself.
     ///
     /// # Panics
     /// As there; where there is no memory.

@@ -4,7 +4,10 @@ use super::pack::Lanes;
 use super::tile::Tile;
 use super::{GROUP, Kernels, Pair};
 use crate::matmul::{Accumulate, Grid, Target, check, stride};
-use crate::memory::scratch::{self, Buffer};
+use crate::memory::{
+    self,
+    scratch::{self, Buffer},
+};
 use crate::threads::Pool;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use std::ops::Range;
@@ -41,12 +44,16 @@ pub(super) fn multiply(
         k,
     };
     let (left, right) = (lanes(&a, 0, m), lanes(&b, 1, n));
-    let whole = left.pairs().next_multiple_of(kernels.step) * GROUP;
+    let size = |sizes: &[usize]| match memory::product("the matrices of a product", sizes) {
+        Ok(size) => size,
+        Err(error) => panic!("{error}"),
+    };
+    let whole = size(&[left.pairs().next_multiple_of(kernels.step), GROUP]);
     let grid = Grid::new((kernels.wide * GROUP, kernels.band), [m, n, k], pool.threads());
     // Rows that one task has for all columns are packed by it, just before they are multiplied.
     let apart = if grid.across() == 1 { 0 } else { left.groups() };
     const { assert!(size_of::<Pair>() == size_of::<f32>()) };
-    scratch::with(Buffer::Panels, (apart + right.groups()) * whole, |packed| {
+    scratch::with(Buffer::Panels, size(&[apart + right.groups(), whole]), |packed| {
         let packed = Packed(packed.as_mut_ptr().cast());
         let all = apart + right.groups();
         let step = (TASK_PAIRS / whole.max(1)).max(1);
@@ -81,7 +88,7 @@ pub(super) fn multiply(
                 return compute(&product, rows, columns);
             }
             let block = (BLOCK_ROWS / kernels.band).max(1) * kernels.band;
-            scratch::with(Buffer::Panel, block.div_ceil(GROUP) * whole, |rows_packed| {
+            scratch::with(Buffer::Panel, size(&[block.div_ceil(GROUP), whole]), |rows_packed| {
                 let packed = Packed(rows_packed.as_mut_ptr().cast());
                 for top in rows.clone().step_by(block) {
                     let rows = top..rows.end.min(top + block);

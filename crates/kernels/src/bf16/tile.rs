@@ -3,7 +3,7 @@
 
 use super::Pair;
 
-/// out (+)= a·b for some rows of one group and some groups of columns.
+/// out (+)= a·b for some rows, of one group or whole ones, and some groups of columns.
 #[derive(Clone, Copy)]
 #[cfg_attr(
     not(target_arch = "x86_64"),

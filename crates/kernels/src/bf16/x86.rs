@@ -58,7 +58,7 @@ fn mask(n: usize) -> __mmask16 {
 #[inline(always)]
 unsafe fn rounded(low: __m512, high: __m512) -> __m512i {
     // SAFETY: the caller's promise; 32 halves are 64 bytes in either type.
-    unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
+    unsafe { transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) }
 }
 
 /// Up to 16 values that are `step` apart, zeros behind them.
@@ -337,7 +337,7 @@ enable! {
     unsafe fn products() {
         let x = black_box(_mm512_setzero_si512());
         // SAFETY: 64 bytes in either type.
-        let x = unsafe { std::mem::transmute::<__m512i, __m512bh>(x) };
+        let x = unsafe { transmute::<__m512i, __m512bh>(x) };
         let mut sums = [_mm512_setzero_ps(); SUMS];
         for _ in 0..TIMES {
             for sum in &mut sums {

@@ -62,7 +62,7 @@ unsafe fn amx(of: Part) {
 
 /// # Safety
 /// As [`amx`]; there is room for a copy.
-#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx512vnni,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
 unsafe fn part(of: Part, copied: *mut Copied) {
     // SAFETY: the tiles were found, and the thread has none: parts don't contain each other.
     let _tiles = unsafe { Tiles::new() };

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 pub(crate) enum Buffer {
     /// All panels of a product.
     Panels,
-    /// One panel of a task.
+    /// One panel of a task, or what else a task packs.
     Panel,
     /// Scores of attention.
     Scores,
