@@ -69,42 +69,56 @@ pub(super) fn multiply(
         });
         let b = Packed(packed.at(apart * whole));
         let product = Product { kernels, out: target, a: packed, b, k, accumulate };
-        let compute = |product: &Product, rows: Range<usize>, columns: Range<usize>| {
-            // SAFETY: parts of a grid, and parts of their rows in whole bands, are inside its matrices
-            // and disjoint.
-            unsafe { product.part(rows.clone(), columns.clone()) };
-            for i in rows {
-                let (j, len) = (columns.start, columns.len());
-                // SAFETY: likewise; the second matrix has the shape of the first.
-                let (part, also) = unsafe {
-                    (target.part(i, j, len), second.map(|second| second.part(i, j, len)))
-                };
-                finish(i, j, part, also.unwrap_or_default());
-            }
-        };
         pool.for_each(grid.down() * grid.across(), |task| {
             let (rows, columns) = grid.part(task);
-            if apart > 0 {
-                return compute(&product, rows, columns);
-            }
-            let block = (BLOCK_ROWS / kernels.band).max(1) * kernels.band;
-            scratch::with(Buffer::Panel, size(&[block.div_ceil(GROUP), whole]), |rows_packed| {
-                let packed = Packed(rows_packed.as_mut_ptr().cast());
+            let (j, len) = (columns.start, columns.len());
+            let own = apart == 0;
+            let block = if own { BLOCK_ROWS.next_multiple_of(kernels.band) } else { rows.len() };
+            let room = if own { size(&[block.div_ceil(GROUP), whole]) } else { 0 };
+            scratch::with(Buffer::Panel, room, |room| {
                 for top in rows.clone().step_by(block) {
                     let rows = top..rows.end.min(top + block);
-                    let groups = top / GROUP..rows.end.div_ceil(GROUP);
-                    for g in groups.clone() {
-                        let to = packed.at((g - groups.start) * whole);
-                        // SAFETY: lanes of the matrix; the scratch has room for the groups of a block.
-                        unsafe { (kernels.pack_left)(left.group(g), to) }
+                    let mut product = product;
+                    if own {
+                        // SAFETY: the scratch has room for the groups of a block.
+                        product.a = unsafe { pack_rows(kernels, left, rows.clone(), whole, room) };
                     }
-                    // Where the first group of all would be.
-                    let a = Packed(packed.0.wrapping_sub(groups.start * whole));
-                    compute(&Product { a, ..product }, rows, columns.clone());
+                    // SAFETY: parts of a grid, and parts of their rows in whole bands, are inside its
+                    // matrices and disjoint.
+                    unsafe { product.part(rows.clone(), columns.clone()) };
+                    for i in rows {
+                        // SAFETY: likewise; the second matrix has the shape of the first.
+                        let (part, also) = unsafe {
+                            (target.part(i, j, len), second.map(|second| second.part(i, j, len)))
+                        };
+                        finish(i, j, part, also.unwrap_or_default());
+                    }
                 }
             });
         });
     });
+}
+
+/// Packs rows of the left matrix, the first of which begins a group, and returns where the first group of
+/// all would be.
+///
+/// # Safety
+/// The rows are there, and there is room for their groups of `whole` pairs.
+#[inline(never)] // For many callers have a function `finish` of their own.
+unsafe fn pack_rows(
+    kernels: &Kernels,
+    left: Lanes,
+    rows: Range<usize>,
+    whole: usize,
+    room: &mut [f32],
+) -> Packed {
+    let packed = Packed(room.as_mut_ptr().cast());
+    let groups = rows.start / GROUP..rows.end.div_ceil(GROUP);
+    for (i, g) in groups.clone().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.pack_left)(left.group(g), packed.at(i * whole)) }
+    }
+    Packed(packed.0.wrapping_sub(groups.start * whole))
 }
 
 /// Packed groups.

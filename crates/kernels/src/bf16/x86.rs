@@ -122,19 +122,21 @@ enable! {
     }
 }
 
-/// The first `pairs` pairs of a group, pair after pair, with zeros where there is nothing.
-///
-/// # Safety
-/// As [`pack`], with room for so many.
-#[inline(always)]
-unsafe fn pack_pairs(from: Lanes, to: *mut Pair, pairs: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for p in (0..pairs).step_by(GROUP) {
-            let turned =
-                if from.lane == 1 { by_pair(from, p) } else { transposed(by_lane(from, p)) };
-            for (i, lanes) in turned.iter().enumerate().take(pairs - p) {
-                _mm512_storeu_si512(to.add((p + i) * GROUP).cast(), *lanes);
+enable! {
+    /// The first `pairs` pairs of a group, pair after pair, with zeros where there is nothing.
+    ///
+    /// # Safety
+    /// As [`pack`], with room for so many.
+    #[inline(never)] // It is long, and there are two callers.
+    unsafe fn pack_pairs(from: Lanes, to: *mut Pair, pairs: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for p in (0..pairs).step_by(GROUP) {
+                let turned =
+                    if from.lane == 1 { by_pair(from, p) } else { transposed(by_lane(from, p)) };
+                for (i, lanes) in turned.iter().enumerate().take(pairs - p) {
+                    _mm512_storeu_si512(to.add((p + i) * GROUP).cast(), *lanes);
+                }
             }
         }
     }
